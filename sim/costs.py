@@ -1,0 +1,101 @@
+"""What one group of lanes has in common, and the costs that differ by lane, ready for the loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.abi import ALL_PAGES, Events, Flush
+from sim.draws import COMPUTE, KIND, PAGES, Draws
+from sim.parameters import FLAT_APIC_CPUS
+
+APIC_REACH = {"flat": 4096, "cluster": 16, "physical": 1}  # marked targets that one ICR write reaches
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is the same for all lanes of a group."""
+
+    cores: int
+    sockets: int
+    busy: int  # CPUs 0..busy-1 run the build
+    flushers: int  # CPUs 0..flushers-1 make flush events
+    threads_per_core: int
+    apic: str
+    seed: int
+
+    @property
+    def reach(self) -> int:
+        """Marked targets that one ICR write reaches."""
+        if self.apic == "auto":
+            return APIC_REACH["flat" if self.cores <= FLAT_APIC_CPUS else "cluster"]
+        return APIC_REACH[self.apic]
+
+
+def local_ns(cost: Mapping[str, np.ndarray], pages: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flushing `pages` on one CPU and whether that is a full flush, both [lane] (C: do_kernel_range_flush())."""
+    full = (pages > cost["ceiling"]) | (pages == ALL_PAGES)
+    span = cost["flush_fixed_ns"] + pages * cost["invlpg_ns"]
+    return np.where(full, cost["flush_all_ns"], span), full
+
+
+class FlushEvents:
+    """The flush events a CPU makes, drawn one by one: how long it computes before, and of which kind the event is.
+
+    Kinds are the page counts of an alloc in ascending order, then kunmap; the arrays are [kind, lane].
+    """
+
+    def __init__(
+        self, shape: Shape, cost: Mapping[str, np.ndarray], events: Events, flush: Flush, replicas: np.ndarray
+    ) -> None:
+        lanes = len(replicas)
+        self._think_ns = cost["think_ns"]  # [lane]
+        self._alloc_share = events.alloc_total / events.total
+        alloc = np.where(events.alloc_total > 0, events.alloc_total, 1.0)
+        cumulative = np.zeros((len(events.pages), lanes))
+        running = np.zeros(lanes)
+        for kind in range(len(events.pages)):
+            running = running + events.alloc[kind] / alloc
+            cumulative[kind] = running
+        cumulative[-1] = 1.0  # what rounding leaves belongs to the longest range
+        self._cumulative = cumulative
+        kinds = [*events.pages, 1]
+        prices = [local_ns(cost, pages) for pages in kinds]
+        self.local_ns = np.array([price for price, _ in prices])
+        self.full = np.array([full for _, full in prices])
+        self.pages = kinds
+        self.bookkeeping_ns = np.array(
+            [cost["alloc_bookkeeping_ns"]] * len(events.pages) + [cost["kunmap_bookkeeping_ns"]]
+        )
+        unique, self._row = np.unique(replicas, return_inverse=True)
+        self._draws = Draws(shape.seed, unique, shape.flushers, (COMPUTE, KIND, PAGES))
+        self._flushers = shape.flushers
+        self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]
+        self._most = 0
+        self._lane = np.arange(lanes)
+
+    @property
+    def mean_bookkeeping_ns(self) -> np.ndarray:
+        """Bookkeeping of a mean event, [lane]."""
+        return self._alloc_share * self.bookkeeping_ns[0] + (1.0 - self._alloc_share) * self.bookkeeping_ns[-1]
+
+    def draw(self, cpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute time in ns and kind of the next event of CPU `cpu` [lane]."""
+        used = self._next[cpu, self._lane]
+        self._most = max(self._most, int(used.max()) + 1)
+        self._draws.reserve(self._most)
+        self._next[cpu, self._lane] = used + 1
+        at = (self._row * self._flushers + cpu) * self._draws.length + used
+        compute, which, pages = (table.take(at) for table in self._draws.tables)
+        kind = (np.where(which < self._alloc_share, pages, 2.0) >= self._cumulative).sum(axis=0)
+        return compute * self._think_ns, kind
+
+    def keep(self, lanes: np.ndarray) -> None:
+        """Drop the lanes that are not in `lanes` (indices)."""
+        for name in ("_think_ns", "_alloc_share", "_row"):
+            setattr(self, name, getattr(self, name)[lanes])
+        for name in ("_cumulative", "local_ns", "full", "bookkeeping_ns", "_next"):
+            setattr(self, name, np.ascontiguousarray(getattr(self, name)[:, lanes]))
+        self._lane = np.arange(len(lanes))

@@ -1,0 +1,70 @@
+"""Random draws, the same for every policy: draw m of CPU k is a compute time, a kind and a number of pages.
+
+One SFC64 stream per (seed, replica, CPU, purpose), so a draw depends on nothing else: not on the policy, the lane,
+the chunk or the worker.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+COMPUTE, KIND, PAGES, ENTRY, SWITCH = range(5)  # purposes
+
+
+def stream(seed: int, replica: int, cpu: int, purpose: int) -> np.random.Generator:
+    """The stream of one CPU and purpose, from its beginning."""
+    return np.random.Generator(np.random.SFC64([seed, replica, cpu, purpose]))
+
+
+class _Tape:
+    """The draws of one replica for one purpose as an array [cpu, m] that grows on demand."""
+
+    def __init__(self, seed: int, replica: int, purpose: int) -> None:
+        self._key = (seed, replica, purpose)
+        self._streams: list[np.random.Generator] = []
+        self.values = np.empty((0, 0))
+
+    def grow(self, cpus: int, draws: int) -> None:
+        seed, replica, purpose = self._key
+        old_cpus, old_draws = self.values.shape
+        cpus, draws = max(cpus, old_cpus), max(draws, old_draws)
+        self._streams += [stream(seed, replica, k, purpose) for k in range(len(self._streams), cpus)]
+        values = np.empty((cpus, draws))
+        values[:old_cpus, :old_draws] = self.values
+        for k, generator in enumerate(self._streams):
+            done = old_draws if k < old_cpus else 0
+            if done < draws:
+                fresh = generator.random if purpose in (KIND, PAGES) else generator.standard_exponential
+                values[k, done:] = fresh(draws - done)
+        self.values = values
+
+
+@lru_cache(maxsize=64)
+def _tape(seed: int, replica: int, purpose: int) -> _Tape:
+    return _Tape(seed, replica, purpose)
+
+
+class Draws:
+    """The draws of some replicas as one flat table per purpose, for gathers by (replica row, CPU, m)."""
+
+    def __init__(self, seed: int, replicas: np.ndarray, cpus: int, purposes: tuple[int, ...]) -> None:
+        self._seed, self._replicas, self._cpus, self._purposes = seed, replicas, cpus, purposes
+        self.length = 0  # draws of each CPU that are in the tables
+        self.reserve(64)
+
+    def reserve(self, draws: int) -> None:
+        """Make draws 0..draws-1 of every CPU available, at least doubling what is there."""
+        if draws <= self.length:
+            return
+        self.length = max(draws, 2 * self.length)
+        self.tables = []
+        for purpose in self._purposes:
+            table = np.empty((len(self._replicas), self._cpus, self.length))
+            for row, replica in enumerate(self._replicas):
+                tape = _tape(self._seed, int(replica), purpose)
+                if tape.values.shape[0] < self._cpus or tape.values.shape[1] < self.length:
+                    tape.grow(self._cpus, self.length)
+                table[row] = tape.values[: self._cpus, : self.length]
+            self.tables.append(table.reshape(-1))

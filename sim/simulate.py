@@ -1,0 +1,267 @@
+"""The public face: parameters by name in, metrics by name out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from sim import engine
+from sim.abi import Build, Events, Flush, Look, Own, Targets, every_event
+from sim.broadcast import Broadcast
+from sim.costs import FlushEvents, Shape
+from sim.line import Server
+from sim.parameters import PARAMETERS, check, check_together
+from sim.pending import set_at_switch, switches_per_s
+
+METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
+    "system_time_s": ("s", "system CPU time of the build, as `time` shows it"),
+    "system_time_half_s": ("s", "95 % half-width of system_time_s inside the lane, by batch means"),
+    "added_s": ("s", "system time above vanilla's"),
+    "ratio": ("1", "system time over vanilla's"),
+    "wall_time_s": ("s", "elapsed time of the build"),
+    "flush_wait_ns": ("ns", "mean length of a flush event, on its sender"),
+    "flush_wait_p50_ns": ("ns", "median length of a flush event"),
+    "flush_wait_p99_ns": ("ns", "99th percentile of the length of a flush event"),
+    "flush_interval_ns": ("ns", "mean time between flush events, machine-wide"),
+    "sender_s": ("s", "part of added_s: flush events on their senders, without bookkeeping"),
+    "handler_s": ("s", "part of added_s: handler runs on computing CPUs that are charged as system time"),
+    "switch_s": ("s", "part of added_s: flushes and line accesses at switches, ticks and entries"),
+    "refill_s": ("s", "part of added_s: TLB misses after full flushes that are system time"),
+    "bookkeeping_s": ("s", "part of added_s: XPFO's own work"),
+    "interrupts_per_flush": ("1", "interrupts of a flush event, after coalescing"),
+    "handler_share": ("1", "share of a busy CPU's time in handler runs"),
+    "events_simulated": ("1", "flush events that the lane measured"),
+}
+MACHINE_WIDTH = 32768  # CPUs times lanes that one batch of lanes holds at most: a few arrays of it fit the cache
+LOOKS = ("switch_to_user",)  # functions of a policy that look at notes
+GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_events", "warmup_events")
+
+
+def policy_module(name: str) -> ModuleType:
+    """The module of a policy by its file name; ValueError where there is none."""
+    if not name.isidentifier():
+        raise ValueError(f"policy={name!r}: must be a name")
+    try:
+        return importlib.import_module(f"sim.policies.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"sim.policies.{name}":
+            raise
+        raise ValueError(f"policy={name!r}: no sim/policies/{name}.py") from None
+
+
+def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.ndarray]:
+    """Simulate points under common random numbers; every parameter of `PARAMETERS` by name, scalar or one per point.
+
+    Returns arrays by metric name (`METRICS`), shape [point, replica]. `range_pages` is a mapping of pages to weights,
+    or a sequence of such mappings. A point's result does not depend on the other points of the call.
+
+    Raises ValueError naming parameter, value and what is allowed; TypeError for an unknown or missing parameter.
+    """
+    unknown = sorted(set(parameters) - set(PARAMETERS))
+    if unknown:
+        raise TypeError(f"simulate() has no parameter {unknown[0]!r}; there are: {', '.join(PARAMETERS)}")
+    columns = {name: p.default for name, p in PARAMETERS.items() if p.default is not None or p.optional}
+    columns |= parameters | {"policy": policy}
+    points = max([1, *(len(value) for name, value in columns.items() if _is_column(name, value))])
+    table = {name: _column(name, value, points) for name, value in columns.items()}
+    seed, replicas = int(table.pop("seed")[0]), int(table.pop("replicas")[0])
+    out = {name: np.full((points, replicas), np.nan) for name in METRICS}
+    for members in _groups(table, points):
+        lanes = {name: np.repeat(column[members], replicas) for name, column in table.items()}
+        replica = np.tile(np.arange(replicas), len(members))
+        width = max(1, MACHINE_WIDTH // int(lanes["cores"][0]))
+        parts = []
+        for at in range(0, len(replica), width):
+            some = {name: column[at : at + width] for name, column in lanes.items()}
+            parts.append(_simulate_group(some, replica[at : at + width], seed))
+        for name in METRICS:
+            out[name][members] = np.concatenate([part[name] for part in parts]).reshape(len(members), replicas)
+    return out
+
+
+def _is_column(name: str, value: Any) -> bool:
+    if isinstance(value, str | Mapping) or np.ndim(value) == 0 and not isinstance(value, Sequence):
+        return False
+    return name != "range_pages" or not value or isinstance(value[0], Mapping) or isinstance(value[0][0], Sequence)
+
+
+def _column(name: str, value: Any, points: int) -> np.ndarray:
+    """One checked value per point, [point]."""
+    values = list(value) if _is_column(name, value) else [value]
+    if len(values) not in (1, points):
+        raise ValueError(f"{name}: {len(values)} values for {points} points")
+    distinct = {}
+    if name == "policy":
+        checked = values
+    elif name == "range_pages":
+        checked = [check(name, each) for each in values]
+    else:
+        for each in values:
+            if each not in distinct:
+                distinct[each] = check(name, each)
+        checked = [distinct[each] for each in values]
+    kind = object if name == "range_pages" or isinstance(checked[0], str) else float
+    column = np.empty(len(checked), dtype=kind)
+    column[:] = [np.nan if each is None else each for each in checked]
+    return np.resize(column, points) if len(checked) == 1 else column
+
+
+def _groups(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarray]:
+    """Indices of points that can be simulated side by side, in order of their first point."""
+    keys: dict[tuple[Any, ...], list[int]] = {}
+    pages = [tuple(p for p, _ in each) for each in table["range_pages"]] if "range_pages" in table else [()] * points
+    busy = np.clip(np.floor(table["jobs"]), 1, table["cores"])
+    names = [name for name in (*GROUPED, "flushers") if name in table]
+    columns = [table[name].tolist() for name in names]
+    for point in range(points):
+        key = (pages[point], busy[point], *(str(column[point]) for column in columns))
+        keys.setdefault(key, []).append(point)
+    return [np.array(members) for members in keys.values()]
+
+
+def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    first = {name: column[0] for name, column in lanes.items()}
+    policy = first["policy"]
+    module = policy_module(policy)
+    flush: Flush = module.flush()
+    looks: dict[str, Look] = {where: getattr(module, where)() for where in LOOKS if hasattr(module, where)}
+    cores = int(first["cores"])
+    busy = max(1, min(int(first["jobs"]), cores))
+    flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
+    sockets, threads = int(first["sockets"]), int(first["threads_per_core"])
+    check_together({"cores": cores, "sockets": sockets, "threads_per_core": threads, "apic": first["apic"]})
+    shape = Shape(cores, sockets, busy, flushers, threads, first["apic"], seed)
+
+    _require(lanes, reads(module), policy)
+    base, cpu_s = lanes["base_system_s"], lanes["user_s"] + lanes["base_system_s"]
+    serial = lanes["serial_share"]
+    elapsed_s = cpu_s * (serial + (1.0 - serial) / busy)  # without XPFO
+    events = _events(module, lanes)
+    total = events.total
+    if not total.any():
+        return _nothing_simulated(base, elapsed_s)
+    think_ns = np.where(np.isnan(lanes["think_ns"]), cpu_s / total * 1e9, lanes["think_ns"])
+    cost = {name: column for name, column in lanes.items() if column.dtype == float} | {"think_ns": think_ns}
+    source = FlushEvents(shape, cost, events, flush, replica)
+    bookkeeping_ns = source.mean_bookkeeping_ns
+    interrupting = flush.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
+    machine: Any = (Broadcast if interrupting else Server)(shape, cost, flush, source, len(replica))
+
+    tick = lanes["accounting"] == "tick"
+    system_share = base / cpu_s  # a tick held back by a handler charges the mode that the handler interrupted
+    refill_ns = lanes["refill_system_share"] * lanes["refill_ns"]
+    price = engine.Price(
+        fixed_ns=base / total * 1e9,
+        handler=np.where(tick, 0.0, -1.0),
+        handler_compute=np.where(tick, system_share, 1.0),
+        refill_ns=refill_ns,
+    )
+    window = int(first["window_events"])
+    warmup = max(window // 3, 16 * cores) if np.isnan(first["warmup_events"]) else int(first["warmup_events"])
+    mean = engine.run(machine, price, warmup, window, lanes["precision"])  # per flush event
+
+    build = total * 1e-9  # from ns an event to seconds a build
+    interval_ns = mean["interval_ns"]
+    in_events_ns = mean["handler_ns"] - mean["handler_compute_ns"]
+    switch_s, switch_refills = _switches(looks, lanes, shape, mean, total)
+    parts = {
+        "sender_s": build * (mean["wait_ns"] - bookkeeping_ns - np.where(tick, 0.0, in_events_ns)),
+        "handler_s": build * np.where(tick, mean["handler_compute_ns"] * system_share, 0.0),
+        "switch_s": switch_s,
+        "refill_s": (total * mean["refills"] + switch_refills) * refill_ns * 1e-9,
+        "bookkeeping_s": build * bookkeeping_ns,
+    }
+    added = parts["sender_s"] + parts["handler_s"] + parts["switch_s"] + parts["refill_s"] + parts["bookkeeping_s"]
+    return parts | {
+        "system_time_s": base + added,
+        "system_time_half_s": build * mean["half_ns"],
+        "added_s": added,
+        "ratio": (base + added) / base,
+        "wall_time_s": elapsed_s * (flushers * interval_ns / think_ns),
+        "flush_wait_ns": mean["wait_ns"],
+        "flush_wait_p50_ns": mean["wait_p50_ns"],
+        "flush_wait_p99_ns": mean["wait_p99_ns"],
+        "flush_interval_ns": interval_ns,
+        "interrupts_per_flush": mean["interrupts"],
+        "handler_share": mean["handler_ns"] / (busy * interval_ns),
+        "events_simulated": mean["events"],
+    }
+
+
+def _events(module: ModuleType, lanes: Mapping[str, np.ndarray]) -> Events:
+    """The flush events of a whole build under the policy."""
+    pages = tuple(p for p, _ in lanes["range_pages"][0])
+    weights = np.array([[weight for _, weight in each] for each in lanes["range_pages"]]).T  # [pages, lane]
+    total = np.zeros(weights.shape[1])
+    for row in weights:  # row by row: a lane does not notice its neighbours
+        total = total + row
+    build = Build(
+        kunmap_events=lanes["kunmap_events"],
+        alloc_events=lanes["alloc_events"],
+        pages=pages,
+        weights=weights / total,
+        pcp_batch=lanes.get("pcp_batch", np.zeros_like(total)),
+        pcp_refill_share=lanes.get("pcp_refill_share", np.zeros_like(total)),
+        ownership_change_share=lanes.get("ownership_change_share", np.zeros_like(total)),
+    )
+    return getattr(module, "events", every_event)(build)
+
+
+def _switches(
+    looks: Mapping[str, Look], lanes: Mapping[str, np.ndarray], shape: Shape, mean: Mapping[str, np.ndarray],
+    total: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds of system time at switches, and flushes there, of a whole build."""
+    if not looks:
+        return np.zeros_like(total), np.zeros_like(total)
+    interval_s = mean["interval_ns"] * 1e-9
+    per_s = switches_per_s(lanes, shape.cores, lanes["jobs"])
+    posts_per_s = (1.0 - 1.0 / shape.busy) / interval_s  # of others, as a busy CPU sees them
+    flushed = set_at_switch(per_s, lanes["switch_cv2"], posts_per_s)
+    switches = per_s * shape.busy * total * interval_s
+    near = (-(-shape.busy // shape.sockets)) / shape.busy  # share of owners on the same socket
+    line_ns = near * lanes["mask_line_ns"] + (1.0 - near) * lanes["mask_line_cross_ns"] + mean["queue_ns"]
+    return switches * (line_ns + flushed * lanes["flush_all_ns"]) * 1e-9, switches * flushed
+
+
+def _nothing_simulated(base: np.ndarray, elapsed_s: np.ndarray) -> dict[str, np.ndarray]:
+    """No flush events: the machine without XPFO."""
+    out = {name: np.zeros_like(base) for name in METRICS}
+    undefined = ("flush_wait_ns", "flush_wait_p50_ns", "flush_wait_p99_ns", "flush_interval_ns", "interrupts_per_flush")
+    out |= {name: np.full_like(base, np.nan) for name in undefined}
+    return out | {"system_time_s": base.copy(), "ratio": np.ones_like(base), "wall_time_s": elapsed_s}
+
+
+def _require(lanes: Mapping[str, np.ndarray], names: Sequence[str], policy: str) -> None:
+    missing = [name for name in names if name not in lanes]
+    if missing:
+        raise TypeError(f"policy {policy} reads {', '.join(missing)}: not given")
+
+
+_ALWAYS = (
+    "cores sockets threads_per_core jobs apic user_s base_system_s serial_share accounting kunmap_events alloc_events "
+    "range_pages think_ns flushers alloc_bookkeeping_ns kunmap_bookkeeping_ns"
+).split()
+_LOCAL = "ceiling flush_fixed_ns invlpg_ns flush_all_ns refill_ns refill_system_share user_refill_ns".split()
+_INTERRUPTS = (
+    "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
+    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns smt_slowdown"
+).split()
+_SWITCH = "user_switches_per_s switch_cv2 timeslice_ms mask_line_ns mask_line_cross_ns".split()
+
+
+def reads(module: ModuleType) -> tuple[str, ...]:
+    """The parameters that a policy reads."""
+    flush: Flush = module.flush()
+    names = list(_ALWAYS)
+    if flush.own is not Own.NEVER or flush.tell is not Targets.NOBODY:
+        names += _LOCAL
+    if flush.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY):
+        names += _INTERRUPTS
+    if flush.post is not None or hasattr(module, "switch_to_user"):
+        names += _SWITCH
+    return tuple(names)
