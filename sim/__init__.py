@@ -1,6 +1,6 @@
 """What a TLB-flush policy costs on a machine, and what it leaves exposed: numpy simulations of many lanes at once."""
 
 from sim.parameters import PARAMETERS
-from sim.simulate import METRICS, simulate
+from sim.simulation import METRICS, simulate
 
 __all__ = ["METRICS", "PARAMETERS", "simulate"]

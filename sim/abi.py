@@ -89,6 +89,16 @@ class Flush:
     run: Run = Run.EACH
     post: Post | None = None
 
+    def __post_init__(self) -> None:
+        allowed = {
+            Targets.NOBODY: (Own.NEVER, Own.BEFORE),
+            Targets.HARDWARE: (Own.NEVER,),
+            Targets.OTHER_ONLINE: (Own.NEVER, Own.AFTER_SENDS, Own.AFTER_ACKS),
+            Targets.OTHER_BUSY: (Own.NEVER, Own.AFTER_SENDS, Own.AFTER_ACKS),
+        }[self.tell]
+        if self.own not in allowed or (self.post is not None and self.tell is not Targets.NOBODY):
+            raise ValueError(f"no machine does this flush event: {self}")
+
 
 @dataclass(frozen=True)
 class Look:

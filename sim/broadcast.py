@@ -25,7 +25,7 @@ import numpy as np
 from sim.abi import Done, Flush, Own, Run, Targets
 from sim.costs import FlushEvents, Shape
 
-NEVER = -1e300
+NEVER = -1e200
 STARTS = 2  # loops that get their length in one step, in order of their begin
 
 Cost = Mapping[str, np.ndarray]
@@ -37,7 +37,7 @@ class Broadcast:
     # State that leaves with its lane; the last axis is the lane.
     BY_LANE = (
         "taken run_end full_taken due pending begin in_loop busy_targets kind began sent last_done own free refilled "
-        "refills_next now wait_ns interrupts handler_ns handler_compute_ns refills run_local_ns run_all_ns"
+        "refills_next now ended wait_ns interrupts handler_ns handler_compute_ns refills run_local_ns run_all_ns"
     ).split()
 
     def __init__(self, shape: Shape, cost: Cost, flush: Flush, source: FlushEvents, lanes: int) -> None:
@@ -72,6 +72,7 @@ class Broadcast:
         self.refills_next = np.zeros(flushers, dtype=bool)  # flushed fully while sending: the next compute refills
         self.refilled = np.zeros(flushers, dtype=bool)  # the compute in progress refills already
         self.now = np.zeros(lanes)
+        self.ended = np.full(lanes, NEVER)  # end of the last loop
         self.wait_ns = np.zeros(lanes)
         self._shape_lanes(lanes)
         self.reset()
@@ -121,14 +122,17 @@ class Broadcast:
     def _begin_loops(self) -> None:
         """Loops that have begun by the next loop's end get their length: how long they find queues non-empty."""
         horizon = self.due.min(axis=0)
-        ahead = np.where(self.in_loop, self.due, NEVER).max(axis=0)  # when the last loop ahead ends
+        ahead = np.maximum(np.where(self.in_loop, self.due, NEVER).max(axis=0), self.ended)  # end of the last loop ahead
         for _ in range(STARTS):
             j = self.pending.argmin(axis=0)
             at = (j, self.lane)
             begun = self.pending[at] <= horizon
             loop_begin = self.due[at] - self.others * self.cost["enqueue_ns"]
             busy = np.clip((ahead + self.empties_ns - loop_begin) / self.gains_ns, 0.0, float(self.others))
-            due = self.due[at] + np.where(begun, busy * self.enqueue_extra, 0.0)
+            old = self.due[at]
+            due = old + np.where(begun, busy * self.enqueue_extra, 0.0)
+            run_begin = self.taken[at] - self.cost["irq_entry_ns"]  # a run that the loop would have missed, was it shorter
+            due += np.where((run_begin >= old) & (run_begin < due), self.run_end[at] - run_begin, 0.0)
             self.due[at] = due
             ahead = np.where(begun, np.maximum(ahead, due), ahead)
             self.busy_targets[at] = np.where(begun, busy, self.busy_targets[at])
@@ -143,7 +147,7 @@ class Broadcast:
         i = self.due.argmin(axis=0)  # ties go to the lowest CPU
         at = (i, lane)
         t = self.due[at]
-        self.now = t
+        self.now = self.ended = t
         self.wait_ns = self.free[at] - self.began[at]  # of the flush event before, whose end is final now
         self.began[at] = np.where(self.in_loop[at], self.begin[at], self.pending[at])
         kind = self.kind[at]
@@ -187,7 +191,7 @@ class Broadcast:
         reading = left > self.own
         computing = ~reading & ~self.in_loop & (resume[:f] < self.pending)
         computing[at] = False
-        self._count(i, marked, joins, computing, new_work, join_work)
+        self._count(marked, joins, computing, new_work, join_work)
         delay = np.maximum(end[:f], self.last_done) - np.maximum(resume[:f], self.last_done)
         self.free += np.where(reading, delay, 0.0)
         delay += self._refill(i, marked, joins, computing, left > 0.0, full, taken)
@@ -235,10 +239,11 @@ class Broadcast:
         self.free[at], self.own[at] = free, own
 
         compute, next_kind = self.source.draw(at[0])
-        refill = self.refills_next[at] | full
+        flushed = self.flush.own is not Own.NEVER
+        refill = self.refills_next[at] | (full & flushed)
         self.refills_next[at], self.refilled[at] = False, refill
         self.refills += refill
-        start = free + compute + np.where(refill, cost["refill_ns"], cost["user_refill_ns"])
+        start = free + compute + np.where(refill, cost["refill_ns"], cost["user_refill_ns"] * flushed)
         in_compute = after & (resume < start)
         self.handler_compute_ns += np.where(in_compute, length, 0.0)
         self._schedule(at[0], start + np.where(in_compute, length, 0.0), next_kind)
@@ -247,7 +252,6 @@ class Broadcast:
 
     def _count(
         self,
-        i: np.ndarray,
         marked: np.ndarray,
         joins: np.ndarray,
         computing: np.ndarray,

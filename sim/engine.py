@@ -82,7 +82,7 @@ def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.
             continue
         mean = _mean_over_rows(batches[:done])
         half = student_t(done - 1) * np.sqrt(_mean_over_rows((batches[:done] - mean) ** 2) / (done - 1))
-        stop = (half <= precision * (fixed + mean)) | (done == BATCHES)
+        stop = ((precision > 0.0) & (half <= precision * (fixed + mean))) | (done == BATCHES)
         if not stop.any():
             continue
         events = done * length

@@ -96,7 +96,7 @@ PARAMETERS: dict[str, Parameter] = {
     "think_ns": Parameter("ns", "mean compute between flush events, instead of the build's", optional=True),
     "flushers": Parameter("1", "busy CPUs that make flush events, the lowest", low=1, whole=True, optional=True),
     "window_events": Parameter("1", "the most flush events one lane measures", low=32, whole=True, default=8192),
-    "warmup_events": Parameter("1", "flush events before measuring", whole=True, optional=True),
+    "warmup_events": Parameter("1", "flush events before measuring; a CPU's first one counts as no wait, so cover it", whole=True, optional=True),
     "precision": Parameter("1", "stop at this relative 95 % half-width of system time", default=0.0),
     "replicas": Parameter("1", "independent repetitions", low=1, whole=True, default=1),
     "seed": Parameter("1", "root of every random stream", whole=True, default=0),
@@ -135,7 +135,7 @@ def check_together(point: Mapping[str, Any]) -> None:
     cores = point["cores"]
     for name in ("sockets", "threads_per_core"):
         if cores % point[name]:
-            raise ValueError(f"{name}={point[name]}: must divide cores={cores}")
+            raise ValueError(f"{name}={point[name]:g}: must divide cores={cores}")
     if point["apic"] == "flat" and cores > FLAT_APIC_CPUS:
         raise ValueError(f"apic=flat: reaches at most {FLAT_APIC_CPUS} CPUs, and cores={cores}")
 

@@ -84,30 +84,46 @@ def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.
 
 
 def _is_column(name: str, value: Any) -> bool:
-    if isinstance(value, str | Mapping) or np.ndim(value) == 0 and not isinstance(value, Sequence):
-        return False
-    return name != "range_pages" or not value or isinstance(value[0], Mapping) or isinstance(value[0][0], Sequence)
+    """Whether a value is one per point; the pages of one point are themselves a mapping or a tuple of pairs."""
+    if name == "range_pages":
+        return isinstance(value, list | np.ndarray)
+    return not isinstance(value, str) and np.ndim(value) > 0
 
 
 def _column(name: str, value: Any, points: int) -> np.ndarray:
-    """One checked value per point, [point]."""
-    values = list(value) if _is_column(name, value) else [value]
+    """One checked value per point, [point]; NaN where a number is not given."""
+    values = value if _is_column(name, value) else [value]
     if len(values) not in (1, points):
         raise ValueError(f"{name}: {len(values)} values for {points} points")
-    distinct = {}
     if name == "policy":
         checked = values
-    elif name == "range_pages":
-        checked = [check(name, each) for each in values]
+    elif isinstance(values, np.ndarray) and values.dtype.kind == "f":
+        for each in values[~_plausible(name, values)].tolist():
+            check(name, each)
+        checked = values
     else:
+        seen: dict[Any, Any] = {}
         for each in values:
-            if each not in distinct:
-                distinct[each] = check(name, each)
-        checked = [distinct[each] for each in values]
-    kind = object if name == "range_pages" or isinstance(checked[0], str) else float
-    column = np.empty(len(checked), dtype=kind)
-    column[:] = [np.nan if each is None else each for each in checked]
-    return np.resize(column, points) if len(checked) == 1 else column
+            key = each if isinstance(each, str | tuple) else repr(each)
+            if key not in seen:
+                seen[key] = check(name, each)
+        checked = [seen[each if isinstance(each, str | tuple) else repr(each)] for each in values]
+    if isinstance(checked, np.ndarray):
+        column = checked
+    else:
+        kind = object if name == "range_pages" or isinstance(checked[0], str) else float
+        column = np.empty(len(checked), dtype=kind)
+        column[:] = [np.nan if each is None else each for each in checked]
+    return np.resize(column, points) if len(column) == 1 else column
+
+
+def _plausible(name: str, values: np.ndarray) -> np.ndarray:
+    """Whether each number is in the parameter's range, or NaN: not given."""
+    parameter = PARAMETERS[name]
+    inside = (values >= parameter.low) & (values <= parameter.high) & np.isfinite(values)
+    if parameter.whole:
+        inside &= values == np.floor(values)
+    return inside | np.isnan(values)
 
 
 def _groups(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarray]:
@@ -237,9 +253,14 @@ def _nothing_simulated(base: np.ndarray, elapsed_s: np.ndarray) -> dict[str, np.
 
 
 def _require(lanes: Mapping[str, np.ndarray], names: Sequence[str], policy: str) -> None:
-    missing = [name for name in names if name not in lanes]
+    missing = [
+        name
+        for name in names
+        if name not in lanes
+        or (lanes[name].dtype == float and np.isnan(lanes[name]).any() and not PARAMETERS[name].optional)
+    ]
     if missing:
-        raise TypeError(f"policy {policy} reads {', '.join(missing)}: not given")
+        raise TypeError(f"policy {policy} reads {', '.join(missing)}: not given, or not a number")
 
 
 _ALWAYS = (

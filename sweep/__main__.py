@@ -1,0 +1,204 @@
+"""The command line: Hydra composes once, here and only here; from then on there are dataclasses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sweep import __version__
+from sweep.catalog import QUANTITIES, BadInput, Entry, did_you_mean, read_entry
+from sweep.conf import conf_dir, questions
+from sweep.run import Request, run
+from sweep.runner import Runner
+
+USAGE = """\
+examples:
+  python -m sweep +grid=patch                        the patch's table
+  python -m sweep +grid=cores policy=[xpfo,xpfo_deferred] jobs='1 x cores'
+  python -m sweep +grid=patch runner=serial out=outputs/mine refill_ns=3000
+
+Any parameter of the model may be given as KEY=VALUE; it replaces the grid's axis of that name.
+A list makes an axis: ceiling=[0,33,512]."""
+
+SETTINGS: dict[str, Any] = {"out": None, "chunk_s": 4.0, "quiet": False, "seed": 0, "replicas": 4}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code: 0 done, 2 bad input."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        request = _request(arguments)
+        if request is None:
+            return 0
+        return run(request)
+    except BadInput as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 2
+
+
+def _request(arguments: Sequence[str]) -> Request | None:
+    parser = argparse.ArgumentParser(
+        prog="sweep",
+        description="What would this TLB-flush policy cost on that machine? Sweeps of a validated simulation.",
+        epilog=_listing([conf_dir()]) + "\n\n" + USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="+grid=NAME and Hydra overrides")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own grids, machines and workloads, before ours")
+    parser.add_argument("--version", action="version", version=f"sweep {__version__}")
+    parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
+    given, strange = parser.parse_known_args(arguments)
+    if strange:
+        raise BadInput(f"unknown option {strange[0]!r}; see `python -m sweep --help`")
+    if given.multirun:
+        raise BadInput(
+            "-m is refused: it would start one job per point. Give a list instead, like `ceiling=[0,33,512]`, or write "
+            "a grid file"
+        )
+    folders = [conf_dir()]
+    if given.config_dir:
+        own = Path(given.config_dir).resolve()
+        if not own.is_dir():
+            raise BadInput(f"--config-dir={given.config_dir}: no such folder")
+        folders.insert(0, own)
+    return _compose(given.overrides, folders)
+
+
+def _listing(folders: Sequence[Path]) -> str:
+    lines = [f"  +grid={name:<12} {question}" for name, question in questions(folders).items()]
+    return "grids:\n" + "\n".join(lines)
+
+
+def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
+    """The request that the configuration files and overrides describe; BadInput for anything that is off."""
+    known = questions(folders)
+    parsed = _parse(overrides, known, folders)
+    grid = next((value for key, value in parsed if key == "grid"), None)
+    if grid is None:
+        raise BadInput("no grid given; choose one:\n" + _listing(folders))
+    schema = make_dataclass(
+        "Config",
+        [(name, Any, field(default=None)) for name in QUANTITIES]
+        + [(name, Any, field(default=None)) for name in ("policy", "machine", "workload", "grid", "runner")]
+        + [(name, Any, field(default=value)) for name, value in SETTINGS.items() if name not in QUANTITIES],
+    )
+    ConfigStore.instance().store(name="schema", node=schema)
+    # machine and workload are axes to us; to Hydra their names are groups, which cannot be given lists
+    plain = [text for text, (key, _) in zip(overrides, parsed, strict=True) if key not in ("machine", "workload")]
+    chosen = {key: value for key, value in parsed if key in ("machine", "workload")}
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(folders[-1])):
+            config = OmegaConf.to_container(compose("config", [*plain, *_search(folders)]), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BadInput(_one_line(error)) from None
+    assert isinstance(config, dict)
+    entries = catalog(folders)
+    settings = {name: config.pop(name) for name in SETTINGS if name not in QUANTITIES}
+    content = config.pop("grid")
+    runner = config.pop("runner")
+    if not isinstance(content, Mapping):
+        raise BadInput(f"grid/{grid}: must be a mapping of axes")
+    pinned = {key: config[key] for key, _ in parsed if key in config} | chosen
+    defaults = {key: value for key, value in config.items() if value is not None and key not in pinned}
+    return Request(
+        grid=grid,
+        question=known[grid],
+        content=content,
+        pinned=pinned,
+        defaults=defaults,
+        machines=entries["machine"],
+        workloads=entries["workload"],
+        runner=_runner(runner),
+        overrides=tuple(overrides),
+        out=settings["out"],
+        chunk_s=_positive("chunk_s", settings["chunk_s"]),
+        quiet=bool(settings["quiet"]),
+    )
+
+
+def _parse(overrides: Sequence[str], grids: Mapping[str, str], folders: Sequence[Path]) -> list[tuple[str, Any]]:
+    """Key and value of every override; what Hydra would answer unhelpfully is answered here."""
+    out: list[tuple[str, Any]] = []
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(text)
+            if override.is_sweep_override():
+                wanted = text.replace("=", "=[", 1) + "]"
+                raise BadInput(f"{text!r}: sweeps are grids here; give a list, like `{wanted}`")
+            value = override.value()
+        except HydraException as error:
+            raise BadInput(f"{text!r}: must be KEY=VALUE: {_one_line(error)}") from None
+        key = override.key_or_group
+        if key == "grid":
+            if not override.is_add():
+                raise BadInput(f"{text!r}: a grid is added, not overridden: write `+grid={value}`")
+            if value not in grids:
+                raise BadInput(f"grid {value!r}: no such grid{did_you_mean(str(value), grids)}\n{_listing(folders)}")
+        elif key.split(".")[0] not in (*QUANTITIES, *SETTINGS, "policy", "machine", "workload", "runner", "grid"):
+            names = [*QUANTITIES, *SETTINGS, "policy", "machine", "workload", "runner"]
+            raise BadInput(f"{text!r}: unknown key {key!r}{did_you_mean(key, names)}")
+        out.append((key, value))
+    return out
+
+
+def catalog(folders: Sequence[Path]) -> dict[str, dict[str, Entry]]:
+    """Every machine and workload there is by group and name, each composed from its file and what that builds on."""
+    out: dict[str, dict[str, Entry]] = {}
+    with initialize_config_dir(version_base="1.3", config_dir=str(folders[-1])):
+        for group in ("machine", "workload"):
+            names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
+            out[group] = {name: _entry(group, name, folders) for name in sorted(names)}
+    return out
+
+
+def _entry(group: str, name: str, folders: Sequence[Path]) -> Entry:
+    where = f"{group}/{name}"
+    try:
+        content = OmegaConf.to_container(compose(where, _search(folders)), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BadInput(f"{where}: {_one_line(error)}") from None
+    assert isinstance(content, dict)
+    return read_entry(name, content[group], where)
+
+
+def _search(folders: Sequence[Path]) -> list[str]:
+    """The override that puts the user's folders before ours."""
+    return [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders[:-1])}]"] if folders[1:] else []
+
+
+def _runner(content: Any) -> Runner:
+    unknown = sorted(set(content) - set(Runner.__dataclass_fields__))
+    if unknown:
+        raise BadInput(f"runner: unknown key {unknown[0]!r}{did_you_mean(unknown[0], Runner.__dataclass_fields__)}")
+    return Runner(**content)
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise BadInput(f"{name}={value!r}: must be a number above 0")
+    return float(value)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def console() -> None:
+    """Entry point of the `sweep` script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    console()

@@ -1,0 +1,161 @@
+"""Machines and workloads by name: quantities with unit, range and source, and the model's parameters made from them.
+
+The files are `conf/machine/*.yaml` and `conf/workload/*.yaml`. A quantity is a plain value, or a mapping of `central`,
+`low` and `high` (its 5th and 95th percentile), `least` and `most` (hard bounds), `unit` and `source`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sim.parameters import PARAMETERS, Pages, Parameter, check
+
+# Quantities that the model does not read itself: others are made from them, see `derive`.
+DERIVING = {
+    "clock_scale": Parameter("factor", "multiplies all instruction costs of the machine", low=1e-3),
+    "alloc_per_kunmap": Parameter("ratio", "alloc events per kunmap event"),
+    "large_range_share": Parameter("share", "share of alloc events over 33 pages", high=1.0),
+    "user_s_over_xeon": Parameter("factor", "user seconds of the build here over those on xeon_8160", low=1e-3),
+}
+INSTRUCTION_COSTS = (
+    "alloc_bookkeeping_ns kunmap_bookkeeping_ns flush_fixed_ns invlpg_ns flush_all_ns mask_scan_ns enqueue_ns "
+    "enqueue_busy_ns ipi_send_ns irq_entry_ns handler_ns irq_exit_ns"
+).split()
+LARGE_RANGE = 33  # pages; `large_range_share` speaks of ranges above it
+QUANTITIES = PARAMETERS | DERIVING
+
+
+class BadInput(Exception):
+    """What the user gave cannot be run; the message names the key, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with what is known of it; `alternative` and `share` for one of two names."""
+
+    central: Any
+    low: float | None = None
+    high: float | None = None
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+    source: str = ""
+    alternative: str | None = None
+    share: float | None = None  # probability of `central`
+
+    @property
+    def uncertain(self) -> bool:
+        return self.alternative is not None or (self.low is not None and self.low != self.high)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A machine or a workload."""
+
+    name: str
+    title: str
+    quantities: Mapping[str, Quantity]
+    machines: Mapping[str, Mapping[str, Quantity]]  # of a workload: what differs by machine
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or what there is."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+
+
+def check_quantity(name: str, value: Any, where: str) -> Any:
+    """A checked value of a parameter or deriving quantity; BadInput where it is out of range."""
+    if name not in QUANTITIES:
+        raise BadInput(f"{where}: unknown key {name!r}{did_you_mean(name, QUANTITIES)}")
+    if name in PARAMETERS:
+        try:
+            return check(name, value)
+        except ValueError as error:
+            raise BadInput(f"{where}: {error}") from None
+    low, high = DERIVING[name].low, DERIVING[name].high
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise BadInput(f"{where}: {name}={value!r}: must be a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def read_entry(name: str, content: Mapping[str, Any], where: str) -> Entry:
+    """A machine or workload from the content of its file, every key checked."""
+    content = dict(content)
+    title = str(content.pop("title", name))
+    machines = {
+        machine: {key: _quantity(key, value, f"{where}, machines.{machine}") for key, value in (some or {}).items()}
+        for machine, some in (content.pop("machines", None) or {}).items()
+    }
+    quantities = {key: _quantity(key, value, where) for key, value in content.items()}
+    return Entry(name, title, quantities, machines)
+
+
+def _quantity(name: str, value: Any, where: str) -> Quantity:
+    if name == "range_pages" or not isinstance(value, Mapping):
+        return Quantity(check_quantity(name, value, where))
+    unknown = sorted(set(value) - set(Quantity.__dataclass_fields__))
+    if unknown:
+        raise BadInput(
+            f"{where}: {name}: unknown key {unknown[0]!r}{did_you_mean(unknown[0], Quantity.__dataclass_fields__)}"
+        )
+    if "central" not in value:
+        raise BadInput(f"{where}: {name}: needs `central`")
+    quantity = Quantity(**value)
+    unit = QUANTITIES[name].unit if name in QUANTITIES else quantity.unit
+    if quantity.unit and quantity.unit != unit:
+        raise BadInput(f"{where}: {name}: unit {quantity.unit!r}: must be {unit!r}")
+    for given in ("central", "low", "high", "least", "most", "alternative"):
+        if getattr(quantity, given) is not None:
+            check_quantity(name, getattr(quantity, given), f"{where}, {given}")
+    ordered = [x for x in (quantity.least, quantity.low, quantity.central, quantity.high, quantity.most) if x is not None]
+    if quantity.alternative is None and ordered != sorted(ordered):
+        raise BadInput(f"{where}: {name}: needs least <= low <= central <= high <= most, and has {ordered}")
+    return quantity
+
+
+def quantities_of(machine: Entry, workload: Entry) -> dict[str, Quantity]:
+    """What is known of a workload on a machine: the workload's own first, then what it says of this machine."""
+    return dict(machine.quantities) | dict(workload.quantities) | dict(workload.machines.get(machine.name, {}))
+
+
+def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of the model's parameters from columns of quantities, [point]; NaN where nothing is known."""
+    out = dict(columns)
+    if "clock_scale" in out:
+        scale = _or(out.pop("clock_scale"), 1.0)
+        out |= {name: out[name] * scale for name in INSTRUCTION_COSTS if name in out}
+    if "user_s_over_xeon" in out:
+        out["user_s"] = out["user_s"] * _or(out.pop("user_s_over_xeon"), 1.0)
+    if "alloc_per_kunmap" in out:
+        made = out["kunmap_events"] * out.pop("alloc_per_kunmap")
+        out["alloc_events"] = np.where(np.isnan(out["alloc_events"]), made, out["alloc_events"]) if "alloc_events" in out else made
+    if "large_range_share" in out:
+        shares = out.pop("large_range_share")
+        known: dict[tuple[Pages, float], Pages] = {}
+        pages = np.empty(len(shares), dtype=object)
+        for point, (each, share) in enumerate(zip(out["range_pages"], shares.tolist(), strict=True)):
+            if (each, share) not in known:
+                known[each, share] = _with_large_share(each, share)
+            pages[point] = known[each, share]
+        out["range_pages"] = pages
+    return out
+
+
+def _or(column: np.ndarray, value: float) -> np.ndarray:
+    return np.where(np.isnan(column), value, column)
+
+
+def _with_large_share(pages: Pages, share: float) -> Pages:
+    """The same mix below and above LARGE_RANGE, with `share` of the whole above it."""
+    large = sum(weight for p, weight in pages if p > LARGE_RANGE)
+    small = sum(weight for p, weight in pages if p <= LARGE_RANGE)
+    if share != share or large == 0 or small == 0:
+        return pages
+    return tuple((p, weight * (share / large if p > LARGE_RANGE else (1.0 - share) / small)) for p, weight in pages)

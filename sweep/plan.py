@@ -1,0 +1,308 @@
+"""A sweep as a plan: which points there are, what each is, how they are cut into chunks, and the hash of it all.
+
+Chunk boundaries come from the plan by formula, never from timing or the cluster, and no result depends on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sim
+from sim.abi import Targets
+from sim.parameters import PARAMETERS, check_together
+from sim.simulation import policy_module, reads
+from sweep.catalog import QUANTITIES, BadInput, Entry, check_quantity, derive, did_you_mean, quantities_of
+from sweep.grid import SHAPE, Block, Relative, read_blocks
+
+NAMES = ("policy", "machine", "workload")
+CONTROLS = ("seed", "replicas")  # one value for the whole sweep
+
+# Engine time, measured on one core of a 2.1 GHz Xeon: a step costs this, and each lane in it that plus so much a CPU.
+# They steer chunk sizes and estimates, never results.
+STEP_NS = {True: 330_000, False: 90_000}  # by whether the policy interrupts
+LANE_NS = {True: 150, False: 90}
+LANE_CPU_NS = {True: 16.0, False: 1.0}
+CHUNK_S = 4.0  # estimated length of a chunk
+CHUNK_ROWS = 100_000  # the most rows of a part
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that can be run: everything that a result depends on, and nothing else."""
+
+    name: str
+    question: str
+    blocks: tuple[Block, ...]
+    machines: Mapping[str, Entry]
+    workloads: Mapping[str, Entry]
+    defaults: Mapping[str, Any]  # names and parameters where neither axis nor machine nor workload says
+    seed: int
+    replicas: int
+    chunk_s: float = CHUNK_S
+
+    def __len__(self) -> int:
+        return sum(len(block) for block in self.blocks)
+
+    @cached_property
+    def hash(self) -> str:
+        """Of the points and the code that simulates them, not of the chunks."""
+        content = {
+            "blocks": [asdict(block) for block in self.blocks],
+            "machines": {name: _centrals(entry) for name, entry in self.machines.items()},
+            "workloads": {name: _centrals(entry) for name, entry in self.workloads.items()},
+            "defaults": dict(self.defaults),
+            "seed": self.seed,
+            "replicas": self.replicas,
+            "code": code_hash(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
+        """Names and model parameters of the points begin..end-1 as arrays, [point]."""
+        parts, offset = [], 0
+        for block in self.blocks:
+            low, high = max(begin, offset), min(end, offset + len(block))
+            if low < high:
+                parts.append(self._block_columns(block, np.arange(low - offset, high - offset)))
+            offset += len(block)
+        names = list(dict.fromkeys(name for part in parts for name in part))
+        out = {}
+        for name in names:
+            out[name] = np.concatenate([part.get(name, np.full(_length(part), np.nan)) for part in parts])
+        return derive(out)
+
+    def _block_columns(self, block: Block, index: np.ndarray) -> dict[str, np.ndarray]:
+        given = block.columns(index)
+        for name in NAMES:
+            if name not in given:
+                given[name] = [self.defaults[name]] * len(index)
+        columns = {name: np.array(given[name], dtype=object) for name in NAMES}
+        pairs = columns["machine"] + "/" + columns["workload"]
+        for pair in dict.fromkeys(pairs.tolist()):
+            machine, workload = pair.split("/")
+            members = pairs == pair
+            known = {n: q.central for n, q in quantities_of(self.machines[machine], self.workloads[workload]).items()}
+            for name, value in {**self.defaults, **known}.items():
+                if name not in NAMES:
+                    _fill(columns, name, value, members)
+        relative = {}
+        for name, values in given.items():
+            if name in NAMES:
+                continue
+            if isinstance(values[0], Relative) or any(isinstance(value, Relative) for value in values):
+                relative[name] = values
+                values = [None if isinstance(value, Relative) else value for value in values]
+            columns[name] = _array(name, values)
+        for name, values in relative.items():
+            for at, value in enumerate(values):
+                if isinstance(value, Relative):
+                    columns[name][at] = max(value.least, value.factor * columns[value.of][at])
+        for name in CONTROLS:
+            columns.pop(name, None)
+        return columns
+
+    @cached_property
+    def segments(self) -> list[tuple[int, int, float, float]]:
+        """Runs of points of one shape: first point, points, seconds a run costs by itself, seconds a point."""
+        out, offset = [], 0
+        for block in self.blocks:
+            shaped = [axis for axis in block.axes if set(axis.names) & set(SHAPE)]
+            inner = len(block) // max(1, int(np.prod([len(axis) for axis in shaped])))
+            firsts = np.arange(0, len(block), inner)
+            columns = derive(self._block_columns(block, firsts))
+            for at, first in enumerate(firsts.tolist()):
+                fixed_s, point_s = _cost({name: column[at] for name, column in columns.items()}, self.replicas)
+                out.append((offset + first, inner, fixed_s, point_s))
+            offset += len(block)
+        return out
+
+    @cached_property
+    def chunks(self) -> np.ndarray:
+        """Bounds of the chunks: chunk c holds the points chunks[c]..chunks[c + 1] - 1."""
+        most = max(1, CHUNK_ROWS // self.replicas)
+        bounds, cost_s = [0], 0.0
+        for first, points, fixed_s, point_s in self.segments:
+            whole_s = fixed_s + points * point_s
+            if first > bounds[-1] and (cost_s + whole_s > self.chunk_s or first + points - bounds[-1] > most):
+                bounds.append(first)
+                cost_s = 0.0
+            cost_s += whole_s
+            room = max(self.chunk_s - fixed_s, fixed_s)
+            size = int(min(most, max(1, room // point_s if point_s else most)))
+            if points > size:
+                pieces = -(-points // size)
+                bounds += [first + points * piece // pieces for piece in range(1, pieces)]
+                cost_s = fixed_s + points / pieces * point_s
+        return np.array([*bounds, len(self)], dtype=np.int64)
+
+    @cached_property
+    def estimate_s(self) -> float:
+        """Estimated CPU seconds of the whole sweep on one core."""
+        return sum(fixed_s + points * point_s for _, points, fixed_s, point_s in self.segments)
+
+    def chunk_cost_s(self) -> np.ndarray:
+        """Estimated CPU seconds of every chunk."""
+        starts = np.array([first for first, _, _, _ in self.segments])
+        point_s = np.array([each for _, _, _, each in self.segments])
+        fixed_s = np.array([each for _, _, each, _ in self.segments])
+        at = np.searchsorted(starts, self.chunks[:-1], side="right") - 1
+        return fixed_s[at] + point_s[at] * np.diff(self.chunks)
+
+
+def open_plan(
+    name: str,
+    question: str,
+    content: Mapping[str, Any],
+    pinned: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    machines: Mapping[str, Entry],
+    workloads: Mapping[str, Entry],
+    chunk_s: float = CHUNK_S,
+) -> Plan:
+    """A checked plan; BadInput naming the key, the value and what is allowed."""
+    where = f"grid/{name}"
+
+    def check(key: str, value: Any, here: str) -> Any:
+        if key == "policy":
+            return _check_policy(value, here)
+        if key in ("machine", "workload"):
+            known = machines if key == "machine" else workloads
+            if value not in known:
+                raise BadInput(f"{here}: {key}={value!r}: no such {key}{did_you_mean(str(value), known)}")
+            return value
+        if key not in QUANTITIES:
+            raise BadInput(f"{here}: unknown key {key!r}{did_you_mean(key, [*NAMES, *QUANTITIES])}")
+        return check_quantity(key, value, here)
+
+    content, pinned, defaults = dict(content), dict(pinned), dict(defaults)
+    controls = {}
+    for control in CONTROLS:
+        value = pinned.pop(control, None)
+        in_grid = content.pop(control, None)
+        value = in_grid if value is None else value
+        controls[control] = int(check(control, defaults.pop(control) if value is None else value, where))
+    for key, value in defaults.items():
+        check(key, value, "configuration")
+    blocks = read_blocks(content, pinned, check, where)
+    used_machines = _used(blocks, "machine", defaults)
+    used_workloads = _used(blocks, "workload", defaults)
+    plan = Plan(
+        name, question, blocks,
+        {each: machines[each] for each in used_machines}, {each: workloads[each] for each in used_workloads},
+        defaults, controls["seed"], controls["replicas"], chunk_s,
+    )  # fmt: skip
+    _check_points(plan, where)
+    return plan
+
+
+def _check_policy(value: Any, where: str) -> str:
+    from sim import policies
+
+    try:
+        policy_module(str(value))
+    except ValueError:
+        known = sorted(path.stem for path in Path(policies.__path__[0]).glob("[a-z]*.py"))
+        raise BadInput(f"{where}: policy={value!r}: no such policy{did_you_mean(str(value), known)}") from None
+    return str(value)
+
+
+def _used(blocks: tuple[Block, ...], name: str, defaults: Mapping[str, Any]) -> list[str]:
+    used: dict[str, None] = {}
+    for block in blocks:
+        values = [v for axis in block.axes for n, v in zip(axis.names, axis.values, strict=True) if n == name]
+        used |= dict.fromkeys(values[0] if values else [defaults[name]])
+    return list(used)
+
+
+def _check_points(plan: Plan, where: str) -> None:
+    """What one value alone cannot show: relative axes, shapes that contradict each other, missing quantities."""
+    for block in plan.blocks:
+        keys = set(block.names) | {"policy", "machine", "workload"}
+        for axis in block.axes:
+            for name, values in zip(axis.names, axis.values, strict=True):
+                for value in values if not hasattr(values, "steps") else ():
+                    if isinstance(value, Relative) and value.of not in QUANTITIES:
+                        raise BadInput(f"{where}: {name}={value}: {value.of!r} is no parameter{did_you_mean(value.of, keys)}")
+    offset = 0
+    for block in plan.blocks:
+        shaped = [axis for axis in block.axes if set(axis.names) & set(SHAPE)]
+        inner = len(block) // max(1, int(np.prod([len(axis) for axis in shaped])))
+        columns = derive(plan._block_columns(block, np.arange(0, len(block), inner)))
+        for at in range(len(columns["policy"])):
+            point = {name: column[at] for name, column in columns.items()}
+            here = f"{where}, point {offset + at * inner}"
+            for name in ("cores", "jobs", "sockets", "threads_per_core"):
+                check_quantity(name, point[name], here)
+            try:
+                check_together({**point, "cores": int(point["cores"])})
+            except ValueError as error:
+                raise BadInput(f"{here}: {error}") from None
+            needs = reads(policy_module(point["policy"]))
+            missing = [name for name in needs if not _known(point.get(name)) and not PARAMETERS[name].optional]
+            if missing:
+                raise BadInput(
+                    f"{here}: policy {point['policy']} reads {', '.join(missing)}, "
+                    f"and neither machine {point['machine']} nor workload {point['workload']} says"
+                )
+        offset += len(block)
+
+
+def _known(value: Any) -> bool:
+    return value is not None and value == value
+
+
+def _cost(point: Mapping[str, Any], replicas: int) -> tuple[float, float]:
+    """Estimated seconds: of a group of lanes whatever its width, and of each point in it."""
+    module = policy_module(point["policy"])
+    if point["policy"] == "vanilla":
+        return 0.0, 2e-6
+    cores = int(point["cores"])
+    window = point["window_events"]
+    warmup = point.get("warmup_events")
+    steps = window + (warmup if _known(warmup) else max(window // 3, 16 * cores))
+    interrupts = module.flush().tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
+    lane_ns = LANE_NS[interrupts] + LANE_CPU_NS[interrupts] * cores
+    return steps * STEP_NS[interrupts] * 1e-9, steps * lane_ns * replicas * 1e-9
+
+
+def _centrals(entry: Entry) -> dict[str, Any]:
+    machines = {name: {k: q.central for k, q in some.items()} for name, some in entry.machines.items()}
+    return {name: quantity.central for name, quantity in entry.quantities.items()} | {"machines": machines}
+
+
+def _fill(columns: dict[str, np.ndarray], name: str, value: Any, members: np.ndarray) -> None:
+    if name not in columns:
+        columns[name] = _array(name, [None] * len(members))
+    if columns[name].dtype == object and isinstance(value, tuple):
+        for at in np.flatnonzero(members):
+            columns[name][at] = value
+    else:
+        columns[name][members] = np.nan if value is None else value
+
+
+def _array(name: str, values: list[Any]) -> np.ndarray:
+    text = name == "range_pages" or (name in PARAMETERS and PARAMETERS[name].choices)
+    out = np.empty(len(values), dtype=object if text else float)
+    out[:] = values if text else [np.nan if value is None else value for value in values]
+    return out
+
+
+def _length(part: Mapping[str, np.ndarray]) -> int:
+    return len(part["policy"])
+
+
+def code_hash() -> str:
+    """Hash of the code that simulates."""
+    digest = hashlib.sha256()
+    root = Path(sim.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

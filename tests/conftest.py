@@ -1,0 +1,51 @@
+"""What the tests share: parameters from conf/, and one Ray for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sim import PARAMETERS
+from sweep.__main__ import catalog
+from sweep.catalog import quantities_of
+from sweep.conf import conf_dir
+
+
+@pytest.fixture(scope="session")
+def parameters() -> Callable[..., dict[str, Any]]:
+    """parameters(machine, workload, **changes): the model's parameters by name, as simulate takes them."""
+    entries = catalog([conf_dir()])
+
+    def known(machine: str = "xeon_8160", workload: str = "kernel_build", **changes: Any) -> dict[str, Any]:
+        quantities = quantities_of(entries["machine"][machine], entries["workload"][workload])
+        values = {name: quantity.central for name, quantity in quantities.items()}
+        values["alloc_events"] = values["kunmap_events"] * values["alloc_per_kunmap"]
+        values["user_s"] *= values.get("user_s_over_xeon", 1.0)
+        return {name: value for name, value in values.items() if name in PARAMETERS} | changes
+
+    return known
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[Any]:
+    """A real local Ray with two CPUs, shut down at the end of the session."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def sweep_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """sweep_in(*overrides): run the command line in this process, quietly; the folder of the run."""
+    from sweep.__main__ import main
+
+    def run(*overrides: str, out: Any = None) -> Any:
+        folder = out or tmp_path_factory.mktemp("run")
+        assert main([*overrides, f"out={folder}", "quiet=true"]) == 0
+        return folder
+
+    return run

@@ -1,0 +1,74 @@
+"""Machines and workloads: every file composes, every key is checked, every number has its unit and source."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from sweep.__main__ import catalog
+from sweep.catalog import QUANTITIES, BadInput, quantities_of, read_entry
+from sweep.conf import conf_dir, questions
+
+ENTRIES = catalog([conf_dir()])
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "priors.csv"
+
+
+@pytest.mark.parametrize("group", ["machine", "workload"])
+def test_every_uncertain_number_has_a_unit_and_a_source(group):
+    for entry in ENTRIES[group].values():
+        for some in (entry.quantities, *entry.machines.values()):
+            for name, quantity in some.items():
+                assert name in QUANTITIES
+                if quantity.uncertain or name.endswith(("_ns", "_s")):
+                    assert quantity.source, (entry.name, name)
+                    assert quantity.unit, (entry.name, name)
+
+
+def test_a_workload_says_what_differs_by_machine():
+    quantities = quantities_of(ENTRIES["machine"]["i5_3550"], ENTRIES["workload"]["kernel_build"])
+    assert quantities["base_system_s"].central == 607.671
+    other = quantities_of(ENTRIES["machine"]["xeon_8160"], ENTRIES["workload"]["kernel_build"])
+    assert other["base_system_s"].central == 950.966
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="the collected priors are not beside this checkout")
+def test_the_files_agree_with_the_collected_priors():
+    checked = 0
+    for row in csv.DictReader(SHARED.open()):
+        for machine in ("xeon_8160", "i5_3550"):
+            quantities = quantities_of(ENTRIES["machine"][machine], ENTRIES["workload"]["kernel_build"])
+            if row["machine"] not in (machine, "any") or row["parameter"] not in quantities or not row["low"]:
+                continue
+            if row["parameter"] in ("user_s", "user_s_over_xeon"):
+                continue
+            found = quantities[row["parameter"]]
+            assert [found.low, found.central, found.high] == [float(row[k]) for k in ("low", "central", "high")], row
+            checked += 1
+    assert checked > 50
+
+
+def test_every_grid_asks_a_question():
+    found = questions([conf_dir()])
+    assert {"patch", "smoke", "cores"} <= set(found)
+    assert all(question.endswith(("?", ".")) and "?" in question for question in found.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"refil_ns": 3}, "unknown key 'refil_ns'; did you mean 'refill_ns'"),
+        ({"refill_ns": {"low": 1, "high": 2}}, "refill_ns: needs `central`"),
+        ({"refill_ns": {"central": 1, "hihg": 2}}, "unknown key 'hihg'; did you mean 'high'"),
+        ({"refill_ns": {"central": 3, "low": 5, "high": 9}}, "low <= central"),
+        ({"refill_ns": {"central": 3, "unit": "us"}}, "unit 'us': must be 'ns'"),
+        ({"refill_ns": -3}, "refill_ns=-3"),
+        ({"refill_ns": float("nan")}, "finite"),
+        ({"accounting": {"central": "tick", "alternative": "tock", "share": 0.5}}, "tick, irq_time"),
+        ({"machines": {"m": {"user": 3}}}, "machines.m: unknown key 'user'"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_key(content, said):
+    with pytest.raises(BadInput, match=said):
+        read_entry("mine", content, "machine/mine")

@@ -1,0 +1,152 @@
+"""The command line: what a user types, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from sweep.__main__ import main
+
+
+def command(*arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "sweep", *arguments],
+        capture_output=True, text=True, cwd=cwd, timeout=120, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_smoke_runs_and_prints_the_table_in_a_hundred_columns(tmp_path):
+    done = command("+grid=smoke", "runner=serial", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert "xpfo_deferred" in done.stdout
+    folder = tmp_path / done.stdout.splitlines()[-1]
+    assert folder.parts[-2] == "smoke"
+    assert len(folder.name) == 8
+    assert {path.name for path in folder.iterdir()} >= {"run.json", "parts", "results.parquet", "tables"}
+    again = command("+grid=smoke", "runner=serial", cwd=tmp_path)
+    assert again.stdout == done.stdout
+    assert "there already" in again.stderr
+
+
+def test_the_patch_shows_its_six_rows(sweep_in):
+    folder = sweep_in("+grid=patch", "replicas=2", "window_events=640", "precision=0.05")
+    table = pd.read_csv(folder / "tables" / "reproduction.csv")
+    assert list(table.columns) == (
+        "machine policy cores jobs measured_s simulated_s simulated_lo_s simulated_hi_s measured_ratio "
+        "simulated_ratio error_pct"
+    ).split()
+    rows = list(zip(table["machine"], table["policy"], table["measured_s"], strict=True))
+    assert rows == [
+        ("xeon_8160", "vanilla", 950.966),
+        ("xeon_8160", "xpfo", 25073.169),
+        ("xeon_8160", "xpfo_deferred", 1372.874),
+        ("i5_3550", "vanilla", 607.671),
+        ("i5_3550", "xpfo", 1588.646),
+        ("i5_3550", "xpfo_deferred", 803.989),
+    ]
+    assert table["simulated_lo_s"].le(table["simulated_s"]).all()
+    assert table["error_pct"].tolist() == pytest.approx(
+        (100 * (table["simulated_s"] / table["measured_s"] - 1)).tolist()
+    )
+
+
+def test_a_list_on_the_command_line_is_an_axis(sweep_in):
+    folder = sweep_in("+grid=smoke", "policy=[xpfo]", "jobs=[1,2,4]", "refill_ns=77")
+    results = pd.read_parquet(folder / "results.parquet")
+    assert sorted(set(results["jobs"])) == [1, 2, 4]
+    assert set(results["policy"]) == {"xpfo"}
+    assert set(results["refill_ns"]) == {77.0}
+
+
+def test_a_users_folder_comes_before_ours(tmp_path, sweep_in):
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "grid" / "mine.yaml").write_text("# Is mine slower?\nmachine: [slow, i5_3550]\npolicy: xpfo\njobs: 4\n")
+    (tmp_path / "machine" / "slow.yaml").write_text("defaults: [i5_3550, _self_]\ninvlpg_ns: 850\n")
+    folder = sweep_in("--config-dir", str(tmp_path), "+grid=mine", "window_events=320", "replicas=1")
+    results = pd.read_parquet(folder / "results.parquet").set_index("machine")
+    assert results["invlpg_ns"].to_dict() == {"slow": 850.0, "i5_3550": 85.0}
+    assert results["system_time_s"]["slow"] > results["system_time_s"]["i5_3550"]
+
+
+BAD = [
+    ([], "no grid given"),
+    (["+grid=nope"], "no such grid"),
+    (["grid=smoke"], "write `+grid=smoke`"),
+    (["-m", "+grid=smoke"], "Give a list instead"),
+    (["--multirun", "+grid=smoke"], "Give a list instead"),
+    (["--frob"], "unknown option '--frob'"),
+    (["+grid=smoke", "corse=4"], "did you mean 'cores'"),
+    (["+grid=smoke", "+sed=3"], "did you mean 'seed'"),
+    (["+grid=smoke", "policy=xpof"], "did you mean 'xpfo'"),
+    (["+grid=smoke", "machine=i5_3555"], "did you mean 'i5_3550'"),
+    (["+grid=smoke", "workload=kernel"], "did you mean 'kernel_build'"),
+    (["+grid=smoke", "runner=rai"], "runner/rai"),
+    (["+grid=smoke", "runner.kind=fast"], "auto, serial or ray"),
+    (["+grid=smoke", "runner=ray", "runner.address=http://127.0.0.1:8265"], "Jobs API"),
+    (["+grid=smoke", "cores=[]"], "at least one value"),
+    (["+grid=smoke", "cores=0"], "cores=0: must be from 1"),
+    (["+grid=smoke", "cores=2.5"], "whole number"),
+    (["+grid=smoke", "cores=4,8"], "cores=[4,8]"),
+    (["+grid=smoke", "jobs=0"], "jobs=0: must be at least 1"),
+    (["+grid=smoke", "ceiling=-1"], "ceiling=-1"),
+    (["+grid=smoke", "refill_ns=-1"], "refill_ns=-1"),
+    (["+grid=smoke", "refill_ns=nan"], "finite"),
+    (["+grid=smoke", "refill_ns=inf"], "finite"),
+    (["+grid=smoke", "range_pages={1:0}"], "not all be zero"),
+    (["+grid=smoke", "range_pages={1:-1}"], "weights finite and at least 0"),
+    (["+grid=smoke", "serial_share=1.5"], "from 0 to 1"),
+    (["+grid=smoke", "apic=flat", "cores=16"], "at most 8 CPUs"),
+    (["+grid=smoke", "sockets=3"], "must divide cores=4"),
+    (["+grid=smoke", "threads_per_core=3"], "must divide cores=4"),
+    (["+grid=smoke", "chunk_s=0"], "chunk_s=0"),
+    (["+grid=smoke", "cores"], "must be KEY=VALUE"),
+    (["--config-dir", "/nonexistent", "+grid=smoke"], "no such folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD, ids=[" ".join(arguments) or "nothing" for arguments, _ in BAD])
+def test_bad_input_is_named_and_nothing_is_written(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    assert main(["+grid=smoke", f"out={blocker}/run"]) == 2
+    assert f"out='{blocker}/run'" in capsys.readouterr().err
+
+
+def test_bad_input_exits_with_two_and_starts_no_ray(tmp_path):
+    done = command("+grid=smoke", "runner=ray", "cores=0", cwd=tmp_path, RAY_ADDRESS="127.0.0.1:1")
+    assert done.returncode == 2
+    assert "cores=0" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_lists_the_grids_with_their_questions(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "+grid=patch" in shown
+    assert "examples:" in shown
+
+
+def test_ray_and_heavy_parts_are_not_imported_where_not_used(tmp_path):
+    script = (
+        "import sys; from sweep.__main__ import main; code = main(['+grid=smoke', 'runner=serial', 'quiet=true']);"
+        "print(code, [m for m in ('ray', 'scipy', 'matplotlib', 'plotly', 'pyarrow.dataset') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.stdout.strip() == "0 []", done.stdout + done.stderr

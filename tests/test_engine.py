@@ -1,0 +1,177 @@
+"""The engine: what holds by reasoning, and what holds bit by bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim import METRICS, engine, simulate
+from sim import simulate as public
+from sim.draws import COMPUTE, Draws, stream
+
+SHORT = {"window_events": 320, "warmup_events": 64, "replicas": 2}
+
+
+def test_a_lane_does_not_notice_its_neighbours(parameters, monkeypatch):
+    points = [
+        parameters("xeon_8160", jobs=60, ceiling=ceiling, refill_ns=refill, precision=precision)
+        for ceiling, refill, precision in [(33, 1500, 0.0), (0, 900, 0.05), (600, 1500, 0.02), (33, 0, 0.2), (1, 5000, 0)]
+    ]
+    names = points[0].keys()
+    for policy in ("xpfo", "xpfo_deferred", "xpfo_no_flush"):
+        together = simulate(policy=policy, **{n: [p[n] for p in points] for n in names} | SHORT)
+        monkeypatch.setattr("sim.simulation.MACHINE_WIDTH", 96 * 3)
+        narrow = simulate(policy=policy, **{n: [p[n] for p in points] for n in names} | SHORT)
+        monkeypatch.undo()
+        for at, point in enumerate(points):
+            alone = simulate(policy=policy, **point | SHORT)
+            for name in METRICS:
+                assert alone[name][0].tobytes() == together[name][at].tobytes(), (policy, name)
+                assert alone[name][0].tobytes() == narrow[name][at].tobytes(), (policy, name)
+
+
+def test_a_draw_depends_on_seed_replica_cpu_and_purpose_only():
+    wide = Draws(3, np.array([0, 5]), 8, (COMPUTE,))
+    wide.reserve(1000)
+    narrow = Draws(3, np.array([5]), 2, (COMPUTE,))
+    alone = stream(3, 5, 1, COMPUTE).standard_exponential(64)
+    assert np.array_equal(wide.tables[0].reshape(2, 8, -1)[1, 1, :64], alone)
+    assert np.array_equal(narrow.tables[0].reshape(1, 2, -1)[0, 1, :64], alone)
+
+
+def test_policies_meet_the_same_luck(parameters):
+    point = parameters("i5_3550", jobs=1) | SHORT  # one busy CPU computes the same whatever flushing costs
+    sync, deferred = simulate(policy="xpfo", **point), simulate(policy="xpfo_deferred", **point)
+    compute = [r["flush_interval_ns"] - r["flush_wait_ns"] for r in (sync, deferred)]
+    assert compute[0] == pytest.approx(compute[1], rel=0.02)
+    assert not np.allclose(compute[0][0, 0], compute[0][0, 1], rtol=1e-3)  # replicas differ
+
+
+def test_at_light_load_a_broadcast_costs_the_sum_of_its_parts(parameters):
+    p = parameters("i5_3550", jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9) | SHORT
+    p["idle_exit_ns"] = 0.0
+    wait = simulate(policy="xpfo", **p)["flush_wait_ns"]
+    local = p["flush_fixed_ns"] + p["invlpg_ns"]
+    handler = p["irq_entry_ns"] + p["handler_ns"] + local  # until the request is done
+    by_hand = (
+        p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * p["enqueue_ns"] + p["ipi_send_ns"]
+        + p["ipi_latency_ns"] + handler + 3 * p["ack_ns"] + local
+    )  # fmt: skip
+    assert wait == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_on_two_sockets_a_broadcast_waits_for_the_far_socket(parameters):
+    p = parameters("xeon_8160", cores=4, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9) | SHORT
+    p |= {"idle_exit_ns": 0.0, "threads_per_core": 1}
+    wait = simulate(policy="xpfo", **p)["flush_wait_ns"]
+    local = p["flush_fixed_ns"] + p["invlpg_ns"]
+    sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * p["enqueue_ns"] + p["ipi_send_ns"]
+    far = sent + p["ipi_latency_cross_ns"] + p["irq_entry_ns"] + p["handler_ns"] + local
+    # CPU 0 waits for CPU 1 (far), by when CPU 2 (near) and CPU 3 (far) are done too
+    by_hand = far + p["ack_cross_ns"] + p["ack_ns"] + p["ack_cross_ns"] + local
+    assert wait == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_with_one_core_no_policy_interrupts(parameters):
+    for policy in ("xpfo", "xpfo_deferred", "xpfo_no_flush"):
+        result = simulate(policy=policy, **parameters("i5_3550", cores=1, jobs=4) | SHORT)
+        assert not result["interrupts_per_flush"].any()
+        assert not result["handler_share"].any()
+
+
+def test_a_cpu_is_in_one_place_at_a_time(parameters):
+    for think in (100.0, 3e3, 3e4, 1e6):
+        p = parameters("xeon_8160", jobs=96, think_ns=think) | SHORT
+        r = simulate(policy="xpfo", **p)
+        share_in_events = r["flush_wait_ns"] / (96 * r["flush_interval_ns"])
+        assert (share_in_events < 1.0).all()
+        assert (r["handler_share"] < 1.0).all()
+
+
+def test_no_flush_costs_less_than_deferral_and_deferral_less_than_broadcast(parameters):
+    for machine, cores, jobs in [("i5_3550", 2, 2), ("i5_3550", 4, 4), ("xeon_8160", 96, 60)]:
+        p = parameters(machine, cores=cores, jobs=jobs) | SHORT
+        added = [simulate(policy=x, **p)["added_s"].mean() for x in ("xpfo_no_flush", "xpfo_deferred", "xpfo")]
+        assert 0 < added[0] < added[1] < added[2]
+
+
+def test_added_seconds_are_the_sum_of_their_parts(parameters):
+    parts = ("sender_s", "handler_s", "switch_s", "refill_s", "bookkeeping_s")
+    for accounting in ("tick", "irq_time"):
+        r = simulate(policy=["xpfo", "xpfo_deferred"], **parameters(jobs=60, accounting=accounting) | SHORT)
+        assert sum(r[name] for name in parts) == pytest.approx(r["added_s"])
+        assert r["system_time_s"] == pytest.approx(r["added_s"] + 950.966)
+        assert (r["handler_s"] == 0).all() == (accounting == "irq_time")
+
+
+def test_vanilla_is_the_baseline(parameters):
+    r = simulate(policy="vanilla", **parameters(jobs=60) | SHORT)
+    assert (r["system_time_s"] == 950.966).all()
+    assert (r["ratio"] == 1.0).all()
+    assert (r["events_simulated"] == 0).all()
+    assert r["wall_time_s"] == pytest.approx((20000 + 950.966) * (0.02 + 0.98 / 60))
+
+
+def test_stopping_early_does_not_bias_the_mean(parameters):
+    p = parameters("i5_3550", jobs=4, window_events=8192, replicas=24)
+    full = simulate(policy="xpfo", **p | {"precision": 0.0})
+    early = simulate(policy="xpfo", **p | {"precision": 0.01})
+    assert early["events_simulated"].mean() < 0.7 * full["events_simulated"].mean()
+    difference = (early["system_time_s"] - full["system_time_s"])[0]
+    error = difference.std(ddof=1) / np.sqrt(24)
+    assert abs(difference.mean()) < 3 * error
+    assert (early["system_time_half_s"] <= 0.01 * early["system_time_s"]).all()
+
+
+def test_the_half_width_covers_the_long_run_mean(parameters):
+    p = parameters("i5_3550", jobs=4, replicas=40, window_events=2048)
+    long = simulate(policy="xpfo", **p | {"window_events": 40_000, "replicas": 4, "seed": 9})["system_time_s"].mean()
+    short = simulate(policy="xpfo", **p)
+    inside = np.abs(short["system_time_s"] - long) <= short["system_time_half_s"]
+    assert 0.8 <= inside.mean() <= 1.0
+
+
+def test_student_t_and_quantiles_are_the_textbook_ones():
+    for degrees, expected in [(7, 2.3646), (15, 2.1314), (31, 2.0395)]:
+        assert engine.student_t(degrees) == pytest.approx(expected, abs=0.01)
+    values = np.sort(np.random.default_rng(1).random((101, 3)), axis=0)
+    for share in (0.0, 0.5, 0.99, 1.0):
+        assert engine.quantile(values, share) == pytest.approx(np.quantile(values, share, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cores": 0}, "cores=0: must be from 1"),
+        ({"cores": 2.5}, "whole"),
+        ({"ceiling": -1}, "ceiling=-1"),
+        ({"refill_ns": float("inf")}, "finite"),
+        ({"refill_ns": [1.0, -1.0]}, "refill_ns=-1.0"),
+        ({"serial_share": 2}, "from 0 to 1"),
+        ({"apic": "flat"}, "at most 8 CPUs"),
+        ({"apic": "cube"}, "auto, flat"),
+        ({"sockets": 5}, "divide"),
+        ({"range_pages": {1: 0}}, "not all be zero"),
+        ({"range_pages": {0: 1}}, "at least 1"),
+        ({"policy": "nonsense"}, "no sim/policies/nonsense.py"),
+    ],
+)
+def test_bad_parameters_are_named(parameters, change, said):
+    with pytest.raises(ValueError, match=said):
+        simulate(**{"policy": "xpfo"} | parameters(jobs=60) | SHORT | change)
+
+
+def test_unknown_and_missing_parameters_are_named(parameters):
+    with pytest.raises(TypeError, match="no parameter 'corse'"):
+        simulate(policy="xpfo", corse=4)
+    incomplete = parameters(jobs=60)
+    del incomplete["handler_ns"]
+    with pytest.raises(TypeError, match="policy xpfo reads handler_ns"):
+        simulate(policy="xpfo", **incomplete)
+
+
+def test_the_public_face_is_one_function_and_two_tables():
+    import sim
+
+    assert sorted(sim.__all__) == ["METRICS", "PARAMETERS", "simulate"]
+    assert public is sim.simulate

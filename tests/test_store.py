@@ -1,0 +1,103 @@
+"""The folder of a run: committed once, verified, the same bytes whatever the cut."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from sim import METRICS
+from sweep.__main__ import main
+
+SMALL = ("+grid=smoke", "ceiling=[0,33,512]")
+
+
+@pytest.fixture(scope="module")
+def reference(sweep_in):
+    return sweep_in(*SMALL, "runner=serial", "chunk_s=0.05")
+
+
+def test_results_are_a_row_per_point_and_replica_with_units(reference):
+    table = pq.read_table(reference / "results.parquet")
+    assert table.num_rows == 12 * 2
+    frame = table.to_pandas()
+    assert frame[["point", "replica"]].equals(frame[["point", "replica"]].sort_values(["point", "replica"]))
+    assert set(METRICS) | {"policy", "machine", "workload", "ceiling", "range_pages"} <= set(frame.columns)
+    assert table.schema.field("flush_wait_ns").metadata[b"unit"] == b"ns"
+    assert pd.read_parquet(reference / "results.parquet").attrs["units"]["system_time_s"] == "s"
+
+
+def test_run_json_says_what_the_run_was(reference):
+    run = json.loads((reference / "run.json").read_text())
+    assert run["grid"] == "smoke"
+    assert run["overrides"][:2] == list(SMALL)
+    assert {"plan", "code", "versions", "commit", "points"} <= set(run)
+    assert run["points"]["seed"] == 0
+
+
+def test_any_chunks_give_the_same_bytes(reference, sweep_in):
+    expected = (reference / "results.parquet").read_bytes()
+    assert len(list((reference / "parts").iterdir())) > 3
+    for chunk_s in (0.2, 100):
+        other = sweep_in(*SMALL, "runner=serial", f"chunk_s={chunk_s}")
+        assert (other / "results.parquet").read_bytes() == expected
+        assert (other / "tables" / "summary.csv").read_bytes() == (reference / "tables" / "summary.csv").read_bytes()
+
+
+def test_ray_gives_the_same_bytes_as_one_process(reference, sweep_in, ray):
+    other = sweep_in(*SMALL, "runner=ray", "chunk_s=0.05")
+    assert (other / "results.parquet").read_bytes() == (reference / "results.parquet").read_bytes()
+
+
+def test_the_same_command_continues(sweep_in, monkeypatch):
+    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.05")
+    expected = (folder / "results.parquet").read_bytes()
+    parts = sorted((folder / "parts").iterdir())
+    (folder / "results.parquet").unlink()
+    parts[1].unlink()
+    computed = []
+    from sweep import runner
+
+    compute = runner.compute
+    monkeypatch.setattr(runner, "compute", lambda plan, chunk: computed.append(chunk) or compute(plan, chunk))
+    sweep_in(*SMALL, "runner=serial", "chunk_s=0.05", out=folder)
+    assert computed == [1]
+    assert (folder / "results.parquet").read_bytes() == expected
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "swapped", "empty"])
+def test_a_broken_part_is_found_set_aside_and_computed_again(sweep_in, damage):
+    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.05")
+    expected = (folder / "results.parquet").read_bytes()
+    parts = sorted((folder / "parts").iterdir())
+    content = parts[1].read_bytes()
+    if damage == "truncated":
+        parts[1].write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        at = len(content) // 3
+        parts[1].write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :])
+    elif damage == "swapped":
+        parts[1].write_bytes(parts[2].read_bytes())
+    else:
+        parts[1].write_bytes(b"")
+    (folder / "results.parquet").unlink()
+    sweep_in(*SMALL, "runner=serial", "chunk_s=0.05", out=folder)
+    assert (folder / "results.parquet").read_bytes() == expected
+    assert [path.name for path in (folder / "broken").iterdir()] == [parts[1].name]
+
+
+def test_a_folder_of_another_plan_is_refused_with_the_first_difference(sweep_in, capsys):
+    folder = sweep_in(*SMALL, "runner=serial")
+    before = sorted(path.name for path in folder.rglob("*"))
+    assert main([*SMALL, "seed=1", f"out={folder}"]) == 2
+    assert "points.seed was 0 and is 1" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_parts_without_a_run_are_refused(tmp_path, capsys):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "part-00000000.parquet").write_bytes(b"x")
+    assert main([*SMALL, f"out={tmp_path}"]) == 2
+    assert "without a run.json" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""Vectorization, proved: the scalar twin gives the engine's numbers from the same draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim import engine
+from sim.abi import Done, Events, Flush, How, Line, Own, Post, Run, Targets
+from sim.broadcast import Broadcast
+from sim.costs import FlushEvents, Shape
+from sim.line import Server
+from sweep.__main__ import catalog
+from sweep.conf import conf_dir
+from tests import twin
+
+MACHINES = catalog([conf_dir()])["machine"]
+ONLINE, BUSY = Targets.OTHER_ONLINE, Targets.OTHER_BUSY
+FLUSHES = {  # every word of the ABI that the loops know
+    "xpfo": Flush(tell=ONLINE, own=Own.AFTER_ACKS),
+    "own_after_sends": Flush(tell=ONLINE, own=Own.AFTER_SENDS),
+    "done_at_begin": Flush(tell=ONLINE, own=Own.AFTER_ACKS, done=Done.RUN_BEGUN),
+    "first_fully": Flush(tell=ONLINE, own=Own.AFTER_ACKS, run=Run.FIRST_FULLY),
+    "busy_only": Flush(tell=BUSY, own=Own.AFTER_ACKS),
+    "no_own": Flush(tell=BUSY, own=Own.NEVER),
+    "all_at_once": Flush(tell=BUSY, own=Own.AFTER_SENDS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
+    "no_flush": Flush(own=Own.NEVER),
+    "deferred": Flush(own=Own.BEFORE, post=Post(Line.GLOBAL, How.PLAIN)),
+    "per_task": Flush(own=Own.BEFORE, post=Post(Line.TASK, How.PLAIN)),
+    "hardware": Flush(tell=Targets.HARDWARE, own=Own.NEVER),
+}
+CONFIGURATIONS = 24  # of each
+
+
+def configuration(rng):
+    """A random machine and workload: 1 to 256 CPUs, 1 to 4 sockets, light load to saturation."""
+    quantities = MACHINES[rng.choice(["xeon_8160", "i5_3550"])].quantities
+    cost = {
+        name: float(rng.uniform(q.low, q.high))
+        for name, q in quantities.items()
+        if q.low is not None and (name.endswith("_ns") or name in ("smt_slowdown", "refill_system_share"))
+    }
+    cost |= {"broadcast_ns": 600.0, "broadcast_page_ns": float(rng.uniform(0, 500)), "broadcast_all_ns": 1500.0}
+    cost["ceiling"] = float(rng.choice([0, 1, 8, 33, 511, 600]))
+    sockets = int(rng.integers(1, 5))
+    cores = sockets * round(np.exp(rng.uniform(0, np.log(256 // sockets))))
+    jobs = int(rng.choice([1, rng.integers(1, cores + 1), cores, 2 * cores]))
+    busy = min(jobs, cores)
+    flushers = busy if rng.random() < 0.7 else int(rng.integers(1, busy + 1))
+    apic = str(rng.choice(["auto", "cluster", "physical"] + ["flat"] * (cores <= 8)))
+    threads = 2 if cores % 2 == 0 and rng.random() < 0.5 else 1
+    shape = Shape(cores, sockets, busy, flushers, threads, apic, int(rng.integers(1000)))
+    pages = sorted(rng.choice([1, 2, 4, 8, 33, 34, 512], size=rng.integers(1, 5), replace=False).tolist())
+    alloc = [(int(p), float(rng.uniform(1e6, 2e8))) for p in pages]
+    think_ns = float(np.exp(rng.uniform(np.log(200), np.log(1e7))))
+    return shape, cost, think_ns, float(rng.choice([0.0, 1e8, 4e8])), alloc
+
+
+def by_engine(flush, shape, cost, think_ns, kunmap, alloc, replica, warmup, window):
+    columns = {name: np.array([value]) for name, value in cost.items()} | {"think_ns": np.array([think_ns])}
+    events = Events(np.array([kunmap]), tuple(p for p, _ in alloc), np.array([[count] for _, count in alloc]))
+    source = FlushEvents(shape, columns, events, flush, np.array([replica]))
+    machine = (Broadcast if flush.tell in (ONLINE, BUSY) else Server)(shape, columns, flush, source, 1)
+    zero = np.zeros(1)
+    return engine.run(machine, engine.Price(zero, zero, zero, zero), warmup, window, zero)
+
+
+@pytest.mark.parametrize("name", FLUSHES)
+def test_the_twin_gives_the_engines_numbers(name):
+    flush = FLUSHES[name]
+    for number in range(CONFIGURATIONS):
+        rng = np.random.default_rng([number, *name.encode()])
+        shape, cost, think_ns, kunmap, alloc = configuration(rng)
+        replica, warmup, window = int(rng.integers(5)), int(rng.choice([0, 64])), 192
+        found = by_engine(flush, shape, cost, think_ns, kunmap, alloc, replica, warmup, window)
+        expected = twin.lane(
+            flush, cost=cost, cores=shape.cores, sockets=shape.sockets, threads_per_core=shape.threads_per_core,
+            busy=shape.busy, flushers=shape.flushers, apic=shape.apic, think_ns=think_ns, kunmap_events=kunmap,
+            alloc=alloc, seed=shape.seed, replica=replica, warmup=warmup, window=window,
+        )  # fmt: skip
+        assert found["events"][0] == window
+        for metric, value in expected.items():
+            assert found[metric][0] == pytest.approx(value, rel=1e-9, abs=1e-9), (number, shape, metric)
