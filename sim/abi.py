@@ -1,7 +1,8 @@
 """What a policy sees and what it can answer.
 
-The policy decides, the machine does: a policy says how many flush events a build makes, whom to tell, when to flush here,
-when a request counts as done, where to leave a note and where notes are looked at. It never queues, prices or draws.
+The policy decides, the machine does: a policy says how many flush events a build makes, whom to tell, when to flush
+here, when a request counts as done, where to leave a note and where notes are looked at. It never queues, prices or
+draws.
 
 A policy is one module with these functions; only `flush` is required.
 

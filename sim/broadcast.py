@@ -116,13 +116,19 @@ class Broadcast:
         """The next flush event of `cpu` begins at `start`; its loop ends, were every queue empty, at `due`."""
         at = (cpu, self.lane)
         work = self.source.bookkeeping_ns[kind, self.lane] + self.cost["mask_scan_ns"]
-        self.pending[at], self.due[at], self.kind[at] = start, start + work + self.others * self.cost["enqueue_ns"], kind
+        self.pending[at], self.due[at], self.kind[at] = (
+            start,
+            start + work + self.others * self.cost["enqueue_ns"],
+            kind,
+        )
         self.in_loop[at], self.busy_targets[at] = False, 0.0
 
     def _begin_loops(self) -> None:
         """Loops that have begun by the next loop's end get their length: how long they find queues non-empty."""
         horizon = self.due.min(axis=0)
-        ahead = np.maximum(np.where(self.in_loop, self.due, NEVER).max(axis=0), self.ended)  # end of the last loop ahead
+        ahead = np.maximum(
+            np.where(self.in_loop, self.due, NEVER).max(axis=0), self.ended
+        )  # end of the last loop ahead
         for _ in range(STARTS):
             j = self.pending.argmin(axis=0)
             at = (j, self.lane)
@@ -131,7 +137,9 @@ class Broadcast:
             busy = np.clip((ahead + self.empties_ns - loop_begin) / self.gains_ns, 0.0, float(self.others))
             old = self.due[at]
             due = old + np.where(begun, busy * self.enqueue_extra, 0.0)
-            run_begin = self.taken[at] - self.cost["irq_entry_ns"]  # a run that the loop would have missed, was it shorter
+            run_begin = (
+                self.taken[at] - self.cost["irq_entry_ns"]
+            )  # a run that the loop would have missed, was it shorter
             due += np.where((run_begin >= old) & (run_begin < due), self.run_end[at] - run_begin, 0.0)
             self.due[at] = due
             ahead = np.where(begun, np.maximum(ahead, due), ahead)

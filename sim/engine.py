@@ -69,9 +69,7 @@ def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.
             machine.step()
             waits[row] = machine.wait_ns
         zero = np.zeros(machine.lanes)
-        counted = np.array(
-            [getattr(machine, name, zero) for name in ("handler_ns", "handler_compute_ns", "refills")]
-        )
+        counted = np.array([getattr(machine, name, zero) for name in ("handler_ns", "handler_compute_ns", "refills")])
         served = _mean_over_rows(waits[rows])
         for term in range(3):
             served = served + weights[term] * (counted[term] - before[term]) / length

@@ -96,7 +96,12 @@ PARAMETERS: dict[str, Parameter] = {
     "think_ns": Parameter("ns", "mean compute between flush events, instead of the build's", optional=True),
     "flushers": Parameter("1", "busy CPUs that make flush events, the lowest", low=1, whole=True, optional=True),
     "window_events": Parameter("1", "the most flush events one lane measures", low=32, whole=True, default=8192),
-    "warmup_events": Parameter("1", "flush events before measuring; a CPU's first one counts as no wait, so cover it", whole=True, optional=True),
+    "warmup_events": Parameter(
+        "1",
+        "flush events before measuring; a CPU's first one counts as no wait, so cover it",
+        whole=True,
+        optional=True,
+    ),
     "precision": Parameter("1", "stop at this relative 95 % half-width of system time", default=0.0),
     "replicas": Parameter("1", "independent repetitions", low=1, whole=True, default=1),
     "seed": Parameter("1", "root of every random stream", whole=True, default=0),
@@ -117,10 +122,10 @@ def check(name: str, value: Any) -> Any:
             raise ValueError(f"{name}={value!r}: must be one of {', '.join(parameter.choices)}")
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        try:
-            value = value.item()  # a numpy scalar
-        except AttributeError:
-            raise ValueError(f"{name}={value!r}: must be a number{_allowed(parameter)}") from None
+        item = getattr(value, "item", None)  # of a numpy scalar
+        if item is None:
+            raise ValueError(f"{name}={value!r}: must be a number{_allowed(parameter)}")
+        value = item()
     if not math.isfinite(value):
         raise ValueError(f"{name}={value!r}: must be finite{_allowed(parameter)}")
     if parameter.whole and value != int(value):
@@ -160,7 +165,8 @@ def _check_pages(value: Any) -> Pages:
                 raise ValueError
         except (TypeError, ValueError):
             raise ValueError(
-                f"range_pages={{{pages!r}: {weight!r}}}: pages must be whole and at least 1, weights finite and at least 0"
+                f"range_pages={{{pages!r}: {weight!r}}}: pages must be whole and at least 1, "
+                "weights finite and at least 0"
             ) from None
         out.append((whole, weight))
     if not sum(weight for _, weight in out) > 0:

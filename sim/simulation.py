@@ -228,7 +228,10 @@ def _events(module: ModuleType, lanes: Mapping[str, np.ndarray]) -> Events:
 
 
 def _switches(
-    looks: Mapping[str, Look], lanes: Mapping[str, np.ndarray], shape: Shape, mean: Mapping[str, np.ndarray],
+    looks: Mapping[str, Look],
+    lanes: Mapping[str, np.ndarray],
+    shape: Shape,
+    mean: Mapping[str, np.ndarray],
     total: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Seconds of system time at switches, and flushes there, of a whole build."""

@@ -111,7 +111,7 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
     if not isinstance(content, Mapping):
         raise BadInput(f"grid/{grid}: must be a mapping of axes")
     pinned = {key: config[key] for key, _ in parsed if key in config} | chosen
-    defaults = {key: value for key, value in config.items() if value is not None and key not in pinned}
+    defaults = {str(key): value for key, value in config.items() if value is not None and key not in pinned}
     return Request(
         grid=grid,
         question=known[grid],

@@ -114,7 +114,9 @@ def _quantity(name: str, value: Any, where: str) -> Quantity:
     for given in ("central", "low", "high", "least", "most", "alternative"):
         if getattr(quantity, given) is not None:
             check_quantity(name, getattr(quantity, given), f"{where}, {given}")
-    ordered = [x for x in (quantity.least, quantity.low, quantity.central, quantity.high, quantity.most) if x is not None]
+    ordered = [
+        x for x in (quantity.least, quantity.low, quantity.central, quantity.high, quantity.most) if x is not None
+    ]
     if quantity.alternative is None and ordered != sorted(ordered):
         raise BadInput(f"{where}: {name}: needs least <= low <= central <= high <= most, and has {ordered}")
     return quantity
@@ -135,7 +137,9 @@ def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         out["user_s"] = out["user_s"] * _or(out.pop("user_s_over_xeon"), 1.0)
     if "alloc_per_kunmap" in out:
         made = out["kunmap_events"] * out.pop("alloc_per_kunmap")
-        out["alloc_events"] = np.where(np.isnan(out["alloc_events"]), made, out["alloc_events"]) if "alloc_events" in out else made
+        out["alloc_events"] = (
+            np.where(np.isnan(out["alloc_events"]), made, out["alloc_events"]) if "alloc_events" in out else made
+        )
     if "large_range_share" in out:
         shares = out.pop("large_range_share")
         known: dict[tuple[Pages, float], Pages] = {}

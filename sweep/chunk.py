@@ -38,9 +38,7 @@ def compute(plan: Plan, chunk: int) -> pa.Table:
     begin, end = int(plan.chunks[chunk]), int(plan.chunks[chunk + 1])
     columns = plan.columns(begin, end)
     parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
-    metrics = simulate(
-        policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters
-    )
+    metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
     return to_table(plan, begin, end, columns, metrics)
 
 

@@ -35,7 +35,7 @@ class Relative:
 
 
 @dataclass(frozen=True)
-class Span:
+class Span(Sequence[Any]):
     """Values by formula, equally spaced, or by equal ratios."""
 
     first: float
@@ -46,7 +46,7 @@ class Span:
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, k: int) -> float:
+    def __getitem__(self, k: Any) -> Any:
         if not 0 <= k < self.steps:
             raise IndexError(k)
         share = k / (self.steps - 1) if self.steps > 1 else 0.0
@@ -119,7 +119,11 @@ def read_blocks(
 
 
 def _block(
-    content: dict[str, Any], zips: list[Any], pinned: Mapping[str, Any], check: Callable[[str, Any, str], Any], where: str
+    content: dict[str, Any],
+    zips: list[Any],
+    pinned: Mapping[str, Any],
+    check: Callable[[str, Any, str], Any],
+    where: str,
 ) -> Block:
     content.pop("zip", None)
     axes = []

@@ -230,7 +230,9 @@ def _check_points(plan: Plan, where: str) -> None:
             for name, values in zip(axis.names, axis.values, strict=True):
                 for value in values if not hasattr(values, "steps") else ():
                     if isinstance(value, Relative) and value.of not in QUANTITIES:
-                        raise BadInput(f"{where}: {name}={value}: {value.of!r} is no parameter{did_you_mean(value.of, keys)}")
+                        raise BadInput(
+                            f"{where}: {name}={value}: {value.of!r} is no parameter{did_you_mean(value.of, keys)}"
+                        )
     offset = 0
     for block in plan.blocks:
         shaped = [axis for axis in block.axes if set(axis.names) & set(SHAPE)]

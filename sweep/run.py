@@ -90,7 +90,11 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
         "overrides": list(request.overrides),
         "points": {
             "blocks": [
-                {name: _short(values) for axis in block.axes for name, values in zip(axis.names, axis.values, strict=True)}
+                {
+                    name: _short(values)
+                    for axis in block.axes
+                    for name, values in zip(axis.names, axis.values, strict=True)
+                }
                 for block in plan.blocks
             ],
             "defaults": dict(plan.defaults),
@@ -109,9 +113,11 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
 
 
 def _short(values: Any) -> Any:
-    return [str(value) if not isinstance(value, int | float | str) else value for value in values] if len(
-        values
-    ) <= 50 else f"{len(values)} values from {values[0]} to {values[len(values) - 1]}"
+    return (
+        [str(value) if not isinstance(value, int | float | str) else value for value in values]
+        if len(values) <= 50
+        else f"{len(values)} values from {values[0]} to {values[len(values) - 1]}"
+    )
 
 
 def commit() -> str | None:

@@ -27,8 +27,8 @@ class Runner:
             raise BadInput(f"runner.kind={self.kind!r}: must be auto, serial or ray")
         if self.address and self.address.startswith(("http://", "https://")):
             raise BadInput(
-                f"runner.address={self.address!r}: is Ray's Jobs API; submit with `ray job submit --address {self.address}`, "
-                "or give HOST:PORT of the head"
+                f"runner.address={self.address!r}: is Ray's Jobs API; submit with "
+                f"`ray job submit --address {self.address}`, or give HOST:PORT of the head"
             )
         if self.tasks_per_cpu < 1:
             raise BadInput(f"runner.tasks_per_cpu={self.tasks_per_cpu}: must be at least 1")
@@ -52,18 +52,20 @@ def serial(plan: Plan, chunks: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
 
 def ray(plan: Plan, chunks: Sequence[int], runner: Runner) -> Iterator[tuple[int, pa.Table]]:
     """A bounded window of tasks on Ray, in the order they finish."""
+    import logging
+
     import ray as rayapi
 
     owned = not rayapi.is_initialized()
     if owned:
         rayapi.init(
             address=runner.address, num_cpus=runner.cpus if runner.address in (None, "local") else None,
-            include_dashboard=False, log_to_driver=False, logging_level="error",
+            include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
         )  # fmt: skip
     try:
         task = rayapi.remote(max_retries=3, scheduling_strategy="SPREAD")(compute)
         shared = rayapi.put(plan)
-        window = max(1, int(runner.tasks_per_cpu * rayapi.cluster_resources().get("CPU", 1)))
+        window = max(1, int(runner.tasks_per_cpu * rayapi.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
         todo = iter(chunks)
         flying = {}
         for chunk in todo:

@@ -1,9 +1,9 @@
 """The folder of a run: parts committed once, results made from them, what the run was.
 
-    run.json         the plan's hash, configuration, overrides, seed, versions, commit
-    parts/           part-<chunk>.parquet, a row per point and replica; a part counts only if it verifies
-    results.parquet  all rows, sorted by point and replica; the same bytes for any chunks, workers and crashes
-    tables/          CSV and Parquet, functions of results.parquet
+run.json         the plan's hash, configuration, overrides, seed, versions, commit
+parts/           part-<chunk>.parquet, a row per point and replica; a part counts only if it verifies
+results.parquet  all rows, sorted by point and replica; the same bytes for any chunks, workers and crashes
+tables/          CSV and Parquet, functions of results.parquet
 """
 
 from __future__ import annotations
@@ -204,9 +204,7 @@ def claim(folder: Folder, run: dict[str, Any]) -> None:
         except ValueError:
             raise BadInput(f"out={folder}: holds a run.json that is not JSON; choose another folder") from None
         if before.get("plan") != run["plan"]:
-            raise BadInput(
-                f"out={folder}: holds another plan: {_first_difference(before, run)}; choose another folder"
-            )
+            raise BadInput(f"out={folder}: holds another plan: {_first_difference(before, run)}; choose another folder")
         if before.get("chunk_bounds") != run["chunk_bounds"]:
             raise BadInput(f"out={folder}: its parts are cut at chunk_s={before['chunk_s']}, not {run['chunk_s']}")
         return

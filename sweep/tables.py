@@ -45,7 +45,7 @@ def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["machine", "workload", "policy", "cores", "jobs"]
     rows = []
-    groups = {key: group for key, group in results.groupby([*keys, "base_system_s"], sort=False)}
+    groups = dict(list(results.groupby([*keys, "base_system_s"], sort=False)))
     for _, row in measured.iterrows():
         group = groups.get((*(row[key] for key in keys), row["vanilla_s"]))
         if group is None:

@@ -9,6 +9,7 @@ Nothing here becomes due earlier than once said: a handler run, a refill or inte
 So a CPU has at most one work event, and one that comes up before its CPU's `work_end_ns` is put back; no
 event is ever cancelled.
 """
+
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
@@ -30,14 +31,33 @@ NOTHING, RANGE, FULL = range(3)
 class Machine:
     """All CPUs and one heap of (time_ns, cpu * 8 + kind): ties go to the lowest CPU."""
 
-    def __init__(self, cost: Mapping[str, float], *, cores: int, sockets: int, jobs: int, apic: str,
-                 think_ns: float, alloc_share: float, range_pages: Sequence[tuple[int, float]], ceiling: int,
-                 threads_per_core: int, draw: Callable[[int, int], tuple[float, float, float]],
-                 own: str = "after_acks", done: str = "flush", run: str = "each", targets: str = "online",
-                 flushers: int | None = None) -> None:
-        for name, given, known in (("apic", apic, "auto flat cluster physical"),
-                                   ("run", run, "each first_full"), ("own", own, "after_acks after_sends"),
-                                   ("done", done, "flush run_begin"), ("targets", targets, "online busy")):
+    def __init__(
+        self,
+        cost: Mapping[str, float],
+        *,
+        cores: int,
+        sockets: int,
+        jobs: int,
+        apic: str,
+        think_ns: float,
+        alloc_share: float,
+        range_pages: Sequence[tuple[int, float]],
+        ceiling: int,
+        threads_per_core: int,
+        draw: Callable[[int, int], tuple[float, float, float]],
+        own: str = "after_acks",
+        done: str = "flush",
+        run: str = "each",
+        targets: str = "online",
+        flushers: int | None = None,
+    ) -> None:
+        for name, given, known in (
+            ("apic", apic, "auto flat cluster physical"),
+            ("run", run, "each first_full"),
+            ("own", own, "after_acks after_sends"),
+            ("done", done, "flush run_begin"),
+            ("targets", targets, "online busy"),
+        ):
             if given not in known.split():
                 raise ValueError(f"{name}={given!r}: one of {known}")
         self.busy = n = max(1, min(int(jobs), cores))
@@ -50,7 +70,7 @@ class Machine:
         self.pages = [pages for pages, _ in range_pages]
         total = sum(weight for _, weight in range_pages)
         self.cumulative = list(accumulate(weight / total for _, weight in range_pages))
-        flat = apic == "flat" or apic == "auto" and cores <= 8
+        flat = apic == "flat" or (apic == "auto" and cores <= 8)
         self.per_icr_write = cores if flat else 1 if apic == "physical" else 16
 
         # Sender's prices. Line distance is by socket, so one row per CPU.
@@ -59,44 +79,55 @@ class Machine:
         self.refill_ns = (0.0, cost["user_refill_ns"], cost["refill_ns"])
         cpus = range(cores)
         self.ack_ns = [[cost["ack_cross_ns" if (i - j) % sockets else "ack_ns"] for j in cpus] for i in cpus]
-        self.ipi_latency_ns = [[cost["ipi_latency_cross_ns" if (i - j) % sockets else "ipi_latency_ns"]
-                                for j in cpus] for i in cpus]
+        self.ipi_latency_ns = [
+            [cost["ipi_latency_cross_ns" if (i - j) % sockets else "ipi_latency_ns"] for j in cpus] for i in cpus
+        ]
         # Receiver's prices. A broadcast hits both SMT siblings at once, so a run's every part is slowed down.
         slow = cost["smt_slowdown"] if threads_per_core == 2 else 1.0
         self.slow = slow
         self.irq_entry_ns, self.irq_exit_ns = slow * cost["irq_entry_ns"], slow * cost["irq_exit_ns"]
-        self.handler_ns, self.handler_full_ns = (slow * cost["handler_ns"],
-                                                 slow * (cost["handler_ns"] + cost["flush_all_ns"]))
+        self.handler_ns, self.handler_full_ns = (
+            slow * cost["handler_ns"],
+            slow * (cost["handler_ns"] + cost["flush_all_ns"]),
+        )
         # State of every CPU.
         self.now_ns = 0.0
         self.heap: list[tuple[float, int]] = []
         self.phase = [COMPUTE if k < n else IDLE for k in cpus]
-        self.work_end_ns = [inf] * cores        # when the phase ends unless something delays it; inf: open
-        self.closed_until_ns = [0.0] * cores    # no run begins before: interrupts are off or a run is on
+        self.work_end_ns = [inf] * cores  # when the phase ends unless something delays it; inf: open
+        self.closed_until_ns = [0.0] * cores  # no run begins before: interrupts are off or a run is on
         self.run_end_ns = [0.0] * cores
-        self.call_single_queue: list[list[int]] = [[] for _ in cpus]    # senders, in order of llist_add
+        self.call_single_queue: list[list[int]] = [[] for _ in cpus]  # senders, in order of llist_add
         # State of a sender's flush; it has one at a time, so its number stands for the request (csd).
         self.targets = [[j for j in (range(n) if targets == "busy" else cpus) if j != k] for k in range(n)]
         self.draws = [0] * n
         self.begin_ns, self.bookkeeping_ns, self.local_ns, self.request_ns = ([0.0] * n for _ in range(4))
-        self.drops = [RANGE] * n                # what this flush drops from a TLB
-        self.due = [NOTHING] * n                # what was dropped since the last compute
-        self.position = [0] * n                 # in targets: next to enqueue, then next to acknowledge
+        self.drops = [RANGE] * n  # what this flush drops from a TLB
+        self.due = [NOTHING] * n  # what was dropped since the last compute
+        self.position = [0] * n  # in targets: next to enqueue, then next to acknowledge
         self.marked: list[list[int]] = [[] for _ in range(n)]
         self.csd_done_ns = [[inf] * cores for _ in range(n)]
-        self.waits_for = [-1] * n               # target whose request nobody has taken yet
+        self.waits_for = [-1] * n  # target whose request nobody has taken yet
         # Counts.
         self.waits_ns: list[float] = []
         self.runs = self.enqueues = self.busy_enqueues = 0
-        self.handler_time_ns = [0.0, 0.0]       # on busy CPUs: outside, inside a flush event
+        self.handler_time_ns = [0.0, 0.0]  # on busy CPUs: outside, inside a flush event
         for k in range(self.flushers):
             self.compute(k, 0.0)
 
     def simulate(self, flushes: int) -> None:
         """Go on until so many flush events in all are over."""
         heap, work_end_ns, phase = self.heap, self.work_end_ns, self.phase
-        step = (None, self.bookkeeping, self.compute, self.smp_call_function_many, self.llist_add,
-                self.csd_lock_wait, self.csd_lock_wait, self.csd_lock_wait)     # at the end of that phase
+        step = (
+            None,
+            self.bookkeeping,
+            self.compute,
+            self.smp_call_function_many,
+            self.llist_add,
+            self.csd_lock_wait,
+            self.csd_lock_wait,
+            self.csd_lock_wait,
+        )  # at the end of that phase
         event = (self.llist_del_all, self.flush_over, self.interrupt, self.begin_run)
         time_ns = self.now_ns
         while len(self.waits_ns) < flushes:
@@ -281,15 +312,46 @@ class Machine:
         return np.array([self.runs, self.enqueues, self.busy_enqueues, *handler_ns])
 
 
-def broadcast(cost: Mapping[str, float], *, cores: int, sockets: int, jobs: int, apic: str,
-              think_ns: float, alloc_share: float, range_pages: Sequence[tuple[int, float]], ceiling: int,
-              threads_per_core: int, draw: Callable[[int, int], tuple[float, float, float]],
-              events: int, warmup_events: int, own: str = "after_acks", done: str = "flush", run: str = "each",
-              targets: str = "online", flushers: int | None = None) -> dict[str, float | np.ndarray]:
+def broadcast(
+    cost: Mapping[str, float],
+    *,
+    cores: int,
+    sockets: int,
+    jobs: int,
+    apic: str,
+    think_ns: float,
+    alloc_share: float,
+    range_pages: Sequence[tuple[int, float]],
+    ceiling: int,
+    threads_per_core: int,
+    draw: Callable[[int, int], tuple[float, float, float]],
+    events: int,
+    warmup_events: int,
+    own: str = "after_acks",
+    done: str = "flush",
+    run: str = "each",
+    targets: str = "online",
+    flushers: int | None = None,
+) -> dict[str, float | np.ndarray]:
     """Simulate `warmup_events` flush events, then measure `events` more."""
-    machine = Machine(cost, cores=cores, sockets=sockets, jobs=jobs, apic=apic, think_ns=think_ns, run=run,
-                      alloc_share=alloc_share, range_pages=range_pages, ceiling=ceiling, draw=draw, own=own,
-                      threads_per_core=threads_per_core, done=done, targets=targets, flushers=flushers)
+    machine = Machine(
+        cost,
+        cores=cores,
+        sockets=sockets,
+        jobs=jobs,
+        apic=apic,
+        think_ns=think_ns,
+        run=run,
+        alloc_share=alloc_share,
+        range_pages=range_pages,
+        ceiling=ceiling,
+        draw=draw,
+        own=own,
+        threads_per_core=threads_per_core,
+        done=done,
+        targets=targets,
+        flushers=flushers,
+    )
     machine.simulate(warmup_events)
     begin_ns, before = machine.now_ns, machine.counts()
     machine.simulate(warmup_events + events)
@@ -297,9 +359,15 @@ def broadcast(cost: Mapping[str, float], *, cores: int, sockets: int, jobs: int,
     runs, enqueues, busy_enqueues, compute_ns, flush_ns = (machine.counts() - before).tolist()
     waits_ns = np.array(machine.waits_ns[warmup_events:])
     p50_ns, p99_ns = np.quantile(waits_ns, [0.5, 0.99])
-    return {"flush_wait_ns": float(waits_ns.mean()), "flush_wait_p50_ns": float(p50_ns),
-            "flush_wait_p99_ns": float(p99_ns), "flush_interval_ns": window_ns / events,
-            "interrupts_per_flush": runs / events,
-            "handler_share": (compute_ns + flush_ns) / (machine.busy * window_ns),
-            "handler_compute_ns": compute_ns / events, "handler_flush_ns": flush_ns / events,
-            "busy_queue_share": busy_enqueues / enqueues if enqueues else 0.0, "waits": waits_ns}
+    return {
+        "flush_wait_ns": float(waits_ns.mean()),
+        "flush_wait_p50_ns": float(p50_ns),
+        "flush_wait_p99_ns": float(p99_ns),
+        "flush_interval_ns": window_ns / events,
+        "interrupts_per_flush": runs / events,
+        "handler_share": (compute_ns + flush_ns) / (machine.busy * window_ns),
+        "handler_compute_ns": compute_ns / events,
+        "handler_flush_ns": flush_ns / events,
+        "busy_queue_share": busy_enqueues / enqueues if enqueues else 0.0,
+        "waits": waits_ns,
+    }

@@ -36,10 +36,13 @@ def test_smoke_runs_and_prints_the_table_in_a_hundred_columns(tmp_path):
 def test_the_patch_shows_its_six_rows(sweep_in):
     folder = sweep_in("+grid=patch", "replicas=2", "window_events=640", "precision=0.05")
     table = pd.read_csv(folder / "tables" / "reproduction.csv")
-    assert list(table.columns) == (
-        "machine policy cores jobs measured_s simulated_s simulated_lo_s simulated_hi_s measured_ratio "
-        "simulated_ratio error_pct"
-    ).split()
+    assert (
+        list(table.columns)
+        == (
+            "machine policy cores jobs measured_s simulated_s simulated_lo_s simulated_hi_s measured_ratio "
+            "simulated_ratio error_pct"
+        ).split()
+    )
     rows = list(zip(table["machine"], table["policy"], table["measured_s"], strict=True))
     assert rows == [
         ("xeon_8160", "vanilla", 950.966),

@@ -1,4 +1,4 @@
-"""The rule itself, proved: the engine's distance from the fine simulation is bounded, at the patch's loads and others."""
+"""The rule itself, proved: the engine's distance from the fine simulation is bounded."""
 
 from __future__ import annotations
 

@@ -15,7 +15,13 @@ SHORT = {"window_events": 320, "warmup_events": 64, "replicas": 2}
 def test_a_lane_does_not_notice_its_neighbours(parameters, monkeypatch):
     points = [
         parameters("xeon_8160", jobs=60, ceiling=ceiling, refill_ns=refill, precision=precision)
-        for ceiling, refill, precision in [(33, 1500, 0.0), (0, 900, 0.05), (600, 1500, 0.02), (33, 0, 0.2), (1, 5000, 0)]
+        for ceiling, refill, precision in [
+            (33, 1500, 0.0),
+            (0, 900, 0.05),
+            (600, 1500, 0.02),
+            (33, 0, 0.2),
+            (1, 5000, 0),
+        ]
     ]
     names = points[0].keys()
     for policy in ("xpfo", "xpfo_deferred", "xpfo_no_flush"):

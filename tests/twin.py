@@ -197,7 +197,7 @@ class Broadcast:
         if new:
             target.taken = begin + self.entry
         target.run_end = end
-        computing = not makes_events or not reading and not target.in_loop and begin < target.start
+        computing = not makes_events or (not reading and not target.in_loop and begin < target.start)
         if target.number < self.busy:
             self.handler_ns += work
             self.handler_compute_ns += work if computing else 0.0
@@ -214,8 +214,8 @@ class Broadcast:
 
     def misses(self, cpu: Cpu, new: bool, full: bool, computing: bool, in_event: bool) -> float:
         """What a request flushed in a run adds to compute: to the present one, or to the one after a flush event."""
-        first_full = full and (new or not cpu.run_full and self.flush.run is Run.EACH)
-        cpu.run_full = full or cpu.run_full and not new
+        first_full = full and (new or (not cpu.run_full and self.flush.run is Run.EACH))
+        cpu.run_full = full or (cpu.run_full and not new)
         range_ns = self.cost["user_refill_ns"]
         if not first_full:
             return range_ns if new and computing else 0.0
@@ -248,7 +248,7 @@ class Broadcast:
 
         compute, kind = self.source.draw(sender.number)
         flushed = self.flush.own is not Own.NEVER
-        sender.refilled, sender.refills_next = sender.refills_next or sender.kind.full and flushed, False
+        sender.refilled, sender.refills_next = sender.refills_next or (sender.kind.full and flushed), False
         self.refills += sender.refilled
         range_ns = self.cost["user_refill_ns"] if flushed else 0.0
         start = sender.free + compute + (self.cost["refill_ns"] if sender.refilled else range_ns)
@@ -267,7 +267,7 @@ class Server:
     def __init__(self, flush, cost, source, sockets, busy, flushers) -> None:
         self.flush, self.cost, self.source, self.sockets, self.busy = flush, cost, source, sockets, busy
         self.fabric = flush.tell is Targets.HARDWARE
-        self.one_at_a_time = self.fabric or flush.post is not None and flush.post.line is Line.GLOBAL
+        self.one_at_a_time = self.fabric or (flush.post is not None and flush.post.line is Line.GLOBAL)
         self.cpus = [Cpu(k) for k in range(flushers)]
         self.owner, self.free = self.cpus[0], 0.0
         self.reset()
@@ -326,9 +326,22 @@ def quantile(ascending: Sequence[float], share: float) -> float:
 
 
 def lane(
-    policy_flush: Flush, *, cost: Mapping[str, float], cores: int, sockets: int, threads_per_core: int, busy: int,
-    flushers: int, apic: str, think_ns: float, kunmap_events: float, alloc: Sequence[tuple[int, float]],
-    seed: int, replica: int, warmup: int, window: int,
+    policy_flush: Flush,
+    *,
+    cost: Mapping[str, float],
+    cores: int,
+    sockets: int,
+    threads_per_core: int,
+    busy: int,
+    flushers: int,
+    apic: str,
+    think_ns: float,
+    kunmap_events: float,
+    alloc: Sequence[tuple[int, float]],
+    seed: int,
+    replica: int,
+    warmup: int,
+    window: int,
 ) -> dict[str, float]:
     """Means per flush event of one lane over `window` events after `warmup`; `alloc` is (pages, events), ascending."""
     kinds = []
