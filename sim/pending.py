@@ -12,7 +12,7 @@ import numpy as np
 
 
 def switches_per_s(cost: Mapping[str, np.ndarray], cores: int, jobs: np.ndarray) -> np.ndarray:
-    """Switches to a user task per busy CPU second, [lane]: the workload's own, and time slices where jobs share a CPU."""
+    """Switches to a user task per busy CPU second, [lane]: the workload's, and time slices if jobs outnumber CPUs."""
     shared = np.clip((jobs - cores) / cores, 0.0, 1.0)
     return cost["user_switches_per_s"] + 1000.0 / cost["timeslice_ms"] * shared
 

@@ -99,11 +99,9 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
     plain = [text for text, (key, _) in zip(overrides, parsed, strict=True) if key not in ("machine", "workload")]
     chosen = {key: value for key, value in parsed if key in ("machine", "workload")}
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(folders[-1])):
-            config = OmegaConf.to_container(compose("config", [*plain, *_search(folders)]), resolve=True)
+        config = _composed("config", plain, folders)
     except (HydraException, OmegaConfBaseException) as error:
         raise BadInput(_one_line(error)) from None
-    assert isinstance(config, dict)
     entries = catalog(folders)
     settings = {name: config.pop(name) for name in SETTINGS if name not in QUANTITIES}
     content = config.pop("grid")
@@ -156,26 +154,29 @@ def _parse(overrides: Sequence[str], grids: Mapping[str, str], folders: Sequence
 def catalog(folders: Sequence[Path]) -> dict[str, dict[str, Entry]]:
     """Every machine and workload there is by group and name, each composed from its file and what that builds on."""
     out: dict[str, dict[str, Entry]] = {}
-    with initialize_config_dir(version_base="1.3", config_dir=str(folders[-1])):
-        for group in ("machine", "workload"):
-            names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
-            out[group] = {name: _entry(group, name, folders) for name in sorted(names)}
+    for group in ("machine", "workload"):
+        names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
+        out[group] = {name: _entry(group, name, folders) for name in sorted(names)}
     return out
 
 
 def _entry(group: str, name: str, folders: Sequence[Path]) -> Entry:
     where = f"{group}/{name}"
     try:
-        content = OmegaConf.to_container(compose(where, _search(folders)), resolve=True)
+        return read_entry(name, _composed(where, [], folders)[group], where)
     except (HydraException, OmegaConfBaseException) as error:
         raise BadInput(f"{where}: {_one_line(error)}") from None
+
+
+def _composed(name: str, overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
+    """A config file with what it builds on, from all folders; Hydra finds a primary config in one folder only."""
+    home = next(folder for folder in folders if (folder / f"{name}.yaml").is_file())
+    others = ",".join(f"file://{folder}" for folder in folders if folder != home)
+    search = [f"hydra.searchpath=[{others}]"] if others else []
+    with initialize_config_dir(version_base="1.3", config_dir=str(home)):
+        content = OmegaConf.to_container(compose(name, [*overrides, *search]), resolve=True)
     assert isinstance(content, dict)
-    return read_entry(name, content[group], where)
-
-
-def _search(folders: Sequence[Path]) -> list[str]:
-    """The override that puts the user's folders before ours."""
-    return [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders[:-1])}]"] if folders[1:] else []
+    return {str(key): value for key, value in content.items()}
 
 
 def _runner(content: Any) -> Runner:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sweep.chunk import PARAMETER_COLUMNS
 from sweep.conf import conf_dir
@@ -76,7 +76,7 @@ def measurements() -> pd.DataFrame:
 
 def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:
     """Make every table that the results allow; tables by name, the main one first."""
-    results = pd.read_parquet(io.BytesIO(folder.read("results.parquet")))
+    results = pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))).read().to_pandas()
     made = {"reproduction": reproduction(results, measurements()), "summary": summary(results)}
     if 2 * len(made["reproduction"]) < len(made["summary"]):  # measured points are a minority: not what was asked
         made["reproduction"] = made.pop("reproduction")
