@@ -147,3 +147,19 @@ class Events:
 def every_event(build: Build) -> Events:
     """XPFO's own events: each kunmap and each alloc flushes once (C: xpfo_kunmap(), xpfo_alloc_pages())."""
     return Events(build.kunmap_events, build.pages, build.alloc_events * build.weights)
+
+
+def batched_allocs(build: Build) -> Events:
+    """A share of the order-0 allocs comes from refills of the per-CPU free list: one full flush a refill.
+
+    C: mm/page_alloc.c  rmqueue_bulk()
+    """
+    pages = (*build.pages, ALL_PAGES)
+    alloc = build.alloc_events * build.weights
+    refilled = np.zeros_like(build.alloc_events)
+    rows = []
+    for each, row in zip(build.pages, alloc, strict=True):
+        share = build.pcp_refill_share if each == 1 else np.zeros_like(row)
+        refilled = refilled + row * share
+        rows.append(row * (1.0 - share))
+    return Events(build.kunmap_events, pages, np.array([*rows, refilled / build.pcp_batch]))

@@ -37,7 +37,7 @@ class Broadcast:
     # State that leaves with its lane; the last axis is the lane.
     BY_LANE = (
         "taken run_end full_taken due pending begin in_loop busy_targets kind began sent last_done own free refilled "
-        "refills_next now ended wait_ns interrupts handler_ns handler_compute_ns refills run_local_ns run_all_ns"
+        "refills_next now ended wait_ns window_ns interrupts handler_ns handler_compute_ns refills run_local_ns run_all_ns"
     ).split()
 
     def __init__(self, shape: Shape, cost: Cost, flush: Flush, source: FlushEvents, lanes: int) -> None:
@@ -74,6 +74,8 @@ class Broadcast:
         self.now = np.zeros(lanes)
         self.ended = np.full(lanes, NEVER)  # end of the last loop
         self.wait_ns = np.zeros(lanes)
+        self.window_ns = np.full(lanes, np.nan)  # from a flush event's bookkeeping done to a busy CPU's flush
+        self.turn = 0
         self._shape_lanes(lanes)
         self.reset()
         for k in range(shape.flushers):
@@ -217,7 +219,19 @@ class Broadcast:
         acked_by.reshape(-1, sockets, self.lanes)[:] -= (same - (i % sockets < self.socket)) * self.ack_saving
         acked = np.maximum(sent + all_acks, acked_by.max(axis=0))
         self.sent[at], self.last_done[at] = sent, done.max(axis=0)
+        if self.shape.busy > 1:
+            self._window(i, kind, end, taken)
         self._finish(at, acked, kind, full, own_taken, own_end)
+
+    def _window(self, i: np.ndarray, kind: np.ndarray, end: np.ndarray, taken: np.ndarray) -> None:
+        """How long one of the other busy CPUs, each in its turn, could use the old mapping."""
+        self.turn = (self.turn + 1) % (self.shape.busy - 1)
+        other = ((i + 1 + self.turn) % self.shape.busy, self.lane)
+        flushed = end[other] - self.cost["irq_exit_ns"]
+        if self.flush.run is Run.FIRST_FULLY:
+            flushed = taken[other] + self.cost["handler_ns"] + self.run_all_ns
+        posted = self.began[i, self.lane] + self.source.bookkeeping_ns[kind, self.lane]
+        self.window_ns = flushed - posted
 
     def _finish(
         self,

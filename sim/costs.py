@@ -81,6 +81,22 @@ class FlushEvents:
         """Bookkeeping of a mean event, [lane]."""
         return self._alloc_share * self.bookkeeping_ns[0] + (1.0 - self._alloc_share) * self.bookkeeping_ns[-1]
 
+    @property
+    def _shares(self) -> np.ndarray:
+        """Share of each kind among all flush events, [kind, lane]."""
+        alloc = np.diff(self._cumulative, axis=0, prepend=0.0) * self._alloc_share
+        return np.concatenate([alloc, [1.0 - self._alloc_share]])
+
+    @property
+    def full_share(self) -> np.ndarray:
+        """Share of flush events that are full flushes, [lane]."""
+        return _sum_rows(self._shares * self.full)
+
+    @property
+    def mean_range_pages(self) -> np.ndarray:
+        """Pages flushed one by one in a mean event, [lane]."""
+        return _sum_rows(self._shares * ~self.full * np.array(self.pages)[:, None])
+
     def draw(self, cpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute time in ns and kind of the next event of CPU `cpu` [lane]."""
         used = self._next[cpu, self._lane]
@@ -99,3 +115,11 @@ class FlushEvents:
         for name in ("_cumulative", "local_ns", "full", "bookkeeping_ns", "_next"):
             setattr(self, name, np.ascontiguousarray(getattr(self, name)[:, lanes]))
         self._lane = np.arange(len(lanes))
+
+
+def _sum_rows(values: np.ndarray) -> np.ndarray:
+    """Sum over axis 0, row by row whatever the number of lanes."""
+    total = np.zeros(values.shape[1])
+    for row in values:
+        total = total + row
+    return total

@@ -20,6 +20,7 @@ class Machine(Protocol):
 
     now: np.ndarray  # [lane] time of the event served
     wait_ns: np.ndarray  # [lane] length of a flush event that is over
+    window_ns: np.ndarray  # [lane] how long another busy CPU could use what was flushed; NaN: not known on this scale
     lanes: int
 
     def step(self) -> None: ...
@@ -27,7 +28,12 @@ class Machine(Protocol):
     def keep(self, lanes: np.ndarray) -> None: ...
 
 
-COUNTERS = ("interrupts", "handler_ns", "handler_compute_ns", "refills", "queue_ns")  # sums over steps
+COUNTERS = (
+    "interrupts", "handler_ns", "handler_compute_ns", "refills", "queue_ns", "entries", "entry_ns", "entry_flushes"
+)  # sums over steps
+
+
+TERMS = ("handler_ns", "handler_compute_ns", "refills", "entry_ns")  # what system time is priced by, besides waits
 
 
 @dataclass(frozen=True)
@@ -49,29 +55,30 @@ def student_t(degrees: int) -> float:
 def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.ndarray) -> dict[str, np.ndarray]:
     """Simulate every lane to its precision or to `window` events; means per flush event, [lane].
 
-    Keys: wait_ns, wait_p50_ns, wait_p99_ns, interval_ns, events, half_ns (95 % half-width of system time per event)
-    and one per counter.
+    Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, interval_ns, events, half_ns (95 % half-width of
+    system time per event) and one per counter.
     """
     length = max(1, window // BATCHES)
     for _ in range(warmup):
         machine.step()
     machine.reset()
     lane = np.arange(machine.lanes)  # original index of each lane that is still here
-    weights = np.array([price.handler, price.handler_compute, price.refill_ns])  # [term, lane]
+    weights = np.array([price.handler, price.handler_compute, price.refill_ns, np.ones(machine.lanes)])  # [term, lane]
     fixed = price.fixed_ns
     out = {name: np.full(machine.lanes, np.nan) for name in _NAMES}
     waits = np.empty((BATCHES * length, machine.lanes))
+    windows = np.empty_like(waits)
     batches = np.empty((BATCHES, machine.lanes))  # system time per event of each batch
-    begin, before = machine.now, np.zeros((3, machine.lanes))
+    begin, before = machine.now, np.zeros((len(TERMS), machine.lanes))
     for batch in range(BATCHES):
         rows = slice(batch * length, (batch + 1) * length)
         for row in range(rows.start, rows.stop):
             machine.step()
-            waits[row] = machine.wait_ns
+            waits[row], windows[row] = machine.wait_ns, machine.window_ns
         zero = np.zeros(machine.lanes)
-        counted = np.array([getattr(machine, name, zero) for name in ("handler_ns", "handler_compute_ns", "refills")])
+        counted = np.array([getattr(machine, name, zero) for name in TERMS])
         served = _mean_over_rows(waits[rows])
-        for term in range(3):
+        for term in range(len(TERMS)):
             served = served + weights[term] * (counted[term] - before[term]) / length
         batches[batch] = served
         before = counted
@@ -86,15 +93,15 @@ def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.
         events = done * length
         here = np.flatnonzero(stop)
         span = machine.now - begin
-        sorted_waits = np.sort(waits[:events, here], axis=0)
         result = {
-            "wait_ns": _mean_over_rows(waits[:events, here]),
-            "wait_p50_ns": quantile(sorted_waits, 0.5),
-            "wait_p99_ns": quantile(sorted_waits, 0.99),
             "interval_ns": span[here] / events,
             "events": np.full(len(here), float(events)),
             "half_ns": half[here],
         }
+        for name, samples in (("wait", waits), ("window", windows)):
+            ascending = np.sort(samples[:events, here], axis=0)
+            result[f"{name}_ns"] = _mean_over_rows(samples[:events, here])
+            result[f"{name}_p50_ns"], result[f"{name}_p99_ns"] = quantile(ascending, 0.5), quantile(ascending, 0.99)
         for name in COUNTERS:
             result[name] = getattr(machine, name, zero)[here] / events
         for name, values in result.items():
@@ -104,12 +111,15 @@ def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.
             break
         lane, begin, precision, fixed = lane[stay], begin[stay], precision[stay], fixed[stay]
         weights, before = weights[:, stay], before[:, stay]
-        waits, batches = np.ascontiguousarray(waits[:, stay]), np.ascontiguousarray(batches[:, stay])
+        waits, windows, batches = (np.ascontiguousarray(each[:, stay]) for each in (waits, windows, batches))
         machine.keep(stay)
     return out
 
 
-_NAMES = ("wait_ns", "wait_p50_ns", "wait_p99_ns", "interval_ns", "events", "half_ns", *COUNTERS)
+_NAMES = (
+    "wait_ns", "wait_p50_ns", "wait_p99_ns", "window_ns", "window_p50_ns", "window_p99_ns",
+    "interval_ns", "events", "half_ns", *COUNTERS,
+)  # fmt: skip
 
 
 def _mean_over_rows(values: np.ndarray) -> np.ndarray:

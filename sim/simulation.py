@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from sim import engine
-from sim.abi import Build, Events, Flush, Look, Own, Targets, every_event
+from sim.abi import Build, Events, Flush, How, Line, Look, Own, Run, Targets, every_event
 from sim.broadcast import Broadcast
 from sim.costs import FlushEvents, Shape
 from sim.line import Server
 from sim.parameters import PARAMETERS, check, check_together
-from sim.pending import set_at_switch, switches_per_s
+from sim.pending import Pending, Rates, pending, switches_per_s
 
 METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
     "system_time_s": ("s", "system CPU time of the build, as `time` shows it"),
@@ -34,10 +34,19 @@ METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
     "bookkeeping_s": ("s", "part of added_s: XPFO's own work"),
     "interrupts_per_flush": ("1", "interrupts of a flush event, after coalescing"),
     "handler_share": ("1", "share of a busy CPU's time in handler runs"),
+    "stale_window_ns": ("ns", "mean time from a flush event until another busy CPU cannot use the old mapping"),
+    "stale_window_p50_ns": ("ns", "median of the stale window"),
+    "stale_window_p99_ns": ("ns", "99th percentile of the stale window"),
+    "pending_share": ("1", "share of a busy CPU's time with its note set"),
+    "outstanding_posts": ("1", "flush events of others that a busy CPU has not honoured yet, mean"),
+    "posts_per_flush": ("1", "foreign posts between two clears of a note, per flush that honours them"),
+    "lost_posts": ("1e-6", "posts erased by a plain read-modify-write, per million posts"),
+    "nr_tlb_remote_flush_received": ("1", "the kernel's counter for the whole build: full flushes, by request or note"),
+    "nr_tlb_local_flush_one": ("1", "the kernel's counter for the whole build: pages of range flushes"),
     "events_simulated": ("1", "flush events that the lane measured"),
 }
 MACHINE_WIDTH = 32768  # CPUs times lanes that one batch of lanes holds at most: a few arrays of it fit the cache
-LOOKS = ("switch_to_user",)  # functions of a policy that look at notes
+LOOKS = ("switch_to_user", "tick", "kernel_entry", "migration")  # functions of a policy that look at a note
 GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_events", "warmup_events")
 
 
@@ -164,12 +173,17 @@ def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int
     cost = {name: column for name, column in lanes.items() if column.dtype == float} | {"think_ns": think_ns}
     source = FlushEvents(shape, cost, events, flush, replica)
     bookkeeping_ns = source.mean_bookkeeping_ns
-    interrupting = flush.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
-    machine: Any = (Broadcast if interrupting else Server)(shape, cost, flush, source, len(replica))
+    machine: Any
+    if flush.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY):
+        machine = Broadcast(shape, cost, flush, source, len(replica))
+    else:
+        entries = replica if "kernel_entry" in looks else None
+        machine = Server(shape, cost, flush, source, len(replica), entries)
+    full_share, mean_pages = source.full_share, source.mean_range_pages  # before lanes leave
 
     tick = lanes["accounting"] == "tick"
     system_share = base / cpu_s  # a tick held back by a handler charges the mode that the handler interrupted
-    refill_ns = lanes["refill_system_share"] * lanes["refill_ns"]
+    refill_ns = lanes["refill_system_share"] * lanes["refill_ns"] if "refill_ns" in lanes else np.zeros_like(base)
     price = engine.Price(
         fixed_ns=base / total * 1e9,
         handler=np.where(tick, 0.0, -1.0),
@@ -183,29 +197,127 @@ def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int
     build = total * 1e-9  # from ns an event to seconds a build
     interval_ns = mean["interval_ns"]
     in_events_ns = mean["handler_ns"] - mean["handler_compute_ns"]
-    switch_s, switch_refills = _switches(looks, lanes, shape, mean, total)
+    slow = _slow(looks, lanes, replica, shape, flush, interval_ns, full_share)
+    line_ns = _line_ns(lanes, shape) + mean["queue_ns"] if flush.post else np.zeros_like(total)
+    cpu_seconds = busy * build * interval_ns  # of busy CPUs, the whole build
+    looked = cpu_seconds * slow["rare_looks_per_s"]
+    found = looked * slow["set_share"]
+    set_ns = np.zeros_like(total)  # flags that a post finds clear, each once between two looks
+    if flush.post and flush.post.how is How.TEST_FIRST:
+        set_ns = busy * slow["flushes_per_s"] * interval_ns * 1e-9 * line_ns
     parts = {
-        "sender_s": build * (mean["wait_ns"] - bookkeeping_ns - np.where(tick, 0.0, in_events_ns)),
+        "sender_s": build * (mean["wait_ns"] + set_ns - bookkeeping_ns - np.where(tick, 0.0, in_events_ns)),
         "handler_s": build * np.where(tick, mean["handler_compute_ns"] * system_share, 0.0),
-        "switch_s": switch_s,
-        "refill_s": (total * mean["refills"] + switch_refills) * refill_ns * 1e-9,
+        "switch_s": (looked * line_ns + found * lanes.get("flush_all_ns", 0.0)) * 1e-9 + build * mean["entry_ns"],
+        "refill_s": (total * mean["refills"] + found) * refill_ns * 1e-9,
         "bookkeeping_s": build * bookkeeping_ns,
     }
     added = parts["sender_s"] + parts["handler_s"] + parts["switch_s"] + parts["refill_s"] + parts["bookkeeping_s"]
+    windows = {name: mean[name] if np.isfinite(mean["window_ns"]).all() else slow[name] for name in _WINDOWS}
+    posts_per_s = (1.0 - 1.0 / busy) / interval_ns * 1e9
+    if busy == 1:  # nobody else
+        windows = {name: np.full_like(total, np.nan) for name in _WINDOWS}
+    remote, local = _counters(flush, shape, full_share, mean_pages, mean["interrupts"])
     return parts | {
         "system_time_s": base + added,
         "system_time_half_s": build * mean["half_ns"],
         "added_s": added,
         "ratio": (base + added) / base,
         "wall_time_s": elapsed_s * (flushers * interval_ns / think_ns),
-        "flush_wait_ns": mean["wait_ns"],
+        "flush_wait_ns": mean["wait_ns"] + set_ns,
         "flush_wait_p50_ns": mean["wait_p50_ns"],
         "flush_wait_p99_ns": mean["wait_p99_ns"],
         "flush_interval_ns": interval_ns,
         "interrupts_per_flush": mean["interrupts"],
         "handler_share": mean["handler_ns"] / (busy * interval_ns),
+        "stale_window_ns": windows["window_ns"],
+        "stale_window_p50_ns": windows["window_p50_ns"],
+        "stale_window_p99_ns": windows["window_p99_ns"],
+        "pending_share": slow["pending_share"],
+        "outstanding_posts": posts_per_s * windows["window_ns"] * 1e-9,  # Little's law
+        "posts_per_flush": slow["posts_per_flush"],
+        "lost_posts": 1e6 * (1.0 - slow["pending_share"]) * _ahead(flush, shape, mean, interval_ns, lanes),
+        "nr_tlb_remote_flush_received": total * (remote + mean["entry_flushes"]) + found,
+        "nr_tlb_local_flush_one": total * local,
         "events_simulated": mean["events"],
     }
+
+
+_WINDOWS = ("window_ns", "window_p50_ns", "window_p99_ns")
+_SLOW = (*_WINDOWS, "pending_share", "posts_per_flush", "flushes_per_s")
+
+
+def _slow(
+    looks: Mapping[str, Look],
+    lanes: Mapping[str, np.ndarray],
+    replica: np.ndarray,
+    shape: Shape,
+    flush: Flush,
+    interval_ns: np.ndarray,
+    full_share: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """What looks at notes find, lane by lane; `rare_looks_per_s` leaves out those the loop serves."""
+    out = {name: np.full(len(replica), np.nan) for name in (*_SLOW, "rare_looks_per_s", "set_share")}
+    out["rare_looks_per_s"][:] = out["set_share"][:] = 0.0
+    if flush.tell is not Targets.NOBODY:
+        return out
+    for at in range(len(replica)):
+        lane = {name: float(column[at]) for name, column in lanes.items() if column.dtype == float}
+        interval_s = float(interval_ns[at]) * 1e-9
+        switches = switches_per_s(lane) if "switch_to_user" in looks else 0.0
+        migrations = lane["migrations_per_s"] if "migration" in looks else 0.0
+        ticks = lane["tick_hz"] if "tick" in looks else 0.0
+        entries = lane["kernel_entries_per_s"] if "kernel_entry" in looks else 0.0
+        rates = Rates(
+            switches=switches,
+            switch_cv2=lane.get("switch_cv2", 1.0),
+            ticks=ticks,
+            others=migrations + entries,
+            posts=(1.0 - 1.0 / shape.busy) / interval_s,
+            own_full=0.0 if flush.own is Own.NEVER else float(full_share[at]) / (interval_s * shape.busy),
+        )
+        found: Pending = pending(rates, shape.seed, int(replica[at]))
+        for name in _SLOW:
+            out[name][at] = getattr(found, name)
+        out["rare_looks_per_s"][at] = switches + migrations + ticks
+        out["set_share"][at] = found.flushes_per_s / found.looks_per_s if found.looks_per_s else 0.0
+    if flush.post is None:
+        out["pending_share"][:] = out["posts_per_flush"][:] = np.nan
+    return out
+
+
+def _line_ns(lanes: Mapping[str, np.ndarray], shape: Shape) -> np.ndarray:
+    """One access to a line whose last owner is any busy CPU, [lane]."""
+    near = -(-shape.busy // shape.sockets) / shape.busy  # share of owners on the same socket
+    return near * lanes["mask_line_ns"] + (1.0 - near) * lanes["mask_line_cross_ns"]
+
+
+def _ahead(
+    flush: Flush, shape: Shape, mean: Mapping[str, np.ndarray], interval_ns: np.ndarray, lanes: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Foreign posts written between a post's read and its write, mean: those ahead of it in line; 0 if none is lost.
+
+    By Little's law for the line, as one of `busy` customers sees it.
+    """
+    if flush.post is None:
+        return np.full_like(interval_ns, np.nan)
+    if flush.post.line is not Line.GLOBAL or flush.post.how is not How.PLAIN:
+        return np.zeros_like(interval_ns)
+    return (1.0 - 1.0 / shape.busy) * (mean["queue_ns"] + _line_ns(lanes, shape)) / interval_ns
+
+
+def _counters(
+    flush: Flush, shape: Shape, full_share: np.ndarray, mean_pages: np.ndarray, interrupts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """nr_tlb_remote_flush_received and nr_tlb_local_flush_one of a flush event, [lane].
+
+    C: arch/x86/mm/tlb.c  do_flush_tlb_all() counts the first, __flush_tlb_one_kernel() the second
+    """
+    others = {Targets.OTHER_ONLINE: shape.cores - 1, Targets.OTHER_BUSY: shape.busy - 1}.get(flush.tell, 0)
+    own = 0 if flush.own is Own.NEVER else 1
+    if flush.run is Run.FIRST_FULLY and others:
+        return interrupts + own * full_share, own * mean_pages
+    return (others + own) * full_share, (others + own) * mean_pages
 
 
 def _events(module: ModuleType, lanes: Mapping[str, np.ndarray]) -> Events:
@@ -227,30 +339,12 @@ def _events(module: ModuleType, lanes: Mapping[str, np.ndarray]) -> Events:
     return getattr(module, "events", every_event)(build)
 
 
-def _switches(
-    looks: Mapping[str, Look],
-    lanes: Mapping[str, np.ndarray],
-    shape: Shape,
-    mean: Mapping[str, np.ndarray],
-    total: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of system time at switches, and flushes there, of a whole build."""
-    if not looks:
-        return np.zeros_like(total), np.zeros_like(total)
-    interval_s = mean["interval_ns"] * 1e-9
-    per_s = switches_per_s(lanes, shape.cores, lanes["jobs"])
-    posts_per_s = (1.0 - 1.0 / shape.busy) / interval_s  # of others, as a busy CPU sees them
-    flushed = set_at_switch(per_s, lanes["switch_cv2"], posts_per_s)
-    switches = per_s * shape.busy * total * interval_s
-    near = (-(-shape.busy // shape.sockets)) / shape.busy  # share of owners on the same socket
-    line_ns = near * lanes["mask_line_ns"] + (1.0 - near) * lanes["mask_line_cross_ns"] + mean["queue_ns"]
-    return switches * (line_ns + flushed * lanes["flush_all_ns"]) * 1e-9, switches * flushed
-
-
 def _nothing_simulated(base: np.ndarray, elapsed_s: np.ndarray) -> dict[str, np.ndarray]:
     """No flush events: the machine without XPFO."""
     out = {name: np.zeros_like(base) for name in METRICS}
-    undefined = ("flush_wait_ns", "flush_wait_p50_ns", "flush_wait_p99_ns", "flush_interval_ns", "interrupts_per_flush")
+    undefined = [
+        name for name in METRICS if name.startswith(("flush_", "stale_", "interrupts", "pending", "posts", "lost"))
+    ]
     out |= {name: np.full_like(base, np.nan) for name in undefined}
     return out | {"system_time_s": base.copy(), "ratio": np.ones_like(base), "wall_time_s": elapsed_s}
 
@@ -275,17 +369,46 @@ _INTERRUPTS = (
     "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
     "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns smt_slowdown"
 ).split()
-_SWITCH = "user_switches_per_s switch_cv2 timeslice_ms mask_line_ns mask_line_cross_ns".split()
+_LINE = "mask_line_ns mask_line_cross_ns".split()
+_LOOK = {
+    "switch_to_user": "jobs user_switches_per_s switch_cv2 timeslice_ms".split(),
+    "tick": ["tick_hz"],
+    "kernel_entry": ["kernel_entries_per_s"],
+    "migration": ["migrations_per_s"],
+}
+_HARDWARE = "ceiling broadcast_ns broadcast_page_ns broadcast_all_ns refill_ns refill_system_share".split()
+_BUILD = ("pcp_batch", "pcp_refill_share", "ownership_change_share")
+
+
+class _Recorder:
+    """A build that remembers which of its fields were read."""
+
+    def __init__(self, build: Build) -> None:
+        self._build, self.read = build, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return getattr(self._build, name)
 
 
 def reads(module: ModuleType) -> tuple[str, ...]:
     """The parameters that a policy reads."""
     flush: Flush = module.flush()
-    names = list(_ALWAYS)
-    if flush.own is not Own.NEVER or flush.tell is not Targets.NOBODY:
+    one = np.ones(1)
+    build = _Recorder(Build(one, one, (1,), np.ones((1, 1)), one, one, one))
+    events = getattr(module, "events", every_event)(build)
+    if not events.total.any():
+        return ("user_s", "base_system_s", "serial_share", "jobs", "cores")
+    names = [*_ALWAYS, *(name for name in _BUILD if name in build.read)]
+    if flush.tell is Targets.HARDWARE:
+        names += _HARDWARE
+    elif flush.own is not Own.NEVER or flush.tell is not Targets.NOBODY:
         names += _LOCAL
     if flush.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY):
         names += _INTERRUPTS
-    if flush.post is not None or hasattr(module, "switch_to_user"):
-        names += _SWITCH
-    return tuple(names)
+    if flush.post is not None:
+        names += _LINE
+        names += ["ack_ns", "ack_cross_ns"] if flush.post.line is Line.PER_CPU else []
+    for look, parameters in _LOOK.items():
+        names += parameters if hasattr(module, look) else []
+    return tuple(dict.fromkeys(names))

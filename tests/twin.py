@@ -11,17 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil, inf, nan
 
 import numpy as np
 
 from sim.abi import ALL_PAGES, Done, Flush, Line, Own, Run, Targets
-from sim.draws import COMPUTE, KIND, PAGES, stream
+from sim.draws import COMPUTE, ENTRY, KIND, PAGES, stream
 
 NEVER = -inf
 BATCHES = 32
 STARTS = 2  # rule: no more loops than this get their length in one step
 BLOCK = 256  # draws made at once
+COUNTERS = (
+    "interrupts", "handler_ns", "handler_compute_ns", "refills", "queue_ns", "entries", "entry_ns", "entry_flushes",
+)  # fmt: skip
 REACH = {"flat": 4096, "cluster": 16, "physical": 1}  # marked targets that one ICR write reaches
 
 
@@ -102,13 +105,15 @@ class Broadcast:
         self.slow = cost["smt_slowdown"] if threads_per_core == 2 else 1.0
         self.entry, self.each, self.exit = (cost[c] * self.slow for c in ("irq_entry_ns", "handler_ns", "irq_exit_ns"))
         self.ended = NEVER  # end of the last loop
+        self.turn = 0  # which of the other busy CPUs is watched
         self.reset()
         for cpu in self.flushers:
             compute, kind = source.draw(cpu.number)
             self.compute(cpu, compute, kind)
 
     def reset(self) -> None:
-        self.interrupts = self.handler_ns = self.handler_compute_ns = self.refills = self.queue_ns = 0.0
+        for name in COUNTERS:
+            setattr(self, name, 0.0)
 
     def compute(self, cpu: Cpu, until: float, kind: Kind) -> None:
         """`cpu` runs user code until its next flush event."""
@@ -140,8 +145,11 @@ class Broadcast:
             cpu.loop_begin, cpu.start, cpu.in_loop = cpu.start, inf, True
             ahead = max(ahead, cpu.loop_end)
 
-    def serve(self) -> tuple[float, float]:
-        """One flush event: requests, interrupts, runs, acks. Returns its loop's end and the sender's last wait."""
+    def serve(self) -> tuple[float, float, float]:
+        """One flush event: requests, interrupts, runs, acks.
+
+        Returns its loop's end, the sender's last wait, and for how long a busy CPU could use the old mapping.
+        """
         cost = self.cost
         self.begin_loops()
         sender = min(self.flushers, key=lambda cpu: cpu.loop_end)  # ties go to the lowest CPU
@@ -171,8 +179,16 @@ class Broadcast:
         for done, ack in acks:  # csd_lock_wait()
             acked = max(acked, done) + ack
         sender.last_done = max((done for done, _ in acks), default=NEVER)
+        window = nan
+        if self.busy > 1:
+            self.turn = (self.turn + 1) % (self.busy - 1)
+            watched = self.cpus[(sender.number + 1 + self.turn) % self.busy]
+            flushed = watched.run_end - self.exit
+            if self.flush.run is Run.FIRST_FULLY:
+                flushed = watched.taken + self.each + cost["flush_all_ns"] * self.slow
+            window = flushed - (sender.began + kind.bookkeeping)
         self.finish(sender, now, acked)
-        return now, wait
+        return now, wait, window
 
     def run(self, target: Cpu, kind: Kind, interrupt: float | None) -> float:
         """A request in a handler run: a new one once `interrupt` is there, else the last one. Returns its end."""
@@ -264,44 +280,85 @@ class Broadcast:
 class Server:
     """CPUs that queue for one server: the line of a mask, or a broadcast fabric; `serve` takes the next to arrive."""
 
-    def __init__(self, flush, cost, source, sockets, busy, flushers) -> None:
-        self.flush, self.cost, self.source, self.sockets, self.busy = flush, cost, source, sockets, busy
+    def __init__(self, flush, cost, source, cores, sockets, busy, flushers, entries) -> None:
+        self.flush, self.cost, self.source = flush, cost, source
+        self.cores, self.sockets, self.busy = cores, sockets, busy
         self.fabric = flush.tell is Targets.HARDWARE
-        self.one_at_a_time = self.fabric or (flush.post is not None and flush.post.line is Line.GLOBAL)
-        self.cpus = [Cpu(k) for k in range(flushers)]
+        self.one_at_a_time = self.fabric or flush.post is not None and flush.post.line is Line.GLOBAL
+        self.cpus = [Cpu(k) for k in range(busy)]
+        self.flushers = self.cpus[:flushers]
         self.owner, self.free = self.cpus[0], 0.0
         self.reset()
-        for cpu in self.cpus:
+        for cpu in self.flushers:
             cpu.start, cpu.kind = source.draw(cpu.number)
+        self.entry = [inf] * busy  # next kernel entry
+        self.looked = [NEVER] * busy  # last look at the note
+        self.posted: dict[int, float] = {}  # last post of each CPU
+        self.gaps = [stream(*source.key, k, ENTRY) for k in range(busy)] if entries else []
+        for k in range(len(self.gaps)):
+            self.next_entry(k, 0.0)
 
-    def reset(self) -> None:
-        self.interrupts = self.handler_ns = self.handler_compute_ns = self.refills = self.queue_ns = 0.0
+    reset = Broadcast.reset
+
+    def next_entry(self, k: int, after: float) -> None:
+        self.entry[k] = after + self.gaps[k].standard_exponential() * (1e9 / self.cost["kernel_entries_per_s"])
 
     def arrival(self, cpu: Cpu) -> float:
-        return cpu.start + cpu.kind.bookkeeping + (cpu.kind.local if self.flush.own is Own.BEFORE else 0.0)
+        return cpu.start + cpu.kind.bookkeeping + (cpu.kind.local if self.flush.own is Own.BEFORE else 0.0) + cpu.own
 
-    def visit(self, cpu: Cpu) -> float:
+    def visit(self, cpu: Cpu, kind: Kind | None) -> float:
         """How long the server is `cpu`'s."""
         cost = self.cost
         if self.fabric:
             whole = cost["broadcast_all_ns"]
-            return whole if cpu.kind.full else cost["broadcast_ns"] + cpu.kind.pages * cost["broadcast_page_ns"]
+            return whole if kind.full else cost["broadcast_ns"] + kind.pages * cost["broadcast_page_ns"]
+        if self.flush.post is not None and self.flush.post.line is Line.PER_CPU:  # reads every other CPU's flag
+            others = (k for k in range(self.cores) if k != cpu.number)
+            return sum(
+                cost["ack_ns" if k % self.sockets == cpu.number % self.sockets else "ack_cross_ns"] for k in others
+            )
         if not self.one_at_a_time:
             return 0.0
         near = cpu.number % self.sockets == self.owner.number % self.sockets
         return cost["mask_line_ns" if near else "mask_line_cross_ns"]
 
-    def serve(self) -> tuple[float, float]:
-        """One flush event. Returns its arrival and its length."""
-        sender = min(self.cpus, key=self.arrival)  # ties go to the lowest CPU
+    def enter(self, cpu: Cpu) -> None:
+        """A kernel entry looks at the note: test and clear, and flush fully if another CPU posted since the last look."""
+        k, entered = cpu.number, self.entry[cpu.number]
+        end = max(entered, self.free) + self.visit(cpu, None)
+        found = any(at > self.looked[k] for poster, at in self.posted.items() if poster != k)
+        self.looked[k], self.free, self.owner = end, end, cpu
+        length = end - entered + (self.cost["flush_all_ns"] if found else 0.0)
+        self.entries += 1
+        self.entry_ns += length
+        self.entry_flushes += found
+        self.refills += found
+        if k < len(self.flushers):
+            delay = length + (self.cost["refill_ns"] if found else 0.0)
+            if cpu.start > entered:
+                cpu.start += delay
+            else:
+                cpu.own += delay  # between the begin of the flush event and the line
+        self.next_entry(k, entered + length)
+
+    def serve(self) -> tuple[float, float, float]:
+        """One flush event, and the kernel entries before it. Returns its arrival, its length and the window."""
+        while self.gaps:
+            cpu = min(self.cpus, key=lambda cpu: self.entry[cpu.number])
+            if self.entry[cpu.number] >= min(self.arrival(each) for each in self.flushers):
+                break
+            self.enter(cpu)
+        sender = min(self.flushers, key=self.arrival)  # ties go to the lowest CPU
         arrival, kind, began = self.arrival(sender), sender.kind, sender.start
         grant = max(arrival, self.free) if self.one_at_a_time else arrival
-        end = grant + self.visit(sender)
+        end = grant + self.visit(sender, kind)
         self.free, self.owner = end, sender
         self.queue_ns += grant - arrival
+        self.posted[sender.number], sender.own = end, 0.0
+        self.entry[sender.number] = max(self.entry[sender.number], end)
         if self.fabric and kind.full:  # every busy CPU lost its TLB
-            self.refills += self.busy - len(self.cpus)
-            for cpu in self.cpus:
+            self.refills += self.busy - len(self.flushers)
+            for cpu in self.flushers:
                 if cpu.start > end:
                     self.refills += 1
                     cpu.start += self.cost["refill_ns"]
@@ -316,7 +373,7 @@ class Server:
             elif not self.fabric:
                 sender.start += self.cost["user_refill_ns"]
             sender.refills_next = False
-        return arrival, end - began
+        return arrival, end - began, end - began - kind.bookkeeping if self.fabric else nan
 
 
 def quantile(ascending: Sequence[float], share: float) -> float:
@@ -342,6 +399,7 @@ def lane(
     replica: int,
     warmup: int,
     window: int,
+    entries: bool = False,
 ) -> dict[str, float]:
     """Means per flush event of one lane over `window` events after `warmup`; `alloc` is (pages, events), ascending."""
     kinds = []
@@ -354,20 +412,19 @@ def lane(
     if policy_flush.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY):
         machine = Broadcast(policy_flush, cost, source, cores, sockets, threads_per_core, busy, flushers, reach)
     else:
-        machine = Server(policy_flush, cost, source, sockets, busy, flushers)
+        machine = Server(policy_flush, cost, source, cores, sockets, busy, flushers, entries)
     now = 0.0
     for _ in range(warmup):
-        now, _ = machine.serve()
+        now, *_ = machine.serve()
     machine.reset()
-    begin, waits = now, []
+    begin, samples = now, []
     for _ in range(BATCHES * max(1, window // BATCHES)):
-        now, wait = machine.serve()
-        waits.append(wait)
-    events, ascending = len(waits), np.sort(waits).tolist()
-    counters = ("interrupts", "handler_ns", "handler_compute_ns", "refills", "queue_ns")
-    return {name: getattr(machine, name) / events for name in counters} | {
-        "wait_ns": sum(waits) / events,
-        "wait_p50_ns": quantile(ascending, 0.5),
-        "wait_p99_ns": quantile(ascending, 0.99),
-        "interval_ns": (now - begin) / events,
-    }
+        now, *lengths = machine.serve()
+        samples.append(lengths)
+    events = len(samples)
+    out = {name: getattr(machine, name) / events for name in COUNTERS} | {"interval_ns": (now - begin) / events}
+    for name, values in zip(("wait", "window"), zip(*samples, strict=True), strict=True):
+        ascending = np.sort(values).tolist()
+        out |= {f"{name}_ns": sum(values) / events, f"{name}_p50_ns": quantile(ascending, 0.5)}
+        out[f"{name}_p99_ns"] = quantile(ascending, 0.99)
+    return out
