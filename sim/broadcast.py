@@ -37,7 +37,8 @@ class Broadcast:
     # State that leaves with its lane; the last axis is the lane.
     BY_LANE = (
         "taken run_end full_taken due pending begin in_loop busy_targets kind began sent last_done own free refilled "
-        "refills_next now ended wait_ns window_ns interrupts handler_ns handler_compute_ns refills run_local_ns run_all_ns"
+        "refills_next now ended wait_ns window_ns interrupts handler_ns handler_compute_ns refills run_local_ns "
+        "run_all_ns"
     ).split()
 
     def __init__(self, shape: Shape, cost: Cost, flush: Flush, source: FlushEvents, lanes: int) -> None:

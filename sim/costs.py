@@ -36,9 +36,10 @@ class Shape:
 
 def local_ns(cost: Mapping[str, np.ndarray], pages: int) -> tuple[np.ndarray, np.ndarray]:
     """Flushing `pages` on one CPU and whether that is a full flush, both [lane] (C: do_kernel_range_flush())."""
-    full = (pages > cost["ceiling"]) | (pages == ALL_PAGES)
-    span = cost["flush_fixed_ns"] + pages * cost["invlpg_ns"]
-    return np.where(full, cost["flush_all_ns"], span), full
+    nothing = np.zeros_like(cost["think_ns"])  # where the policy flushes on no CPU, its price need not be known
+    full = (pages > cost.get("ceiling", nothing)) | (pages == ALL_PAGES)
+    span = cost.get("flush_fixed_ns", nothing) + pages * cost.get("invlpg_ns", nothing)
+    return np.where(full, cost.get("flush_all_ns", nothing), span), full
 
 
 class FlushEvents:

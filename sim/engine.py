@@ -29,7 +29,14 @@ class Machine(Protocol):
 
 
 COUNTERS = (
-    "interrupts", "handler_ns", "handler_compute_ns", "refills", "queue_ns", "entries", "entry_ns", "entry_flushes"
+    "interrupts",
+    "handler_ns",
+    "handler_compute_ns",
+    "refills",
+    "queue_ns",
+    "entries",
+    "entry_ns",
+    "entry_flushes",
 )  # sums over steps
 
 

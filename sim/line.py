@@ -94,7 +94,9 @@ class Server:
         sockets, cost = self.shape.sockets, self.cost
         if self.flush.post is None or self.flush.post.line is not Line.PER_CPU:
             return np.zeros((sockets, len(cost["think_ns"])))
-        near = np.array([(self.shape.cores - 1 - s) // sockets for s in range(sockets)])[:, None]  # others on its socket
+        near = np.array([(self.shape.cores - 1 - s) // sockets for s in range(sockets)])[
+            :, None
+        ]  # others on its socket
         return near * cost["ack_ns"] + (self.shape.cores - 1 - near) * cost["ack_cross_ns"]
 
     def _fabric_ns(self, pages: int) -> np.ndarray:

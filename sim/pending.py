@@ -2,7 +2,7 @@
 
 C:   arch/x86/mm/tlb.c  switch_mm_irqs_off(): cpumask_test_and_clear_cpu(), __flush_tlb_all()  (XPFO v8 13/14)
 Ref: hyperexponential with balanced means (Tijms, Stochastic Models, appendix B); renewal theory: a post falls into an
-     interval L between full flushes with a chance proportional to L, so the mean window is E[L^2] / (2 E[L])
+     interval L between looks with a chance proportional to L, so the mean window is E[L^2] / (2 E[L])
 
 Flush events are so much more frequent than looks that foreign posts are Poisson here. Looks are drawn as intervals, the
 same draws for every policy; everything else is expectation over them. One lane at a time: plain numbers and [look].
@@ -61,14 +61,12 @@ def pending(rates: Rates, seed: int, replica: int) -> Pending:
     if rates.looks == 0.0:
         window = _windows(np.empty(0), rates.own_full)
         return Pending(0.0, 0.0, 1.0 if rates.posts else 0.0, np.inf if rates.posts else 0.0, *window)
-    gaps, luck = _gaps(rates, seed, replica)  # [look], seconds
+    gaps = _gaps(rates, seed, replica)  # [look], seconds
     missed = np.exp(-rates.posts * gaps)  # no foreign post since the look before
     mean = gaps.mean()
     set_share = 1.0 - missed.mean()
     unset_s = ((1.0 - missed) / rates.posts).mean() if rates.posts else mean
-    found = luck >= missed  # these looks flush
-    flushed_at = np.cumsum(gaps)[found]
-    window = _windows(np.diff(flushed_at), rates.own_full)
+    window = _windows(gaps, rates.own_full)  # whatever look comes next after a post finds it
     return Pending(
         looks_per_s=rates.looks,
         flushes_per_s=rates.looks * set_share,
@@ -83,15 +81,15 @@ def pending(rates: Rates, seed: int, replica: int) -> Pending:
 @lru_cache(maxsize=64)
 def _luck(seed: int, replica: int) -> tuple[np.ndarray, ...]:
     generator = stream(seed, replica, 0, SWITCH)
-    return generator.standard_exponential(LOOKS), generator.random(LOOKS), generator.random(2 * LOOKS)
+    return generator.standard_exponential(LOOKS), generator.random(LOOKS)
 
 
-def _gaps(rates: Rates, seed: int, replica: int) -> tuple[np.ndarray, np.ndarray]:
-    """Intervals between a CPU's looks in seconds, and a uniform for each."""
-    unit, phase, luck = _luck(seed, replica)
+def _gaps(rates: Rates, seed: int, replica: int) -> np.ndarray:
+    """Intervals between a CPU's looks, in seconds."""
+    unit, phase = _luck(seed, replica)
     irregular = rates.switches + rates.others
-    if rates.ticks == 0.0 and rates.switches == 0.0 or rates.others > 10.0 * rates.switches:
-        return unit / rates.looks, luck[:LOOKS]  # Poisson, or as good as
+    if (rates.ticks == 0.0 and rates.switches == 0.0) or rates.others > 10.0 * rates.switches:
+        return unit / rates.looks  # Poisson, or as good as
     number = max(64, int(LOOKS * irregular / rates.looks))
     unit, phase = unit[:number], phase[:number]
     if rates.others:  # a switch is one of the irregular looks
@@ -101,18 +99,17 @@ def _gaps(rates: Rates, seed: int, replica: int) -> tuple[np.ndarray, np.ndarray
         short = 0.5 * (1.0 + np.sqrt((cv2 - 1.0) / (cv2 + 1.0)))
         gaps = unit / (2.0 * rates.switches * np.where(phase < short, short, 1.0 - short))
     if rates.ticks == 0.0:
-        return gaps, luck[:number]
+        return gaps
     at = np.cumsum(gaps)
     ticks = np.arange(min(LOOKS, int(at[-1] * rates.ticks))) / rates.ticks
     both = np.sort(np.concatenate([at[at <= ticks[-1]], ticks])) if len(ticks) else at
-    gaps = np.diff(both)
-    return gaps, luck[: len(gaps)]
+    return np.diff(both)
 
 
 def _windows(intervals_s: np.ndarray, own_full_per_s: float) -> tuple[float, float, float]:
     """Mean, median and 99th percentile in ns of the time from a post to the next full flush.
 
-    A post falls anywhere in the intervals between looks that flush; the CPU's own full flushes may come first.
+    A post falls anywhere in the intervals between looks; the CPU's own full flushes may come first.
     """
     total = intervals_s.sum()
     if total == 0.0:

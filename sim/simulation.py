@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -14,52 +13,13 @@ from sim.abi import Build, Events, Flush, How, Line, Look, Own, Run, Targets, ev
 from sim.broadcast import Broadcast
 from sim.costs import FlushEvents, Shape
 from sim.line import Server
+from sim.metrics import METRICS
 from sim.parameters import PARAMETERS, check, check_together
 from sim.pending import Pending, Rates, pending, switches_per_s
+from sim.policy import LOOKS, policy_module, reads
 
-METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
-    "system_time_s": ("s", "system CPU time of the build, as `time` shows it"),
-    "system_time_half_s": ("s", "95 % half-width of system_time_s inside the lane, by batch means"),
-    "added_s": ("s", "system time above vanilla's"),
-    "ratio": ("1", "system time over vanilla's"),
-    "wall_time_s": ("s", "elapsed time of the build"),
-    "flush_wait_ns": ("ns", "mean length of a flush event, on its sender"),
-    "flush_wait_p50_ns": ("ns", "median length of a flush event"),
-    "flush_wait_p99_ns": ("ns", "99th percentile of the length of a flush event"),
-    "flush_interval_ns": ("ns", "mean time between flush events, machine-wide"),
-    "sender_s": ("s", "part of added_s: flush events on their senders, without bookkeeping"),
-    "handler_s": ("s", "part of added_s: handler runs on computing CPUs that are charged as system time"),
-    "switch_s": ("s", "part of added_s: flushes and line accesses at switches, ticks and entries"),
-    "refill_s": ("s", "part of added_s: TLB misses after full flushes that are system time"),
-    "bookkeeping_s": ("s", "part of added_s: XPFO's own work"),
-    "interrupts_per_flush": ("1", "interrupts of a flush event, after coalescing"),
-    "handler_share": ("1", "share of a busy CPU's time in handler runs"),
-    "stale_window_ns": ("ns", "mean time from a flush event until another busy CPU cannot use the old mapping"),
-    "stale_window_p50_ns": ("ns", "median of the stale window"),
-    "stale_window_p99_ns": ("ns", "99th percentile of the stale window"),
-    "pending_share": ("1", "share of a busy CPU's time with its note set"),
-    "outstanding_posts": ("1", "flush events of others that a busy CPU has not honoured yet, mean"),
-    "posts_per_flush": ("1", "foreign posts between two clears of a note, per flush that honours them"),
-    "lost_posts": ("1e-6", "posts erased by a plain read-modify-write, per million posts"),
-    "nr_tlb_remote_flush_received": ("1", "the kernel's counter for the whole build: full flushes, by request or note"),
-    "nr_tlb_local_flush_one": ("1", "the kernel's counter for the whole build: pages of range flushes"),
-    "events_simulated": ("1", "flush events that the lane measured"),
-}
 MACHINE_WIDTH = 32768  # CPUs times lanes that one batch of lanes holds at most: a few arrays of it fit the cache
-LOOKS = ("switch_to_user", "tick", "kernel_entry", "migration")  # functions of a policy that look at a note
 GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_events", "warmup_events")
-
-
-def policy_module(name: str) -> ModuleType:
-    """The module of a policy by its file name; ValueError where there is none."""
-    if not name.isidentifier():
-        raise ValueError(f"policy={name!r}: must be a name")
-    try:
-        return importlib.import_module(f"sim.policies.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"sim.policies.{name}":
-            raise
-        raise ValueError(f"policy={name!r}: no sim/policies/{name}.py") from None
 
 
 def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.ndarray]:
@@ -358,57 +318,3 @@ def _require(lanes: Mapping[str, np.ndarray], names: Sequence[str], policy: str)
     ]
     if missing:
         raise TypeError(f"policy {policy} reads {', '.join(missing)}: not given, or not a number")
-
-
-_ALWAYS = (
-    "cores sockets threads_per_core jobs apic user_s base_system_s serial_share accounting kunmap_events alloc_events "
-    "range_pages think_ns flushers alloc_bookkeeping_ns kunmap_bookkeeping_ns"
-).split()
-_LOCAL = "ceiling flush_fixed_ns invlpg_ns flush_all_ns refill_ns refill_system_share user_refill_ns".split()
-_INTERRUPTS = (
-    "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
-    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns smt_slowdown"
-).split()
-_LINE = "mask_line_ns mask_line_cross_ns".split()
-_LOOK = {
-    "switch_to_user": "jobs user_switches_per_s switch_cv2 timeslice_ms".split(),
-    "tick": ["tick_hz"],
-    "kernel_entry": ["kernel_entries_per_s"],
-    "migration": ["migrations_per_s"],
-}
-_HARDWARE = "ceiling broadcast_ns broadcast_page_ns broadcast_all_ns refill_ns refill_system_share".split()
-_BUILD = ("pcp_batch", "pcp_refill_share", "ownership_change_share")
-
-
-class _Recorder:
-    """A build that remembers which of its fields were read."""
-
-    def __init__(self, build: Build) -> None:
-        self._build, self.read = build, set[str]()
-
-    def __getattr__(self, name: str) -> Any:
-        self.read.add(name)
-        return getattr(self._build, name)
-
-
-def reads(module: ModuleType) -> tuple[str, ...]:
-    """The parameters that a policy reads."""
-    flush: Flush = module.flush()
-    one = np.ones(1)
-    build = _Recorder(Build(one, one, (1,), np.ones((1, 1)), one, one, one))
-    events = getattr(module, "events", every_event)(build)
-    if not events.total.any():
-        return ("user_s", "base_system_s", "serial_share", "jobs", "cores")
-    names = [*_ALWAYS, *(name for name in _BUILD if name in build.read)]
-    if flush.tell is Targets.HARDWARE:
-        names += _HARDWARE
-    elif flush.own is not Own.NEVER or flush.tell is not Targets.NOBODY:
-        names += _LOCAL
-    if flush.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY):
-        names += _INTERRUPTS
-    if flush.post is not None:
-        names += _LINE
-        names += ["ack_ns", "ack_cross_ns"] if flush.post.line is Line.PER_CPU else []
-    for look, parameters in _LOOK.items():
-        names += parameters if hasattr(module, look) else []
-    return tuple(dict.fromkeys(names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweep import __version__
-from sweep.catalog import QUANTITIES, BadInput, Entry, did_you_mean, read_entry
+from sweep.catalog import QUANTITIES, BadInput, Entry, did_you_mean, inherited, read_entry
 from sweep.conf import conf_dir, questions
 from sweep.run import Request, run
 from sweep.runner import Runner
@@ -31,7 +31,16 @@ examples:
 Any parameter of the model may be given as KEY=VALUE; it replaces the grid's axis of that name.
 A list makes an axis: ceiling=[0,33,512]."""
 
-SETTINGS: dict[str, Any] = {"out": None, "chunk_s": 4.0, "quiet": False, "seed": 0, "replicas": 4}
+SETTINGS: dict[str, Any] = {
+    "out": None,
+    "policy_path": None,
+    "max_points": 10_000_000,
+    "max_cpu_hours": 24.0,
+    "chunk_s": 4.0,
+    "quiet": False,
+    "seed": 0,
+    "replicas": 4,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,6 +130,9 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
         runner=_runner(runner),
         overrides=tuple(overrides),
         out=settings["out"],
+        policy_path=settings["policy_path"],
+        max_points=_positive("max_points", settings["max_points"]),
+        max_cpu_hours=_positive("max_cpu_hours", settings["max_cpu_hours"]),
         chunk_s=_positive("chunk_s", settings["chunk_s"]),
         quiet=bool(settings["quiet"]),
     )
@@ -151,19 +163,44 @@ def _parse(overrides: Sequence[str], grids: Mapping[str, str], folders: Sequence
     return out
 
 
-def catalog(folders: Sequence[Path]) -> dict[str, dict[str, Entry]]:
-    """Every machine and workload there is by group and name, each composed from its file and what that builds on."""
-    out: dict[str, dict[str, Entry]] = {}
-    for group in ("machine", "workload"):
-        names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
-        out[group] = {name: _entry(group, name, folders) for name in sorted(names)}
-    return out
+class Catalog(Mapping[str, Entry]):
+    """The machines, or the workloads, by name; each is composed from its files when first used."""
+
+    def __init__(self, group: str, folders: Sequence[Path]) -> None:
+        self._group, self._folders = group, folders
+        self._names = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+        self._entries: dict[str, Entry] = {}
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._entries:
+            self._entries[name] = _entry(self._group, name, self._folders)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
+    """Every machine and workload there is, by group and name."""
+    return {group: Catalog(group, folders) for group in ("machine", "workload")}
 
 
 def _entry(group: str, name: str, folders: Sequence[Path]) -> Entry:
     where = f"{group}/{name}"
     try:
-        return read_entry(name, _composed(where, [], folders)[group], where)
+        entry = read_entry(name, _composed(where, [], folders)[group], where)
+        own = OmegaConf.load(
+            next(folder / f"{where}.yaml" for folder in folders if (folder / f"{where}.yaml").is_file())
+        )
+        return inherited(entry, {str(key) for key in own}) if "defaults" in own else entry
     except (HydraException, OmegaConfBaseException) as error:
         raise BadInput(f"{where}: {_one_line(error)}") from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,16 @@ def read_entry(name: str, content: Mapping[str, Any], where: str) -> Entry:
     }
     quantities = {key: _quantity(key, value, where) for key, value in content.items()}
     return Entry(name, title, quantities, machines)
+
+
+def inherited(entry: Entry, own: set[str]) -> Entry:
+    """The entry with what its own file does not say labelled as taken over."""
+    quantities = {
+        name: quantity if name in own or not quantity.source
+        else replace(quantity, source=f"judgement, taken over: {quantity.source}")
+        for name, quantity in entry.quantities.items()
+    }  # fmt: skip
+    return replace(entry, quantities=quantities)
 
 
 def _quantity(name: str, value: Any, where: str) -> Quantity:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from sim import METRICS, PARAMETERS, simulate
+from sim.policy import add_policies
 from sweep.plan import CONTROLS, NAMES, Plan
 
 PARAMETER_COLUMNS = tuple(name for name in PARAMETERS if name not in CONTROLS)
@@ -35,6 +36,8 @@ def schema() -> pa.Schema:
 
 def compute(plan: Plan, chunk: int) -> pa.Table:
     """Simulate the points of a chunk."""
+    if plan.policy_path:
+        add_policies(plan.policy_path)
     begin, end = int(plan.chunks[chunk]), int(plan.chunks[chunk + 1])
     columns = plan.columns(begin, end)
     parameters = {name: column for name, column in columns.items() if name in PARAMETERS}

@@ -18,8 +18,17 @@ import numpy as np
 import sim
 from sim.abi import Targets
 from sim.parameters import PARAMETERS, check_together
-from sim.simulation import policy_module, reads
-from sweep.catalog import QUANTITIES, BadInput, Entry, check_quantity, derive, did_you_mean, quantities_of
+from sim.policy import add_policies, policy_module, policy_names, reads
+from sweep.catalog import (
+    INSTRUCTION_COSTS,
+    QUANTITIES,
+    BadInput,
+    Entry,
+    check_quantity,
+    derive,
+    did_you_mean,
+    quantities_of,
+)
 from sweep.grid import SHAPE, Block, Relative, read_blocks
 
 NAMES = ("policy", "machine", "workload")
@@ -47,6 +56,7 @@ class Plan:
     seed: int
     replicas: int
     chunk_s: float = CHUNK_S
+    policy_path: str | None = None  # a folder of the user's own policies
 
     def __len__(self) -> int:
         return sum(len(block) for block in self.blocks)
@@ -61,7 +71,7 @@ class Plan:
             "defaults": dict(self.defaults),
             "seed": self.seed,
             "replicas": self.replicas,
-            "code": code_hash(),
+            "code": code_hash(self.policy_path),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -166,9 +176,15 @@ def open_plan(
     machines: Mapping[str, Entry],
     workloads: Mapping[str, Entry],
     chunk_s: float = CHUNK_S,
+    policy_path: str | None = None,
 ) -> Plan:
     """A checked plan; BadInput naming the key, the value and what is allowed."""
     where = f"grid/{name}"
+    if policy_path is not None:
+        if not Path(policy_path).is_dir():
+            raise BadInput(f"policy_path={policy_path!r}: no such folder")
+        policy_path = str(Path(policy_path).resolve())
+        add_policies(policy_path)
 
     def check(key: str, value: Any, here: str) -> Any:
         if key == "policy":
@@ -194,23 +210,23 @@ def open_plan(
     blocks = read_blocks(content, pinned, check, where)
     used_machines = _used(blocks, "machine", defaults)
     used_workloads = _used(blocks, "workload", defaults)
+    _check_read(blocks, pinned, defaults, where)
     plan = Plan(
         name, question, blocks,
         {each: machines[each] for each in used_machines}, {each: workloads[each] for each in used_workloads},
-        defaults, controls["seed"], controls["replicas"], chunk_s,
+        defaults, controls["seed"], controls["replicas"], chunk_s, policy_path,
     )  # fmt: skip
     _check_points(plan, where)
     return plan
 
 
 def _check_policy(value: Any, where: str) -> str:
-    from sim import policies
-
     try:
-        policy_module(str(value))
+        reads(policy_module(str(value)))
     except ValueError:
-        known = sorted(path.stem for path in Path(policies.__path__[0]).glob("[a-z]*.py"))
-        raise BadInput(f"{where}: policy={value!r}: no such policy{did_you_mean(str(value), known)}") from None
+        raise BadInput(f"{where}: policy={value!r}: no such policy{did_you_mean(str(value), policy_names())}") from None
+    except Exception as error:
+        raise BadInput(f"{where}: policy={value!r}: its file does not work: {type(error).__name__}: {error}") from None
     return str(value)
 
 
@@ -220,6 +236,37 @@ def _used(blocks: tuple[Block, ...], name: str, defaults: Mapping[str, Any]) -> 
         values = [v for axis in block.axes for n, v in zip(axis.names, axis.values, strict=True) if n == name]
         used |= dict.fromkeys(values[0] if values else [defaults[name]])
     return list(used)
+
+
+CONTROL_KEYS = {"window_events", "warmup_events", "precision", "flushers", "think_ns", *NAMES}
+MADE_FROM = {  # what a deriving quantity changes
+    "clock_scale": INSTRUCTION_COSTS,
+    "alloc_per_kunmap": ["alloc_events"],
+    "large_range_share": ["range_pages"],
+    "user_s_over_xeon": ["user_s"],
+}
+
+
+def _check_read(blocks: tuple[Block, ...], pinned: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+    """Every key of a block changes something that a policy of the block reads; a key of the command line, of any."""
+    anywhere: set[str] = set()
+    for number, block in enumerate(blocks):
+        names = {v for axis in block.axes for n, values in zip(axis.names, axis.values, strict=True)
+                 for v in values if n == "policy"} or {defaults["policy"]}  # fmt: skip
+        read = {name for policy in names for name in reads(policy_module(policy))}
+        anywhere |= read
+        for key in block.names:
+            if key in CONTROL_KEYS or key in pinned or read & {key, *MADE_FROM.get(key, ())}:
+                continue
+            raise BadInput(
+                f"{where}, block {number + 1}: {key!r} is read by none of its policies, {', '.join(sorted(names))}; "
+                f"they read {', '.join(sorted(read))}"
+            )
+    for key in pinned:
+        if key not in CONTROL_KEYS and not anywhere & {key, *MADE_FROM.get(key, ())}:
+            raise BadInput(
+                f"command line: {key!r} is read by no policy of this grid; read are {', '.join(sorted(anywhere))}"
+            )
 
 
 def _check_points(plan: Plan, where: str) -> None:
@@ -301,10 +348,10 @@ def _length(part: Mapping[str, np.ndarray]) -> int:
     return len(part["policy"])
 
 
-def code_hash() -> str:
-    """Hash of the code that simulates."""
+def code_hash(policy_path: str | None = None) -> str:
+    """Hash of the code that simulates, the user's own policies included."""
     digest = hashlib.sha256()
-    root = Path(sim.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    for root in [Path(sim.__file__).parent, *([Path(policy_path)] if policy_path else [])]:
+        for path in sorted(root.rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -32,6 +32,9 @@ class Request:
     runner: Runner
     overrides: tuple[str, ...]
     out: str | None
+    policy_path: str | None
+    max_points: float
+    max_cpu_hours: float
     chunk_s: float
     quiet: bool
 
@@ -40,8 +43,9 @@ def run(request: Request) -> int:
     """Do what was asked for; the exit code."""
     plan = open_plan(
         request.grid, request.question, request.content, request.pinned, request.defaults,
-        request.machines, request.workloads, request.chunk_s,
+        request.machines, request.workloads, request.chunk_s, request.policy_path,
     )  # fmt: skip
+    _check_size(plan, request)
     folder = store.open_folder(request.out or default_out(plan))
     store.claim(folder, describe(plan, request))
     good, bad = store.finished(folder, plan)
@@ -65,6 +69,21 @@ def run(request: Request) -> int:
     if not request.quiet:
         report(plan, folder, made)
     return 0
+
+
+def _check_size(plan: Plan, request: Request) -> None:
+    """Stop before a sweep that is larger than the user may mean."""
+    if len(plan) > request.max_points:
+        raise BadInput(
+            f"{plan.name}: {len(plan)} points, and max_points={request.max_points:g}; "
+            f"give max_points={len(plan)} to go on"
+        )
+    hours = plan.estimate_s / 3600
+    if hours > request.max_cpu_hours:
+        raise BadInput(
+            f"{plan.name}: about {hours:.1f} CPU-hours, and max_cpu_hours={request.max_cpu_hours:g}; "
+            f"give max_cpu_hours={hours * 1.1:.0f} to go on"
+        )
 
 
 def report(plan: Plan, folder: store.Folder, made: Mapping[str, Any]) -> None:
@@ -103,7 +122,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
             "machines": list(plan.machines),
             "workloads": list(plan.workloads),
         },
-        "code": code_hash(),
+        "code": code_hash(plan.policy_path),
         "versions": {"sweep": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "pandas", "pyarrow", "hydra-core")},
         "commit": commit(),

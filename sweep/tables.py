@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep.chunk import PARAMETER_COLUMNS
+from sweep import surface
 from sweep.conf import conf_dir
-from sweep.plan import NAMES
-from sweep.store import Folder
+from sweep.store import Folder, open_folder
 
 UNCALIBRATED = "central literature costs, uncalibrated; intervals are the replicas' (95 %)"
 SUMMARY = ("system_time_s", "added_s", "ratio", "wall_time_s", "flush_wait_ns", "interrupts_per_flush")
@@ -27,14 +28,11 @@ def half_width(values: pd.Series) -> float:
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """A row per point: what varies in the sweep, and the main metrics' means with the half-width of system time."""
-    first = results[results["replica"] == 0].set_index("point")
-    varying = [name for name in (*NAMES, *PARAMETER_COLUMNS) if first[name].nunique(dropna=False) > 1]
-    derived = {"user_s", "base_system_s"} if "machine" in varying else set()
-    means = results.groupby("point")[list(SUMMARY)].mean()
+    """A row per point: its coordinates, and the main metrics' means with the half-width of system time."""
+    table, coordinates = surface.means(results, list(SUMMARY))
     half = results.groupby("point")["system_time_s"].apply(half_width).rename("system_time_half_s")
-    keep = [name for name in varying if name not in derived and not (name.endswith("_ns") and "machine" in varying)]
-    return pd.concat([first[keep], means, half], axis=1).reset_index()
+    constant = [name for name in coordinates if table[name].nunique(dropna=False) == 1 and name != "policy"]
+    return table.drop(columns=constant).join(half, on="point")
 
 
 def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
@@ -74,13 +72,19 @@ def measurements() -> pd.DataFrame:
     return pd.read_csv(conf_dir() / "measurements.csv")
 
 
-def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:
-    """Make every table that the results allow; tables by name, the main one first."""
-    results = pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))).read().to_pandas()
+def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Every table that the results allow, the main one first."""
     made = {"reproduction": reproduction(results, measurements()), "summary": summary(results)}
     if 2 * len(made["reproduction"]) < len(made["summary"]):  # measured points are a minority: not what was asked
         made["reproduction"] = made.pop("reproduction")
-    made = {name: table for name, table in made.items() if len(table)}
+    for make in (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters):
+        made[make.__name__] = make(results)
+    return {name: table for name, table in made.items() if len(table)}
+
+
+def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:
+    """Make the tables of a run's results and write them; tables by name, the main one first."""
+    made = make_tables(pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))).read().to_pandas())
     for name, table in made.items():
         folder.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
         folder.write(f"tables/{name}.parquet", table.to_parquet(index=False))
@@ -124,3 +128,16 @@ def _number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def main() -> None:
+    """`python -m sweep.tables OUT`: make the tables of a run again, without simulating."""
+    if len(sys.argv) != 2:
+        print("usage: python -m sweep.tables OUT", file=sys.stderr)
+        sys.exit(2)
+    for name, table in write_tables(open_folder(sys.argv[1])).items():
+        print(f"tables/{name}.csv  {len(table)} rows")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import engine
-from sim import policies
+from sim import engine, policies
 from sim.abi import ALL_PAGES, Done, Events, Flush, Own, Run, Targets
 from sim.broadcast import Broadcast
 from sim.costs import FlushEvents, Shape
 from sim.line import Server
-from sim.simulation import policy_module
+from sim.policy import policy_module
 from sweep.__main__ import catalog
 from sweep.conf import conf_dir
 from tests import twin

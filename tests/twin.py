@@ -284,7 +284,7 @@ class Server:
         self.flush, self.cost, self.source = flush, cost, source
         self.cores, self.sockets, self.busy = cores, sockets, busy
         self.fabric = flush.tell is Targets.HARDWARE
-        self.one_at_a_time = self.fabric or flush.post is not None and flush.post.line is Line.GLOBAL
+        self.one_at_a_time = self.fabric or (flush.post is not None and flush.post.line is Line.GLOBAL)
         self.cpus = [Cpu(k) for k in range(busy)]
         self.flushers = self.cpus[:flushers]
         self.owner, self.free = self.cpus[0], 0.0
@@ -323,7 +323,7 @@ class Server:
         return cost["mask_line_ns" if near else "mask_line_cross_ns"]
 
     def enter(self, cpu: Cpu) -> None:
-        """A kernel entry looks at the note: test and clear, and flush fully if another CPU posted since the last look."""
+        """A kernel entry looks at the note, and flushes fully if another CPU posted since the last look."""
         k, entered = cpu.number, self.entry[cpu.number]
         end = max(entered, self.free) + self.visit(cpu, None)
         found = any(at > self.looked[k] for poster, at in self.posted.items() if poster != k)

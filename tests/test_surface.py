@@ -1,0 +1,90 @@
+"""Tables from results: computed by hand on made-up ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sim import METRICS
+from sweep import surface
+from sweep.chunk import PARAMETER_COLUMNS
+
+
+def results(rows):
+    """Results with the given columns, everything else constant; one replica."""
+    base = dict.fromkeys(PARAMETER_COLUMNS, 1.0) | dict.fromkeys(METRICS, 1.0)
+    base |= {"replica": 0, "policy": "xpfo", "machine": "m", "workload": "w"}
+    return pd.DataFrame([base | {"point": at} | row for at, row in enumerate(rows)])
+
+
+def test_crossover_interpolates_on_log_axes_and_says_never():
+    cores = [1, 10, 100]
+    table = surface.crossover(results([{"cores": c, "jobs": c, "ratio": c**0.5} for c in cores]))
+    by_ratio = table.set_index("ratio")
+    assert by_ratio.loc[2.0, "cores"] == pytest.approx(4.0)
+    assert by_ratio.loc[10.0, "cores"] == pytest.approx(100.0)
+    flat = surface.crossover(results([{"cores": c, "jobs": c, "ratio": 1.05} for c in cores]))
+    assert flat["cores"].isna().all()
+    assert set(flat["said"]) == {"never up to 100"}
+
+
+def test_best_ceiling_is_a_flat_stretch_not_an_argmin():
+    cost = {0: 200.0, 8: 100.6, 33: 100.0, 128: 100.9, 512: 130.0}
+    table = surface.best_ceiling(results([{"ceiling": c, "system_time_s": s} for c, s in cost.items()]))
+    row = table.iloc[0]
+    assert (row["best_from"], row["best_to"]) == (8, 128)
+    assert row["price_of_33_s"] == 0.0
+    assert row["worst_system_time_s"] == 200.0
+
+
+def test_pareto_keeps_what_nothing_dominates():
+    points = {"a": (1.0, 100.0), "b": (2.0, 10.0), "c": (2.5, 50.0), "d": (9.0, np.inf)}
+    table = surface.pareto(
+        results([{"policy": p, "ratio": r, "stale_window_p99_ns": w} for p, (r, w) in points.items()])
+    )
+    assert table.set_index("policy")["front"].to_dict() == {"a": True, "b": True, "c": False}
+
+
+def test_scaling_follows_cores_and_jobs_per_core():
+    rows = [{"cores": c, "jobs": s * c, "sockets": c // 4, "ratio": c} for c in (8, 4) for s in (1, 0.5)]
+    table = surface.scaling(results(rows))
+    assert table["cores"].tolist() == [4, 8, 4, 8]
+    assert table["jobs_per_core"].tolist() == [0.5, 0.5, 1.0, 1.0]
+    assert "sockets" not in table.columns
+
+
+def test_tables_are_made_again_by_one_command(sweep_in, monkeypatch, capsys):
+    from sweep import tables
+
+    folder = sweep_in("+grid=smoke", "policy=[xpfo,xpfo_deferred]", "ceiling=[0,33]", "cores=[2,4]", "jobs=4")
+    names = {path.name for path in (folder / "tables").glob("*.csv")}
+    assert {"summary.csv", "scaling.csv", "crossover.csv", "best_ceiling.csv", "pareto.csv", "counters.csv"} <= names
+    before = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
+    for path in (folder / "tables").iterdir():
+        path.unlink()
+    monkeypatch.setattr("sys.argv", ["tables", str(folder)])
+    tables.main()
+    assert {path.name: path.read_bytes() for path in (folder / "tables").iterdir()} == before
+
+
+def test_a_key_that_no_policy_reads_is_refused_with_what_they_read(tmp_path, capsys):
+    from sweep.__main__ import main
+
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "odd.yaml").write_text("# Odd?\npolicy: xpfo_deferred\nmachine: i5_3550\nhandler_ns: [1, 2]\n")
+    assert main(["--config-dir", str(tmp_path), "+grid=odd", f"out={tmp_path}/out"]) == 2
+    said = capsys.readouterr().err
+    assert "'handler_ns' is read by none of its policies" in said
+    assert "mask_line_ns" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_larger_than_its_limit_does_not_start(tmp_path, capsys):
+    from sweep.__main__ import main
+
+    assert main(["+grid=smoke", "max_points=3", f"out={tmp_path}/out"]) == 2
+    assert "give max_points=4 to go on" in capsys.readouterr().err
+    assert main(["+grid=large", "max_cpu_hours=0.001", f"out={tmp_path}/out"]) == 2
+    assert "give max_cpu_hours=" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
