@@ -23,6 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.abi import Done, Flush, Own, Run, Targets
+from sim.columns import Rank, keep_bits, negative
 from sim.costs import FlushEvents, Shape
 
 NEVER = -1e200
@@ -36,7 +37,7 @@ class Broadcast:
 
     # State that leaves with its lane; the last axis is the lane.
     BY_LANE = (
-        "taken run_end full_taken due pending begin in_loop busy_targets kind began sent last_done own free refilled "
+        "taken run_end full_taken due pending begin outside busy_targets kind began sent last_done own free refilled "
         "refills_next now ended wait_ns window_ns interrupts handler_ns handler_compute_ns refills run_local_ns "
         "run_all_ns"
     ).split()
@@ -62,7 +63,7 @@ class Broadcast:
         self.due = np.zeros(flushers)  # end of the sending loop to come or in progress
         self.pending = np.zeros(flushers)  # begin of the flush event to come; inf once its loop is in progress
         self.begin = np.zeros(flushers)  # begin of the flush event in progress
-        self.in_loop = np.zeros(flushers, dtype=bool)
+        self.outside = np.full(flushers, -1, dtype=np.int64)  # 0 while its loop is in progress, else all bits set
         self.busy_targets = np.zeros(flushers)  # of the loop in progress: requests that find a non-empty queue
         self.kind = np.zeros(flushers, dtype=np.int64)
         self.began = np.zeros(flushers)  # last flush event: its begin,
@@ -88,7 +89,8 @@ class Broadcast:
         """What follows from costs and the number of lanes alone."""
         cost, sockets = self.cost, self.shape.sockets
         self.lanes, self.lane = lanes, np.arange(lanes)
-        self.cpu = np.arange(len(self.taken))[:, None]
+        self.cpu = np.arange(len(self.taken), dtype=np.int16)[:, None]
+        self.cpus_after = self.cpus - 1.0 - self.cpu
         self.socket = np.arange(sockets)[:, None]
         self.on_socket = (self.cpus - 1 - np.arange(sockets)) // sockets + 1  # CPUs of each socket
         # Acks to read from CPU k on, k included: as if all were cross-socket, less what those of k's turn on save.
@@ -99,6 +101,18 @@ class Broadcast:
         self.empties_ns = cost["ipi_send_ns"] + cost["ipi_latency_ns"] + cost["irq_entry_ns"]
         self.gains_ns = np.maximum(cost["enqueue_busy_ns"] - cost["ipi_send_ns"] / self.shape.reach, 1e-9)
         self.enqueue_extra = cost["enqueue_busy_ns"] - cost["enqueue_ns"]
+        # Of the two prices a loop moves at, the dearer comes first, so the sum of both is the larger of two lines.
+        self.longer = np.maximum if (self.enqueue_extra >= 0.0).all() else self._either
+
+        # Room to work in, so that no step allocates large arrays.
+        rows, f = len(self.taken), self.shape.flushers
+        self.c1, self.c2, self.spare, self.before = (np.empty((rows, lanes)) for _ in range(4))
+        self.marked = np.empty((rows, lanes), dtype=bool)
+        self.joins, self.marks = (np.empty((rows, lanes), dtype=np.int64) for _ in range(2))
+        self.f1, self.f2, self.left = (np.empty((f, lanes)) for _ in range(3))
+        self.reading, self.computing, self.ahead, self.flag = (np.empty((f, lanes), dtype=np.int64) for _ in range(4))
+        self.rank = Rank(rows, lanes)
+        self.write = np.empty((rows, lanes), dtype=self.rank.dtype)
 
     def reset(self) -> None:
         """Start counting anew."""
@@ -124,105 +138,149 @@ class Broadcast:
             start + work + self.others * self.cost["enqueue_ns"],
             kind,
         )
-        self.in_loop[at], self.busy_targets[at] = False, 0.0
+        self.outside[at], self.busy_targets[at] = -1, 0.0
 
     def _begin_loops(self) -> None:
         """Loops that have begun by the next loop's end get their length: how long they find queues non-empty."""
+        cost, others = self.cost, float(self.others)
         horizon = self.due.min(axis=0)
-        ahead = np.maximum(
-            np.where(self.in_loop, self.due, NEVER).max(axis=0), self.ended
-        )  # end of the last loop ahead
+        in_progress = keep_bits(self.due, np.invert(self.outside, out=self.ahead), out=self.f1).max(axis=0)
+        ahead = np.maximum(np.where(in_progress > 0.0, in_progress, NEVER), self.ended)  # end of the last loop ahead
         for _ in range(STARTS):
             j = self.pending.argmin(axis=0)
             at = (j, self.lane)
-            begun = self.pending[at] <= horizon
-            loop_begin = self.due[at] - self.others * self.cost["enqueue_ns"]
-            busy = np.clip((ahead + self.empties_ns - loop_begin) / self.gains_ns, 0.0, float(self.others))
+            start = self.pending[at]
+            begun = start <= horizon
+            if not begun.any():
+                return
             old = self.due[at]
-            due = old + np.where(begun, busy * self.enqueue_extra, 0.0)
-            run_begin = (
-                self.taken[at] - self.cost["irq_entry_ns"]
-            )  # a run that the loop would have missed, was it shorter
+            busy = (ahead + self.empties_ns - (old - others * cost["enqueue_ns"])) / self.gains_ns
+            busy = np.minimum(np.maximum(busy, 0.0), others) * begun
+            due = old + busy * self.enqueue_extra
+            run_begin = self.taken[at] - cost["irq_entry_ns"]  # a run that the loop would have missed, was it shorter
             due += np.where((run_begin >= old) & (run_begin < due), self.run_end[at] - run_begin, 0.0)
             self.due[at] = due
             ahead = np.where(begun, np.maximum(ahead, due), ahead)
-            self.busy_targets[at] = np.where(begun, busy, self.busy_targets[at])
-            self.begin[at] = np.where(begun, self.pending[at], self.begin[at])
-            self.pending[at] = np.where(begun, np.inf, self.pending[at])
-            self.in_loop[at] |= begun
+            self.busy_targets[at] += busy
+            self.begin[at] = np.where(begun, start, self.begin[at])
+            self.pending[at] = np.where(begun, np.inf, start)
+            self.outside[at] &= begun.astype(np.int64) - 1
 
     def step(self) -> None:
         """Serve the CPU whose sending loop ends first, in every lane."""
-        cost, lane, f, sockets = self.cost, self.lane, self.shape.flushers, self.shape.sockets
+        cost, lane, f, busy = self.cost, self.lane, self.shape.flushers, self.shape.busy
         self._begin_loops()
         i = self.due.argmin(axis=0)  # ties go to the lowest CPU
         at = (i, lane)
         t = self.due[at]
         self.now = self.ended = t
         self.wait_ns = self.free[at] - self.began[at]  # of the flush event before, whose end is final now
-        self.began[at] = np.where(self.in_loop[at], self.begin[at], self.pending[at])
+        self.began[at] = np.where(self.outside[at] == 0, self.begin[at], self.pending[at])
         kind = self.kind[at]
         full = self.source.full[kind, lane]
         own_taken, own_end = self.taken[at], self.run_end[at]
 
         # Requests: which join a run that has not taken its queue yet, which find it empty and need an interrupt.
-        before = self.cpu < i
-        after = (self.cpus - 1.0 - self.cpu) - before  # targets after this one
-        busy_after = np.maximum(after - (self.others - self.busy_targets[at]), 0.0)
-        queued = t - (after * cost["enqueue_ns"] + busy_after * self.enqueue_extra)
-        joins = self.taken > queued
-        joins[at] = True
-        marked = ~joins
-        rank = marked.cumsum(axis=0)
-        write = -(-rank // self.shape.reach)
-        latency = np.where(self.socket == i % sockets, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"])
-        arrival = write * cost["ipi_send_ns"]
-        arrival.reshape(-1, sockets, self.lanes)[:] += latency + t
-        idle = slice(self.shape.busy, None)
-        arrival[idle] += np.where(self.run_end[idle] <= arrival[idle], cost["idle_exit_ns"], 0.0)
+        before = self.before  # 1 for the CPUs below the sender
+        np.copyto(before, np.less(self.cpu, i.astype(np.int16), out=self.marked))
+        after = np.subtract(self.cpus_after, before, out=self.c1)  # targets after this one
+        cheap = self.others - self.busy_targets[at]  # of which the last so many found an empty queue
+        queued = np.multiply(after, cost["enqueue_busy_ns"], out=self.c2)
+        queued -= cheap * self.enqueue_extra
+        after *= cost["enqueue_ns"]
+        self.longer(queued, after, out=queued)  # this long before the loop's end
+        queued += self.taken
+        np.subtract(t, queued, out=queued)
+        queued[at] = -1.0
+        marked = np.greater_equal(queued, 0.0, out=self.marked)
+        joins = negative(queued, out=self.joins)
+        rank = self.rank(marked)
+        write = self._icr_write(rank)
+        arrival = np.multiply(write, cost["ipi_send_ns"], out=self.c1)
+        near = self.socket == i % self.shape.sockets
+        latency = np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + t
+        by_socket = self.by_socket(arrival)
+        by_socket += latency
+        idle = slice(busy, None)
+        arrival[idle] += np.less_equal(self.run_end[idle], arrival[idle]) * cost["idle_exit_ns"]
 
         # Handler runs: the work of each request goes in at `resume`.
-        resume = np.maximum(np.where(marked, arrival, NEVER), self.run_end)
-        np.maximum(resume[:f], self.sent, out=resume[:f])
-        left = self.free - resume[:f]  # of the flush event that the run finds, if positive
-        in_own_flush = (left > 0.0) & (left <= self.own)
-        resume[:f] += np.where(in_own_flush, left, 0.0)
+        marks = np.invert(joins, out=self.marks)
+        resume = keep_bits(arrival, marks, out=arrival)  # a joined run is resumed where it ended, after time 0
+        np.maximum(resume, self.run_end, out=resume)
+        mine = resume[:f]
+        np.maximum(mine, self.sent, out=mine)
+        left = np.subtract(self.free, mine, out=self.left)  # of the flush event that the run finds, if positive
+        reading = negative(np.subtract(self.own, left, out=self.f1), out=self.reading)
+        in_own_flush = keep_bits(
+            np.maximum(left, 0.0, out=self.f1), np.invert(reading, out=self.computing), out=self.f1
+        )
+        mine += in_own_flush
         first = self.flush.run is Run.FIRST_FULLY
         run_local = self.run_all_ns if first else self.run_local_ns[kind, lane]
         join_work = cost["handler_ns"] + (0.0 if first else run_local)
         new_work = cost["irq_entry_ns"] + cost["handler_ns"] + run_local + cost["irq_exit_ns"]
-        end = resume + np.where(marked, new_work, join_work)
+        end = keep_bits(new_work - join_work, marks, out=self.spare)
+        end += join_work
+        end += resume
         end[at] = resume[at]
-        taken = np.where(marked, resume + cost["irq_entry_ns"], self.taken)
-        done = taken.copy() if self.flush.done is Done.RUN_BEGUN else end - cost["irq_exit_ns"]
-        done[at] = NEVER
-        done[self.cpus :] = NEVER
+        taken = np.add(resume, cost["irq_entry_ns"], out=self.c2)
+        keep_bits(taken, marks, out=taken)
+        keep_bits(self.taken, joins, out=self.taken)
+        np.bitwise_or(self.taken.view(np.int64), taken.view(np.int64), out=self.taken.view(np.int64))
 
         # A run delays what it finds on its CPU.
-        reading = left > self.own
-        computing = ~reading & ~self.in_loop & (resume[:f] < self.pending)
-        computing[at] = False
-        self._count(marked, joins, computing, new_work, join_work)
-        delay = np.maximum(end[:f], self.last_done) - np.maximum(resume[:f], self.last_done)
-        self.free += np.where(reading, delay, 0.0)
-        delay += self._refill(i, marked, joins, computing, left > 0.0, full, taken)
-        self.due += np.where(resume[:f] < self.due, delay, 0.0)
-        self.pending += np.where(resume[:f] < self.pending, delay, 0.0)
-        self.taken, self.run_end = taken, end
+        ahead = negative(np.subtract(mine, self.pending, out=self.f1), out=self.ahead)
+        computing = self.computing  # not reading, so far
+        computing &= ahead
+        computing &= self.outside
+        computing[at] = 0
+        delay = np.maximum(end[:f], self.last_done, out=self.f2)
+        delay -= np.maximum(mine, self.last_done, out=self.f1)
+        self._count(rank, marks, computing, new_work, join_work)
+        self.free += keep_bits(delay, reading, out=self.f1)
+        self._refill(delay, i, marked, marks, computing, full)
+        self.pending += keep_bits(delay, ahead, out=self.f1)
+        earlier = negative(np.subtract(mine, self.due, out=self.f1), out=self.ahead)
+        self.due += keep_bits(delay, earlier, out=self.f1)
+        self.spare, self.run_end = self.run_end, end
 
         # The sender: ICR writes, acks.
         sent = t + write[-1] * cost["ipi_send_ns"]
         if self.flush.own is Own.AFTER_SENDS:
             sent = sent + self.source.local_ns[kind, lane]
-        same = self.on_socket[i % sockets]  # CPUs of the sender's socket, itself included
+        done = np.subtract(end, cost["irq_exit_ns"], out=self.c1)
+        if self.flush.done is Done.RUN_BEGUN:
+            np.copyto(done, self.taken)
+        done[at] = NEVER
+        done[self.cpus :] = NEVER
+        last_done = done.max(axis=0)
+        same = self.on_socket[i % self.shape.sockets]  # CPUs of the sender's socket, itself included
         all_acks = self.others * self.cross_ack_ns - (same - 1) * self.ack_saving
-        acked_by = done + self.acks_from - before * cost["ack_ns"]
-        acked_by.reshape(-1, sockets, self.lanes)[:] -= (same - (i % sockets < self.socket)) * self.ack_saving
-        acked = np.maximum(sent + all_acks, acked_by.max(axis=0))
-        self.sent[at], self.last_done[at] = sent, done.max(axis=0)
-        if self.shape.busy > 1:
-            self._window(i, kind, end, taken)
+        done += self.acks_from
+        done -= np.multiply(before, cost["ack_ns"], out=before)
+        if self.shape.sockets > 1:
+            later = same - (i % self.shape.sockets < self.socket)
+            self.by_socket(done)[:] -= later * self.ack_saving
+        acked = np.maximum(sent + all_acks, done.max(axis=0))
+        self.sent[at], self.last_done[at] = sent, last_done
+        if busy > 1:
+            self._window(i, kind, end, self.taken)
         self._finish(at, acked, kind, full, own_taken, own_end)
+
+    def _icr_write(self, rank: np.ndarray) -> np.ndarray:
+        """Which ICR write reaches each marked CPU, from 1; `rank` counts the marked CPUs up to each."""
+        reach = self.shape.reach
+        if reach == 1:
+            return rank
+        if reach >= self.cpus:
+            return np.minimum(rank, 1, out=self.write)
+        np.add(rank, reach - 1, out=self.write)
+        return np.right_shift(self.write, reach.bit_length() - 1, out=self.write)
+
+    def by_socket(self, values: np.ndarray) -> np.ndarray:
+        """The same values as [turn, socket, lane]."""
+        return values.reshape(-1, self.shape.sockets, self.lanes)
 
     def _window(self, i: np.ndarray, kind: np.ndarray, end: np.ndarray, taken: np.ndarray) -> None:
         """How long one of the other busy CPUs, each in its turn, could use the old mapping."""
@@ -274,35 +332,28 @@ class Broadcast:
         self.due[at] += np.where(in_next_loop, length, 0.0)
 
     def _count(
-        self,
-        marked: np.ndarray,
-        joins: np.ndarray,
-        computing: np.ndarray,
-        new_work: np.ndarray,
-        join_work: np.ndarray,
+        self, rank: np.ndarray, marks: np.ndarray, computing: np.ndarray, new_work: np.ndarray, join_work: np.ndarray
     ) -> None:
         """Interrupts, and handler time on busy CPUs: all of it, and what it takes from compute."""
         f, busy = self.shape.flushers, self.shape.busy
-        self.interrupts += marked.sum(axis=0)
-        new = marked[:busy].sum(axis=0)
-        joined = busy - 1 - new
-        self.handler_ns += new * new_work + joined * join_work
-        idle_new, idle_joined = marked[f:busy].sum(axis=0), joins[f:busy].sum(axis=0)  # busy CPUs that never flush
-        new = (marked[:f] & computing).sum(axis=0) + idle_new
-        joined = (joins[:f] & computing).sum(axis=0) + idle_joined
-        self.handler_compute_ns += new * new_work + joined * join_work
+        self.interrupts += rank[-1]
+        new = rank[busy - 1].astype(float)
+        self.handler_ns += new * new_work + (busy - 1 - new) * join_work
+        never_flush = busy - f  # busy CPUs that only compute
+        new = new - rank[f - 1] - np.bitwise_and(marks[:f], computing, out=self.flag).sum(axis=0)
+        every = never_flush - computing.sum(axis=0)
+        self.handler_compute_ns += new * new_work + (every - new) * join_work
 
     def _refill(
         self,
+        delay: np.ndarray,
         i: np.ndarray,
         marked: np.ndarray,
-        joins: np.ndarray,
+        marks: np.ndarray,
         computing: np.ndarray,
-        in_event: np.ndarray,
         full: np.ndarray,
-        taken: np.ndarray,
-    ) -> np.ndarray:
-        """What flushes in handler runs add to compute, [cpu, lane] in ns: misses of the compute in progress.
+    ) -> None:
+        """Add to `delay` what flushes in handler runs cost compute: misses of the compute in progress.
 
         A full flush inside a flush event lengthens the next compute, once. A full flush of a run that flushed ranges
         before counts as full.
@@ -311,21 +362,30 @@ class Broadcast:
         first = self.flush.run is Run.FIRST_FULLY
         fully = np.ones_like(full) if first else full
         each = np.where(fully, cost["refill_ns"], cost["user_refill_ns"])
-        extra = np.where(marked[:f] & computing, each, 0.0)
+        if each.any():
+            delay += keep_bits(each, np.bitwise_and(marks[:f], computing, out=self.flag), out=self.f1)
         if not fully.any():
-            return extra
-        turns = joins[:busy] & (fully & (not first)) & (self.full_taken[:busy] != taken[:busy])
-        turns[i, self.lane] = False
-        new = marked[:busy] & fully
-        self.full_taken[:busy][new | turns] = taken[:busy][new | turns]
-        more = cost["refill_ns"] - cost["user_refill_ns"]
-        extra += np.where(turns[:f] & computing, more, 0.0)
-        in_compute = new | turns
-        in_compute[:f] &= computing
-        flushed = (new | turns)[:f] & ~computing
-        drawn = flushed & in_event & ~self.refilled  # the compute after this flush event is drawn already
+            return
+        some = np.flatnonzero(fully)  # only these lanes
+        new, taken, full_taken = marked[:busy, some], self.taken[:busy, some], self.full_taken[:busy, some]
+        turns = ~new & (not first) & (full_taken != taken)
+        turns[i[some], np.arange(len(some))] = False
+        flushes = new | turns
+        self.full_taken[:busy, some] = np.where(flushes, taken, full_taken)
+        more = (cost["refill_ns"] - cost["user_refill_ns"])[some]
+        inside, in_event = computing[:, some] != 0, self.left[:, some] > 0.0
+        extra = np.where(turns[:f] & inside, more, 0.0)
+        in_compute = flushes.copy()
+        in_compute[:f] &= inside
+        elsewhere = flushes[:f] & ~inside
+        drawn = elsewhere & in_event & ~self.refilled[:, some]  # the compute after is drawn already
         extra += np.where(drawn, more, 0.0)
-        self.refilled |= drawn
-        self.refills_next |= flushed & ~in_event
-        self.refills += in_compute.sum(axis=0) + drawn.sum(axis=0)
-        return extra
+        delay[:, some] += extra
+        self.refilled[:, some] |= drawn
+        self.refills_next[:, some] |= elsewhere & ~in_event
+        self.refills[some] += in_compute.sum(axis=0) + drawn.sum(axis=0)
+
+    def _either(self, dear: np.ndarray, cheap: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """The larger of two lines where a busy queue is dearer, else the smaller."""
+        out[:] = np.where(self.enqueue_extra >= 0.0, np.maximum(dear, cheap), np.minimum(dear, cheap))
+        return out
