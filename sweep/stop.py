@@ -9,8 +9,11 @@ from types import FrameType
 from typing import Any
 
 
-class Stopped(Exception):
-    """The run cannot go on; what is committed stays, and the same command continues from there."""
+class Stopped(BaseException):
+    """The run cannot go on; what is committed stays, and the same command continues from there.
+
+    No Exception: a signal may come while a point is simulated, and is no failure of that point.
+    """
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)
@@ -39,14 +42,15 @@ class Signals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         stop = Stopped(128 + number, f"stopped by {signal.Signals(number).name}")
-        if self._committing:
-            self._pending = stop
-        else:
+        self._pending = stop  # raised here it may be lost, in a destructor
+        if not self._committing:
             raise stop
 
     @contextmanager
     def commit(self) -> Iterator[None]:
         """Nothing in this block is interrupted."""
+        if self._pending:
+            raise self._pending
         self._committing = True
         try:
             yield
