@@ -25,6 +25,7 @@ from sweep.stop import Stopped
 
 MOST_LOST = 100  # results that Ray may lose for good before the run stops
 SHUTDOWN_S = 20.0
+REACH_S = 14.0  # for a head to answer
 stuck = False  # whether Ray's shutdown has not come to an end
 
 Done = tuple[int, pa.Table, dict[str, Any]]
@@ -77,6 +78,7 @@ def reach(runner: Runner) -> None:
         return
     wrong = f"runner.address={address!r}: no Ray head answers there"
     remedy = "start one (`ray start --head`), name another, or use runner.address=local"
+    end = time.monotonic() + REACH_S
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         try:
@@ -85,9 +87,11 @@ def reach(runner: Runner) -> None:
             raise BadInput(f"{wrong} ({error.strerror or error}); {remedy}") from None
     script = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
     try:  # in a process of its own: Ray tries for over a minute and then ends the process it is in
-        asked = subprocess.run([sys.executable, "-c", script, address], capture_output=True, text=True, timeout=10)
+        asked = subprocess.run(
+            [sys.executable, "-c", script, address], capture_output=True, text=True, timeout=end - time.monotonic()
+        )
     except subprocess.TimeoutExpired:
-        raise BadInput(f"{wrong} within 10 s; {remedy}") from None
+        raise BadInput(f"{wrong} within {REACH_S:.0f} s; {remedy}") from None
     if asked.returncode:
         last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise BadInput(f"{wrong} ({last}); {remedy}")

@@ -41,8 +41,8 @@ def simulate(**parameters):
         os._exit(1)
     if has("fills"):
         held = []
-        for _ in range(FAULTS["fill_mb"] // 50):
-            held.append(bytearray(os.urandom(1)) * 50_000_000)
+        for _ in range(FAULTS["fill_mb"] // 200):
+            held.append(bytearray(os.urandom(1)) * 200_000_000)
             time.sleep(0.05)
         time.sleep(20)
     return sim.simulate(**parameters)

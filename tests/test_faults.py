@@ -141,8 +141,9 @@ def test_a_point_that_kills_its_worker_or_takes_all_memory_is_found_by_halving(t
     limit = min(0.95, 1.0 - (left_mb - 2500.0) / total_mb)  # 2.5 GB above what is taken now
     injected = {"exits": [[2, 33]], "fills": [[4, 0]], "fill_mb": 6000}
     driver = faults.start(
-        tmp_path, *CUT, "runner=ray", "runner.cpus=1", faults=injected,
+        tmp_path, *CUT, "runner=ray", "runner.cpus=2", faults=injected,
         RAY_memory_usage_threshold=f"{limit:.4f}", RAY_memory_monitor_refresh_ms="100",
+        RAY_task_oom_retries="0", RAY_task_oom_retry_delay_base_ms="100",
     )  # fmt: skip
     code, said = faults.finish(driver, timeout=150)
     assert code == 3, said
