@@ -41,10 +41,15 @@ SETTINGS: dict[str, Any] = {
     "seed": 0,
     "replicas": 4,
 }
+SETTINGS |= {"points": None, "reuse": None, "max_failures": None, "retry_failed": False, "commit": None}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 done, 2 bad input."""
+    """Run the command line; the exit code.
+
+    0 done; 1 stopped (no room, a hung node), 130 or 143 by a signal: the same command goes on; 2 bad input, nothing was
+    started; 3 done, but points failed.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         request = _request(arguments)
@@ -135,6 +140,11 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
         max_cpu_hours=_positive("max_cpu_hours", settings["max_cpu_hours"]),
         chunk_s=_positive("chunk_s", settings["chunk_s"]),
         quiet=bool(settings["quiet"]),
+        points=settings["points"],
+        reuse=settings["reuse"],
+        max_failures=_count("max_failures", settings["max_failures"]),
+        retry_failed=bool(settings["retry_failed"]),
+        commit=None if settings["commit"] is None else str(settings["commit"]),
     )
 
 
@@ -221,6 +231,12 @@ def _runner(content: Any) -> Runner:
     if unknown:
         raise BadInput(f"runner: unknown key {unknown[0]!r}{did_you_mean(unknown[0], Runner.__dataclass_fields__)}")
     return Runner(**content)
+
+
+def _count(name: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise BadInput(f"{name}={value!r}: must be a whole number, at least 0, or null")
+    return value
 
 
 def _positive(name: str, value: Any) -> float:

@@ -1,8 +1,15 @@
-"""One chunk of a plan: points in, an Arrow table of parameters and metrics out, a row per point and replica."""
+"""One chunk of a plan: points in, an Arrow table of parameters and metrics out, a row per point and replica.
+
+A point that cannot be simulated is a row too: NaN metrics, and a status that says why. Its traceback travels in the
+table's metadata, without paths of the machine it ran on.
+"""
 
 from __future__ import annotations
 
 import json
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +20,8 @@ from sim.policy import add_policies
 from sweep.plan import CONTROLS, NAMES, Plan
 
 PARAMETER_COLUMNS = tuple(name for name in PARAMETERS if name not in CONTROLS)
+FAILURES = b"failures"  # key of a table's metadata: [[point, error, traceback], ...]
+Points = range | np.ndarray  # indices of points, ascending
 
 
 def _field(name: str, kind: pa.DataType, unit: str, meaning: str) -> pa.Field:
@@ -31,37 +40,95 @@ def schema() -> pa.Schema:
         text = name == "range_pages" or bool(parameter.choices)
         fields.append(_field(name, pa.string() if text else pa.float64(), parameter.unit, parameter.meaning))
     fields += [_field(name, pa.float64(), unit, meaning) for name, (unit, meaning) in METRICS.items()]
+    fields.append(_field("status", pa.string(), "name", "ok, or failed: and why; then its metrics are NaN"))
     return pa.schema(fields)
 
 
-def compute(plan: Plan, chunk: int) -> pa.Table:
-    """Simulate the points of a chunk."""
-    if plan.policy_path:
-        add_policies(plan.policy_path)
-    begin, end = int(plan.chunks[chunk]), int(plan.chunks[chunk + 1])
-    columns = plan.columns(begin, end)
-    parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
-    metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
-    return to_table(plan, begin, end, columns, metrics)
+def compute(plan: Plan, points: Points) -> pa.Table:
+    """Simulate these points; where that raises, halves are tried, down to the point that does it.
+
+    A point's result does not depend on its company, so the halves are the rows the whole would have given.
+    """
+    try:
+        if plan.policy_path:
+            add_policies(plan.policy_path)
+        columns = columns_of(plan, points)
+        parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
+        metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
+    except Exception as error:
+        if len(points) == 1:
+            return failed(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
+        middle = len(points) // 2
+        return joined([compute(plan, points[:middle]), compute(plan, points[middle:])])
+    return to_table(plan, points, columns, metrics)
+
+
+def columns_of(plan: Plan, points: Points) -> dict[str, np.ndarray]:
+    """Names and model parameters of these points, ascending, as arrays [point]."""
+    columns = plan.columns(int(points[0]), int(points[-1]) + 1)
+    if isinstance(points, range):
+        return columns
+    return {name: column[points - points[0]] for name, column in columns.items()}
+
+
+def failed(plan: Plan, point: int, error: str, trace: str) -> pa.Table:
+    """The rows of a point that could not be simulated."""
+    one = range(point, point + 1)
+    try:
+        columns = columns_of(plan, one)
+    except Exception:  # what failed may be the decoding itself
+        columns = {}
+    metrics = {name: np.full((1, plan.replicas), np.nan) for name in METRICS}
+    table = to_table(plan, one, columns, metrics, f"failed: {' '.join(error.split())[:500]}")
+    return table.replace_schema_metadata({FAILURES: json.dumps([[point, error, trace]])})
+
+
+def failures(table: pa.Table) -> list[tuple[int, str, str]]:
+    """Point, error and traceback of every point of a table that failed."""
+    return [
+        (point, error, trace) for point, error, trace in json.loads((table.schema.metadata or {}).get(FAILURES, b"[]"))
+    ]
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of different points as one, sorted by point and replica."""
+    whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    points = whole["point"].to_numpy()
+    if (np.diff(points) < 0).any():
+        whole = whole.take(np.argsort(points, kind="stable"))
+    lost = sorted(each for table in tables for each in failures(table))
+    return whole.replace_schema_metadata({FAILURES: json.dumps(lost)} if lost else None).combine_chunks()
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback below this module, with files named from the package's folder: the same text on any machine."""
+    root = Path(__file__).resolve().parent.parent
+    lines = []
+    for frame in traceback.extract_tb(error.__traceback__)[1:]:
+        path = Path(frame.filename)
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        lines.append(f"  {name}:{frame.lineno} in {frame.name}: {frame.line}\n")
+    return "".join(lines) + "".join(traceback.format_exception_only(error))
 
 
 def to_table(
-    plan: Plan, begin: int, end: int, columns: dict[str, np.ndarray], metrics: dict[str, np.ndarray]
+    plan: Plan, points: Points, columns: dict[str, np.ndarray], metrics: dict[str, np.ndarray], status: str = "ok"
 ) -> pa.Table:
     """Parameters [point] and metrics [point, replica] side by side."""
-    points, replicas = end - begin, plan.replicas
+    replicas = plan.replicas
+    form = schema()
     data: dict[str, Any] = {
-        "point": np.repeat(np.arange(begin, end, dtype=np.int64), replicas),
-        "replica": np.tile(np.arange(replicas, dtype=np.int32), points),
+        "point": np.repeat(np.asarray(points, dtype=np.int64), replicas),
+        "replica": np.tile(np.arange(replicas, dtype=np.int32), len(points)),
+        "status": [status] * (len(points) * replicas),
     }
     for name in (*NAMES, *PARAMETER_COLUMNS):
         column = columns.get(name)
         if column is None:
-            column = np.full(points, np.nan)
-        if name == "range_pages":
+            column = np.full(len(points), np.nan if form.field(name).type == pa.float64() else None)
+        elif name == "range_pages":
             text = {each: json.dumps({str(p): w for p, w in each}) for each in set(column.tolist())}
             column = np.array([text[each] for each in column.tolist()], dtype=object)
         data[name] = np.repeat(column, replicas)
     data |= {name: metrics[name].reshape(-1) for name in METRICS}
-    form = schema()
     return pa.table({name: pa.array(data[name], form.field(name).type) for name in form.names}, schema=form)

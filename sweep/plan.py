@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,18 @@ class Plan:
     replicas: int
     chunk_s: float = CHUNK_S
     policy_path: str | None = None  # a folder of the user's own policies
+    cut: tuple[int, int] | None = None  # only these points of it; each keeps its index
 
     def __len__(self) -> int:
-        return sum(len(block) for block in self.blocks)
+        return self.end - self.begin
+
+    @property
+    def begin(self) -> int:
+        return self.cut[0] if self.cut else 0
+
+    @property
+    def end(self) -> int:
+        return self.cut[1] if self.cut else sum(len(block) for block in self.blocks)
 
     @cached_property
     def hash(self) -> str:
@@ -72,7 +81,7 @@ class Plan:
             "seed": self.seed,
             "replicas": self.replicas,
             "code": code_hash(self.policy_path),
-        }
+        } | ({"cut": self.cut} if self.cut else {})
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
     def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
@@ -121,16 +130,24 @@ class Plan:
 
     @cached_property
     def segments(self) -> list[tuple[int, int, float, float]]:
-        """Runs of points of one shape: first point, points, seconds a run costs by itself, seconds a point."""
+        """Runs of points of one shape: first point, points, seconds a run costs by itself, seconds a point.
+
+        Only those in the cut, and clipped to it.
+        """
         out, offset = [], 0
         for block in self.blocks:
             shaped = [axis for axis in block.axes if set(axis.names) & set(SHAPE)]
             inner = len(block) // max(1, int(np.prod([len(axis) for axis in shaped])))
             firsts = np.arange(0, len(block), inner)
+            firsts = firsts[(firsts + offset < self.end) & (firsts + offset + inner > self.begin)]
+            if not len(firsts):
+                offset += len(block)
+                continue
             columns = derive(self._block_columns(block, firsts))
             for at, first in enumerate(firsts.tolist()):
                 fixed_s, point_s = _cost({name: column[at] for name, column in columns.items()}, self.replicas)
-                out.append((offset + first, inner, fixed_s, point_s))
+                begin, end = max(offset + first, self.begin), min(offset + first + inner, self.end)
+                out.append((begin, end - begin, fixed_s, point_s))
             offset += len(block)
         return out
 
@@ -138,7 +155,7 @@ class Plan:
     def chunks(self) -> np.ndarray:
         """Bounds of the chunks: chunk c holds the points chunks[c]..chunks[c + 1] - 1."""
         most = max(1, CHUNK_ROWS // self.replicas)
-        bounds, cost_s = [0], 0.0
+        bounds, cost_s = [self.begin], 0.0
         for first, points, fixed_s, point_s in self.segments:
             whole_s = fixed_s + points * point_s
             if first > bounds[-1] and (cost_s + whole_s > self.chunk_s or first + points - bounds[-1] > most):
@@ -151,7 +168,7 @@ class Plan:
                 pieces = -(-points // size)
                 bounds += [first + points * piece // pieces for piece in range(1, pieces)]
                 cost_s = fixed_s + points / pieces * point_s
-        return np.array([*bounds, len(self)], dtype=np.int64)
+        return np.array([*bounds, self.end], dtype=np.int64)
 
     @cached_property
     def estimate_s(self) -> float:
@@ -177,8 +194,9 @@ def open_plan(
     workloads: Mapping[str, Entry],
     chunk_s: float = CHUNK_S,
     policy_path: str | None = None,
+    points: str | None = None,
 ) -> Plan:
-    """A checked plan; BadInput naming the key, the value and what is allowed."""
+    """A checked plan; BadInput naming the key, the value and what is allowed. `points` cuts it, as BEGIN:END."""
     where = f"grid/{name}"
     if policy_path is not None:
         if not Path(policy_path).is_dir():
@@ -217,7 +235,16 @@ def open_plan(
         defaults, controls["seed"], controls["replicas"], chunk_s, policy_path,
     )  # fmt: skip
     _check_points(plan, where)
-    return plan
+    return plan if points is None else replace(plan, cut=_cut(points, len(plan)))
+
+
+def _cut(points: str, whole: int) -> tuple[int, int]:
+    ends = str(points).split(":")
+    if len(ends) == 2 and all(end.isdecimal() or not end for end in ends):
+        begin, end = int(ends[0] or 0), int(ends[1] or whole)
+        if begin < end <= whole:
+            return begin, end
+    raise BadInput(f"points={points!r}: must be BEGIN:END with 0 <= BEGIN < END <= {whole}, like points=0:1000")
 
 
 def _check_policy(value: Any, where: str) -> str:

@@ -7,15 +7,19 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sweep import __version__, runner, store, tables
+from sweep import __version__, lock, reuse, runner, store, tables
 from sweep.catalog import BadInput, Entry
+from sweep.chunk import failures
+from sweep.journal import Journal
 from sweep.plan import Plan, code_hash, open_plan
 from sweep.runner import Runner
+from sweep.stop import Signals, Stopped
 
 
 @dataclass(frozen=True)
@@ -37,38 +41,109 @@ class Request:
     max_cpu_hours: float
     chunk_s: float
     quiet: bool
+    points: str | None = None
+    reuse: str | None = None
+    max_failures: int | None = None
+    retry_failed: bool = False
+    commit: str | None = None
 
 
 def run(request: Request) -> int:
     """Do what was asked for; the exit code."""
     plan = open_plan(
         request.grid, request.question, request.content, request.pinned, request.defaults,
-        request.machines, request.workloads, request.chunk_s, request.policy_path,
+        request.machines, request.workloads, request.chunk_s, request.policy_path, request.points,
     )  # fmt: skip
     _check_size(plan, request)
-    folder = store.open_folder(request.out or default_out(plan))
+    if request.runner.choose(plan.estimate_s)[0] == "ray":
+        runner.reach(request.runner)
+    folder = open_out(request.out or default_out(plan))
+    with lock.held(folder) as held:
+        journal = Journal(folder)
+        try:
+            failed = _carry(request, plan, folder, held, journal)
+        except Stopped as stop:
+            journal.note("stop", why=str(stop))
+            print(f"sweep: {stop}; {left(folder, plan)}", file=sys.stderr, flush=True)
+            code = stop.code
+        else:
+            journal.note("end", failed=failed)
+            made = tables.write_tables(folder)
+            if not request.quiet:
+                report(plan, folder, made)
+            if failed:
+                print(f"sweep: {failed} points failed: see {folder}/failures.parquet", file=sys.stderr, flush=True)
+            code = 3 if failed else 0
+        finally:
+            journal.close()
+    if runner.stuck:  # Ray's threads would hold the process
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, journal: Journal) -> int:
+    """Simulate what is missing, commit it, make the results; the number of points that failed."""
     store.claim(folder, describe(plan, request))
+    old = reuse.Old(store.open_folder(request.reuse, make=False), plan) if request.reuse else None
     good, bad = store.finished(folder, plan)
     for chunk, wrong in bad.items():
         _say(request, f"part {chunk}: {wrong}: set aside as {store.set_aside(folder, chunk)}")
     chunks = len(plan.chunks) - 1
+    if request.retry_failed and (again := store.with_failures(folder, good)):
+        _say(request, f"{len(again)} chunks with failed points are computed again")
+        for name in ("results.parquet", "failures.parquet"):  # they would be of the parts that are replaced
+            folder.remove(name)
+        good -= again
     cost = plan.chunk_cost_s()
     todo = sorted(set(range(chunks)) - good, key=lambda chunk: (-cost[chunk], chunk))  # most expensive first
     kind, why = request.runner.choose(float(cost[todo].sum()) if todo else 0.0)
     if good:
         _say(request, f"{len(good)} of {chunks} chunks are there already")
+    known = old.find if old else runner.nothing_known
+    failed = 0
     if todo:
         _say(request, f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
-        carried = runner.serial(plan, todo) if kind == "serial" else runner.ray(plan, todo, request.runner)
-        for done, (chunk, table) in enumerate(carried, 1):
-            folder.write(store.part_name(chunk), store.part_bytes(plan, chunk, table))
-            _say(request, f"  {done}/{len(todo)} chunks")
-    if todo or not folder.exists("results.parquet"):
-        store.compact(folder, plan)
-    made = tables.write_tables(folder)
-    if not request.quiet:
-        report(plan, folder, made)
-    return 0
+        journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=request.commit or commit())
+        with (
+            Signals() as signals,
+            closing(
+                runner.serial(plan, todo, known) if kind == "serial" else runner.ray(plan, todo, request.runner, known)
+            ) as carried,
+        ):
+            for done, (chunk, table, note) in enumerate(carried, 1):
+                lost = len(failures(table))
+                held.running = note.pop("running", 0)
+                with signals.commit():
+                    held.check()
+                    folder.write(store.part_name(chunk), store.part_bytes(plan, chunk, table))
+                    journal.note("chunk", chunk=chunk, points=table.num_rows // plan.replicas, failed=lost, **note)
+                failed += lost
+                if request.max_failures is not None and failed > request.max_failures:
+                    raise Stopped(3, f"{failed} points failed, and max_failures={request.max_failures}")
+                _say(request, f"  {done}/{len(todo)} chunks")
+    if old:
+        _say(request, f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
+    if todo or not store.whole(folder, plan):
+        with Signals():
+            return store.compact(folder, plan)
+    return store.failed_before(folder)
+
+
+def left(folder: store.Folder, plan: Plan) -> str:
+    """How to go on."""
+    there = sum(name.startswith("part-") for name in folder.names("parts"))
+    return f"{there} of {len(plan.chunks) - 1} chunks are committed in {folder}; the same command continues"
+
+
+def open_out(out: str) -> store.Folder:
+    """The folder of a run; a relative one is refused inside a Ray job, whose working folder is thrown away."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and "://" not in out and not os.path.isabs(out):
+        raise BadInput(
+            f"out={out!r}: inside a Ray job this is in Ray's own folder and lost with it; give an absolute path that "
+            f"all drivers see, or a URI, like out=/shared/{out}"
+        )
+    return store.open_folder(out)
 
 
 def _check_size(plan: Plan, request: Request) -> None:
@@ -125,7 +200,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
         "code": code_hash(plan.policy_path),
         "versions": {"sweep": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "pandas", "pyarrow", "hydra-core")},
-        "commit": commit(),
+        "commit": request.commit or commit(),
         "chunk_s": plan.chunk_s,
         "chunk_bounds": len(plan.chunks) - 1,
     }

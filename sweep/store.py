@@ -2,27 +2,35 @@
 
 run.json         the plan's hash, configuration, overrides, seed, versions, commit
 parts/           part-<chunk>.parquet, a row per point and replica; a part counts only if it verifies
+journal.jsonl    when what was computed, where and how long it took; nothing is made from it
 results.parquet  all rows, sorted by point and replica; the same bytes for any chunks, workers and crashes
+failures.parquet the points that failed, with traceback; only if there are any
 tables/          CSV and Parquet, functions of results.parquet
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from sim import METRICS
 from sweep.catalog import BadInput
-from sweep.chunk import schema
+from sweep.chunk import FAILURES, failures, schema
+from sweep.chunk import failed as rows_of_failure
 from sweep.plan import Plan
+from sweep.stop import Stopped
 
 NO_CHECKSUM = "sha256:" + "0" * 64
 ROW_GROUP = 131_072  # rows; fixed, so that results do not show how the sweep was cut
@@ -63,34 +71,60 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """All or nothing: a temp file renamed; where there is no rename, the PUT is the commit."""
+        with self.writing(name) as file:
+            file.write(content)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to write in pieces that is there under its name only when whole; Stopped where there is no room."""
         target = self.child(name)
         self.filesystem.create_dir(os.path.dirname(target), recursive=True)
-        if not self.local:
-            with self.filesystem.open_output_stream(target) as stream:
-                stream.write(content)
-            return
-        temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{os.getpid()}")
+        directory = os.path.dirname(target) if self.local else tempfile.gettempdir()
+        temporary = os.path.join(directory, f".{os.path.basename(target)}.{os.getpid()}")
+        written = 0
         try:
             with open(temporary, "wb") as file:
-                file.write(content)
+                yield file
+                written = file.tell()
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, target)
+            if self.local:
+                os.replace(temporary, target)
+            else:
+                with open(temporary, "rb") as file, self.filesystem.open_output_stream(target) as stream:
+                    while piece := file.read(1 << 23):
+                        stream.write(piece)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            size = written or os.path.getsize(temporary)
+            raise Stopped(
+                1, f"no room in {directory} for {name}: {size} bytes or more are needed ({error.strerror}); nothing of "
+                "it was kept"
+            ) from None  # fmt: skip
         finally:
             Path(temporary).unlink(missing_ok=True)
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        if self.exists(name):
+            self.filesystem.delete_file(self.child(name))
 
-def open_folder(out: str) -> Folder:
+
+def open_folder(out: str, make: bool = True) -> Folder:
     """The folder of a path or URI, made if it is not there; BadInput where it cannot be written."""
     try:
         if "://" in out:
             filesystem, path = fs.FileSystem.from_uri(out)
         else:
             filesystem, path = fs.LocalFileSystem(), os.path.abspath(out)
-        filesystem.create_dir(path, recursive=True)
+        if make:
+            filesystem.create_dir(path, recursive=True)
     except (OSError, pa.ArrowException) as error:
         raise BadInput(f"out={out!r}: cannot be opened for writing: {error}") from None
     folder = Folder(filesystem, path.rstrip("/"))
+    if not make:
+        return folder
     if folder.local and not os.access(folder.path, os.W_OK | os.X_OK):
         raise BadInput(f"out={out!r}: is not writable")
     return folder
@@ -112,6 +146,8 @@ def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytes:
         "end": str(plan.chunks[chunk + 1]),
         "checksum": NO_CHECKSUM,
     }
+    if lost := (table.schema.metadata or {}).get(FAILURES):
+        metadata[FAILURES.decode()] = lost.decode()
     sink = pa.BufferOutputStream()
     plain = {"use_dictionary": False, "compression": "none", "write_statistics": False, "store_schema": False}
     with pq.ParquetWriter(sink, table.schema, **plain) as writer:
@@ -127,7 +163,20 @@ def _checksum(content: bytes) -> str:
 
 def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
     """The rows of a part; ValueError saying what is wrong with it."""
-    content = folder.read(part_name(chunk))
+    table, found = verified(folder.read(part_name(chunk)))
+    begin, end = int(plan.chunks[chunk]), int(plan.chunks[chunk + 1])
+    wanted = {"plan": plan.hash, "chunk": str(chunk), "begin": str(begin), "end": str(end)}
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise ValueError(f"{key} is {found.get(key)!r}, not {value!r}")
+    if table.num_rows != (end - begin) * plan.replicas:
+        raise ValueError(f"{table.num_rows} rows, not {(end - begin) * plan.replicas}")
+    lost = found.get(FAILURES.decode())
+    return table.replace_schema_metadata({FAILURES: lost} if lost else None)
+
+
+def verified(content: bytes) -> tuple[pa.Table, dict[str, str]]:
+    """Rows and footer of any plan's part whose checksum is right; ValueError saying what is wrong."""
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         table = file.read()
@@ -137,14 +186,17 @@ def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
     checksum = found.get("checksum", "")
     if not checksum or _checksum(content.replace(checksum.encode(), NO_CHECKSUM.encode())) != checksum:
         raise ValueError("its checksum is wrong")
-    begin, end = int(plan.chunks[chunk]), int(plan.chunks[chunk + 1])
-    wanted = {"plan": plan.hash, "chunk": str(chunk), "begin": str(begin), "end": str(end)}
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            raise ValueError(f"{key} is {found.get(key)!r}, not {value!r}")
-    if table.num_rows != (end - begin) * plan.replicas:
-        raise ValueError(f"{table.num_rows} rows, not {(end - begin) * plan.replicas}")
-    return table
+    return table, found
+
+
+def with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
+    """Those of these chunks whose parts hold points that failed."""
+    out = set()
+    for chunk in chunks:
+        with folder.filesystem.open_input_file(folder.child(part_name(chunk))) as file:
+            if FAILURES in (pq.ParquetFile(file).metadata.metadata or {}):
+                out.add(chunk)
+    return out
 
 
 def finished(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
@@ -175,8 +227,11 @@ def set_aside(folder: Folder, chunk: int) -> str:
     return aside
 
 
-def compact(folder: Folder, plan: Plan) -> None:
-    """results.parquet from all parts, in order of points, row group by row group."""
+def compact(folder: Folder, plan: Plan) -> int:
+    """results.parquet from all parts, in order of points, row group by row group; the number of points that failed.
+
+    These are in failures.parquet too, with traceback. Memory holds a row group and a part, whatever the plan.
+    """
     form = schema()
     attrs = {name: form.field(name).metadata[b"unit"].decode() for name in form.names}
     metadata = {
@@ -185,24 +240,66 @@ def compact(folder: Folder, plan: Plan) -> None:
         "PANDAS_ATTRS": json.dumps({"plan": plan.hash, "units": attrs}),
     }
     form = form.with_metadata(metadata)
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, form, compression="zstd", write_page_checksum=True) as writer:
-        for table in _regrouped(folder, plan):
+    lost: list[tuple[int, str, str]] = []
+    with (
+        folder.writing("results.parquet") as file,
+        pq.ParquetWriter(file, form, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        for table in _regrouped(folder, plan, lost):
             writer.write_table(table.cast(form), row_group_size=ROW_GROUP)
-    folder.write("results.parquet", bytes(sink.getvalue()))
+    if lost:
+        write_failures(folder, plan, lost)
+    else:
+        folder.remove("failures.parquet")
+    return len(lost)
 
 
-def _regrouped(folder: Folder, plan: Plan) -> Iterator[pa.Table]:
+def write_failures(folder: Folder, plan: Plan, lost: Sequence[tuple[int, str, str]]) -> None:
+    """failures.parquet: a row per failed point, its parameters as they were to be simulated, error and traceback."""
+    names = [name for name in schema().names if name not in ("replica", "status", *METRICS)]
+    form = pa.schema([schema().field(name) for name in names])
+    form = form.append(pa.field("error", pa.string())).append(pa.field("traceback", pa.string()))
+    with folder.writing("failures.parquet") as file, pq.ParquetWriter(file, form, compression="zstd") as writer:
+        for point, error, trace in lost:
+            row = rows_of_failure(plan, point, error, trace).slice(0, 1).select(names).replace_schema_metadata(None)
+            row = row.append_column("error", pa.array([error])).append_column("traceback", pa.array([trace]))
+            writer.write_table(row.cast(form))
+
+
+def failed_before(folder: Folder) -> int:
+    """The number of points in failures.parquet."""
+    if not folder.exists("failures.parquet"):
+        return 0
+    with folder.filesystem.open_input_file(folder.child("failures.parquet")) as file:
+        return int(pq.ParquetFile(file).metadata.num_rows)
+
+
+def whole(folder: Folder, plan: Plan) -> bool:
+    """Whether results.parquet is there and of this plan."""
+    if not folder.exists("results.parquet"):
+        return False
+    try:
+        with folder.filesystem.open_input_file(folder.child("results.parquet")) as file:
+            found = pq.ParquetFile(file).metadata
+    except (OSError, pa.ArrowException):
+        return False
+    same = (found.metadata or {}).get(b"plan") == plan.hash.encode()
+    return same and bool(found.num_rows == len(plan) * plan.replicas)
+
+
+def _regrouped(folder: Folder, plan: Plan, lost: list[tuple[int, str, str]]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     rows = 0
     for chunk in range(len(plan.chunks) - 1):
-        table = read_part(folder, plan, chunk).replace_schema_metadata(None)
+        table = read_part(folder, plan, chunk)
+        lost += failures(table)
+        table = table.replace_schema_metadata(None)
         held.append(table)
         rows += table.num_rows
         while rows >= ROW_GROUP:
-            whole = pa.concat_tables(held)
-            yield whole.slice(0, ROW_GROUP).combine_chunks()
-            held, rows = [whole.slice(ROW_GROUP)], rows - ROW_GROUP
+            joined = pa.concat_tables(held)
+            yield joined.slice(0, ROW_GROUP).combine_chunks()
+            held, rows = [joined.slice(ROW_GROUP)], rows - ROW_GROUP
     if rows:
         yield pa.concat_tables(held).combine_chunks()
 

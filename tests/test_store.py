@@ -61,9 +61,9 @@ def test_the_same_command_continues(sweep_in, monkeypatch):
     from sweep import runner
 
     compute = runner.compute
-    monkeypatch.setattr(runner, "compute", lambda plan, chunk: computed.append(chunk) or compute(plan, chunk))
+    monkeypatch.setattr(runner, "compute", lambda plan, points: computed.append(points) or compute(plan, points))
     sweep_in(*SMALL, "runner=serial", "chunk_s=0.05", out=folder)
-    assert computed == [1]
+    assert [len(points) for points in computed] == [pq.read_metadata(parts[0]).num_rows // 2]
     assert (folder / "results.parquet").read_bytes() == expected
 
 

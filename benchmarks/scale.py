@@ -1,0 +1,101 @@
+"""How many chunks a second can one driver hand out and commit? `python benchmarks/scale.py [SECONDS [CPUS]]`.
+
+The chunks sleep and return the rows of a real one, on a local Ray of more logical CPUs than this machine has: each CPU
+is a process here, so what is found is a lower bound. Committing is what a run does: table, checksum, fsync, rename,
+journal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from sim import METRICS
+from sweep import runner, store
+from sweep.__main__ import catalog
+from sweep.conf import conf_dir
+from sweep.journal import Journal
+from sweep.plan import open_plan
+
+ROWS = 2000  # of a chunk
+
+
+def plan_of(points: int):
+    """Many chunks of ROWS rows."""
+    entries = catalog([conf_dir()])
+    content = {
+        "policy": "vanilla",
+        "jobs": 4,
+        "ceiling": list(range(100)),
+        "refill_ns": {"from": 0, "to": points, "steps": points // 100 + 1},
+    }
+    defaults = {"machine": "i5_3550", "workload": "kernel_build", "policy": "vanilla", "seed": 0, "replicas": 4}
+    defaults |= {"precision": 0.01, "window_events": 8192}
+    return open_plan("scale", "", content, {}, defaults, entries["machine"], entries["workload"])
+
+
+def sleeping(sleep_s: float):
+    def compute(plan, points):
+        time.sleep(sleep_s)
+        from sweep import chunk
+
+        if not hasattr(chunk, "ready"):  # made once in each worker
+            metrics = {name: np.zeros((len(points), plan.replicas)) for name in METRICS}
+            chunk.ready = chunk.to_table(plan, points, chunk.columns_of(plan, points), metrics)
+        return chunk.ready
+
+    return compute
+
+
+def measure(cpus: int, sleep_s: float, length_s: float, commit: bool) -> float:
+    """Chunks a second after the first `cpus` of them, each of which waits for its process to start."""
+    runner.compute = sleeping(sleep_s)
+    plan = plan_of(4_000_000)
+    plan.__dict__["chunks"] = np.arange(0, len(plan), ROWS // plan.replicas)
+    with tempfile.TemporaryDirectory() as out:
+        folder = store.open_folder(out)
+        journal = Journal(folder)
+        chunks = range(len(plan.chunks) - 1)
+        carried = runner.ray(plan, chunks, replace(runner.Runner(), kind="ray", address="local", cpus=cpus))
+        count, begun = 0, 0.0
+        for done, (chunk, table, note) in enumerate(carried):
+            if commit:
+                folder.write(store.part_name(chunk), store.part_bytes(plan, chunk, table))
+                journal.note("chunk", chunk=chunk, **note)
+            if done == 3 * cpus:
+                count, begun = 0, time.monotonic()
+            if done > 3 * cpus:
+                count += 1
+                if time.monotonic() - begun > length_s:
+                    break
+        took = time.monotonic() - begun
+        carried.close()
+    return count / took
+
+
+def main() -> None:
+    length_s = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+    most = int(sys.argv[2]) if len(sys.argv) > 2 else 32
+    cores = os.cpu_count()
+    print(f"{ROWS} rows a chunk; this machine has {cores} CPUs\n")
+    print(" CPUs  sleep ms  CPUs/sleep  handed out /s  and committed /s")
+    best = 0.0
+    for cpus, sleep_s in ((8, 0.1), (16, 0.1), (32, 0.1), (64, 0.1), (128, 0.1)):
+        if cpus > most:
+            break
+        plain, committed = (measure(cpus, sleep_s, length_s, commit) for commit in (False, True))
+        best = max(best, committed)
+        print(f"{cpus:5d} {1e3 * sleep_s:9.0f} {cpus / sleep_s:11.0f} {plain:14.0f} {committed:17.0f}", flush=True)
+    print(
+        f"\nOne driver hands out and commits at least {best:.0f} chunks/s beside the workers on these {cores} CPUs, "
+        f"which feeds {2 * best:.0f} cores with chunks of 2 s and {10 * best:.0f} with chunks of 10 s."
+    )
+
+
+if __name__ == "__main__":
+    main()

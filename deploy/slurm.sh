@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# A sweep on Slurm: `sbatch deploy/slurm.sh +grid=cores out=/shared/cores`.
+# Out of time or killed? Submit the same line again: it continues.
+#SBATCH --job-name=sweep
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1       # one Ray node per machine
+#SBATCH --cpus-per-task=32
+#SBATCH --exclusive
+#SBATCH --time=08:00:00
+#SBATCH --signal=TERM@120         # time to finish a commit before the limit
+set -euo pipefail
+
+export OMP_NUM_THREADS=1          # a chunk is one core's work
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=6379
+
+# Starts Ray on every node, runs the command on the head when all are there, and stops Ray after it.
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \
+  ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$SLURM_CPUS_PER_TASK" \
+  -- python -m sweep "$@" runner=ray

@@ -1,0 +1,55 @@
+"""The command line with faults in its simulation: `python -m tests.driver '{"sleep_s": 0.05}' KEY=VALUE ...`.
+
+Points are told by [jobs, ceiling]. `raises`, `exits` and `fills` list those that raise, end their process, and take
+memory until they are killed. It is run as a program, so that Ray carries these functions to its workers by value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from sweep import __main__ as command
+from sweep import chunk, runner
+
+FAULTS: dict[str, Any] = {}
+
+
+def compute(plan, points):
+    """As chunk.compute, with faults."""
+    time.sleep(FAULTS.get("sleep_s", 0.0))
+    from sweep import chunk
+
+    chunk.simulate = simulate
+    return chunk.compute(plan, points)
+
+
+def simulate(**parameters):
+    import sim
+
+    points = set(zip(parameters["jobs"].tolist(), parameters["ceiling"].tolist(), strict=True))
+
+    def has(fault):
+        return points & {tuple(point) for point in FAULTS.get(fault, ())}
+
+    if has("raises"):
+        raise ZeroDivisionError("a point that cannot be")
+    if has("exits"):
+        os._exit(1)
+    if has("fills"):
+        held = []
+        for _ in range(FAULTS["fill_mb"] // 200):
+            held.append(bytearray(os.urandom(1)) * 200_000_000)
+            time.sleep(0.05)
+        time.sleep(20)
+    return sim.simulate(**parameters)
+
+
+if __name__ == "__main__":
+    FAULTS |= json.loads(sys.argv[1])
+    runner.compute = compute
+    assert chunk.compute is not compute
+    sys.exit(command.main(sys.argv[2:]))
