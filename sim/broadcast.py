@@ -11,6 +11,9 @@ The rule, for the CPU whose sending loop ends next, at time `t`:
   * ICR writes for the marked targets in ascending order, interrupts off; acks in ascending order; own flush.
   * A run delays what it finds on its CPU: compute, sending loop, or ack reading (there only beyond the last request
     that the reader is blocked on).
+  * An own flush before anybody is told is work ahead of the loop like bookkeeping: interrupts count as on in it.
+  * Under a mutex the CPU that asked first is next: its scan begins when the flush event ahead is over and no run is on
+    here, and its requests find empty queues. A run costs one that waits for the mutex nothing else.
 
 `tests/twin.py` is the same rule, one CPU at a time; `tests/fine.py` is what really happens, one event per request.
 Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
@@ -116,6 +119,8 @@ class Broadcast:
         """The next flush event of `cpu` begins at `start`; its loop ends, were every queue empty, at `due`."""
         at = (cpu, self.lane)
         work = self.source.bookkeeping_ns[kind, self.lane] + self.cost["mask_scan_ns"]
+        if self.flush.own is Own.BEFORE:
+            work = work + self.source.local_ns[kind, self.lane]
         self.pending[at], self.due[at], self.kind[at] = (
             start,
             start + work + self.others * self.cost["enqueue_ns"],
@@ -151,8 +156,9 @@ class Broadcast:
     def step(self) -> None:
         """Serve the CPU whose sending loop ends first, in every lane."""
         cost, lane, f, sockets = self.cost, self.lane, self.shape.flushers, self.shape.sockets
-        self._begin_loops()
-        i = self.due.argmin(axis=0)  # ties go to the lowest CPU
+        if not self.flush.mutex:
+            self._begin_loops()
+        i = (self.pending if self.flush.mutex else self.due).argmin(axis=0)  # ties go to the lowest CPU
         at = (i, lane)
         t = self.due[at]
         self.now = self.ended = t
@@ -186,6 +192,8 @@ class Broadcast:
         resume[:f] += np.where(in_own_flush, left, 0.0)
         first = self.flush.run is Run.FIRST_FULLY
         run_local = self.run_all_ns if first else self.run_local_ns[kind, lane]
+        if self.flush.run is Run.NOTHING:
+            run_local = np.zeros(self.lanes)
         join_work = cost["handler_ns"] + (0.0 if first else run_local)
         new_work = cost["irq_entry_ns"] + cost["handler_ns"] + run_local + cost["irq_exit_ns"]
         end = resume + np.where(marked, new_work, join_work)
@@ -218,6 +226,9 @@ class Broadcast:
         acked = np.maximum(sent + all_acks, acked_by.max(axis=0))
         self.sent[at], self.last_done[at] = sent, done.max(axis=0)
         self._finish(at, acked, kind, full, own_taken, own_end)
+        if self.flush.mutex:
+            here = np.maximum(self.free[at], self.run_end[:f])
+            np.maximum(self.due, here + (cost["mask_scan_ns"] + self.others * cost["enqueue_ns"]), out=self.due)
 
     def _finish(
         self,
@@ -293,6 +304,8 @@ class Broadcast:
         before counts as full.
         """
         cost, f, busy = self.cost, self.shape.flushers, self.shape.busy
+        if self.flush.run is Run.NOTHING:
+            return np.zeros((f, self.lanes))
         first = self.flush.run is Run.FIRST_FULLY
         fully = np.ones_like(full) if first else full
         each = np.where(fully, cost["refill_ns"], cost["user_refill_ns"])
