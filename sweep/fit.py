@@ -25,6 +25,7 @@ from sweep.simulated import COSTS, CROSS, experiments
 from sweep.this_machine import Facts
 
 Z95 = 1.645  # the priors' low and high are 5th and 95th percentiles
+ROBUST = 3.0  # standard deviations beyond which a point counts less than by its square: somebody disturbed it
 STEP = 0.02  # of the logarithms, for differences
 AWAY_PER_CALL = (0.9, 1.3)  # absences of the spinners a call, within which their median is the handler run
 INTERRUPTS = ("ipi_send_ns", "ipi_latency_ns", "ipi_latency_cross_ns", "irq_entry_ns", "irq_exit_ns")
@@ -161,7 +162,9 @@ def fit(points: pd.DataFrame, settings: Settings, machine: Facts) -> Fitted:
         residuals(logs)
         return last["slopes"]
 
-    found = least_squares(residuals, mean, jac=slopes, xtol=1e-3, ftol=1e-3, max_nfev=15)
+    found = least_squares(
+        residuals, mean, jac=slopes, xtol=1e-3, ftol=1e-3, max_nfev=15, loss="soft_l1", f_scale=ROBUST
+    )
     data = found.fun[: len(measured)]
     residual = float(np.sqrt(np.mean(data**2)))
     covariance = np.linalg.inv(found.jac.T @ found.jac) * max(1.0, residual**2)

@@ -95,10 +95,15 @@ static void call(struct thread *t) {
     }
 }
 
+static void lose(struct thread *t, int64_t from, int64_t to) {
+    if (t->losses < MOST) t->lost[t->losses++] = (struct span){from, from, to};
+}
+
 static void *callers(void *argument) {
     struct thread *t = argument;
     while (!go) sched_yield();
     int64_t cpu = read_clock(CLOCK_THREAD_CPUTIME_ID), since = now();
+    lose(t, 0, since); /* whoever began before was alone */
     for (size_t k = 0; !stop && t->count < MOST; k++) {
         prepare(t);
         int64_t until = now() + (int64_t)(exponential(t) * think_mean_ns), begin;
@@ -107,11 +112,11 @@ static void *callers(void *argument) {
         call(t);
         int64_t end = now(), used = -cpu;
         used += cpu = read_clock(CLOCK_THREAD_CPUTIME_ID);
-        struct span it = {since, begin, end};
-        if (end - since - used > LOST_NS && t->losses < MOST) t->lost[t->losses++] = it;
-        else if (k > WARMUP) t->spans[t->count++] = it;
+        if (end - since - used > LOST_NS) lose(t, since, end);
+        else if (k > WARMUP) t->spans[t->count++] = (struct span){since, begin, end};
         since = end;
     }
+    lose(t, since, INT64_MAX);
     while (!stop) sched_yield(); /* the others' experiment stays as it is */
     return NULL;
 }
@@ -120,15 +125,14 @@ static void *spins(void *argument) {
     struct thread *t = argument;
     while (!go) sched_yield();
     int64_t before = now();
+    lose(t, 0, before);
     while (!stop) {
         int64_t at = now();
-        struct span it = {before, before, at};
-        if (at - before > LOST_NS) {
-            if (t->losses < MOST) t->lost[t->losses++] = it;
-        } else if (at - before > AWAY_NS && t->count < MOST)
-            t->spans[t->count++] = it;
+        if (at - before > LOST_NS) lose(t, before, at);
+        else if (at - before > AWAY_NS && t->count < MOST) t->spans[t->count++] = (struct span){before, before, at};
         before = at;
     }
+    lose(t, before, INT64_MAX);
     return NULL;
 }
 
@@ -143,30 +147,23 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static int by_end(const void *a, const void *b) {
-    int64_t x = ((const struct span *)a)->end, y = ((const struct span *)b)->end;
-    return (x > y) - (x < y);
-}
-
-/* Keeps the calls during which every other thread was on its CPU; a thread's spans are in order already. */
+/* Keeps the calls during which every other thread was on its CPU. Calls and absences are in order of time. */
 static void keep(struct thread *threads, int all, struct thread *t) {
-    size_t losses = 0, lost = 0, kept = 0;
-    for (int k = 0; k < all; k++) losses += &threads[k] == t ? 0 : threads[k].losses;
-    struct span *others = malloc((losses + 1) * sizeof *others);
-    if (!others) fail("malloc");
-    losses = 0;
-    for (int k = 0; k < all; k++)
-        for (size_t n = 0; &threads[k] != t && n < threads[k].losses; n++) others[losses++] = threads[k].lost[n];
-    qsort(others, losses, sizeof *others, by_end);
+    size_t kept = 0, *next = calloc(all, sizeof *next);
+    if (!next) fail("calloc");
     for (size_t n = 0; n < t->count; n++) {
         struct span it = t->spans[n];
-        while (lost < losses && others[lost].end < it.begin) lost++;
-        int clean = 1; /* of those that end later some may have begun */
-        for (size_t m = lost; clean && m < losses && m < lost + (size_t)all; m++) clean = others[m].since > it.end;
+        int clean = 1;
+        for (int k = 0; clean && k < all; k++) {
+            struct thread *other = &threads[k];
+            if (other == t) continue;
+            while (next[k] < other->losses && other->lost[next[k]].end < it.begin) next[k]++;
+            clean = next[k] == other->losses || other->lost[next[k]].since > it.end;
+        }
         if (clean) t->spans[kept++] = it;
     }
     t->count = kept;
-    free(others);
+    free(next);
 }
 
 static void summary(const char *name, struct thread *threads, int from, int to) {

@@ -88,9 +88,9 @@ def read_experiment(path: Path, cpus: int) -> Experiment:
 
 def _curve(curve: Any, cpus: int, where: str) -> list[Point]:
     optional = {"pages": [0]} if isinstance(curve, Mapping) and curve.get("call") == "membarrier" else {}
-    keys(curve, {"call", "callers", "others", "think_ns", "pages"} - set(optional), where)
-    if curve["call"] not in CALLS:
+    if isinstance(curve, Mapping) and "call" in curve and curve["call"] not in CALLS:
         raise BadInput(f"{where}: call={curve['call']!r}: must be one of {', '.join(CALLS)}")
+    keys(curve, {"call", "callers", "others", "think_ns", "pages"} - set(optional), where)
     if curve["others"] not in ("idle", "busy"):
         raise BadInput(f"{where}: others={curve['others']!r}: must be idle or busy")
     lists = {}

@@ -98,10 +98,8 @@ def workload_file(name: str, seen: Seen, jobs: int, what: str, machine: Facts | 
     lines += [f"# {each}" for each in missing]
     if "machine_cpu_s" in seen:
         own = (seen["user_s"] + seen["system_s"]) / max(seen["machine_cpu_s"], 1e-9)
-        lines.append(
-            f"# Of the machine's CPU time meanwhile {min(own, 1.0):.0%} was this command's; the less, the more of its switches and"
-        )
-        lines.append("# migrations are the others' doing.")
+        lines.append(f"# Of the machine's CPU time meanwhile {min(own, 1.0):.0%} was this command's.")
+        lines.append("# The less that is, the more of its switches and migrations are the others' doing.")
         lines.append(f"# Stolen by the hypervisor meanwhile: {seen['steal_s']:.1f} s.")
     lines.append(f"title: {json.dumps(name)}")
     for key, quantity in workload(seen, jobs).items():
