@@ -54,6 +54,7 @@ class Run(Enum):
 
     EACH = "each request's range"
     FIRST_FULLY = "everything at the first request, nothing more at the others"
+    NOTHING = "nothing: the request itself is all, as a memory barrier is"
 
 
 class Line(Enum):
@@ -89,15 +90,19 @@ class Flush:
     done: Done = Done.FLUSHED
     run: Run = Run.EACH
     post: Post | None = None
+    mutex: bool = False  # one flush event at a time, machine-wide, first come first served
 
     def __post_init__(self) -> None:
         allowed = {
             Targets.NOBODY: (Own.NEVER, Own.BEFORE),
             Targets.HARDWARE: (Own.NEVER,),
-            Targets.OTHER_ONLINE: (Own.NEVER, Own.AFTER_SENDS, Own.AFTER_ACKS),
-            Targets.OTHER_BUSY: (Own.NEVER, Own.AFTER_SENDS, Own.AFTER_ACKS),
+            Targets.OTHER_ONLINE: (Own.NEVER, Own.BEFORE, Own.AFTER_SENDS, Own.AFTER_ACKS),
+            Targets.OTHER_BUSY: (Own.NEVER, Own.BEFORE, Own.AFTER_SENDS, Own.AFTER_ACKS),
         }[self.tell]
+        interrupts = self.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
         if self.own not in allowed or (self.post is not None and self.tell is not Targets.NOBODY):
+            raise ValueError(f"no machine does this flush event: {self}")
+        if self.mutex and not interrupts:
             raise ValueError(f"no machine does this flush event: {self}")
 
 

@@ -11,6 +11,9 @@ The rule, for the CPU whose sending loop ends next, at time `t`:
   * ICR writes for the marked targets in ascending order, interrupts off; acks in ascending order; own flush.
   * A run delays what it finds on its CPU: compute, sending loop, or ack reading (there only beyond the last request
     that the reader is blocked on).
+  * An own flush before anybody is told is work ahead of the loop like bookkeeping: interrupts count as on in it.
+  * Under a mutex the CPU that asked first is next: its scan begins when the flush event ahead is over and no run is on
+    here, and its requests find empty queues. A run costs one that waits for the mutex nothing else.
 
 `tests/twin.py` is the same rule, one CPU at a time; `tests/fine.py` is what really happens, one event per request.
 Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
@@ -133,6 +136,8 @@ class Broadcast:
         """The next flush event of `cpu` begins at `start`; its loop ends, were every queue empty, at `due`."""
         at = (cpu, self.lane)
         work = self.source.bookkeeping_ns[kind, self.lane] + self.cost["mask_scan_ns"]
+        if self.flush.own is Own.BEFORE:
+            work = work + self.source.local_ns[kind, self.lane]
         self.pending[at], self.due[at], self.kind[at] = (
             start,
             start + work + self.others * self.cost["enqueue_ns"],
@@ -169,8 +174,9 @@ class Broadcast:
     def step(self) -> None:
         """Serve the CPU whose sending loop ends first, in every lane."""
         cost, lane, f, busy = self.cost, self.lane, self.shape.flushers, self.shape.busy
-        self._begin_loops()
-        i = self.due.argmin(axis=0)  # ties go to the lowest CPU
+        if not self.flush.mutex:
+            self._begin_loops()
+        i = (self.pending if self.flush.mutex else self.due).argmin(axis=0)  # ties go to the lowest CPU
         at = (i, lane)
         t = self.due[at]
         self.now = self.ended = t
@@ -218,6 +224,8 @@ class Broadcast:
         mine += in_own_flush
         first = self.flush.run is Run.FIRST_FULLY
         run_local = self.run_all_ns if first else self.run_local_ns[kind, lane]
+        if self.flush.run is Run.NOTHING:
+            run_local = np.zeros(self.lanes)
         join_work = cost["handler_ns"] + (0.0 if first else run_local)
         new_work = cost["irq_entry_ns"] + cost["handler_ns"] + run_local + cost["irq_exit_ns"]
         end = keep_bits(new_work - join_work, marks, out=self.spare)
@@ -267,6 +275,9 @@ class Broadcast:
         if busy > 1:
             self._window(i, kind, end, self.taken)
         self._finish(at, acked, kind, full, own_taken, own_end)
+        if self.flush.mutex:
+            here = np.maximum(self.free[at], self.run_end[:f])
+            np.maximum(self.due, here + (cost["mask_scan_ns"] + self.others * cost["enqueue_ns"]), out=self.due)
 
     def _icr_write(self, rank: np.ndarray) -> np.ndarray:
         """Which ICR write reaches each marked CPU, from 1; `rank` counts the marked CPUs up to each."""
@@ -359,6 +370,8 @@ class Broadcast:
         before counts as full.
         """
         cost, f, busy = self.cost, self.shape.flushers, self.shape.busy
+        if self.flush.run is Run.NOTHING:
+            return
         first = self.flush.run is Run.FIRST_FULLY
         fully = np.ones_like(full) if first else full
         each = np.where(fully, cost["refill_ns"], cost["user_refill_ns"])

@@ -275,6 +275,8 @@ def _counters(
     """
     others = {Targets.OTHER_ONLINE: shape.cores - 1, Targets.OTHER_BUSY: shape.busy - 1}.get(flush.tell, 0)
     own = 0 if flush.own is Own.NEVER else 1
+    if flush.run is Run.NOTHING:
+        others = 0
     if flush.run is Run.FIRST_FULLY and others:
         return interrupts + own * full_share, own * mean_pages
     return (others + own) * full_share, (others + own) * mean_pages

@@ -59,7 +59,7 @@ def test_a_range_is_computed_not_stored():
 def test_a_billion_points_open_at_once():
     begin = time.perf_counter()
     span = {"from": 1, "to": 1000, "steps": 1000}
-    plan = plan_of({"refill_ns": span, "handler_ns": span, "invlpg_ns": span, "policy": "vanilla"})
+    plan = plan_of({"refill_ns": span, "handler_ns": span, "invlpg_ns": span})
     assert len(plan) == 10**9
     last = plan.columns(10**9 - 2, 10**9)
     assert list(last["refill_ns"]) == [1000, 1000]

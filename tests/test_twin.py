@@ -22,6 +22,10 @@ ONLINE, BUSY = Targets.OTHER_ONLINE, Targets.OTHER_BUSY
 POLICIES = {path.stem: policy_module(path.stem) for path in sorted(Path(policies.__path__[0]).glob("[a-z]*.py"))}
 FLUSHES = {  # what no policy says alone
     "no_own": Flush(tell=BUSY, own=Own.NEVER),
+    "own_before": Flush(tell=BUSY, own=Own.BEFORE),
+    "nothing_flushed": Flush(tell=BUSY, own=Own.NEVER, run=Run.NOTHING),
+    "under_a_mutex": Flush(tell=BUSY, own=Own.NEVER, run=Run.NOTHING, mutex=True),
+    "own_under_a_mutex": Flush(tell=ONLINE, own=Own.AFTER_ACKS, mutex=True),
     "all_at_once": Flush(tell=BUSY, own=Own.AFTER_SENDS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
 }
 CONFIGURATIONS = 16  # of each policy

@@ -120,6 +120,8 @@ class Broadcast:
         cpu.start, cpu.kind, cpu.in_loop, cpu.busy_targets = until, kind, False, 0.0
         # As if all queues will be empty; begin_loops() knows better.
         cpu.loop_end = until + kind.bookkeeping + self.cost["mask_scan_ns"] + self.others * self.cost["enqueue_ns"]
+        if self.flush.own is Own.BEFORE:  # rule: interrupts are on in it
+            cpu.loop_end += kind.local
 
     def begin_loops(self) -> None:
         """Flush events that start before the next loop ends learn how many of their requests find a queue in use.
@@ -151,8 +153,11 @@ class Broadcast:
         Returns its loop's end, the sender's last wait, and for how long a busy CPU could use the old mapping.
         """
         cost = self.cost
-        self.begin_loops()
-        sender = min(self.flushers, key=lambda cpu: cpu.loop_end)  # ties go to the lowest CPU
+        if self.flush.mutex:  # who asks first; nobody else is in its loop then
+            sender = min(self.flushers, key=lambda cpu: cpu.start)
+        else:
+            self.begin_loops()
+            sender = min(self.flushers, key=lambda cpu: cpu.loop_end)  # ties go to the lowest CPU
         now, kind, wait = sender.loop_end, sender.kind, sender.free - sender.began
         self.ended = now
         sender.began = sender.loop_begin if sender.in_loop else sender.start
@@ -188,6 +193,10 @@ class Broadcast:
                 flushed = watched.taken + self.each + cost["flush_all_ns"] * self.slow
             window = flushed - (sender.began + kind.bookkeeping)
         self.finish(sender, now, acked)
+        if self.flush.mutex:  # handed over
+            for cpu in self.flushers:
+                locked = max(sender.free, cpu.run_end)
+                cpu.loop_end = max(cpu.loop_end, locked + cost["mask_scan_ns"] + self.others * cost["enqueue_ns"])
         return now, wait, window
 
     def run(self, target: Cpu, kind: Kind, interrupt: float | None) -> float:
@@ -195,6 +204,8 @@ class Broadcast:
         new = interrupt is not None
         first_fully = self.flush.run is Run.FIRST_FULLY
         flush = (self.cost["flush_all_ns"] if first_fully else kind.local) * self.slow
+        if self.flush.run is Run.NOTHING:
+            flush = 0.0
         if new:
             if target.number >= self.busy and target.run_end <= interrupt:
                 interrupt += self.cost["idle_exit_ns"]
@@ -230,6 +241,8 @@ class Broadcast:
 
     def misses(self, cpu: Cpu, new: bool, full: bool, computing: bool, in_event: bool) -> float:
         """What a request flushed in a run adds to compute: to the present one, or to the one after a flush event."""
+        if self.flush.run is Run.NOTHING:
+            return 0.0
         first_full = full and (new or (not cpu.run_full and self.flush.run is Run.EACH))
         cpu.run_full = full or (cpu.run_full and not new)
         range_ns = self.cost["user_refill_ns"]

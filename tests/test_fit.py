@@ -1,0 +1,189 @@
+"""The fit: costs that made a curve are recovered from it, and half of a real curve predicts the other half."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from sim import simulate
+from sweep.__main__ import catalog, main
+from sweep.catalog import BadInput
+from sweep.conf import conf_dir
+from sweep.fit import FIXED, fit, held_out, priors, read_settings
+from sweep.measured_vs_simulated import fit_and_write
+from sweep.simulated import CROSS, experiments, policies
+from sweep.this_machine import Facts
+
+DATA = Path(__file__).parent / "data"
+CONTENT = yaml.safe_load((conf_dir() / "measure" / "default.yaml").read_text())["fit"] | {"window_events": 128}
+MACHINE = Facts("a processor", 2, 1, 1, "Linux 6.1.0 x86_64", None, {}, "tick", 250)
+CALLS = ["membarrier", "dontneed"]
+
+
+def settings(**changes):
+    return read_settings(CONTENT | changes, "fit")
+
+
+def curves(calls=CALLS):
+    """Points as they are measured, without what is measured."""
+    rows = [("membarrier", 1, 0, 1000.0, 0)] if "membarrier" in calls else []
+    for call in calls:
+        for callers, spinners in ((1, 1), (2, 0)) if call == "membarrier" else ((1, 0), (1, 1)):
+            for each in (300.0, 1000.0, 3000.0, 30000.0) if call == "membarrier" else (1, 4, 16, 33, 34, 64):
+                think, pages = (each, 0) if call == "membarrier" else (20000.0, each)
+                rows.append((call, callers, spinners, think, pages))
+    points = pd.DataFrame(rows, columns=["call", "callers", "spinners", "think_ns", "pages"])
+    return points.assign(asked_think_ns=points["think_ns"])
+
+
+def measured_of(points, costs, machine=MACHINE):
+    """What this machine would have measured, had it these costs."""
+    found = experiments(points, [costs], machine, 512)
+    return points.assign(
+        measured_p50_ns=found["flush_wait_p50_ns"][0],
+        measured_p99_ns=found["flush_wait_p99_ns"][0],
+        calls_per_s=1e9 / found["flush_interval_ns"][0],
+        cal_per_call=found["interrupts_per_flush"][0],
+        away_p50_ns=found["away_ns"][0],
+        call_count=1000.0,
+        away_count=np.where(points["spinners"] > 0, 1000.0, 0.0),
+    )
+
+
+def truth(**changes):
+    known = settings()
+    costs = {name: float(np.exp(mean)) for name, (mean, _) in priors(known, MACHINE, set(CALLS)).items()}
+    costs |= {name: float(known.prior.quantities[name].central) for name in FIXED} | changes
+    return costs | {name: costs[name.replace("_cross", "")] for name in CROSS}
+
+
+def test_costs_that_made_a_curve_are_recovered_from_it():
+    changes = {
+        "invlpg_ns": 290.0,
+        "flush_all_ns": 560.0,
+        "irq_entry_ns": 300.0,
+        "handler_ns": 380.0,
+        "ipi_latency_ns": 550.0,
+    }
+    true = truth(**changes | {"dontneed.call_ns": 1500.0, "membarrier.call_ns": 300.0})
+    found = fit(measured_of(curves(), true), settings(noise=0.01), MACHINE)
+    assert found.table["error_pct"].abs().max() < 10
+    assert found.costs["invlpg_ns"].central == pytest.approx(true["invlpg_ns"], rel=0.1)
+    assert found.costs["dontneed.call_ns"].central == pytest.approx(true["dontneed.call_ns"], rel=0.2)
+    assert found.costs["invlpg_ns"].fitted
+    run = ("irq_entry_ns", "handler_ns", "irq_exit_ns")  # only their sum shows
+    assert sum(found.costs[name].central for name in run) == pytest.approx(sum(true[name] for name in run), rel=0.1)
+    inside = [cost.low <= true[name] <= cost.high for name, cost in found.costs.items()]
+    assert np.mean(inside) > 0.7  # of intervals that hold 90 % each
+
+
+def test_what_the_curves_do_not_show_keeps_its_prior():
+    found = fit(measured_of(curves(), truth()), settings(), MACHINE)
+    enqueue = settings().prior.quantities["enqueue_busy_ns"]  # under a mutex every queue is empty
+    cost = found.costs["enqueue_busy_ns"]
+    assert not cost.fitted
+    assert cost.central == pytest.approx(enqueue.central, rel=0.05)
+
+
+def test_half_of_a_real_curve_predicts_the_other_half():
+    measured = pd.read_csv(DATA / "measured.csv")  # two CPUs of a virtual machine, others busy beside it
+    machine = Facts("recorded", 2, 1, 1, "Linux 6.18.44 x86_64", "kvm", {}, "tick", 250)
+    found = fit(measured, settings(), machine)
+    predicted = found.table[found.table["used"] == "predicted"]
+    assert len(predicted) >= len(found.table) // 2 - 5
+    assert predicted["within"].eq("yes").mean() >= 0.9
+    assert predicted["error_pct"].abs().median() < 12
+
+
+def test_every_second_point_of_each_curve_is_held_out():
+    points = curves().sample(frac=1.0, random_state=1)
+    apart = pd.Series(held_out(points, 2), index=points.index)
+    for _, curve in points.groupby(["call", "callers", "spinners"]):
+        assert apart[curve.index].sum() == len(curve) // 2
+    assert not apart[points["callers"].eq(1) & points["spinners"].eq(0) & points["call"].eq("membarrier")].any()
+
+
+def test_under_a_hypervisor_interrupts_may_cost_far_more():
+    virtual = Facts(**vars(MACHINE) | {"hypervisor": "kvm"})
+    bare, wide = (priors(settings(), machine, set(CALLS)) for machine in (MACHINE, virtual))
+    assert wide["ipi_latency_ns"][1] == pytest.approx(CONTENT["virtual"] * bare["ipi_latency_ns"][1])
+    assert wide["invlpg_ns"] == bare["invlpg_ns"]
+
+
+def test_the_kernels_release_decides_when_a_shootdown_flushes_here():
+    assert policies("5.4.0-150-generic")["munmap"] == "mm_shootdown"
+    assert policies("6.1.0")["munmap"] == "mm_shootdown_concurrent"
+
+
+def test_the_files_that_are_written_are_swept(tmp_path, capsys):
+    measured = measured_of(curves(["membarrier", "dontneed"]), truth())
+    virtual = Facts(**vars(MACHINE) | {"hypervisor": "kvm", "mitigations": {"meltdown": "Mitigation: PTI"}})
+    assert fit_and_write(measured, CONTENT, virtual, _folder(tmp_path)) == 0
+    assert f"python -m sweep --config-dir {tmp_path} +grid=this_machine" in capsys.readouterr().out
+    text = (tmp_path / "machine" / "this_machine.yaml").read_text()
+    for fact in ("a processor", "Linux 6.1.0", "hypervisor: kvm", "about ten times", "meltdown: Mitigation: PTI"):
+        assert fact in text
+    entry = catalog([tmp_path, conf_dir()])["machine"]["this_machine"]
+    assert entry.quantities["cores"].central == 2
+    assert entry.quantities["invlpg_ns"].uncertain
+    assert {"measured_vs_simulated.csv", "measured_vs_simulated.png"} <= {
+        p.name for p in (tmp_path / "measure").iterdir()
+    }
+    short = ["runner=serial", "window_events=64", "replicas=1", "quiet=true"]
+    for grid in (["+grid=this_machine"], ["+grid=patch", "machine=this_machine"]):
+        run = ["--config-dir", str(tmp_path), *grid, *short, f"out={tmp_path / grid[0][6:]}"]
+        assert main(run) == 0
+
+
+def _folder(own):
+    (own / "measure").mkdir()
+    return own
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prior": "xeon_8610"}, "prior='xeon_8610': no such machine; did you mean 'xeon_8160'?"),
+        ({"held_out": 1}, "held_out=1: must be a whole number from 2 to 100"),
+        ({"nosie": 1}, "unknown key 'nosie'; did you mean 'noise'?"),
+        ({"calls": {"mlock": {}}}, "calls.mlock: must be one of"),
+        ({"calls": {"membarrier": {"call_ns": {"low": 9, "central": 5, "high": 7}}}}, "needs low < central < high"),
+    ],
+)
+def test_wrong_settings_are_named(changes, message):
+    with pytest.raises(BadInput) as raised:
+        settings(**changes)
+    assert message in str(raised.value)
+
+
+def test_under_a_mutex_two_callers_without_think_time_take_turns(parameters):
+    p = parameters("i5_3550", cores=2, jobs=2, flushers=2, alloc_events=0.0, think_ns=1.0, window_events=320)
+    alone = simulate(policy="membarrier", **p | {"flushers": 1})["flush_wait_p50_ns"]
+    both = simulate(policy="membarrier", **p)["flush_wait_p50_ns"]
+    own = p["kunmap_bookkeeping_ns"]  # made while the other holds the mutex
+    assert both == pytest.approx(2 * alone - own, rel=0.1)
+
+
+def test_an_own_flush_first_costs_its_length_and_a_concurrent_one_nothing(parameters):
+    p = parameters("i5_3550", cores=2, jobs=2, flushers=1, kunmap_events=0.0, range_pages={8: 1}, window_events=320)
+    p["think_ns"] = 1e6
+    first, meanwhile = (
+        simulate(policy=name, **p)["flush_wait_p50_ns"] for name in ("mm_shootdown", "mm_shootdown_concurrent")
+    )
+    local = p["flush_fixed_ns"] + 8 * p["invlpg_ns"]
+    handler = p["irq_entry_ns"] + p["handler_ns"] + local
+    told = (
+        p["alloc_bookkeeping_ns"]
+        + p["mask_scan_ns"]
+        + p["enqueue_ns"]
+        + p["ipi_send_ns"]
+        + p["ipi_latency_ns"]
+        + p["ack_ns"]
+    )
+    assert first == pytest.approx(told + handler + local, rel=1e-6)
+    # the handler ends after the own flush, which costs nothing then
+    assert meanwhile == pytest.approx(told + handler, rel=1e-6)
