@@ -120,7 +120,7 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
     """Ratio and 99th percentile window of each policy; `front` where no other is better in one and as good in both."""
     table, coordinates = means(results, ["ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns"])
     table = table[np.isfinite(table["stale_window_p99_ns"])]
-    where = [name for name in coordinates if name not in ("policy", "tick_hz", "user_switches_per_s")]
+    where = [name for name in coordinates if name not in ("policy", "tick_hz")]  # both are choices
     rows = []
     for _, group in table.groupby(where, sort=False, dropna=False):
         if group["policy"].nunique() < 2:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import engine, policies
+from sim import engine, policies, simulate
 from sim.abi import ALL_PAGES, Done, Events, Flush, Own, Run, Targets
 from sim.broadcast import Broadcast
 from sim.costs import FlushEvents, Shape
@@ -86,3 +86,34 @@ def test_the_twin_gives_the_engines_numbers(name):
         assert found["events"][0] == window
         for metric, value in expected.items():
             assert found[metric][0] == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True), (number, shape, metric)
+
+
+@pytest.mark.parametrize("accounting", ["tick", "irq_time"])
+@pytest.mark.parametrize("name", ["xpfo", "xpfo_concurrent", "xpfo_deferred_per_task"])
+def test_system_time_is_the_models_formula_over_the_twins_numbers(name, accounting, parameters):
+    p = parameters("i5_3550", jobs=4, accounting=accounting, range_pages={1: 3, 64: 1}, think_ns=3000.0)
+    p |= {"window_events": 640, "warmup_events": 64, "replicas": 1}
+    found = simulate(policy=name, **p)
+    alloc = [(1, 0.75 * p["alloc_events"]), (64, 0.25 * p["alloc_events"])]
+    lane = twin.lane(
+        POLICIES[name].flush(), cost=p, cores=4, sockets=1, threads_per_core=1, busy=4, flushers=4, apic="auto",
+        think_ns=3000.0, kunmap_events=p["kunmap_events"], alloc=alloc, seed=0, replica=0, warmup=64, window=640,
+    )  # fmt: skip
+    events = p["kunmap_events"] + p["alloc_events"]
+    system_ns = lane["wait_ns"] + p["refill_system_share"] * p["refill_ns"] * lane["refills"]
+    if accounting == "tick":
+        system_ns += lane["handler_compute_ns"] * p["base_system_s"] / (p["user_s"] + p["base_system_s"])
+    else:
+        system_ns -= lane["handler_ns"] - lane["handler_compute_ns"]
+    system_s = p["base_system_s"] + events * system_ns * 1e-9
+    noticed = (
+        found["switch_s"]
+        + found["refill_s"]
+        - events * p["refill_system_share"] * p["refill_ns"] * (lane["refills"] * 1e-9)
+    )  # where tasks migrate, on the slow scale
+    assert found["system_time_s"] - noticed == pytest.approx(system_s, rel=1e-9)
+    assert (noticed > 1e-6).all() == (name == "xpfo_deferred_per_task")
+    stretch = 4 * lane["interval_ns"] / 3000.0
+    elapsed = (p["user_s"] + p["base_system_s"]) * (p["serial_share"] + (1 - p["serial_share"]) / 4)
+    assert found["wall_time_s"] == pytest.approx(elapsed * stretch, rel=1e-9)
+    assert found["flush_wait_p99_ns"] == pytest.approx(lane["wait_p99_ns"], rel=1e-9)
