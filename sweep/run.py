@@ -12,9 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sweep import __version__, runner, store, tables
+import numpy as np
+
+from sweep import __version__, dry_run, runner, store, tables
 from sweep.catalog import BadInput, Entry
+from sweep.frame import load
 from sweep.plan import Plan, code_hash, open_plan
+from sweep.point import breakdown
+from sweep.progress import progress
+from sweep.report import read_plots, write_page
 from sweep.runner import Runner
 
 
@@ -34,6 +40,8 @@ class Request:
     out: str | None
     chunk_s: float
     quiet: bool
+    report: bool = False
+    dry_run: bool = False
 
 
 def run(request: Request) -> int:
@@ -42,6 +50,9 @@ def run(request: Request) -> int:
         request.grid, request.question, request.content, request.pinned, request.defaults,
         request.machines, request.workloads, request.chunk_s,
     )  # fmt: skip
+    if request.dry_run:
+        print(dry_run.describe(plan, request.runner, request.out or default_out(plan)))
+        return 0
     folder = store.open_folder(request.out or default_out(plan))
     store.claim(folder, describe(plan, request))
     good, bad = store.finished(folder, plan)
@@ -56,12 +67,16 @@ def run(request: Request) -> int:
     if todo:
         _say(request, f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
         carried = runner.serial(plan, todo) if kind == "serial" else runner.ray(plan, todo, request.runner)
-        for done, (chunk, table) in enumerate(carried, 1):
-            folder.write(store.part_name(chunk), store.part_bytes(plan, chunk, table))
-            _say(request, f"  {done}/{len(todo)} chunks")
+        points = np.diff(plan.chunks)
+        with progress(int(points[todo].sum()), request.quiet) as advance:
+            for chunk, table in carried:
+                folder.write(store.part_name(chunk), store.part_bytes(plan, chunk, table))
+                advance(int(points[chunk]), cpus=runner.cpus_busy() if kind == "ray" else None)
     if todo or not folder.exists("results.parquet"):
         store.compact(folder, plan)
     made = tables.write_tables(folder)
+    if request.report:
+        write_page(folder, read_plots(folder))
     if not request.quiet:
         report(plan, folder, made)
     return 0
@@ -73,7 +88,8 @@ def report(plan: Plan, folder: store.Folder, made: Mapping[str, Any]) -> None:
     print(f"\n{plan.question}")
     if name == "reproduction":
         print(tables.UNCALIBRATED)
-    print(f"\n{tables.as_text(table)}\n\n{folder}")
+    text = breakdown(load(folder.path)) if len(plan) == 1 and folder.local else tables.as_text(table)
+    print(f"\n{text}\n\n{folder}")
 
 
 def default_out(plan: Plan) -> str:

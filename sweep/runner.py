@@ -85,3 +85,13 @@ def _finished(rayapi, flying) -> Iterator[tuple[int, pa.Table]]:  # type: ignore
     for reference in done:
         chunk = flying.pop(reference)
         yield chunk, rayapi.get(reference)
+
+
+def cpus_busy() -> float | None:
+    """CPUs that Ray has given to tasks now; None where this process has no Ray."""
+    import ray as rayapi
+
+    if not rayapi.is_initialized():
+        return None
+    whole, free = rayapi.cluster_resources(), rayapi.available_resources()  # type: ignore[no-untyped-call]
+    return float(whole.get("CPU", 0.0) - free.get("CPU", 0.0))
