@@ -62,7 +62,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> tuple[pd.DataFrame
     for frame in (a, b):
         grouped = frame.groupby(keys, sort=False, dropna=False)[metric]
         sides.append(pd.DataFrame({"mean": grouped.mean(), "half": grouped.apply(half_width)}))
-    both = sides[0].join(sides[1], how="inner", lsuffix="_a", rsuffix="_b").reset_index()
+    both = sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
     difference = both["mean_b"] - both["mean_a"]
     half = np.sqrt(both["half_a"].fillna(0.0) ** 2 + both["half_b"].fillna(0.0) ** 2)
     with np.errstate(divide="ignore", invalid="ignore"):
