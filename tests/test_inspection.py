@@ -30,13 +30,13 @@ def test_a_dry_run_says_what_it_would_be_and_writes_nothing(tmp_path, monkeypatc
 
 def test_a_dry_run_knows_what_is_done(tmp_path, capsys):
     out = f"out={tmp_path}/run"
-    assert main(["+grid=smoke", "quiet=true", "chunk_s=0.2", out]) == 0
+    assert main(["+grid=smoke", "quiet=true", "chunk_s=0.05", out, *SMALL]) == 0
     parts = sorted((tmp_path / "run" / "parts").iterdir())
     parts[0].unlink()
     before = sorted(tmp_path.rglob("*"))
-    assert main(["+grid=smoke", "dry_run=true", "chunk_s=0.2", out]) == 0
+    assert main(["+grid=smoke", "dry_run=true", "chunk_s=0.05", out, *SMALL]) == 0
     assert f"chunks     {len(parts)}, {len(parts) - 1} done already" in capsys.readouterr().out
-    assert main(["+grid=smoke", "dry_run=true", "seed=1", out]) == 0
+    assert main(["+grid=smoke", "dry_run=true", "seed=1", out, *SMALL]) == 0
     assert "another plan" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -45,7 +45,7 @@ def test_a_dry_run_of_a_huge_grid_takes_no_time(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     axis = "{from:0,to:9999,steps:10000}"
     assert (
-        main(["+grid=smoke", "policy=xpfo", f"refill_ns={axis}", "ceiling={from:0,to:9900,steps:100}", "dry_run=true"])
+        main(["+grid=smoke", "policy=xpfo", f"refill_ns={axis}", "ceiling={from:0,to:99,steps:100}", "dry_run=true"])
         == 0
     )
     assert "1000000 x 2 replicas" in capsys.readouterr().out
