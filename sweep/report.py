@@ -117,10 +117,32 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
         "title": f"{run.get('grid')}: {question}",
         "grid": str(run.get("grid")),
         "question": question,
+        "answer": _answer(named["points"].table) if "points" in named else "",
         "lead": lead,
         "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete in itself and asks no network. "
         "Colours are Okabe and Ito's.",
     }
+
+
+def _answer(points: pd.DataFrame) -> str:
+    """What each policy costs on each machine at its most CPUs and jobs, where that is one point a policy."""
+    sentences: list[str] = []
+    for machine, some in points.groupby("machine", sort=False):
+        for name in ("cores", "jobs"):
+            some = some[some[name] == some[name].max()]
+        if "ceiling" in some and (some["ceiling"] == 33).any():
+            some = some[some["ceiling"] == 33]
+        some = some[some["policy"] != "vanilla"]
+        if some.empty or some["policy"].duplicated().any() or len(some) > 6 or len(sentences) == 3:
+            continue
+        ceiling = ", ceiling 33" if "ceiling" in some else ""
+        costs = [
+            f"{row['policy']} adds\u00a0{row['added_s']:.0f}\u00a0s (x\u00a0{row['ratio']:.3g})"
+            for _, row in some.iterrows()
+        ]
+        first = some.iloc[0]
+        sentences.append(f"{machine}, {first['cores']:g} CPUs, -j{first['jobs']:g}{ceiling}: {'; '.join(costs)}.")
+    return "\n".join(sentences)
 
 
 def _facts(run: Mapping[str, Any]) -> dict[str, str]:

@@ -253,6 +253,33 @@ def test_both_themes_are_reachable_by_keyboard(browser, patch):
     assert {"machine", "policy", "summary", "a", "select"} <= reached
 
 
+def test_paper_is_light_whatever_the_theme(browser, patch):
+    opened(browser, patch)
+    browser.find_element(By.ID, "theme").click()
+    drawn = "return document.getElementById('plot-measured').layout.font.color"
+    assert browser.execute_script(drawn) == "#e8eaed"
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script(drawn) == "#1b1f24"
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert not browser.find_element(By.ID, "theme").is_displayed()
+    assert not browser.find_element(By.CSS_SELECTOR, "a.csv").is_displayed()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script(drawn) == "#e8eaed"
+
+
+def test_the_page_begins_with_the_answer(browser, patch, grid):
+    opened(browser, patch)
+    said = browser.find_element(By.CLASS_NAME, "answer").text.splitlines()
+    points = pd.read_parquet(patch / "results.parquet").groupby(["machine", "policy"])[["added_s", "ratio"]].mean()
+    added, ratio = points.loc[("xeon_8160", "xpfo_deferred")]
+    assert said[0].startswith("xeon_8160, 96 CPUs, -j60: ")
+    assert f"xpfo_deferred adds {added:.0f} s (x {ratio:.3g})" in said[0]
+    assert said[1].startswith("i5_3550, 4 CPUs, -j4: ")
+    opened(browser, grid)
+    assert "xeon_8160, 16 CPUs, -j4, ceiling 33: xpfo adds" in browser.find_element(By.CLASS_NAME, "answer").text
+
+
 def test_what_the_run_was_and_what_is_not_modelled_stand_on_the_page(browser, patch):
     opened(browser, patch)
     text = browser.find_element(By.TAG_NAME, "body").text

@@ -15,6 +15,8 @@ const element = (tag, properties = {}, ...children) => {
   return node;
 };
 const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const narrow = () => innerWidth < 640;
+const broken = (text) => narrow() ? escaped(text).replace(/(: |, | on )/g, "$1<br>") : escaped(text); // for the label of an axis
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const unique = (values) => [...new Set(values)];
 const rowsOf = (plot) => plot.rows ??= plot.columns[0].values.map((_, i) => Object.fromEntries(plot.columns.map((c) => [c.name, c.values[i]])));
@@ -109,27 +111,27 @@ function dots(plot, rows) {
   const traces = names.filter((name) => rows.some((row) => row[plot.series] === name)).map((name) => {
     const mine = rows.filter((row) => row[plot.series] === name), look = style(name, names);
     const hi = mine.map((row) => row[plot.x + "_hi"]), bar = hi.some((value) => typeof value === "number");
-    return { x: mine.map((row) => row[plot.x]), y: mine.map((row) => escaped(row.what)), mode: "markers", name: escaped(name), meta: name,
+    return { x: mine.map((row) => row[plot.x]), y: mine.map((row) => broken(row.what)), mode: "markers", name: escaped(name), meta: name,
       marker: { color: look.color, symbol: look.symbol, size: name === "measured" ? 20 : 11, line: { width: name === "measured" ? 3 : 0, color: look.color } },
       error_x: bar ? { type: "data", symmetric: false, array: mine.map((row) => row[plot.x + "_hi"] - row[plot.x]),
         arrayminus: mine.map((row) => row[plot.x] - row[plot.x + "_lo"]), color: look.color, thickness: 2, width: 5 } : undefined,
       hovertemplate: mine.map((row) => hover(plot, row)) };
   });
-  const y = { ...axis(plot, "what", []), title: "", type: "category", categoryorder: "array", categoryarray: whats.map(escaped), tickson: "labels" };
-  return [traces, layout(110 + 44 * whats.length, axis(plot, plot.x, rows.map((row) => row[plot.x])), y)];
+  const y = { ...axis(plot, "what", []), title: "", type: "category", categoryorder: "array", categoryarray: whats.map(broken), tickson: "labels" };
+  return [traces, layout(110 + (narrow() ? 76 : 44) * whats.length, axis(plot, plot.x, rows.map((row) => row[plot.x])), y)];
 }
 
 function stack(plot, rows) {
   const names = everyName(plot), whats = unique(rows.map((row) => row.what)).reverse();
   const traces = names.map((name) => {
     const mine = rows.filter((row) => row[plot.series] === name);
-    return { type: "bar", orientation: "h", x: mine.map((row) => row[plot.x]), y: mine.map((row) => escaped(row.what)), name: escaped(name), meta: name,
+    return { type: "bar", orientation: "h", x: mine.map((row) => row[plot.x]), y: mine.map((row) => broken(row.what)), name: escaped(name), meta: name,
       marker: { color: style(name, names).color, line: { color: css("--card"), width: 1 } }, hovertemplate: mine.map((row) => hover(plot, row)) };
   });
-  const y = { ...axis(plot, "what", []), title: "", type: "category", categoryorder: "array", categoryarray: whats.map(escaped) };
+  const y = { ...axis(plot, "what", []), title: "", type: "category", categoryorder: "array", categoryarray: whats.map(broken) };
   const x = axis(plot, plot.x, []), share = chosen[plot.name] === "percent";
   if (share) x.title.text = "share of the added system time, %";
-  return [traces, layout(110 + 40 * whats.length, x, y, { barmode: "relative", barnorm: share ? "percent" : "", bargap: 0.35, legend: { orientation: "h", traceorder: "normal", y: 1.02, yanchor: "bottom", x: 0 } })];
+  return [traces, layout(110 + (narrow() ? 76 : 40) * whats.length, x, y, { barmode: "relative", barnorm: share ? "percent" : "", bargap: 0.35, legend: { orientation: "h", traceorder: "normal", y: 1.02, yanchor: "bottom", x: 0 } })];
 }
 
 function heat(plot, rows) {
@@ -231,7 +233,7 @@ function draw(plot) {
   const place = document.getElementById(`plot-${plot.name}`);
   const [traces, form] = DRAW[plot.kind](plot, rows);
   if (!rows.length) form.annotations = [{ text: "The filters leave nothing here.", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { size: 15, color: css("--soft") } }];
-  Plotly.react(place, traces, form, { responsive: true, displaylogo: false, displayModeBar: innerWidth < 640 ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
+  Plotly.react(place, traces, form, { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
   plot.refill?.();
 }
 const drawAll = () => page.plots.forEach(draw);
