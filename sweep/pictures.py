@@ -46,7 +46,7 @@ def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
                 stem = re.sub(r"[^a-z0-9]+", "-", f"{plot.name}-{suffix}".lower()).strip("-")[:120]
                 for form, about in (("png", {}), ("svg", {"Date": None})):
                     sink = io.BytesIO()
-                    figure.savefig(sink, format=form, dpi=200, metadata=about)
+                    figure.savefig(sink, format=form, dpi=160, metadata=about)
                     names.append(f"plots/{stem}.{form}")
                     folder.write(names[-1], sink.getvalue())
                 pyplot.close(figure)

@@ -25,6 +25,8 @@ from selenium.webdriver.common.by import By
 
 from sweep import report
 from sweep.figures import pareto, plots, read_points
+from sweep.pictures import write_pictures
+from sweep.store import open_folder
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 SMALL = ("window_events=320", "replicas=2", "precision=0.1")
@@ -305,18 +307,29 @@ def test_a_folder_without_a_run_is_named(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_plots_are_pictures(grid, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(grid, folder)
-    assert report.main([str(folder)]) == 0
-    names = {path.name for path in (folder / "plots").iterdir()}
-    stems = {name.rpartition(".")[0] for name in names}
-    assert names == {f"{stem}.{form}" for stem in stems for form in ("png", "svg")}
-    assert {"front"} <= stems
+def test_the_same_plots_are_pictures(grid, patch, tmp_path):
+    kinds = {plot.kind: plot for run in (patch, grid) for plot in report.read_plots(report.open_run(str(run)))}
+    names = write_pictures(open_folder(str(tmp_path)), list(kinds.values()))
+    stems = {name.removeprefix("plots/").rpartition(".")[0] for name in names}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        f"{stem}.{form}" for stem in stems for form in ("png", "svg")
+    }
+    assert {"measured", "parts", "front"} <= stems
     assert any(stem.startswith("ceiling-") for stem in stems)
-    for path in (folder / "plots").glob("*.png"):
+    for path in (tmp_path / "plots").glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
         assert 5_000 < path.stat().st_size < 500_000
+
+
+def test_the_command_makes_page_and_pictures(patch, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(patch, folder)
+    (folder / "report.html").unlink()
+    assert report.main([str(folder)]) == 0
+    said = capsys.readouterr().out.split()
+    for name in ("report.html", "plots/measured.png", "plots/measured.svg", "plots/parts.png"):
+        assert str(folder / name) in said
+        assert (folder / name).is_file()
 
 
 def test_a_million_rows_are_aggregated_and_the_page_says_so(tmp_path, patch, browser):
