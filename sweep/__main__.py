@@ -16,20 +16,32 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweep import __version__
+from sim import policies
+from sweep import __version__, completion
 from sweep.catalog import QUANTITIES, BadInput, Entry, did_you_mean, inherited, read_entry
 from sweep.conf import conf_dir, questions
 from sweep.run import Request, run
 from sweep.runner import Runner
 
 USAGE = """\
-examples:
-  python -m sweep +grid=patch                        the patch's table
-  python -m sweep +grid=cores policy=[xpfo,xpfo_deferred] jobs='1 x cores'
-  python -m sweep +grid=patch runner=serial out=outputs/mine refill_ns=3000
+overrides people use:
+  policy=xpfo machine=i5_3550 cores=8 jobs=8    what is simulated; any parameter of the model
+  ceiling=[0,33,512]                            a list makes an axis, in place of the grid's of that name
+  replicas=16 precision=0.002 seed=1            how well
+  dry_run=true                                  how much work it would be; writes nothing
+  out=outputs/mine                              where; the same command again continues there
+  runner=serial | runner=ray runner.cpus=4      one process, or Ray
+  quiet=true report=false                       print nothing; make no report.html
 
-Any parameter of the model may be given as KEY=VALUE; it replaces the grid's axis of that name.
-A list makes an axis: ceiling=[0,33,512]."""
+examples:
+  sweep +grid=patch                             the patch's table
+  sweep +grid=point policy=xpfo_deferred cores=96 jobs=60
+  sweep +grid=cores policy=[xpfo,xpfo_deferred] jobs='1 x cores' dry_run=true
+
+afterwards:
+  python -m sweep.report OUT                    report.html again, and plots/ as PNG and SVG
+  python -m sweep.compare A B                   which points moved between two runs
+  eval "$(sweep --completion)"                  completion in this shell"""
 
 SETTINGS: dict[str, Any] = {
     "out": None,
@@ -38,6 +50,8 @@ SETTINGS: dict[str, Any] = {
     "max_cpu_hours": 24.0,
     "chunk_s": 4.0,
     "quiet": False,
+    "report": None,
+    "dry_run": False,
     "seed": 0,
     "replicas": 4,
 }
@@ -72,6 +86,9 @@ def _request(arguments: Sequence[str]) -> Request | None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="+grid=NAME and Hydra overrides")
     parser.add_argument("--config-dir", metavar="DIR", help="your own grids, machines and workloads, before ours")
     parser.add_argument("--version", action="version", version=f"sweep {__version__}")
+    parser.add_argument(
+        "--completion", action="store_true", help='print the shell\'s completion: eval "$(sweep --completion)"'
+    )
     parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     given, strange = parser.parse_known_args(arguments)
     if strange:
@@ -87,7 +104,22 @@ def _request(arguments: Sequence[str]) -> Request | None:
         if not own.is_dir():
             raise BadInput(f"--config-dir={given.config_dir}: no such folder")
         folders.insert(0, own)
+    if given.completion:
+        print(_completion(folders))
+        return None
     return _compose(given.overrides, folders)
+
+
+def _completion(folders: Sequence[Path]) -> str:
+    entries = catalog(folders)
+    values = {name: list(entries[name]) for name in ("machine", "workload")}
+    values |= {
+        "+grid": list(questions(folders)),
+        "policy": sorted(path.stem for path in Path(policies.__path__[0]).glob("[a-z]*.py")),
+        "runner": ["auto", "serial", "ray"],
+    }
+    values |= {name: ["true", "false"] for name in ("quiet", "report", "dry_run")}
+    return completion.script([*QUANTITIES, *SETTINGS, "policy", "machine", "workload", "runner"], values)
 
 
 def _listing(folders: Sequence[Path]) -> str:
@@ -120,6 +152,7 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
     settings = {name: config.pop(name) for name in SETTINGS if name not in QUANTITIES}
     content = config.pop("grid")
     runner = config.pop("runner")
+    quiet = _flag("quiet", settings["quiet"])
     if not isinstance(content, Mapping):
         raise BadInput(f"grid/{grid}: must be a mapping of axes")
     pinned = {key: config[key] for key, _ in parsed if key in config} | chosen
@@ -139,12 +172,14 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
         max_points=_positive("max_points", settings["max_points"]),
         max_cpu_hours=_positive("max_cpu_hours", settings["max_cpu_hours"]),
         chunk_s=_positive("chunk_s", settings["chunk_s"]),
-        quiet=bool(settings["quiet"]),
         points=settings["points"],
         reuse=settings["reuse"],
         max_failures=_count("max_failures", settings["max_failures"]),
         retry_failed=bool(settings["retry_failed"]),
         commit=None if settings["commit"] is None else str(settings["commit"]),
+        quiet=quiet,
+        report=not quiet if settings["report"] is None else _flag("report", settings["report"]),
+        dry_run=_flag("dry_run", settings["dry_run"]),
     )
 
 
@@ -243,6 +278,12 @@ def _positive(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise BadInput(f"{name}={value!r}: must be a number above 0")
     return float(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadInput(f"{name}={value!r}: must be true or false")
+    return value
 
 
 def _one_line(error: Exception) -> str:

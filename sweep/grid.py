@@ -52,7 +52,8 @@ class Span(Sequence[Any]):
         share = k / (self.steps - 1) if self.steps > 1 else 0.0
         if self.log:
             return float(self.first * (self.last / self.first) ** share)
-        value = self.first + (self.last - self.first) * share
+        ends = self.first * (self.steps - 1 - k) + self.last * k  # whole numbers stay whole
+        value = ends / (self.steps - 1) if self.steps > 1 else self.first
         return int(value) if value == int(value) else value
 
 

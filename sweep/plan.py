@@ -316,6 +316,8 @@ def _check_points(plan: Plan, where: str) -> None:
             point = {name: column[at] for name, column in columns.items()}
             here = f"{where}, point {offset + at * inner}"
             for name in ("cores", "jobs", "sockets", "threads_per_core"):
+                if name not in point:
+                    raise BadInput(f"{here}: {name} is not given: add `{name}=` or an axis of that name")
                 check_quantity(name, point[name], here)
             try:
                 check_together({**point, "cores": int(point["cores"])})

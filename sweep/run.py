@@ -13,11 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sweep import __version__, lock, reuse, runner, store, tables
+import numpy as np
+
+from sweep import __version__, dry_run, lock, reuse, runner, store, tables
 from sweep.catalog import BadInput, Entry
 from sweep.chunk import failures
+from sweep.frame import load
 from sweep.journal import Journal
 from sweep.plan import Plan, code_hash, open_plan
+from sweep.point import breakdown
+from sweep.progress import progress
+from sweep.report import read_plots, write_page
 from sweep.runner import Runner
 from sweep.stop import Signals, Stopped
 
@@ -46,6 +52,8 @@ class Request:
     max_failures: int | None = None
     retry_failed: bool = False
     commit: str | None = None
+    report: bool = False
+    dry_run: bool = False
 
 
 def run(request: Request) -> int:
@@ -54,6 +62,9 @@ def run(request: Request) -> int:
         request.grid, request.question, request.content, request.pinned, request.defaults,
         request.machines, request.workloads, request.chunk_s, request.policy_path, request.points,
     )  # fmt: skip
+    if request.dry_run:
+        print(dry_run.describe(plan, request.runner, request.out or default_out(plan)))
+        return 0
     _check_size(plan, request)
     if request.runner.choose(plan.estimate_s)[0] == "ray":
         runner.reach(request.runner)
@@ -69,6 +80,8 @@ def run(request: Request) -> int:
         else:
             journal.note("end", failed=failed)
             made = tables.write_tables(folder)
+            if request.report:
+                write_page(folder, read_plots(folder))
             if not request.quiet:
                 report(plan, folder, made)
             if failed:
@@ -105,13 +118,15 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
     if todo:
         _say(request, f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
         journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=request.commit or commit())
+        points = np.diff(plan.chunks)
         with (
             Signals() as signals,
+            progress(int(points[todo].sum()), request.quiet) as advance,
             closing(
                 runner.serial(plan, todo, known) if kind == "serial" else runner.ray(plan, todo, request.runner, known)
             ) as carried,
         ):
-            for done, (chunk, table, note) in enumerate(carried, 1):
+            for chunk, table, note in carried:
                 lost = len(failures(table))
                 held.running = note.pop("running", 0)
                 with signals.commit():
@@ -121,7 +136,7 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
                 failed += lost
                 if request.max_failures is not None and failed > request.max_failures:
                     raise Stopped(3, f"{failed} points failed, and max_failures={request.max_failures}")
-                _say(request, f"  {done}/{len(todo)} chunks")
+                advance(int(points[chunk]), failures=lost, cpus=runner.cpus_busy() if kind == "ray" else None)
     if old:
         _say(request, f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
     if todo or not store.whole(folder, plan):
@@ -167,7 +182,8 @@ def report(plan: Plan, folder: store.Folder, made: Mapping[str, Any]) -> None:
     print(f"\n{plan.question}")
     if name == "reproduction":
         print(tables.UNCALIBRATED)
-    print(f"\n{tables.as_text(table)}\n\n{folder}")
+    text = breakdown(load(folder.path)) if len(plan) == 1 and folder.local else tables.as_text(table)
+    print(f"\n{text}\n\n{folder}")
 
 
 def default_out(plan: Plan) -> str:

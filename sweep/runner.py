@@ -252,3 +252,13 @@ def _shut_down(rayapi: Any) -> None:
     thread.join(SHUTDOWN_S)
     global stuck
     stuck = thread.is_alive()
+
+
+def cpus_busy() -> float | None:
+    """CPUs that Ray has given to tasks now; None where this process has no Ray."""
+    import ray as rayapi
+
+    if not rayapi.is_initialized():
+        return None
+    whole, free = rayapi.cluster_resources(), rayapi.available_resources()  # type: ignore[no-untyped-call]
+    return float(whole.get("CPU", 0.0) - free.get("CPU", 0.0))

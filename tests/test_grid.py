@@ -11,6 +11,7 @@ import pytest
 from sweep.__main__ import catalog
 from sweep.catalog import BadInput
 from sweep.conf import conf_dir
+from sweep.grid import Span
 from sweep.plan import open_plan
 
 ENTRIES = catalog([conf_dir()])
@@ -133,3 +134,8 @@ def test_derived_quantities_follow_what_they_are_made_from():
 def test_bad_grids_name_key_value_and_what_is_allowed(content, said):
     with pytest.raises(BadInput, match=said):
         plan_of(content)
+
+
+def test_a_range_of_whole_numbers_stays_whole():
+    for last, steps in ((99, 100), (9900, 100), (4096, 65), (7, 8)):
+        assert all(isinstance(value, int) for value in Span(0, last, steps)), (last, steps)

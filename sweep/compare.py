@@ -1,0 +1,91 @@
+"""`python -m sweep.compare A B`: two result folders side by side, which points moved and by how many intervals.
+
+Points are the same where machine, workload, policy and all parameters that differ within A or B are. A difference is
+divided by the root of the squared half-widths (95 %, over replicas) of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sweep.catalog import BadInput
+from sweep.chunk import PARAMETER_COLUMNS
+from sweep.frame import load
+from sweep.plan import NAMES
+from sweep.tables import half_width
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the comparison; the exit code: 0 done, whatever moved, 2 bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sweep.compare", description="Which points moved between two runs, and by how many intervals."
+    )
+    parser.add_argument("a", metavar="A", help="a run's folder")
+    parser.add_argument("b", metavar="B", help="another one")
+    parser.add_argument("--metric", default="system_time_s", help="what to compare (default: system_time_s)")
+    parser.add_argument("--rows", type=int, default=40, help="how many points to print (default: 40)")
+    given = parser.parse_args(arguments)
+    try:
+        a, b = load(given.a), load(given.b)
+        table, changed = compare(a, b, given.metric)
+    except BadInput as error:
+        print(f"sweep.compare: {error}", file=sys.stderr)
+        return 2
+    for name, values in changed.items():
+        print(f"{name}: {values[0]} in A, {values[1]} in B")
+    moved = table[table["intervals"] > 1.0]
+    print(f"{len(table)} points in both; {len(moved)} moved by more than one interval ({given.metric})")
+    if len(table):
+        print("\n" + table.head(given.rows).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    return 0
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, dict[str, tuple[object, object]]]:
+    """Points in both with the metric's means and the difference in intervals, and the constants that differ."""
+    if metric not in a or metric not in b:
+        raise BadInput(f"--metric {metric}: is not a column of both runs")
+    names = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in a and name in b]
+    axes = [name for name in names if a[name].nunique(dropna=False) > 1 or b[name].nunique(dropna=False) > 1]
+    keys = list(dict.fromkeys([*NAMES, "cores", "jobs", *axes]))
+    keys = [name for name in keys if not (name in _costs(names) and _follows(pd.concat([a, b]), name))]
+    changed = {
+        name: (a[name].iloc[0], b[name].iloc[0])
+        for name in names
+        if name not in keys and name not in axes and not _same(a[name].iloc[0], b[name].iloc[0])
+    }
+    sides = []
+    for frame in (a, b):
+        grouped = frame.groupby(keys, sort=False, dropna=False)[metric]
+        sides.append(pd.DataFrame({"mean": grouped.mean(), "half": grouped.apply(half_width)}))
+    both = sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
+    difference = both["mean_b"] - both["mean_a"]
+    half = np.sqrt(both["half_a"].fillna(0.0) ** 2 + both["half_b"].fillna(0.0) ** 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        intervals = np.where(difference == 0, 0.0, np.abs(difference) / half)
+    shown = [name for name in keys if both[name].nunique(dropna=False) > 1] or ["policy"]
+    out = both[shown].assign(
+        a=both["mean_a"], b=both["mean_b"], change_pct=100.0 * difference / both["mean_a"], intervals=intervals
+    )
+    return out.sort_values("intervals", ascending=False, ignore_index=True), changed
+
+
+def _costs(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in (*NAMES, "cores", "jobs")]
+
+
+def _follows(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a parameter follows from machine and workload."""
+    return bool(frame.groupby(["machine", "workload"])[name].nunique(dropna=False).max() == 1)
+
+
+def _same(a: object, b: object) -> bool:
+    return a == b or (a != a and b != b)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

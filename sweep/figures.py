@@ -1,0 +1,354 @@
+"""What a report draws: each plot is a small table with a row per mark, and which of its columns go where.
+
+The page and the pictures are drawn from the same plots. Tables are aggregated here, before anything is drawn: over
+replicas always, over points and into bins where a sweep is too large to show every one, and then the note says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from sim.parameters import PARAMETERS
+from sweep.chunk import PARAMETER_COLUMNS
+from sweep.plan import NAMES
+from sweep.tables import half_width
+
+METRICS = (
+    "system_time_s added_s ratio wall_time_s flush_wait_ns flush_wait_p99_ns interrupts_per_flush "
+    "sender_s handler_s switch_s refill_s bookkeeping_s stale_window_ns stale_window_p99_ns"
+).split()
+PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
+FIXED = ("machine", "workload", "policy")  # filters of the page
+MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
+MOST_BINS = 64  # values on one axis; above it they are binned
+MOST_ROWS = 4000  # marks of one plot
+REPLICAS = "Means over replicas; the band is their 95 % interval."
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot: its data and how they are to be drawn.
+
+    `kind` is dots, lines, heat, scatter, stack or table. Columns `<y>_lo` and `<y>_hi`, where there, are an interval.
+    """
+
+    name: str
+    title: str
+    note: str
+    kind: str
+    table: pd.DataFrame
+    x: str = ""
+    y: str = ""
+    z: str = ""
+    labels: dict[str, str] = field(default_factory=dict)  # of columns, with units
+    series: str = "policy"
+    log: tuple[str, ...] = ()  # columns drawn on a logarithmic axis
+
+
+def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
+    """A row per point, and the parameters that the sweep varies on their own.
+
+    Constant columns are left out, column by column, so that a large file does not have to fit into memory. A parameter
+    that follows from machine, workload, policy and cores is not one that varies on its own.
+    """
+    names = file.schema_arrow.names
+    point = file.read(columns=["point"]).column("point").to_numpy()
+    order = np.argsort(point, kind="stable")
+    first = order[np.unique(point[order], return_index=True)[1]]
+    count = np.bincount(np.unique(point, return_inverse=True)[1])
+    columns: dict[str, Any] = {"point": point[first], "replicas": count}
+    for name in (*NAMES, *PARAMETER_COLUMNS):
+        if name in names:
+            values = file.read(columns=[name]).column(name).to_pandas().iloc[first].reset_index(drop=True)
+            if name in (*NAMES, "cores", "jobs") or values.nunique(dropna=False) > 1:
+                columns[name] = values
+    groups = np.unique(point, return_inverse=True)[1]
+    replicas = int(count.max())
+    factor = _half_width_over_deviation(replicas)
+    for name in [*METRICS, *(each for each in names if each.startswith("nr_tlb_"))]:
+        if name not in names:
+            continue
+        values = file.read(columns=[name]).column(name).to_numpy()
+        total = np.bincount(groups, values)
+        mean = total / count
+        columns[name] = mean
+        with np.errstate(invalid="ignore"):
+            squares = np.bincount(groups, (values - mean[groups]) ** 2)
+            columns[f"{name}_half"] = factor * np.sqrt(squares / np.maximum(count - 1, 1))
+    points = pd.DataFrame(columns)
+    varying = [name for name in PARAMETER_COLUMNS if name in points and points[name].nunique(dropna=False) > 1]
+    if {"cores", "jobs"} <= set(varying):
+        share = (points["jobs"] / points["cores"]).round(6)
+        if share.nunique() == 1:
+            varying.remove("jobs")
+        elif share.nunique() < points["jobs"].nunique():
+            points["jobs_per_core"] = share
+            varying.append("jobs_per_core")
+    codes = points.groupby([*NAMES, "cores"], sort=False, dropna=False).ngroup()
+    own = [
+        name
+        for name in varying
+        if name in ("cores", "jobs") or points[name].groupby(codes).nunique(dropna=False).max() > 1
+    ]
+    return points, own
+
+
+def _half_width_over_deviation(replicas: int) -> float:
+    sample = pd.Series(np.arange(float(replicas)))
+    return half_width(sample) / float(sample.std(ddof=1)) if replicas > 1 else math.nan
+
+
+def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> list[Plot]:
+    """Every plot that the results allow, the one that was asked for first."""
+    points, own = read_points(file)
+    made: list[Plot | None] = [parts(points, own)]
+    numeric = [name for name in own if name != "jobs_per_core" and points[name].dtype.kind in "fi"]
+    ordered: list[str] = [name for name in ("cores", "jobs", "ceiling") if name in numeric]
+    ordered += [name for name in numeric if name not in ordered]
+    made += [lines(points, own, x, "ratio", "System time over vanilla's") for x in ordered[:6]]
+    made.append(heat(points, own))
+    made.append(front(points, own))
+    made += [
+        counter(points, own, name) for name in map(str, points) if name.startswith("nr_tlb_") and "_half" not in name
+    ]
+    made.append(listing(points, own))
+    if reproduction is not None and len(reproduction):
+        asked = 2 * len(reproduction) >= len(points)  # else measured points are a minority: they follow
+        made.insert(0 if asked else -1, measured(reproduction))
+    return [plot for plot in made if plot is not None]
+
+
+def measured(table: pd.DataFrame) -> Plot:
+    """The published system times beside every prediction that the table has (`<name>_s`, `<name>_lo_s`, ...)."""
+    names = [str(each).removesuffix("_s") for each in table.columns if str(each).endswith("_s")]
+    predictions = [each for each in names if not each.endswith(("_lo", "_hi")) and each != "measured"]
+    rows = []
+    for _, row in table.iterrows():
+        what = f"{row['machine']}, {row['cores']} CPUs, -j{row['jobs']}: {row['policy']}"
+        for name in ["measured", *(each for each in predictions if f"{each}_lo" in names)]:
+            keep = {key: row[key] for key in ("machine", "policy", "cores", "jobs")}
+            ends = {end: row.get(f"{name}_{end}_s", math.nan) for end in ("lo", "hi")}
+            error = 100.0 * (row[f"{name}_s"] / row["measured_s"] - 1.0) if name != "measured" else math.nan
+            rows.append(
+                {**keep, "what": what, "source": name, "system_time_s": row[f"{name}_s"]}
+                | {"system_time_s_lo": ends["lo"], "system_time_s_hi": ends["hi"], "error_pct": error}
+            )
+    note = "Simulated: mean and 95 % interval over replicas. No spread of the measurements was ever published."
+    return Plot(
+        "measured", "Measured against simulated", note, "dots", pd.DataFrame(rows), "system_time_s", "what",
+        labels={"system_time_s": "system time of the build, s"}, series="source", log=("system_time_s",),
+    )  # fmt: skip
+
+
+def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+    """What the added system time is made of, for a handful of points."""
+    some = points[points["policy"] != "vanilla"]
+    if not 0 < len(some) <= MOST_SETTINGS:
+        return None
+    text = _settings(some, ["cores", "jobs", *(name for name in own if name not in ("cores", "jobs", "jobs_per_core"))])
+    where = some["policy"] + " on " + some["machine"].astype(str) + ", " + text
+    long = [
+        some[[*FIXED]].assign(what=where, part=part.removesuffix("_s"), seconds=some[part])
+        for part in PARTS
+        if part in some
+    ]
+    return Plot(
+        "parts", "What the added system time is made of",
+        "Means over replicas. Where handlers are booked as interrupt time, their part is negative.", "stack",
+        pd.concat(long, ignore_index=True), "seconds", "what", series="part",
+        labels={"seconds": "added system time, s"},
+    )  # fmt: skip
+
+
+def lines(points: pd.DataFrame, own: Sequence[str], x: str, y: str, title: str) -> Plot | None:
+    """One metric against one parameter, a line per policy and setting of what else varies."""
+    others = [name for name in own if name not in (x, "jobs_per_core" if x == "jobs" else "jobs")]
+    if x != "jobs" and "jobs" in own and "jobs_per_core" not in own:
+        others.append("jobs")
+    table, note = _gathered(points, x, y, others)
+    if table is None:
+        return None
+    length = table.groupby([*FIXED, "setting"], sort=False)[x].transform("size")
+    table = table[length >= (2 if length.max() == 2 and not others else 3)].reset_index(drop=True)
+    if table.empty:
+        return None
+    wide = bool((table[x] > 0).all() and table[x].max() / table[x].min() >= 8)
+    label = _plain(x)
+    return Plot(
+        f"{y}_{x}", f"{title}, against {label}", note, "lines", table, x, y,
+        labels={x: _with_unit(x), y: "system time over vanilla's" if y == "ratio" else y},
+        log=((x,) if wide else ()) + ((y,) if (table[y] > 0).all() else ()),
+    )  # fmt: skip
+
+
+def _gathered(points: pd.DataFrame, x: str, y: str, others: Sequence[str]) -> tuple[pd.DataFrame | None, str]:
+    some = points[[*FIXED, x, y, f"{y}_half"]].copy()
+    some = some[np.isfinite(some[y]) & some[x].notna()]
+    if some.empty:
+        return None, ""
+    notes = []
+    if some[x].nunique() > MOST_BINS:
+        some[x] = _binned(some[x])
+        notes.append(f"{x} is drawn in {MOST_BINS} bins.")
+    some["setting"] = _settings(points.loc[some.index], others)
+    rows = some.groupby([*FIXED, "setting", x], sort=False).ngroups
+    if some["setting"].nunique() > MOST_SETTINGS or rows > MOST_ROWS:
+        notes.append(f"Medians over everything else that varies ({', '.join(others)}), the band from 5 to 95 % of it.")
+        some["setting"] = ""
+        grouped = some.groupby([*FIXED, "setting", x], sort=False)[y]
+        table = grouped.median().to_frame(y)
+        table[f"{y}_lo"], table[f"{y}_hi"] = grouped.quantile(0.05), grouped.quantile(0.95)
+    else:
+        notes.append(REPLICAS)
+        grouped = some.groupby([*FIXED, "setting", x], sort=False)
+        table = grouped[[y, f"{y}_half"]].mean()
+        table[f"{y}_lo"], table[f"{y}_hi"] = table[y] - table[f"{y}_half"], table[y] + table.pop(f"{y}_half")
+    table["points"] = grouped.size()
+    return table.reset_index().sort_values([*FIXED, "setting", x], ignore_index=True), " ".join(notes)
+
+
+def heat(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+    """System time over ceiling and a second parameter, with the best ceiling of every row."""
+    numeric = [name for name in own if points[name].dtype.kind in "fi" and name not in ("ceiling", "jobs_per_core")]
+    down = next((name for name in ("cores", "jobs") if name in numeric), next(iter(numeric), None))
+    if "ceiling" not in own or down is None:
+        return None
+    some = points[points["policy"] != "vanilla"].copy()
+    notes = [
+        "Means over replicas. A ring marks the best ceiling of its row: the smallest that is within the best one's "
+        "95 % interval."
+    ]
+    for name in ("ceiling", down):
+        if some[name].nunique() > MOST_BINS:
+            some[name] = _binned(some[name])
+            notes.append(f"{name} is drawn in {MOST_BINS} bins.")
+    rest = [name for name in own if name not in ("ceiling", down, "jobs" if "jobs_per_core" in own else "")]
+    some["setting"] = _settings(some, rest)
+    keys = [*FIXED, "setting", down, "ceiling"]
+    if some["setting"].nunique() > MOST_SETTINGS or some.groupby(keys, sort=False).ngroups > MOST_ROWS:
+        some["setting"] = ""
+        notes.append(f"Medians over everything else that varies ({', '.join(rest)}).")
+    table = some.groupby(keys, sort=False)[["ratio", "ratio_half"]].median().reset_index()
+    table = table.sort_values(keys, ignore_index=True)
+    least = table.loc[table.groupby([*FIXED, "setting", down])["ratio"].transform("idxmin")].reset_index(drop=True)
+    near = table["ratio"] <= least["ratio"] + least["ratio_half"].fillna(0.0)
+    table["best"] = False
+    table.loc[table[near].groupby([*FIXED, "setting", down])["ceiling"].idxmin(), "best"] = True
+    table = table.drop(columns="ratio_half")
+    return Plot(
+        "ceiling", "The ceiling of single-page flushes, and the best one", " ".join(notes), "heat", table, "ceiling",
+        down, "ratio", labels={"ceiling": "tlb_single_page_flush_ceiling, pages", down: _with_unit(down)}
+        | {"ratio": "system time over vanilla's"},
+    )  # fmt: skip
+
+
+def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+    """Overhead against the stale window, and the points that nothing beats in both."""
+    x, y = "stale_window_p99_ns", "added_s"
+    if x not in points:
+        return None
+    some = points[points[x].notna() & points[y].notna() & (points["policy"] != "vanilla")].copy()
+    if some.empty:
+        return None
+    some["setting"] = _settings(some, [name for name in ("cores", "jobs") if name in some] + _rest(own))
+    note = "Means over replicas. The line is the Pareto front of what is shown: nothing is better in both."
+    keys = [*FIXED, "setting"]
+    if len(some) > MOST_ROWS:
+        some["setting"] = _settings(some, ["cores"])
+        note = f"Medians of {len(some)} points by machine, workload, policy and cores. " + note
+    table = some.groupby(keys, sort=False)[[x, y, "ratio"]].median().reset_index()
+    table["front"] = pareto(table[x].to_numpy(), table[y].to_numpy())
+    return Plot(
+        "front", "Overhead against the stale window", note, "scatter", table, x, y,
+        labels={x: "stale window, 99th percentile", y: "added system time, s"}, log=(x, y),
+    )  # fmt: skip
+
+
+def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether no other point is at most as large in both and smaller in one, [point]."""
+    order = np.lexsort((y, x))
+    lowest = np.minimum.accumulate(np.r_[np.inf, y[order][:-1]])
+    out = np.zeros(len(x), dtype=bool)
+    out[order] = y[order] < lowest
+    return out
+
+
+def counter(points: pd.DataFrame, own: Sequence[str], name: str) -> Plot | None:
+    """A kernel counter against cores, or by policy."""
+    if "cores" in own:
+        made = lines(points, own, "cores", name, f"{name} over the build")
+        if made is not None:
+            return made
+    some = points[points[name].notna() & (points["policy"] != "vanilla")]
+    if not 0 < len(some) <= MOST_SETTINGS:
+        return None
+    text = some["policy"] + " on " + some["machine"] + ", " + _settings(some, ["cores", "jobs", *_rest(own)])
+    table = some[[*FIXED]].assign(what=text, source=some["policy"], **{name: some[name]})
+    return Plot(
+        name, f"{name} over the build", "Means over replicas.", "dots", table, name, "what",
+        labels={name: name}, log=(name,) if (table[name] > 0).all() else (), series="policy",
+    )  # fmt: skip
+
+
+def listing(points: pd.DataFrame, own: Sequence[str]) -> Plot:
+    """The points themselves, as many as a page carries."""
+    keep = [*FIXED, "cores", "jobs", *_rest(own)]
+    shown = [name for name in METRICS[:7] if name in points] + [name for name in METRICS[12:] if name in points]
+    table = points[list(dict.fromkeys([*keep, *shown]))]
+    note = "Means over replicas."
+    if len(table) > 1000:
+        pick = np.unique(np.linspace(0, len(table) - 1, 1000).astype(int))
+        table, note = table.iloc[pick], f"1000 of {len(table)} points, evenly spaced; all are in results.parquet."
+    return Plot("points", "The points", note, "table", table.reset_index(drop=True), series="policy")
+
+
+def _rest(own: Sequence[str]) -> list[str]:
+    return [name for name in own if name not in ("cores", "jobs", "jobs_per_core")]
+
+
+def _plain(name: str) -> str:
+    return {"cores": "logical CPUs", "jobs": "make -j"}.get(name, name)
+
+
+def _with_unit(name: str) -> str:
+    if name in ("cores", "jobs"):
+        return _plain(name)
+    return f"{name}, {PARAMETERS[name].unit}" if name in PARAMETERS else name
+
+
+def _settings(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    """What these parameters are at each point, in words."""
+    names = [name for name in names if name in points]
+    if not names:
+        return pd.Series("", index=points.index)
+    codes = points.groupby(names, sort=False, dropna=False).ngroup()
+    firsts = points.loc[codes.drop_duplicates().index, names]
+    words = []
+    for row in firsts.itertuples(index=False):
+        each = dict(zip(names, row, strict=True))
+        words.append(", ".join(_word(name, value) for name, value in each.items()))
+    return pd.Series(np.array(words, dtype=object)[codes.to_numpy()], index=points.index)
+
+
+def _word(name: str, value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, int | float) else str(value)
+    if name == "jobs_per_core":
+        return f"jobs = {text} x cores"
+    return f"{text} CPUs" if name == "cores" else f"-j{text}" if name == "jobs" else f"{name} {text}"
+
+
+def _binned(values: pd.Series) -> pd.Series:
+    """The middle of the bin of each value: equal ratios where all are above 0 and far apart, else equal widths."""
+    low, high = float(values.min()), float(values.max())
+    log = low > 0 and high / low >= 8
+    edges = np.geomspace(low, high, MOST_BINS + 1) if log else np.linspace(low, high, MOST_BINS + 1)
+    middle = np.sqrt(edges[:-1] * edges[1:]) if log else (edges[:-1] + edges[1:]) / 2
+    at = np.clip(np.searchsorted(edges, values.to_numpy(), side="right") - 1, 0, MOST_BINS - 1)
+    return pd.Series([float(f"{each:.4g}") for each in middle[at]], index=values.index)

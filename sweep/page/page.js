@@ -1,0 +1,271 @@
+"use strict";
+// Draws the plots of the embedded data. Text from the data enters by textContent, or escaped where Plotly reads tags.
+const page = JSON.parse(document.getElementById("data").textContent);
+const FILTERS = ["machine", "workload", "policy"];
+const OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"];
+const FIRST = { xpfo_deferred: 0, xpfo: 1, xpfo_no_flush: 2, simulated: 0, calibrated: 2, bookkeeping: 3, sender: 1, handler: 4, switch: 0, refill: 6 };
+const DASHES = ["solid", "dash", "dot", "dashdot"];
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x"];
+const off = { machine: new Set(), workload: new Set(), policy: new Set() };
+const chosen = {}; // setting shown, by plot
+
+const element = (tag, properties = {}, ...children) => {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+};
+const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const narrow = () => innerWidth < 640;
+const broken = (text) => narrow() ? escaped(text).replace(/(: |, | on )/g, "$1<br>") : escaped(text); // for the label of an axis
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const unique = (values) => [...new Set(values)];
+const rowsOf = (plot) => plot.rows ??= plot.columns[0].values.map((_, i) => Object.fromEntries(plot.columns.map((c) => [c.name, c.values[i]])));
+const shown = (plot) => rowsOf(plot).filter((row) => FILTERS.every((name) => row[name] === undefined || !off[name].has(row[name])));
+const label = (plot, name) => plot.labels[name] ?? name;
+const infinite = (value) => value === "inf";
+
+function number(value) {
+  if (typeof value !== "number") return value === null ? "–" : infinite(value) ? "∞" : String(value);
+  if (value === 0 || Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
+  return Math.abs(value) >= 1e6 || Math.abs(value) < 1e-3 ? value.toExponential(3) : String(Number(value.toPrecision(5)));
+}
+
+function style(name, names) { // the same look for a name in every plot
+  if (name === "vanilla" || name === "measured") return { color: css("--ink"), dash: "dot", symbol: name === "measured" ? "line-ns-open" : "cross" };
+  const others = names.filter((each) => !(each in FIRST) && each !== "vanilla" && each !== "measured").sort();
+  const at = name in FIRST ? FIRST[name] : 3 + others.indexOf(name);
+  const turn = Math.floor(at / OKABE_ITO.length);
+  return { color: OKABE_ITO[at % OKABE_ITO.length], dash: DASHES[turn % DASHES.length], symbol: SYMBOLS[(at + turn) % SYMBOLS.length] };
+}
+const everyName = (plot) => plot.series === "policy" ? page.policies : unique(rowsOf(plot).map((row) => row[plot.series]));
+
+function ticks(values) { // 1, 2, 5 times powers of ten that span the values; round numbers in a narrow range
+  const low = Math.min(...values), high = Math.max(...values), out = [];
+  if (low === high) return [low];
+  if (high / low < 4) {
+    const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough)), step = power * [1, 2, 5, 10].find((d) => d * power >= rough);
+    for (let at = Math.ceil(low / step); at * step <= high * 1.05; at++) out.push(Number((at * step).toPrecision(4)));
+    return out;
+  }
+  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++)
+    for (const digit of high / low > 300 ? [1] : [1, 2, 5]) out.push(Number((digit * 10 ** power).toPrecision(3)));
+  return out;
+}
+const tickText = (value) => value === 0 ? "0" : value >= 1e6 || value < 1e-3 ? value.toExponential(0).replace("e+", "e") : value.toLocaleString("en").replace(/,/g, " ");
+const duration = (ns) => ns >= 1e9 ? `${tickText(ns / 1e9)} s` : ns >= 1e6 ? `${ns / 1e6} ms` : ns >= 1e3 ? `${ns / 1e3} µs` : `${ns} ns`;
+const tickOf = (name) => name.endsWith("_ns") && name.includes("window") ? duration : tickText;
+
+function axis(plot, name, values, exact) {
+  const made = { title: { text: escaped(label(plot, name)), standoff: 12, font: { size: 13 } }, gridcolor: css("--grid"), linecolor: css("--line"),
+    zerolinecolor: css("--line"), automargin: true, exponentformat: "none", ticks: "outside", tickcolor: css("--line") };
+  const positive = values.filter((value) => value > 0);
+  if (plot.log.includes(name) && positive.length) {
+    const at = exact && unique(positive).length <= 14 ? unique(positive).sort((a, b) => a - b) : ticks(positive);
+    const pad = Math.max(0.04, 0.04 * Math.log10(Math.max(...positive) / Math.min(...positive)));
+    Object.assign(made, { type: "log", tickvals: at, ticktext: at.map(tickOf(name)), minor: { ticks: "" },
+      range: [Math.log10(Math.min(...positive)) - pad, Math.log10(Math.max(...positive)) + pad] });
+  }
+  return made;
+}
+
+function layout(height, x, y, more = {}) {
+  return { height, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 64, r: 16, t: 34, b: 48 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: css("--accent") },
+    font: { color: css("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 }, xaxis: x, yaxis: y,
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 13 } }, hovermode: "closest", separators: ". ",
+    hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink"), size: 13 }, align: "left" }, ...more };
+}
+const hover = (plot, row) => plot.columns.filter((c) => row[c.name] !== "" && row[c.name] !== null && c.name !== "what")
+  .map((c) => `${escaped(c.name)}: <b>${escaped(number(row[c.name]))}</b>`).join("<br>") + "<extra></extra>";
+const inBand = (row, y) => [row[y], ...[row[y + "_lo"], row[y + "_hi"]].filter((v) => typeof v === "number").map((v) => Math.min(Math.max(v, row[y] / 1.5), row[y] * 1.5))];
+
+function lines(plot, rows) {
+  const traces = [], setting = chosen[plot.name];
+  const kept = rows.filter((row) => setting === undefined || row.setting === setting);
+  const places = unique(kept.map((row) => `${row.machine} · ${row.workload}`));
+  const keys = unique(kept.map((row) => [row.policy, row.machine, row.workload].join("\u0000")));
+  const bands = [], marks = [];
+  for (const key of keys) {
+    const [policy, machine, workload] = key.split("\u0000");
+    const mine = kept.filter((row) => row.policy === policy && row.machine === machine && row.workload === workload);
+    const look = style(policy, page.policies), place = `${machine} · ${workload}`;
+    const lo = mine.map((row) => row[plot.y + "_lo"]), hi = mine.map((row) => row[plot.y + "_hi"]), x = mine.map((row) => row[plot.x]);
+    if (lo.every((value) => typeof value === "number"))
+      bands.push({ x: [...x, ...[...x].reverse()], y: [...hi, ...lo.map((v) => plot.log.includes(plot.y) ? Math.max(v, 1e-9) : v).reverse()], fill: "toself",
+        fillcolor: look.color + (look.color.length === 7 ? "38" : ""), line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false, legendgroup: key, meta: "band" });
+    marks.push({ x, y: mine.map((row) => row[plot.y]), mode: "lines+markers", name: escaped(places.length > 1 ? `${policy}, ${place}` : policy), legendgroup: key,
+      line: { color: look.color, width: 2.25, dash: DASHES[Math.max(places.indexOf(place), DASHES.indexOf(look.dash)) % 4] },
+      marker: { color: look.color, symbol: look.symbol, size: 7 }, hovertemplate: mine.map((row) => hover(plot, row)), meta: policy });
+  }
+  const places_x = kept.map((row) => row[plot.x]), least = Math.min(...places_x.filter((v) => v > 0));
+  const x = axis(plot, plot.x, places_x, true);
+  if (places_x.includes(0) && Math.max(...places_x) / least >= 8) { // a zero has no place on a logarithmic axis: equal steps
+    Object.assign(x, { type: "category", categoryorder: "array", categoryarray: unique(places_x).sort((a, b) => a - b), title: { ...x.title, text: x.title.text + " (not to scale)" } });
+  }
+  const y = axis(plot, plot.y, kept.flatMap((row) => inBand(row, plot.y)));
+  return [[...bands, ...marks], layout(430, x, y)];
+}
+
+function dots(plot, rows) {
+  const names = everyName(plot), whats = unique(rows.map((row) => row.what)).reverse();
+  const traces = names.filter((name) => rows.some((row) => row[plot.series] === name)).map((name) => {
+    const mine = rows.filter((row) => row[plot.series] === name), look = style(name, names);
+    const hi = mine.map((row) => row[plot.x + "_hi"]), bar = hi.some((value) => typeof value === "number");
+    return { x: mine.map((row) => row[plot.x]), y: mine.map((row) => broken(row.what)), mode: "markers", name: escaped(name), meta: name,
+      marker: { color: look.color, symbol: look.symbol, size: name === "measured" ? 20 : 11, line: { width: name === "measured" ? 3 : 0, color: look.color } },
+      error_x: bar ? { type: "data", symmetric: false, array: mine.map((row) => row[plot.x + "_hi"] - row[plot.x]),
+        arrayminus: mine.map((row) => row[plot.x] - row[plot.x + "_lo"]), color: look.color, thickness: 2, width: 5 } : undefined,
+      hovertemplate: mine.map((row) => hover(plot, row)) };
+  });
+  const y = { ...axis(plot, "what", []), title: "", type: "category", categoryorder: "array", categoryarray: whats.map(broken), tickson: "labels" };
+  return [traces, layout(110 + (narrow() ? 76 : 44) * whats.length, axis(plot, plot.x, rows.map((row) => row[plot.x])), y)];
+}
+
+function stack(plot, rows) {
+  const names = everyName(plot), whats = unique(rows.map((row) => row.what)).reverse();
+  const traces = names.map((name) => {
+    const mine = rows.filter((row) => row[plot.series] === name);
+    return { type: "bar", orientation: "h", x: mine.map((row) => row[plot.x]), y: mine.map((row) => broken(row.what)), name: escaped(name), meta: name,
+      marker: { color: style(name, names).color, line: { color: css("--card"), width: 1 } }, hovertemplate: mine.map((row) => hover(plot, row)) };
+  });
+  const y = { ...axis(plot, "what", []), title: "", type: "category", categoryorder: "array", categoryarray: whats.map(broken) };
+  const x = axis(plot, plot.x, []), share = chosen[plot.name] === "percent";
+  if (share) x.title.text = "share of the added system time, %";
+  return [traces, layout(110 + (narrow() ? 76 : 40) * whats.length, x, y, { barmode: "relative", barnorm: share ? "percent" : "", bargap: 0.35, legend: { orientation: "h", traceorder: "normal", y: 1.02, yanchor: "bottom", x: 0 } })];
+}
+
+function heat(plot, rows) {
+  const kept = rows.filter((row) => panel(row) === chosen[plot.name]);
+  const xs = unique(kept.map((row) => row[plot.x])).sort((a, b) => a - b), ys = unique(kept.map((row) => row[plot.y])).sort((a, b) => a - b);
+  const at = new Map(kept.map((row) => [`${row[plot.x]} ${row[plot.y]}`, row]));
+  const cell = (x, y) => at.get(`${x} ${y}`), best = kept.filter((row) => row.best);
+  const text = (value) => tickText(value);
+  return [[
+    { type: "heatmap", x: xs.map(text), y: ys.map(text), z: ys.map((y) => xs.map((x) => cell(x, y)?.[plot.z] ?? null)), colorscale: "Cividis", xgap: 1, ygap: 1,
+      hovertemplate: ys.map((y) => xs.map((x) => cell(x, y) ? hover(plot, cell(x, y)) : "")), colorbar: { title: { text: escaped(label(plot, plot.z)), side: "right", font: { size: 13 } }, outlinewidth: 0, thickness: 14 } },
+    { x: best.map((row) => text(row[plot.x])), y: best.map((row) => text(row[plot.y])), mode: "markers", name: "best ceiling", hoverinfo: "skip",
+      marker: { symbol: "circle-open", size: 15, line: { width: 3, color: "#ffffff" }, color: "#ffffff" }, showlegend: false, meta: "best" },
+    { x: best.map((row) => text(row[plot.x])), y: best.map((row) => text(row[plot.y])), mode: "markers", hoverinfo: "skip",
+      marker: { symbol: "circle-open", size: 19, line: { width: 1.5, color: "#000000" }, color: "#000000" }, showlegend: false, meta: "best" },
+  ], layout(Math.max(320, 110 + 26 * ys.length), { ...axis(plot, plot.x, []), type: "category", showgrid: false }, { ...axis(plot, plot.y, []), type: "category", showgrid: false })];
+}
+const panel = (row) => [row.policy, `${row.machine} · ${row.workload}`, row.setting].filter(Boolean).join(", ");
+
+function scatter(plot, rows) {
+  const finite = rows.map((row) => row[plot.x]).filter((value) => typeof value === "number" && value > 0);
+  const never = finite.length ? Math.max(...finite) * 10 : 1, place = (row) => infinite(row[plot.x]) ? never : row[plot.x];
+  const usable = rows.filter((row) => place(row) > 0 && row[plot.y] > 0);
+  const traces = page.policies.filter((name) => usable.some((row) => row.policy === name)).map((name) => {
+    const mine = usable.filter((row) => row.policy === name), look = style(name, page.policies);
+    return { x: mine.map(place), y: mine.map((row) => row[plot.y]), mode: "markers", name: escaped(name), meta: name,
+      marker: { color: look.color, symbol: look.symbol, size: 10, line: { color: css("--card"), width: 1 } }, hovertemplate: mine.map((row) => hover(plot, row)) };
+  });
+  const sorted = [...usable].sort((a, b) => place(a) - place(b) || a[plot.y] - b[plot.y]), front = [];
+  for (const row of sorted) if (!front.length || row[plot.y] < front.at(-1)[plot.y]) front.push(row);
+  traces.unshift({ x: front.map(place), y: front.map((row) => row[plot.y]), mode: "lines", line: { shape: "hv", color: css("--soft"), width: 1.5, dash: "dash" },
+    name: "Pareto front", hoverinfo: "skip", meta: "front" });
+  const x = axis(plot, plot.x, usable.map(place)), y = axis(plot, plot.y, usable.map((row) => row[plot.y]));
+  if (usable.some((row) => infinite(row[plot.x]))) { x.tickvals = [...x.tickvals.filter((v) => v < never / 2), never]; x.ticktext = [...x.tickvals.slice(0, -1).map(duration), "for ever"]; }
+  return [traces, layout(460, x, y)];
+}
+
+const DRAW = { lines, dots, stack, heat, scatter };
+
+function table(plot, rows, most) {
+  const columns = plot.columns.filter((c) => c.name !== "what");
+  const numeric = new Set(plot.columns.filter((c) => c.values.some((v) => typeof v === "number")).map((c) => c.name));
+  const head = element("tr", {}, ...columns.map((c) => element("th", { scope: "col", className: numeric.has(c.name) ? "number" : "", textContent: c.name })));
+  const body = rows.slice(0, most).map((row) => element("tr", {}, ...columns.map((c) => element("td", { className: numeric.has(c.name) ? "number" : "", textContent: number(row[c.name]) }))));
+  const scroll = element("div", { className: "scroll", tabIndex: 0 }, element("table", { className: "data" }, element("thead", {}, head), element("tbody", {}, ...body)));
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", `Data: ${plot.title}`);
+  return scroll;
+}
+
+function csv(plot) {
+  const quoted = (value) => value === null ? "" : /[",\n]/.test(value) ? `"${String(value).replace(/"/g, '""')}"` : String(value);
+  const lines = [plot.columns.map((c) => c.name), ...rowsOf(plot).map((row) => plot.columns.map((c) => row[c.name]))];
+  return "data:text/csv;charset=utf-8," + encodeURIComponent(lines.map((line) => line.map(quoted).join(",")).join("\n") + "\n");
+}
+
+function build(plot) {
+  const section = element("section", { id: `section-${plot.name}` }, element("h2", { textContent: plot.title }), element("p", { className: "note", textContent: plot.note }));
+  const tools = element("div", { className: "tools" });
+  if (plot.kind === "heat" || plot.kind === "lines") {
+    const word = plot.kind === "heat" ? panel : (row) => row.setting;
+    const settings = unique(rowsOf(plot).map(word)).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    chosen[plot.name] = settings.find((text) => /\bceiling 33\b/.test(text)) ?? settings[0]; // Linux's own
+    if (settings.length > 1) {
+      const select = element("select", { onchange: () => { chosen[plot.name] = select.value; draw(plot); } }, ...settings.map((text) => element("option", { value: text, textContent: text || "–", selected: text === chosen[plot.name] })));
+      select.setAttribute("aria-label", `Setting of: ${plot.title}`);
+      section.append(element("p", {}, select));
+    }
+  }
+  if (plot.kind === "stack") {
+    const select = element("select", { onchange: () => { chosen[plot.name] = select.value; draw(plot); } },
+      element("option", { value: "", textContent: "seconds" }), element("option", { value: "percent", textContent: "share of each bar, %" }));
+    select.setAttribute("aria-label", `Unit of: ${plot.title}`);
+    section.append(element("p", {}, select));
+  }
+  if (plot.kind !== "table") {
+    const place = element("div", { id: `plot-${plot.name}`, className: "plot" });
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", `${plot.title}. ${plot.note} The numbers are in the table below.`);
+    section.append(place);
+  }
+  tools.append(element("a", { className: "button csv", href: csv(plot), download: `${plot.name}.csv`, textContent: "Data as CSV" }));
+  if (plot.kind === "table") { section.append(element("div", { id: `table-${plot.name}` }), tools); }
+  else {
+    const details = element("details", { ontoggle: () => { if (details.open) fill(); } }, element("summary", { textContent: "Data as a table" }));
+    details.open = plot.name === "measured";
+    const fill = () => { while (details.children.length > 1) details.lastChild.remove(); details.append(table(plot, shown(plot), 500)); };
+    plot.refill = () => { if (details.open) fill(); };
+    tools.append(details);
+    section.append(tools);
+  }
+  return section;
+}
+
+function draw(plot) {
+  const rows = shown(plot);
+  if (plot.kind === "table") { document.getElementById(`table-${plot.name}`).replaceChildren(table(plot, rows, 1000)); return; }
+  if (plot.kind === "heat" && !rows.some((row) => panel(row) === chosen[plot.name]) && rows.length) chosen[plot.name] = panel(rows[0]);
+  const place = document.getElementById(`plot-${plot.name}`);
+  const [traces, form] = DRAW[plot.kind](plot, rows);
+  if (!rows.length) form.annotations = [{ text: "The filters leave nothing here.", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { size: 15, color: css("--soft") } }];
+  Plotly.react(place, traces, form, { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
+  plot.refill?.();
+}
+const drawAll = () => page.plots.forEach(draw);
+
+function filters() {
+  const form = document.getElementById("filters");
+  form.onsubmit = (event) => event.preventDefault();
+  for (const name of FILTERS) {
+    const values = unique(page.plots.flatMap((plot) => plot.columns.find((c) => c.name === name)?.values ?? []));
+    if (values.length < 2) continue;
+    const chips = values.map((value) => {
+      const box = element("input", { type: "checkbox", checked: true, name, value, onchange: () => { box.checked ? off[name].delete(value) : off[name].add(value); drawAll(); } });
+      const chip = element("label", { className: "chip" }, box);
+      if (name === "policy") { const dot = element("span", { className: "swatch" }); dot.style.background = value === "vanilla" ? "var(--ink)" : style(value, page.policies).color; chip.append(dot); }
+      chip.append(value);
+      return chip;
+    });
+    form.append(element("fieldset", {}, element("legend", { textContent: name }), ...chips));
+  }
+}
+
+const root = document.documentElement, toggle = document.getElementById("theme"), media = matchMedia("(prefers-color-scheme: dark)");
+const dark = () => (root.dataset.theme ?? (media.matches ? "dark" : "light")) === "dark";
+const named = () => { toggle.textContent = dark() ? "Light theme" : "Dark theme"; };
+toggle.onclick = () => { root.dataset.theme = dark() ? "light" : "dark"; named(); drawAll(); };
+media.addEventListener("change", () => { named(); drawAll(); });
+let before;
+addEventListener("beforeprint", () => { before = root.dataset.theme; root.dataset.theme = "light"; drawAll(); });
+addEventListener("afterprint", () => { before === undefined ? delete root.dataset.theme : root.dataset.theme = before; drawAll(); });
+
+named();
+filters();
+document.getElementById("plots").replaceChildren(...page.plots.map(build));
+drawAll();
+root.dataset.drawn = "yes";

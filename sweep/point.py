@@ -1,0 +1,50 @@
+"""One point in words: what it costs, and what that is made of."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sweep.tables import half_width
+
+PARTS = {
+    "bookkeeping_s": "XPFO's own work",
+    "sender_s": "flush events on their senders",
+    "handler_s": "interrupt handlers on other CPUs",
+    "switch_s": "flushes and line accesses at switches",
+    "refill_s": "TLB misses after full flushes",
+}
+MORE = {  # shown where the results have them
+    "ratio": "over vanilla's system time",
+    "wall_time_s": "elapsed time of the build",
+    "flush_wait_ns": "length of a flush event, mean",
+    "flush_wait_p99_ns": "length of a flush event, 99th percentile",
+    "flush_interval_ns": "between flush events, machine-wide",
+    "interrupts_per_flush": "interrupts of a flush event",
+    "handler_share": "of a busy CPU's time in handlers",
+    "stale_window_ns": "stale window, mean",
+    "stale_window_p99_ns": "stale window, 99th percentile",
+}
+
+
+def breakdown(results: pd.DataFrame) -> str:
+    """The breakdown of a point from its replicas: mean and 95 % half-width of each number."""
+    first = results.iloc[0]
+    lines = [
+        f"{first['policy']} on {first['machine']}, {first['workload']}: {first['cores']:g} CPUs, -j{first['jobs']:g}",
+        "",
+        _line("", "base_system_s", results, "vanilla", "s"),
+    ]
+    lines += [_line("+ ", name, results, meaning, "s") for name, meaning in PARTS.items()]
+    lines += [_line("= ", "system_time_s", results, "system time of the build", "s"), ""]
+    for name, meaning in MORE.items():
+        if name in results and results[name].notna().any():
+            unit = name.rpartition("_")[2] if name.endswith(("_s", "_ns")) else ""
+            lines.append(_line("", name, results, meaning, unit))
+    return "\n".join(lines)
+
+
+def _line(sign: str, name: str, results: pd.DataFrame, meaning: str, unit: str) -> str:
+    values = results[name].dropna()
+    mean, half = (values.mean(), half_width(values)) if len(values) else (float("nan"), float("nan"))
+    spread = f"+- {half:.2g}" if half == half and half > 0 else ""
+    return f"{sign:2}{name:<22}{mean:>14.6g} {unit:<3}{spread:<12} {meaning}".rstrip()

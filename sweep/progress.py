@@ -1,0 +1,112 @@
+"""One line on how a run is going: redrawn on a terminal, printed every 30 s in a log, absent when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+LOG_EVERY_S = 30.0
+BAR = 24  # characters
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    points: int
+    done: int = 0
+    failures: int = 0
+    cpus: float | None = None  # in use, where Ray carries
+    begin_s: float = 0.0
+
+    def line(self, now_s: float) -> str:
+        """Bar, points done, rate, time left, failures, CPUs in use."""
+        share = self.done / self.points if self.points else 1.0
+        filled = int(BAR * share)
+        elapsed_s = now_s - self.begin_s
+        rate = self.done / elapsed_s if elapsed_s > 0 else 0.0
+        left = _time((self.points - self.done) / rate) + " left" if rate and self.done else "time left unknown"
+        words = [f"{self.done}/{self.points} points", f"{rate:.3g}/s", left if share < 1.0 else _time(elapsed_s)]
+        if self.failures:
+            words.append(f"{self.failures} points failed")
+        if self.cpus is not None:
+            words.append(f"{self.cpus:g} CPUs busy")
+        return f"[{'#' * filled}{'.' * (BAR - filled)}] " + ", ".join(words)
+
+
+Advance = Callable[..., None]  # advance(points, failures=0, cpus=None)
+
+
+@contextmanager
+def progress(points: int, quiet: bool, stream: TextIO | None = None) -> Iterator[Advance]:
+    """Show how `points` points get done; gives `advance(points, failures=0, cpus=None)`, called as parts are committed.
+
+    The line goes to stderr, so that stdout stays the table. The time between calls is not interrupted: a line in a log
+    comes with the first advance after 30 s.
+    """
+    stream = stream or sys.stderr
+    state = Progress(points, begin_s=time.monotonic())
+    draw: Callable[[bool], None]
+    if quiet:
+        draw = _nothing
+    elif stream.isatty():
+        with _live(stream, state) as draw:
+            yield _advancing(state, draw)
+            draw(True)
+        return
+    else:
+        draw = _logging(stream, state)
+    yield _advancing(state, draw)
+    draw(True)
+
+
+def _advancing(state: Progress, draw: Callable[[bool], None]) -> Advance:
+    def advance(points: int, failures: int = 0, cpus: float | None = None) -> None:
+        state.done += points
+        state.failures += failures
+        state.cpus = cpus
+        draw(False)
+
+    return advance
+
+
+def _nothing(last: bool) -> None:
+    pass
+
+
+def _logging(stream: TextIO, state: Progress) -> Callable[[bool], None]:
+    printed_s = time.monotonic()
+
+    def draw(last: bool) -> None:
+        nonlocal printed_s
+        now_s = time.monotonic()
+        if last or now_s - printed_s >= LOG_EVERY_S:
+            printed_s = now_s
+            print(state.line(now_s), file=stream, flush=True)
+
+    return draw
+
+
+@contextmanager
+def _live(stream: TextIO, state: Progress) -> Iterator[Callable[[bool], None]]:
+    """A line that redraws itself four times a second, by rich."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    class Line:
+        def __rich__(self) -> Any:
+            return Text(state.line(time.monotonic()), no_wrap=True, overflow="ellipsis")
+
+    with Live(Line(), console=Console(file=stream), refresh_per_second=4) as live:
+        yield lambda last: live.refresh() if last else None
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

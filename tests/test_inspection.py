@@ -1,0 +1,179 @@
+"""Looking before, after and at one point: dry runs, comparisons, breakdowns, completion, frames."""
+
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sweep
+from sweep import compare
+from sweep.__main__ import main
+from sweep.catalog import BadInput
+
+SMALL = ("window_events=320", "precision=0.1")
+
+
+def test_a_dry_run_says_what_it_would_be_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["+grid=smoke", "jobs=[1,2,4]", "dry_run=true"]) == 0
+    said = capsys.readouterr().out
+    for wanted in (
+        "12 x 2 replicas = 24 lanes", "chunks     1, 0 done already in outputs/smoke/", "CPU-hours", "of results",
+        "first      policy=vanilla machine=i5_3550", "last       policy=xpfo_deferred", "a pilot of 3 points",
+    ):  # fmt: skip
+        assert wanted in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_knows_what_is_done(tmp_path, capsys):
+    out = f"out={tmp_path}/run"
+    assert main(["+grid=smoke", "quiet=true", "chunk_s=0.05", out, *SMALL]) == 0
+    parts = sorted((tmp_path / "run" / "parts").iterdir())
+    parts[0].unlink()
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["+grid=smoke", "dry_run=true", "chunk_s=0.05", out, *SMALL]) == 0
+    assert f"chunks     {len(parts)}, {len(parts) - 1} done already" in capsys.readouterr().out
+    assert main(["+grid=smoke", "dry_run=true", "seed=1", out, *SMALL]) == 0
+    assert "another plan" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_of_a_huge_grid_takes_no_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    axis = "{from:0,to:9999,steps:10000}"
+    assert (
+        main(["+grid=smoke", "policy=xpfo", f"refill_ns={axis}", "ceiling={from:0,to:99,steps:100}", "dry_run=true"])
+        == 0
+    )
+    assert "1000000 x 2 replicas" in capsys.readouterr().out
+
+
+def test_a_single_point_prints_what_it_is_made_of(tmp_path, capsys):
+    given = ["+grid=point", "policy=xpfo_deferred", "cores=96", "jobs=60", f"out={tmp_path}/run", *SMALL]
+    assert main(given) == 0
+    said = capsys.readouterr().out
+    assert "xpfo_deferred on xeon_8160, kernel_build: 96 CPUs, -j60" in said
+    lines = [line.split() for line in said.splitlines()]
+    parts = sum(float(words[2]) for words in lines if words and words[0] == "+")
+    base = next(float(words[1]) for words in lines if words and words[0] == "base_system_s")
+    total = next(float(words[2]) for words in lines if words and words[0] == "=")
+    assert base + parts == pytest.approx(total, abs=0.1)
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_a_point_without_jobs_follows_its_cores(tmp_path, capsys):
+    assert main(["+grid=point", "policy=xpfo", "machine=i5_3550", f"out={tmp_path}/run", *SMALL]) == 0
+    assert "4 CPUs, -j4" in capsys.readouterr().out
+
+
+def test_a_grid_without_jobs_is_told_so(tmp_path, capsys):
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "mine.yaml").write_text("# Without jobs?\npolicy: xpfo\n")
+    assert main(["--config-dir", str(tmp_path), "+grid=mine"]) == 2
+    assert "jobs is not given" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def pair(sweep_in):
+    """The same sweep twice, with another refill in the second."""
+    given = ("+grid=smoke", "policy=[vanilla,xpfo_deferred]", "replicas=4", "jobs=[2,4]", *SMALL)
+    return sweep_in(*given), sweep_in(*given, "invlpg_ns=400")
+
+
+def test_compare_says_which_points_moved_and_by_how_many_intervals(pair, capsys):
+    a, b = pair
+    assert compare.main([str(a), str(b)]) == 0
+    said = capsys.readouterr().out
+    assert "invlpg_ns: 85.0 in A, 400.0 in B" in said
+    assert "4 points in both; 2 moved by more than one interval" in said
+    table, _ = compare.compare(sweep.load(a), sweep.load(b), "system_time_s")
+    assert table["intervals"].tolist() == sorted(table["intervals"], reverse=True)
+    top = table.iloc[0]
+    jobs = top["jobs"]
+    frames = [sweep.load(each) for each in pair]
+    results = [each[(each["policy"] == "xpfo_deferred") & (each["jobs"] == jobs)] for each in frames]
+    means = [each["system_time_s"].mean() for each in results]
+    halves = [3.182 * each["system_time_s"].std() / 2 for each in results]
+    assert top["intervals"] == pytest.approx((means[1] - means[0]) / np.hypot(*halves))
+
+
+def test_a_run_did_not_move_from_itself(pair):
+    frame = sweep.load(pair[0])
+    table, changed = compare.compare(frame, frame, "added_s")
+    assert changed == {}
+    assert (table["intervals"] == 0).all()
+
+
+def test_compare_names_what_is_not_a_run(pair, tmp_path, capsys):
+    assert compare.main([str(pair[0]), str(tmp_path)]) == 2
+    assert compare.main([*map(str, pair), "--metric", "nope"]) == 2
+    assert "--metric nope" in capsys.readouterr().err
+
+
+def test_load_gives_units_and_the_run(pair):
+    frame = sweep.load(pair[0])
+    assert len(frame) == 16
+    assert frame.attrs["units"]["system_time_s"] == "s"
+    assert frame.attrs["units"]["flush_wait_ns"] == "ns"
+    assert set(frame.attrs["units"]) == set(frame.columns)
+    assert frame.attrs["run"]["grid"] == "smoke"
+    with pytest.raises(BadInput, match=r"holds no run\.json"):
+        sweep.load(pair[0] / "tables")
+
+
+def test_a_full_grid_becomes_a_dataset_with_its_axes(pair):
+    made = sweep.to_xarray(sweep.load(pair[0]))
+    assert dict(made.sizes) == {"policy": 2, "jobs": 2, "replica": 4}
+    assert made["system_time_s"].attrs["units"] == "s"
+    assert made.attrs["machine"] == "i5_3550"
+    frame = sweep.load(pair[0])
+    wanted = frame.query("policy == 'xpfo_deferred' and jobs == 2 and replica == 3")["added_s"].item()
+    assert made["added_s"].sel(policy="xpfo_deferred", jobs=2, replica=3).item() == wanted
+
+
+def test_a_tied_axis_becomes_a_coordinate_and_an_incomplete_grid_is_refused(sweep_in):
+    frame = sweep.load(sweep_in("+grid=cores", "policy=xpfo_deferred", "jobs=2", "replicas=2", *SMALL))
+    made = sweep.to_xarray(frame)
+    assert made["added_s"].dims == ("cores", "replica")
+    assert made["sockets"].dims == ("cores",)
+    assert made["sockets"].sel(cores=256).item() == 4
+    with pytest.raises(ValueError, match="not a full grid"):
+        sweep.to_xarray(frame[~((frame["cores"] == 4) & (frame["replica"] == 1))])
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["sweep", "+gr"], {"+grid="}),
+        (["sweep", "+grid", "=", "sm"], {"smoke"}),
+        (["sweep", "policy", "=", "xpfo_d"], {"xpfo_deferred"}),
+        (["sweep", "machine", "="], {"i5_3550", "xeon_8160"}),
+        (["sweep", "--comp"], {"--completion"}),
+        (["sweep", "quiet", "=", "t"], {"true"}),
+    ],
+)
+def test_the_shell_completes_keys_and_names(words, wanted, capsys):
+    assert main(["--completion"]) == 0
+    script = capsys.readouterr().out
+    given = " ".join(f"'{word}'" for word in words)
+    script += f'\nCOMP_WORDS=({given}); COMP_CWORD={len(words) - 1}; _sweep; printf "%s\\n" "${{COMPREPLY[@]}}"\n'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30)
+    assert wanted <= set(done.stdout.split()), done.stderr
+    assert all(word.startswith(words[-1].lstrip("=")) for word in done.stdout.split())
+
+
+@pytest.mark.parametrize("given", ["quiet=maybe", "report=2", "dry_run=later"])
+def test_a_switch_is_true_or_false(given, capsys):
+    assert main(["+grid=smoke", given]) == 2
+    assert "must be true or false" in capsys.readouterr().err
+
+
+def test_a_run_leaves_a_report_unless_it_is_told_not_to(tmp_path, capsys):
+    assert main(["+grid=smoke", f"out={tmp_path}/a", *SMALL]) == 0
+    assert (tmp_path / "a" / "report.html").is_file()
+    assert main(["+grid=smoke", f"out={tmp_path}/b", "report=false", *SMALL]) == 0
+    assert not (tmp_path / "b" / "report.html").exists()
+    assert isinstance(pd.read_csv(tmp_path / "a" / "tables" / "summary.csv"), pd.DataFrame)
