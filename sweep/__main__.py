@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before or after the simulation, which has its own
+        print("sweep: stopped by SIGINT; the same command continues", file=sys.stderr)
+        return 130
 
 
 def _request(arguments: Sequence[str]) -> Request | None:
