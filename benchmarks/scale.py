@@ -80,7 +80,7 @@ def measure(cpus: int, sleep_s: float, length_s: float, commit: bool) -> float:
 
 def main() -> None:
     length_s = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    most = int(sys.argv[2]) if len(sys.argv) > 2 else 32
+    most = int(sys.argv[2]) if len(sys.argv) > 2 else 16
     cores = os.cpu_count()
     print(f"{ROWS} rows a chunk; this machine has {cores} CPUs\n")
     print(" CPUs  sleep ms  CPUs/sleep  handed out /s  and committed /s")

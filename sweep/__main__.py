@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before or after the simulation, which has its own
+        print("sweep: stopped by SIGINT; the same command continues", file=sys.stderr)
+        return 130
 
 
 def _request(arguments: Sequence[str]) -> Request | None:
@@ -90,7 +93,7 @@ def _request(arguments: Sequence[str]) -> Request | None:
         "--completion", action="store_true", help='print the shell\'s completion: eval "$(sweep --completion)"'
     )
     parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
-    given, strange = parser.parse_known_args(arguments)
+    given, strange = parser.parse_known_intermixed_args(arguments)
     if strange:
         raise BadInput(f"unknown option {strange[0]!r}; see `python -m sweep --help`")
     if given.multirun:

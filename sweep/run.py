@@ -208,6 +208,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
                 for block in plan.blocks
             ],
             "defaults": dict(plan.defaults),
+            "cut": list(plan.cut) if plan.cut else None,
             "seed": plan.seed,
             "replicas": plan.replicas,
             "machines": list(plan.machines),

@@ -241,16 +241,14 @@ def compact(folder: Folder, plan: Plan) -> int:
     }
     form = form.with_metadata(metadata)
     lost: list[tuple[int, str, str]] = []
-    with (
-        folder.writing("results.parquet") as file,
-        pq.ParquetWriter(file, form, compression="zstd", write_page_checksum=True) as writer,
-    ):
-        for table in _regrouped(folder, plan, lost):
-            writer.write_table(table.cast(form), row_group_size=ROW_GROUP)
-    if lost:
-        write_failures(folder, plan, lost)
-    else:
-        folder.remove("failures.parquet")
+    with folder.writing("results.parquet") as file:
+        with pq.ParquetWriter(file, form, compression="zstd", write_page_checksum=True) as writer:
+            for table in _regrouped(folder, plan, lost):
+                writer.write_table(table.cast(form), row_group_size=ROW_GROUP)
+        if lost:  # before the results are there: who finds these believes that all is done
+            write_failures(folder, plan, lost)
+        else:
+            folder.remove("failures.parquet")
     return len(lost)
 
 

@@ -102,7 +102,7 @@ def goes_on(out: Path, count: int, driver: subprocess.Popen) -> bool:
 
 
 def workers(raylets: list[int]) -> list[int]:
-    """Pids of the raylets' children that carry tasks."""
+    """Pids of the raylets' children that carry tasks, not their agents: a raylet without its agent ends itself."""
     out = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -111,7 +111,7 @@ def workers(raylets: list[int]) -> list[int]:
                 name = (entry / "cmdline").read_bytes()
             except (OSError, IndexError):
                 continue
-            if parent in raylets and name.startswith(b"ray::"):
+            if parent in raylets and name.startswith((b"ray::IDLE", b"ray::_timed")):
                 out.append(int(entry.name))
     return out
 

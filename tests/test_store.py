@@ -16,7 +16,7 @@ SMALL = ("+grid=smoke", "ceiling=[0,33,512]")
 
 @pytest.fixture(scope="module")
 def reference(sweep_in):
-    return sweep_in(*SMALL, "runner=serial", "chunk_s=0.05")
+    return sweep_in(*SMALL, "runner=serial", "chunk_s=0.02")
 
 
 def test_results_are_a_row_per_point_and_replica_with_units(reference):
@@ -47,14 +47,15 @@ def test_any_chunks_give_the_same_bytes(reference, sweep_in):
 
 
 def test_ray_gives_the_same_bytes_as_one_process(reference, sweep_in, ray):
-    other = sweep_in(*SMALL, "runner=ray", "chunk_s=0.05")
+    other = sweep_in(*SMALL, "runner=ray", "chunk_s=0.02")
     assert (other / "results.parquet").read_bytes() == (reference / "results.parquet").read_bytes()
 
 
 def test_the_same_command_continues(sweep_in, monkeypatch):
-    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.05")
+    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.02")
     expected = (folder / "results.parquet").read_bytes()
     parts = sorted((folder / "parts").iterdir())
+    missing = pq.read_metadata(parts[1]).num_rows // 2
     (folder / "results.parquet").unlink()
     parts[1].unlink()
     computed = []
@@ -62,14 +63,14 @@ def test_the_same_command_continues(sweep_in, monkeypatch):
 
     compute = runner.compute
     monkeypatch.setattr(runner, "compute", lambda plan, points: computed.append(points) or compute(plan, points))
-    sweep_in(*SMALL, "runner=serial", "chunk_s=0.05", out=folder)
-    assert [len(points) for points in computed] == [pq.read_metadata(parts[0]).num_rows // 2]
+    sweep_in(*SMALL, "runner=serial", "chunk_s=0.02", out=folder)
+    assert [len(points) for points in computed] == [missing]
     assert (folder / "results.parquet").read_bytes() == expected
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "swapped", "empty"])
 def test_a_broken_part_is_found_set_aside_and_computed_again(sweep_in, damage):
-    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.05")
+    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.02")
     expected = (folder / "results.parquet").read_bytes()
     parts = sorted((folder / "parts").iterdir())
     content = parts[1].read_bytes()
@@ -83,7 +84,7 @@ def test_a_broken_part_is_found_set_aside_and_computed_again(sweep_in, damage):
     else:
         parts[1].write_bytes(b"")
     (folder / "results.parquet").unlink()
-    sweep_in(*SMALL, "runner=serial", "chunk_s=0.05", out=folder)
+    sweep_in(*SMALL, "runner=serial", "chunk_s=0.02", out=folder)
     assert (folder / "results.parquet").read_bytes() == expected
     assert [path.name for path in (folder / "broken").iterdir()] == [parts[1].name]
 
