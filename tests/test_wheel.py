@@ -15,6 +15,7 @@ def test_the_wheel_carries_its_configuration(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
+    assert "sweep/measure.c" in zipfile.ZipFile(wheel).namelist()  # compiled on the user's machine
     installed, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     zipfile.ZipFile(wheel).extractall(installed)
     elsewhere.mkdir()
