@@ -9,25 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from sim.parameters import PARAMETERS
-from sweep.chunk import PARAMETER_COLUMNS
-from sweep.plan import NAMES
-from sweep.tables import half_width
+from sweep.aggregate import FIXED, METRICS, MOST_BINS, binned, read_points, settings_of
 
-METRICS = (
-    "system_time_s added_s ratio wall_time_s flush_wait_ns flush_wait_p99_ns interrupts_per_flush "
-    "sender_s handler_s switch_s refill_s bookkeeping_s stale_window_ns stale_window_p99_ns"
-).split()
 PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
-FIXED = ("machine", "workload", "policy")  # filters of the page
 MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
-MOST_BINS = 64  # values on one axis; above it they are binned
 MOST_ROWS = 4000  # marks of one plot
 REPLICAS = "Means over replicas; the band is their 95 % interval."
 
@@ -50,59 +41,6 @@ class Plot:
     labels: dict[str, str] = field(default_factory=dict)  # of columns, with units
     series: str = "policy"
     log: tuple[str, ...] = ()  # columns drawn on a logarithmic axis
-
-
-def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
-    """A row per point, and the parameters that the sweep varies on their own.
-
-    Constant columns are left out, column by column, so that a large file does not have to fit into memory. A parameter
-    that follows from machine, workload, policy and cores is not one that varies on its own.
-    """
-    names = file.schema_arrow.names
-    point = file.read(columns=["point"]).column("point").to_numpy()
-    order = np.argsort(point, kind="stable")
-    first = order[np.unique(point[order], return_index=True)[1]]
-    count = np.bincount(np.unique(point, return_inverse=True)[1])
-    columns: dict[str, Any] = {"point": point[first], "replicas": count}
-    for name in (*NAMES, *PARAMETER_COLUMNS):
-        if name in names:
-            values = file.read(columns=[name]).column(name).to_pandas().iloc[first].reset_index(drop=True)
-            if name in (*NAMES, "cores", "jobs") or values.nunique(dropna=False) > 1:
-                columns[name] = values
-    groups = np.unique(point, return_inverse=True)[1]
-    replicas = int(count.max())
-    factor = _half_width_over_deviation(replicas)
-    for name in [*METRICS, *(each for each in names if each.startswith("nr_tlb_"))]:
-        if name not in names:
-            continue
-        values = file.read(columns=[name]).column(name).to_numpy()
-        total = np.bincount(groups, values)
-        mean = total / count
-        columns[name] = mean
-        with np.errstate(invalid="ignore"):
-            squares = np.bincount(groups, (values - mean[groups]) ** 2)
-            columns[f"{name}_half"] = factor * np.sqrt(squares / np.maximum(count - 1, 1))
-    points = pd.DataFrame(columns)
-    varying = [name for name in PARAMETER_COLUMNS if name in points and points[name].nunique(dropna=False) > 1]
-    if {"cores", "jobs"} <= set(varying):
-        share = (points["jobs"] / points["cores"]).round(6)
-        if share.nunique() == 1:
-            varying.remove("jobs")
-        elif share.nunique() < points["jobs"].nunique():
-            points["jobs_per_core"] = share
-            varying.append("jobs_per_core")
-    codes = points.groupby([*NAMES, "cores"], sort=False, dropna=False).ngroup()
-    own = [
-        name
-        for name in varying
-        if name in ("cores", "jobs") or points[name].groupby(codes).nunique(dropna=False).max() > 1
-    ]
-    return points, own
-
-
-def _half_width_over_deviation(replicas: int) -> float:
-    sample = pd.Series(np.arange(float(replicas)))
-    return half_width(sample) / float(sample.std(ddof=1)) if replicas > 1 else math.nan
 
 
 def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> list[Plot]:
@@ -152,7 +90,9 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     some = points[points["policy"] != "vanilla"]
     if not 0 < len(some) <= MOST_SETTINGS:
         return None
-    text = _settings(some, ["cores", "jobs", *(name for name in own if name not in ("cores", "jobs", "jobs_per_core"))])
+    text = settings_of(
+        some, ["cores", "jobs", *(name for name in own if name not in ("cores", "jobs", "jobs_per_core"))]
+    )
     where = some["policy"] + " on " + some["machine"].astype(str) + ", " + text
     long = [
         some[[*FIXED]].assign(what=where, part=part.removesuffix("_s"), seconds=some[part])
@@ -195,9 +135,9 @@ def _gathered(points: pd.DataFrame, x: str, y: str, others: Sequence[str]) -> tu
         return None, ""
     notes = []
     if some[x].nunique() > MOST_BINS:
-        some[x] = _binned(some[x])
+        some[x] = binned(some[x])
         notes.append(f"{x} is drawn in {MOST_BINS} bins.")
-    some["setting"] = _settings(points.loc[some.index], others)
+    some["setting"] = settings_of(points.loc[some.index], others)
     rows = some.groupby([*FIXED, "setting", x], sort=False).ngroups
     if some["setting"].nunique() > MOST_SETTINGS or rows > MOST_ROWS:
         notes.append(f"Medians over everything else that varies ({', '.join(others)}), the band from 5 to 95 % of it.")
@@ -227,10 +167,10 @@ def heat(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     ]
     for name in ("ceiling", down):
         if some[name].nunique() > MOST_BINS:
-            some[name] = _binned(some[name])
+            some[name] = binned(some[name])
             notes.append(f"{name} is drawn in {MOST_BINS} bins.")
     rest = [name for name in own if name not in ("ceiling", down, "jobs" if "jobs_per_core" in own else "")]
-    some["setting"] = _settings(some, rest)
+    some["setting"] = settings_of(some, rest)
     keys = [*FIXED, "setting", down, "ceiling"]
     if some["setting"].nunique() > MOST_SETTINGS or some.groupby(keys, sort=False).ngroups > MOST_ROWS:
         some["setting"] = ""
@@ -257,11 +197,11 @@ def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     some = points[points[x].notna() & points[y].notna() & (points["policy"] != "vanilla")].copy()
     if some.empty:
         return None
-    some["setting"] = _settings(some, [name for name in ("cores", "jobs") if name in some] + _rest(own))
+    some["setting"] = settings_of(some, [name for name in ("cores", "jobs") if name in some] + _rest(own))
     note = "Means over replicas. The line is the Pareto front of what is shown: nothing is better in both."
     keys = [*FIXED, "setting"]
     if len(some) > MOST_ROWS:
-        some["setting"] = _settings(some, ["cores"])
+        some["setting"] = settings_of(some, ["cores"])
         note = f"Medians of {len(some)} points by machine, workload, policy and cores. " + note
     table = some.groupby(keys, sort=False)[[x, y, "ratio"]].median().reset_index()
     table["front"] = pareto(table[x].to_numpy(), table[y].to_numpy())
@@ -289,7 +229,7 @@ def counter(points: pd.DataFrame, own: Sequence[str], name: str) -> Plot | None:
     some = points[points[name].notna() & (points["policy"] != "vanilla")]
     if not 0 < len(some) <= MOST_SETTINGS:
         return None
-    text = some["policy"] + " on " + some["machine"] + ", " + _settings(some, ["cores", "jobs", *_rest(own)])
+    text = some["policy"] + " on " + some["machine"] + ", " + settings_of(some, ["cores", "jobs", *_rest(own)])
     table = some[[*FIXED]].assign(what=text, source=some["policy"], **{name: some[name]})
     return Plot(
         name, f"{name} over the build", "Means over replicas.", "dots", table, name, "what",
@@ -321,34 +261,3 @@ def _with_unit(name: str) -> str:
     if name in ("cores", "jobs"):
         return _plain(name)
     return f"{name}, {PARAMETERS[name].unit}" if name in PARAMETERS else name
-
-
-def _settings(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
-    """What these parameters are at each point, in words."""
-    names = [name for name in names if name in points]
-    if not names:
-        return pd.Series("", index=points.index)
-    codes = points.groupby(names, sort=False, dropna=False).ngroup()
-    firsts = points.loc[codes.drop_duplicates().index, names]
-    words = []
-    for row in firsts.itertuples(index=False):
-        each = dict(zip(names, row, strict=True))
-        words.append(", ".join(_word(name, value) for name, value in each.items()))
-    return pd.Series(np.array(words, dtype=object)[codes.to_numpy()], index=points.index)
-
-
-def _word(name: str, value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, int | float) else str(value)
-    if name == "jobs_per_core":
-        return f"jobs = {text} x cores"
-    return f"{text} CPUs" if name == "cores" else f"-j{text}" if name == "jobs" else f"{name} {text}"
-
-
-def _binned(values: pd.Series) -> pd.Series:
-    """The middle of the bin of each value: equal ratios where all are above 0 and far apart, else equal widths."""
-    low, high = float(values.min()), float(values.max())
-    log = low > 0 and high / low >= 8
-    edges = np.geomspace(low, high, MOST_BINS + 1) if log else np.linspace(low, high, MOST_BINS + 1)
-    middle = np.sqrt(edges[:-1] * edges[1:]) if log else (edges[:-1] + edges[1:]) / 2
-    at = np.clip(np.searchsorted(edges, values.to_numpy(), side="right") - 1, 0, MOST_BINS - 1)
-    return pd.Series([float(f"{each:.4g}") for each in middle[at]], index=values.index)

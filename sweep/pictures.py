@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweep.figures import FIXED, Plot
+from sweep.aggregate import FIXED
+from sweep.figures import Plot
 from sweep.store import Folder
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")

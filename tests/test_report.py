@@ -24,7 +24,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from sweep import report
-from sweep.figures import pareto, plots, read_points
+from sweep.aggregate import read_points
+from sweep.figures import pareto, plots
 from sweep.pictures import write_pictures
 from sweep.store import open_folder
 
