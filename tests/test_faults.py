@@ -19,6 +19,7 @@ import pytest
 from sweep import lock, status, store
 from sweep.__main__ import main
 from sweep.catalog import BadInput
+from sweep.stop import Stopped
 from tests import faults
 
 SMALL = (
@@ -230,7 +231,7 @@ def test_a_lock_of_another_host_is_stale_when_its_heartbeat_is_old(tmp_path):
     with lock.held(folder) as mine:
         (tmp_path / "lock.json").write_text(json.dumps(other))  # it was only suspended, and takes the folder back
         mine.beat()
-        with pytest.raises(Exception, match="elsewhere, pid 1 has taken over"):
+        with pytest.raises(Stopped, match="elsewhere, pid 1 has taken over"):
             mine.check()
     assert (tmp_path / "lock.json").exists(), "a lock is released by its holder only"
 
