@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A sweep on Slurm: `sbatch deploy/slurm.sh +grid=cores out=/shared/cores`.
+# A sweep on Slurm: `sbatch deploy/slurm.sh +grid=large out=/shared/cores`.
 # Out of time or killed? Submit the same line again: it continues.
 #SBATCH --job-name=sweep
 #SBATCH --nodes=4

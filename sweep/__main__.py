@@ -48,7 +48,7 @@ SETTINGS: dict[str, Any] = {
     "policy_path": None,
     "max_points": 10_000_000,
     "max_cpu_hours": 24.0,
-    "chunk_s": 4.0,
+    "chunk_s": 10.0,
     "quiet": False,
     "report": None,
     "dry_run": False,

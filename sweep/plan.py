@@ -39,7 +39,7 @@ CONTROLS = ("seed", "replicas")  # one value for the whole sweep
 STEP_NS = {True: 260_000, False: 60_000}  # by whether the policy interrupts
 LANE_NS = {True: 150, False: 60}
 LANE_CPU_NS = {True: 20.0, False: 1.0}
-CHUNK_S = 4.0  # estimated length of a chunk
+CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
 
 

@@ -116,7 +116,6 @@ def ray(plan: Plan, chunks: Sequence[int], runner: Runner, known: Known = nothin
     are computed in halves, down to the point that does it, which fails. Stopped if nothing finishes for stall_s.
     """
     os.environ.setdefault("RAY_task_oom_retries", "1")  # else Ray repeats what is killed for memory for ever
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     import ray as rayapi
 
     address = runner.address or os.environ.get("RAY_ADDRESS") or "local"

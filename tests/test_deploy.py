@@ -117,7 +117,7 @@ def test_the_slurm_script_is_bash_and_symmetric_run_knows_its_options():
 @pytest.mark.parametrize("name", ["kuberay-rayjob.yaml", "slurm.sh"])
 def test_commands_in_deploy_are_commands_of_ours(name, tmp_path, capsys):
     text = (DEPLOY / name).read_text()
-    words = re.search(r"\+grid=cores\S*( \S+=\S+)*", text)[0].replace("`.", "").split()
+    words = re.search(r"\+grid=large\S*( \S+=\S+)*", text)[0].replace("`.", "").split()
     changed = [word for word in words if not word.startswith(("out=", "runner="))]
     assert main([*changed, "cores=0", f"out={tmp_path}/run"]) == 2  # it gets as far as the value that is wrong
     assert "cores=0" in capsys.readouterr().err
