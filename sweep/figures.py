@@ -198,7 +198,10 @@ def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     if some.empty:
         return None
     some["setting"] = settings_of(some, [name for name in ("cores", "jobs") if name in some] + _rest(own))
-    note = "Means over replicas. The line is the Pareto front of what is shown: nothing is better in both."
+    note = (
+        "Means over replicas. The lines are the Pareto fronts of what is shown, one a machine and workload: "
+        "nothing there is better in both."
+    )
     keys = [*FIXED, "setting"]
     if len(some) > MOST_ROWS:
         some["setting"] = settings_of(some, ["cores"])

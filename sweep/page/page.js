@@ -60,10 +60,10 @@ function axis(plot, name, values, exact) {
     zerolinecolor: css("--line"), automargin: true, exponentformat: "none", ticks: "outside", tickcolor: css("--line") };
   const positive = values.filter((value) => value > 0);
   if (plot.log.includes(name) && positive.length) {
-    const at = exact && unique(positive).length <= 14 ? unique(positive).sort((a, b) => a - b) : ticks(positive);
     const pad = Math.max(0.04, 0.04 * Math.log10(Math.max(...positive) / Math.min(...positive)));
-    Object.assign(made, { type: "log", tickvals: at, ticktext: at.map(tickOf(name)), minor: { ticks: "" },
-      range: [Math.log10(Math.min(...positive)) - pad, Math.log10(Math.max(...positive)) + pad] });
+    const range = [Math.log10(Math.min(...positive)) - pad, Math.log10(Math.max(...positive)) + pad];
+    const at = exact && unique(positive).length <= 14 ? unique(positive).sort((a, b) => a - b) : ticks(range.map((power) => 10 ** power));
+    Object.assign(made, { type: "log", tickvals: at, ticktext: at.map(tickOf(name)), minor: { ticks: "" }, range });
   }
   return made;
 }
@@ -160,10 +160,12 @@ function scatter(plot, rows) {
     return { x: mine.map(place), y: mine.map((row) => row[plot.y]), mode: "markers", name: escaped(name), meta: name,
       marker: { color: look.color, symbol: look.symbol, size: 10, line: { color: css("--card"), width: 1 } }, hovertemplate: mine.map((row) => hover(plot, row)) };
   });
-  const sorted = [...usable].sort((a, b) => place(a) - place(b) || a[plot.y] - b[plot.y]), front = [];
-  for (const row of sorted) if (!front.length || row[plot.y] < front.at(-1)[plot.y]) front.push(row);
-  traces.unshift({ x: front.map(place), y: front.map((row) => row[plot.y]), mode: "lines", line: { shape: "hv", color: css("--soft"), width: 1.5, dash: "dash" },
-    name: "Pareto front", hoverinfo: "skip", meta: "front" });
+  unique(usable.map((row) => `${row.machine} · ${row.workload}`)).forEach((where, nth) => { // a front of its own for each place
+    const there = usable.filter((row) => `${row.machine} · ${row.workload}` === where), front = [];
+    for (const row of there.sort((a, b) => place(a) - place(b) || a[plot.y] - b[plot.y])) if (!front.length || row[plot.y] < front.at(-1)[plot.y]) front.push(row);
+    traces.unshift({ x: front.map(place), y: front.map((row) => row[plot.y]), mode: "lines", line: { shape: "hv", color: css("--soft"), width: 1.5, dash: "dash" },
+      name: "Pareto front", hovertemplate: `Pareto front of ${escaped(where)}<extra></extra>`, showlegend: nth === 0, meta: "front" });
+  });
   const x = axis(plot, plot.x, usable.map(place)), y = axis(plot, plot.y, usable.map((row) => row[plot.y]));
   if (usable.some((row) => infinite(row[plot.x]))) { x.tickvals = [...x.tickvals.filter((v) => v < never / 2), never]; x.ticktext = [...x.tickvals.slice(0, -1).map(duration), "for ever"]; }
   return [traces, layout(460, x, y)];
