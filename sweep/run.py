@@ -73,7 +73,10 @@ def run(request: Request) -> int:
         journal = Journal(folder)
         try:
             failed = _carry(request, plan, folder, held, journal)
-        except Stopped as stop:
+        except (Stopped, SystemError) as raised:
+            stop = raised if isinstance(raised, Stopped) else raised.__cause__ or raised.__context__
+            if not isinstance(stop, Stopped):  # a signal that arrives inside Ray's C code comes out wrapped
+                raise
             journal.note("stop", why=str(stop))
             print(f"sweep: {stop}; {left(folder, plan)}", file=sys.stderr, flush=True)
             code = stop.code
