@@ -278,8 +278,13 @@ def _check_read(blocks: tuple[Block, ...], pinned: Mapping[str, Any], defaults: 
     """Every key of a block changes something that a policy of the block reads; a key of the command line, of any."""
     anywhere: set[str] = set()
     for number, block in enumerate(blocks):
-        names = {v for axis in block.axes for n, values in zip(axis.names, axis.values, strict=True)
-                 for v in values if n == "policy"} or {defaults["policy"]}  # fmt: skip
+        names = {
+            policy
+            for axis in block.axes
+            for name, values in zip(axis.names, axis.values, strict=True)
+            if name == "policy"  # before its values are walked: another axis may be a range of a billion
+            for policy in values
+        } or {defaults["policy"]}
         read = {name for policy in names for name in reads(policy_module(policy))}
         anywhere |= read
         for key in block.names:
