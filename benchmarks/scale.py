@@ -29,12 +29,12 @@ def plan_of(points: int):
     """Many chunks of ROWS rows."""
     entries = catalog([conf_dir()])
     content = {
-        "policy": "vanilla",
+        "policy": "xpfo_deferred",
         "jobs": 4,
         "ceiling": list(range(100)),
         "refill_ns": {"from": 0, "to": points, "steps": points // 100 + 1},
     }
-    defaults = {"machine": "i5_3550", "workload": "kernel_build", "policy": "vanilla", "seed": 0, "replicas": 4}
+    defaults = {"machine": "i5_3550", "workload": "kernel_build", "policy": "xpfo_deferred", "seed": 0, "replicas": 4}
     defaults |= {"precision": 0.01, "window_events": 8192}
     return open_plan("scale", "", content, {}, defaults, entries["machine"], entries["workload"])
 

@@ -66,7 +66,7 @@ def run(request: Request) -> int:
         print(dry_run.describe(plan, request.runner, request.out or default_out(plan)))
         return 0
     _check_size(plan, request)
-    if request.runner.choose(plan.estimate_s)[0] == "ray":
+    if request.runner.choose(float(plan.chunk_cost_s().sum()))[0] == "ray":
         runner.reach(request.runner)
     folder = open_out(request.out or default_out(plan))
     with lock.held(folder) as held:
@@ -171,7 +171,7 @@ def _check_size(plan: Plan, request: Request) -> None:
             f"{plan.name}: {len(plan)} points, and max_points={request.max_points:g}; "
             f"give max_points={len(plan)} to go on"
         )
-    hours = plan.estimate_s / 3600
+    hours = float(plan.chunk_cost_s().sum()) / 3600  # of a cut, only what it cuts out
     if hours > request.max_cpu_hours:
         raise BadInput(
             f"{plan.name}: about {hours:.1f} CPU-hours, and max_cpu_hours={request.max_cpu_hours:g}; "

@@ -320,7 +320,13 @@ def test_a_cut_that_is_none_is_refused(points, tmp_path, capsys):
 
 def test_a_cut_of_a_billion_points_opens_at_once(sweep_in):
     begun = time.monotonic()
-    large = ("+grid=smoke", "refill_ns={from: 0, to: 999999999, steps: 1000000000}", "policy=vanilla")
+    large = (
+        "+grid=smoke",
+        "max_points=1e10",
+        "max_cpu_hours=1e9",
+        "refill_ns={from: 0, to: 999999999, steps: 1000000000}",
+        "policy=xpfo_deferred",
+    )
     folder = sweep_in(*large, "points=999999990:1000000000", "runner=serial")
     assert pq.read_metadata(folder / "results.parquet").num_rows == 20
     assert time.monotonic() - begun < 5.0
