@@ -88,3 +88,12 @@ def test_a_sweep_larger_than_its_limit_does_not_start(tmp_path, capsys):
     assert main(["+grid=large", "max_cpu_hours=0.001", f"out={tmp_path}/out"]) == 2
     assert "give max_cpu_hours=" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_of_the_large_grid_runs(sweep_in):
+    folder = sweep_in("+grid=large", "points=5750:5790", "replicas=1", "window_events=320", "runner=serial")
+    results = pd.read_parquet(folder / "results.parquet")
+    assert len(results) == 40
+    assert set(results["policy"]) == {"xpfo_no_flush", "xpfo"}
+    assert results["ratio"].gt(1.0).all()
+    assert results["point"].tolist() == list(range(5750, 5790))
