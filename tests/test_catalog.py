@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.__main__ import catalog
+from sweep.__main__ import catalog, main
 from sweep.catalog import QUANTITIES, BadInput, quantities_of, read_entry
 from sweep.conf import conf_dir, questions
 
@@ -47,6 +47,22 @@ def test_the_files_agree_with_the_collected_priors():
             assert [found.low, found.central, found.high] == [float(row[k]) for k in ("low", "central", "high")], row
             checked += 1
     assert checked > 50
+
+
+def test_what_a_machine_takes_over_is_labelled():
+    quantities = ENTRIES["machine"]["epyc_milan_2s"].quantities
+    assert quantities["invlpg_ns"].source.startswith("judgement, taken over: Skylake")
+    assert quantities["broadcast_ns"].source.startswith("judgement: INVLPGB")
+    assert quantities["invlpg_ns"].central == ENTRIES["machine"]["xeon_8160"].quantities["invlpg_ns"].central
+
+
+@pytest.mark.parametrize("grid", sorted(questions([conf_dir()])))
+def test_every_grid_opens_and_is_priced_without_writing(grid, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = ["policy=xpfo_deferred", "cores=96", "jobs=60"] if grid == "point" else []
+    assert main([f"+grid={grid}", *given, "dry_run=true", "max_points=1e9"]) == 0
+    assert "CPU-hours" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_grid_asks_a_question():
