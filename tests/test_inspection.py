@@ -136,6 +136,7 @@ def test_a_full_grid_becomes_a_dataset_with_its_axes(pair):
 
 def test_a_tied_axis_becomes_a_coordinate_and_an_incomplete_grid_is_refused(sweep_in):
     frame = sweep.load(sweep_in("+grid=cores", "policy=xpfo_deferred", "jobs=2", "replicas=2", *SMALL))
+    frame = frame[frame["machine"] == "xeon_8160"]
     made = sweep.to_xarray(frame)
     assert made["added_s"].dims == ("cores", "replica")
     assert made["sockets"].dims == ("cores",)
