@@ -81,6 +81,11 @@ class Block:
     def names(self) -> tuple[str, ...]:
         return tuple(name for axis in self.axes for name in axis.names)
 
+    @property
+    def run(self) -> int:
+        """How many consecutive points have one shape."""
+        return len(self) // math.prod(len(axis) for axis in self.axes if set(axis.names) & set(SHAPE))
+
     def digits(self, index: np.ndarray) -> list[np.ndarray]:
         """The digit of every axis for these indices into the block (mixed radix, the last axis fastest)."""
         out = []

@@ -29,7 +29,7 @@ from sweep.catalog import (
     did_you_mean,
     quantities_of,
 )
-from sweep.grid import SHAPE, Block, Relative, read_blocks
+from sweep.grid import Block, Relative, read_blocks
 
 NAMES = ("policy", "machine", "workload")
 CONTROLS = ("seed", "replicas")  # one value for the whole sweep
@@ -136,8 +136,7 @@ class Plan:
         """
         out, offset = [], 0
         for block in self.blocks:
-            shaped = [axis for axis in block.axes if set(axis.names) & set(SHAPE)]
-            inner = len(block) // max(1, int(np.prod([len(axis) for axis in shaped])))
+            inner = block.run
             firsts = np.arange(0, len(block), inner)
             firsts = firsts[(firsts + offset < self.end) & (firsts + offset + inner > self.begin)]
             if not len(firsts):
@@ -314,8 +313,7 @@ def _check_points(plan: Plan, where: str) -> None:
                         )
     offset = 0
     for block in plan.blocks:
-        shaped = [axis for axis in block.axes if set(axis.names) & set(SHAPE)]
-        inner = len(block) // max(1, int(np.prod([len(axis) for axis in shaped])))
+        inner = block.run
         columns = derive(plan._block_columns(block, np.arange(0, len(block), inner)))
         for at in range(len(columns["policy"])):
             point = {name: column[at] for name, column in columns.items()}
