@@ -113,7 +113,8 @@ def ray(plan: Plan, chunks: Sequence[int], runner: Runner, known: Known = nothin
     """A bounded window of tasks on Ray, in the order they finish.
 
     Ray computes a chunk again when its worker or node dies. Points whose worker runs out of memory, or dies each time,
-    are computed in halves, down to the point that does it, which fails. Stopped if nothing finishes for stall_s.
+    are computed in halves, down to the point that does it; it fails if it does it with no other task beside it, too.
+    Stopped if nothing finishes for stall_s.
     """
     os.environ.setdefault("RAY_task_oom_retries", "1")  # else Ray repeats what is killed for memory for ever
     import ray as rayapi
@@ -147,7 +148,9 @@ def _carried(
     shared = rayapi.put(plan)
     todo = iter(chunks)
     again: deque[tuple[int, Points]] = deque()  # pieces of chunks, to be computed next
+    alone: deque[tuple[int, Points]] = deque()  # points to be computed with no other task beside them
     flying: dict[Any, tuple[int, Points]] = {}
+    single = None  # the task that flies alone
     opened: dict[int, _Opened] = {}
     window, counted, moved, lost = 0, 0.0, time.monotonic(), 0
     while True:
@@ -155,7 +158,11 @@ def _carried(
         if now - counted > 5.0:  # nodes come and go
             cpus = rayapi.cluster_resources().get("CPU", 1)
             window, counted = max(1, int(runner.tasks_per_cpu * cpus)), now
-        while len(flying) < window:
+        if alone and not flying:
+            piece = alone.popleft()
+            single = task.remote(compute, shared, piece[1])
+            flying[single] = piece
+        while not alone and single is None and len(flying) < window:
             if not again:
                 chunk = next(todo, None)
                 if chunk is None:
@@ -180,6 +187,7 @@ def _carried(
             )  # fmt: skip
         for reference in done:
             chunk, points = flying.pop(reference)
+            by_itself, single = reference == single, None
             try:
                 table, note = rayapi.get(reference)
             except crashes as error:
@@ -188,6 +196,9 @@ def _carried(
                 if len(points) > 1:
                     middle = len(points) // 2
                     again.extend([(chunk, points[:middle]), (chunk, points[middle:])])
+                    continue
+                if not by_itself:  # what is ended for want of memory is not always what takes it
+                    alone.append((chunk, points))
                     continue
                 why = "its worker ran out of memory" if memory else f"its worker died ({type(error).__name__})"
                 table, note = failed(plan, int(points[0]), why, why), {}
