@@ -20,6 +20,8 @@ from sim import policies
 from sweep import __version__, completion
 from sweep.catalog import QUANTITIES, BadInput, Entry, did_you_mean, inherited, read_entry
 from sweep.conf import conf_dir, questions
+from sweep.costs import LITERATURE, Stored
+from sweep.plan import NAMES
 from sweep.run import Request, run
 from sweep.runner import Runner
 
@@ -43,6 +45,7 @@ afterwards:
   python -m sweep.compare A B                   which points moved between two runs
   eval "$(sweep --completion)"                  completion in this shell"""
 
+GROUPS = ("machine", "workload", "costs")  # names whose values are files
 SETTINGS: dict[str, Any] = {
     "out": None,
     "policy_path": None,
@@ -55,7 +58,7 @@ SETTINGS: dict[str, Any] = {
     "seed": 0,
     "replicas": 4,
 }
-SETTINGS |= {"points": None, "reuse": None, "max_failures": None, "retry_failed": False, "commit": None}
+SETTINGS |= {"draws": None, "points": None, "reuse": None, "max_failures": None, "retry_failed": False, "commit": None}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = _request(arguments)
         if request is None:
             return 0
+        if "fit" in request.content:
+            from sweep.calibrate import calibrate
+
+            return calibrate(request)
         return run(request)
     except BadInput as error:
         print(f"sweep: {error}", file=sys.stderr)
@@ -116,13 +123,14 @@ def _request(arguments: Sequence[str]) -> Request | None:
 def _completion(folders: Sequence[Path]) -> str:
     entries = catalog(folders)
     values = {name: list(entries[name]) for name in ("machine", "workload")}
+    values["costs"] = [LITERATURE, *Stored(folders)]
     values |= {
         "+grid": list(questions(folders)),
         "policy": sorted(path.stem for path in Path(policies.__path__[0]).glob("[a-z]*.py")),
         "runner": ["auto", "serial", "ray"],
     }
     values |= {name: ["true", "false"] for name in ("quiet", "report", "dry_run")}
-    return completion.script([*QUANTITIES, *SETTINGS, "policy", "machine", "workload", "runner"], values)
+    return completion.script([*QUANTITIES, *SETTINGS, *NAMES, "runner"], values)
 
 
 def _listing(folders: Sequence[Path]) -> str:
@@ -140,13 +148,13 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
     schema = make_dataclass(
         "Config",
         [(name, Any, field(default=None)) for name in QUANTITIES]
-        + [(name, Any, field(default=None)) for name in ("policy", "machine", "workload", "grid", "runner")]
+        + [(name, Any, field(default=None)) for name in (*NAMES, "grid", "runner")]
         + [(name, Any, field(default=value)) for name, value in SETTINGS.items() if name not in QUANTITIES],
     )
     ConfigStore.instance().store(name="schema", node=schema)
-    # machine and workload are axes to us; to Hydra their names are groups, which cannot be given lists
-    plain = [text for text, (key, _) in zip(overrides, parsed, strict=True) if key not in ("machine", "workload")]
-    chosen = {key: value for key, value in parsed if key in ("machine", "workload")}
+    # machine, workload and costs are axes to us; to Hydra their names are groups, which cannot be given lists
+    plain = [text for text, (key, _) in zip(overrides, parsed, strict=True) if key not in GROUPS]
+    chosen = {key: value for key, value in parsed if key in GROUPS}
     try:
         config = _composed("config", plain, folders)
     except (HydraException, OmegaConfBaseException) as error:
@@ -159,6 +167,8 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
     if not isinstance(content, Mapping):
         raise BadInput(f"grid/{grid}: must be a mapping of axes")
     pinned = {key: config[key] for key, _ in parsed if key in config} | chosen
+    if settings["draws"] is not None:
+        pinned["draws"] = settings["draws"]
     defaults = {str(key): value for key, value in config.items() if value is not None and key not in pinned}
     return Request(
         grid=grid,
@@ -168,6 +178,7 @@ def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
         defaults=defaults,
         machines=entries["machine"],
         workloads=entries["workload"],
+        costs=Stored(folders),
         runner=_runner(runner),
         overrides=tuple(overrides),
         out=settings["out"],
@@ -204,8 +215,8 @@ def _parse(overrides: Sequence[str], grids: Mapping[str, str], folders: Sequence
                 raise BadInput(f"{text!r}: a grid is added, not overridden: write `+grid={value}`")
             if value not in grids:
                 raise BadInput(f"grid {value!r}: no such grid{did_you_mean(str(value), grids)}\n{_listing(folders)}")
-        elif key.split(".")[0] not in (*QUANTITIES, *SETTINGS, "policy", "machine", "workload", "runner", "grid"):
-            names = [*QUANTITIES, *SETTINGS, "policy", "machine", "workload", "runner"]
+        elif key.split(".")[0] not in (*QUANTITIES, *SETTINGS, *NAMES, "runner", "grid"):
+            names = [*QUANTITIES, *SETTINGS, *NAMES, "runner"]
             raise BadInput(f"{text!r}: unknown key {key!r}{did_you_mean(key, names)}")
         out.append((key, value))
     return out
@@ -223,8 +234,20 @@ class Catalog(Mapping[str, Entry]):
         if name not in self._names:
             raise KeyError(name)
         if name not in self._entries:
-            self._entries[name] = _entry(self._group, name, self._folders)
+            self._entries[name] = self._read(name)
         return self._entries[name]
+
+    def _read(self, name: str) -> Entry:
+        where = f"{self._group}/{name}"
+        try:
+            entry = read_entry(name, _composed(where, [], self._folders)[self._group], where)
+            own = OmegaConf.load(
+                next(folder / f"{where}.yaml" for folder in self._folders if (folder / f"{where}.yaml").is_file())
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise BadInput(f"{where}: {_one_line(error)}") from None
+        parent = next((str(each) for each in own.get("defaults", ()) if each != "_self_"), None)
+        return entry if parent is None else inherited(entry, {str(key) for key in own}, self[parent])
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -239,18 +262,6 @@ class Catalog(Mapping[str, Entry]):
 def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
     """Every machine and workload there is, by group and name."""
     return {group: Catalog(group, folders) for group in ("machine", "workload")}
-
-
-def _entry(group: str, name: str, folders: Sequence[Path]) -> Entry:
-    where = f"{group}/{name}"
-    try:
-        entry = read_entry(name, _composed(where, [], folders)[group], where)
-        own = OmegaConf.load(
-            next(folder / f"{where}.yaml" for folder in folders if (folder / f"{where}.yaml").is_file())
-        )
-        return inherited(entry, {str(key) for key in own}) if "defaults" in own else entry
-    except (HydraException, OmegaConfBaseException) as error:
-        raise BadInput(f"{where}: {_one_line(error)}") from None
 
 
 def _composed(name: str, overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:

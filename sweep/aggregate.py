@@ -25,19 +25,23 @@ MOST_BINS = 64  # values on one axis; above it they are binned
 def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     """A row per point, and the parameters that the sweep varies on their own.
 
-    Constant columns are left out, column by column, so that a large file does not have to fit into memory. A parameter
+    `<metric>_lo` and `<metric>_hi` are the 95 % interval over replicas; under draws of the costs a row is the draw that
+    stands for the others, and they are 5 and 95 % over these. Constant columns are left out, column by column, so that a large file does not have to fit into memory. A parameter
     that follows from machine, workload, policy and cores is not one that varies on its own.
     """
     names = file.schema_arrow.names
-    point = file.read(columns=["point"]).column("point").to_numpy()
+    every_point = file.read(columns=["point"]).column("point").to_numpy()
+    draw = file.read(columns=["draw"]).column("draw").to_numpy()
+    single = draw == 0
+    point = every_point[single]
     order = np.argsort(point, kind="stable")
     first = order[np.unique(point[order], return_index=True)[1]]
     count = np.bincount(np.unique(point, return_inverse=True)[1])
     columns: dict[str, Any] = {"point": point[first], "replicas": count}
     for name in (*NAMES, *PARAMETER_COLUMNS):
         if name in names:
-            values = file.read(columns=[name]).column(name).to_pandas().iloc[first].reset_index(drop=True)
-            if name in (*NAMES, "cores", "jobs") or values.nunique(dropna=False) > 1:
+            values = file.read(columns=[name]).column(name).to_pandas()[single].iloc[first].reset_index(drop=True)
+            if name in ("policy", "machine", "workload", "cores", "jobs") or values.nunique(dropna=False) > 1:
                 columns[name] = values
     groups = np.unique(point, return_inverse=True)[1]
     replicas = int(count.max())
@@ -45,13 +49,21 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     for name in [*METRICS, *(each for each in names if each.startswith("nr_tlb_"))]:
         if name not in names:
             continue
-        values = file.read(columns=[name]).column(name).to_numpy()
-        total = np.bincount(groups, values)
-        mean = total / count
+        every = file.read(columns=[name]).column(name).to_numpy()
+        values = every[single]
+        mean = np.bincount(groups, values) / count
         columns[name] = mean
         with np.errstate(invalid="ignore"):
             squares = np.bincount(groups, (values - mean[groups]) ** 2)
-            columns[f"{name}_half"] = factor * np.sqrt(squares / np.maximum(count - 1, 1))
+            half = factor * np.sqrt(squares / np.maximum(count - 1, 1))
+        if name == "ratio":
+            columns["ratio_half"] = half  # of the replicas alone, draws or not
+        columns[f"{name}_lo"], columns[f"{name}_hi"] = mean - half, mean + half
+        if not single.all():
+            others = pd.Series(every[~single]).groupby([(every_point - draw)[~single], draw[~single]]).mean()
+            for end, share in (("lo", 0.05), ("hi", 0.95)):
+                over = others.groupby(level=0).quantile(share)
+                columns[f"{name}_{end}"] = over.reindex(point[first]).to_numpy()
     points = pd.DataFrame(columns)
     varying = [name for name in PARAMETER_COLUMNS if name in points and points[name].nunique(dropna=False) > 1]
     if {"cores", "jobs"} <= set(varying):
@@ -61,11 +73,12 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
         elif share.nunique() < points["jobs"].nunique():
             points["jobs_per_core"] = share
             varying.append("jobs_per_core")
-    codes = points.groupby([*NAMES, "cores"], sort=False, dropna=False).ngroup()
+    varying += ["costs"] if "costs" in points else []
+    codes = points.groupby([*(name for name in NAMES if name in points), "cores"], sort=False, dropna=False).ngroup()
     own = [
         name
         for name in varying
-        if name in ("cores", "jobs") or points[name].groupby(codes).nunique(dropna=False).max() > 1
+        if name in ("cores", "jobs", "costs") or points[name].groupby(codes).nunique(dropna=False).max() > 1
     ]
     return points, own
 

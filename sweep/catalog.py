@@ -61,6 +61,12 @@ class Entry:
     title: str
     quantities: Mapping[str, Quantity]
     machines: Mapping[str, Mapping[str, Quantity]]  # of a workload: what differs by machine
+    parent: Entry | None = None  # what it builds on
+    own: frozenset[str] = frozenset()  # quantities that its own file gives
+
+    def origin(self, name: str) -> str:
+        """The entry whose file a quantity comes from."""
+        return self.name if self.parent is None or name in self.own else self.parent.origin(name)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -97,14 +103,14 @@ def read_entry(name: str, content: Mapping[str, Any], where: str) -> Entry:
     return Entry(name, title, quantities, machines)
 
 
-def inherited(entry: Entry, own: set[str]) -> Entry:
-    """The entry with what its own file does not say labelled as taken over."""
+def inherited(entry: Entry, own: set[str], parent: Entry) -> Entry:
+    """The entry with what its own file does not say labelled as taken over from the parent."""
     quantities = {
         name: quantity if name in own or not quantity.source
         else replace(quantity, source=f"judgement, taken over: {quantity.source}")
         for name, quantity in entry.quantities.items()
     }  # fmt: skip
-    return replace(entry, quantities=quantities)
+    return replace(entry, quantities=quantities, parent=parent, own=frozenset(own))
 
 
 def _quantity(name: str, value: Any, where: str) -> Quantity:
@@ -134,7 +140,17 @@ def _quantity(name: str, value: Any, where: str) -> Quantity:
 
 def quantities_of(machine: Entry, workload: Entry) -> dict[str, Quantity]:
     """What is known of a workload on a machine: the workload's own first, then what it says of this machine."""
-    return dict(machine.quantities) | dict(workload.quantities) | dict(workload.machines.get(machine.name, {}))
+    return {name: quantity for name, (_, quantity) in origin(machine, workload).items()}
+
+
+def origin(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]]:
+    """The same with the name of the entry that each comes from; MACHINE+WORKLOAD where it belongs to both."""
+    both = workload.machines.get(machine.name, {})
+    return (
+        {name: (machine.origin(name), quantity) for name, quantity in machine.quantities.items()}
+        | {name: (workload.origin(name), quantity) for name, quantity in workload.quantities.items()}
+        | {name: (f"{machine.name}+{workload.origin('machines')}", quantity) for name, quantity in both.items()}
+    )
 
 
 def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

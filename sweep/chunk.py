@@ -35,6 +35,7 @@ def schema() -> pa.Schema:
         _field("replica", pa.int32(), "1", "independent repetition"),
     ]
     fields += [_field(name, pa.string(), "name", f"{name} of the point") for name in NAMES]
+    fields.append(_field("draw", pa.int32(), "1", "which draw of the costs; 0 stands for all the others"))
     for name in PARAMETER_COLUMNS:
         parameter = PARAMETERS[name]
         text = name == "range_pages" or bool(parameter.choices)
@@ -122,6 +123,7 @@ def to_table(
         "replica": np.tile(np.arange(replicas, dtype=np.int32), len(points)),
         "status": [status] * (len(points) * replicas),
     }
+    data["draw"] = np.repeat(columns.get("draw", np.zeros(len(points))).astype(np.int32), replicas)
     for name in (*NAMES, *PARAMETER_COLUMNS):
         column = columns.get(name)
         if column is None:

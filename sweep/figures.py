@@ -20,7 +20,7 @@ from sweep.aggregate import FIXED, METRICS, MOST_BINS, binned, read_points, sett
 PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
 MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
 MOST_ROWS = 4000  # marks of one plot
-REPLICAS = "Means over replicas; the band is their 95 % interval."
+REPLICAS = "Means over replicas; the band is their 95 % interval, or 5 to 95 % over the draws of the costs."
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> lis
     made.append(heat(points, own))
     made.append(front(points, own))
     made += [
-        counter(points, own, name) for name in map(str, points) if name.startswith("nr_tlb_") and "_half" not in name
+        counter(points, own, name) for name in map(str, points) if name.startswith("nr_tlb_") and not name.endswith(("_lo", "_hi"))
     ]
     made.append(listing(points, own))
     if reproduction is not None and len(reproduction):
@@ -78,7 +78,10 @@ def measured(table: pd.DataFrame) -> Plot:
                 {**keep, "what": what, "source": name, "system_time_s": row[f"{name}_s"]}
                 | {"system_time_s_lo": ends["lo"], "system_time_s_hi": ends["hi"], "error_pct": error}
             )
-    note = "Simulated: mean and 95 % interval over replicas. No spread of the measurements was ever published."
+    note = (
+        "Simulated: mean and 95 % interval over replicas, or under draws of the costs where 90 % of measurements would "
+        "lie. No spread of the measurements was ever published."
+    )
     return Plot(
         "measured", "Measured against simulated", note, "dots", pd.DataFrame(rows), "system_time_s", "what",
         labels={"system_time_s": "system time of the build, s"}, series="source", log=("system_time_s",),
@@ -129,7 +132,7 @@ def lines(points: pd.DataFrame, own: Sequence[str], x: str, y: str, title: str) 
 
 
 def _gathered(points: pd.DataFrame, x: str, y: str, others: Sequence[str]) -> tuple[pd.DataFrame | None, str]:
-    some = points[[*FIXED, x, y, f"{y}_half"]].copy()
+    some = points[[*FIXED, x, y, f"{y}_lo", f"{y}_hi"]].copy()
     some = some[np.isfinite(some[y]) & some[x].notna()]
     if some.empty:
         return None, ""
@@ -148,8 +151,7 @@ def _gathered(points: pd.DataFrame, x: str, y: str, others: Sequence[str]) -> tu
     else:
         notes.append(REPLICAS)
         grouped = some.groupby([*FIXED, "setting", x], sort=False)
-        table = grouped[[y, f"{y}_half"]].mean()
-        table[f"{y}_lo"], table[f"{y}_hi"] = table[y] - table[f"{y}_half"], table[y] + table.pop(f"{y}_half")
+        table = grouped[[y, f"{y}_lo", f"{y}_hi"]].mean()
     table["points"] = grouped.size()
     return table.reset_index().sort_values([*FIXED, "setting", x], ignore_index=True), " ".join(notes)
 

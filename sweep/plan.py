@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from sweep.catalog import (
     did_you_mean,
     quantities_of,
 )
-from sweep.grid import Block, Relative, read_blocks
+from sweep.costs import LITERATURE, Costs, literature, posterior, priors, uncertain
+from sweep.grid import Axis, Block, Relative, read_blocks
 
-NAMES = ("policy", "machine", "workload")
+NAMES = ("policy", "machine", "workload", "costs")
 CONTROLS = ("seed", "replicas")  # one value for the whole sweep
 
 # Engine time, measured on one core of a 2.1 GHz Xeon: a step costs this, and each lane in it that plus so much a CPU.
@@ -41,6 +42,7 @@ LANE_NS = {True: 150, False: 60}
 LANE_CPU_NS = {True: 20.0, False: 1.0}
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
+MOST_DRAWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Plan:
     replicas: int
     chunk_s: float = CHUNK_S
     policy_path: str | None = None  # a folder of the user's own policies
+    costs: Mapping[str, Costs] = field(default_factory=dict)  # by name; literature's central values where none is
+    draws: int = 0  # of the costs, beside the one that stands for them
     cut: tuple[int, int] | None = None  # only these points of it; each keeps its index
 
     def __len__(self) -> int:
@@ -81,6 +85,7 @@ class Plan:
             "seed": self.seed,
             "replicas": self.replicas,
             "code": code_hash(self.policy_path),
+            "costs": {name: costs.digest for name, costs in self.costs.items()},
         } | ({"cut": self.cut} if self.cut else {})
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -104,14 +109,27 @@ class Plan:
             if name not in given:
                 given[name] = [self.defaults[name]] * len(index)
         columns = {name: np.array(given[name], dtype=object) for name in NAMES}
-        pairs = columns["machine"] + "/" + columns["workload"]
-        for pair in dict.fromkeys(pairs.tolist()):
-            machine, workload = pair.split("/")
-            members = pairs == pair
-            known = {n: q.central for n, q in quantities_of(self.machines[machine], self.workloads[workload]).items()}
-            for name, value in {**self.defaults, **known}.items():
+        draw = np.array(given.pop("draw", [0] * len(index)), dtype=np.int64)
+        triples = columns["machine"] + "/" + columns["workload"] + "/" + columns["costs"]
+        for triple in dict.fromkeys(triples.tolist()):
+            machine, workload = (
+                known[name]
+                for known, name in zip((self.machines, self.workloads), triple.split("/")[:2], strict=True)
+            )
+            costs = self.costs.get(triple.split("/")[2], Costs(LITERATURE))
+            members = triples == triple
+            central = {name: quantity.central for name, quantity in quantities_of(machine, workload).items()}
+            for name, value in {**self.defaults, **central}.items():
                 if name not in NAMES:
                     _fill(columns, name, value, members)
+            for name, (owner, quantity) in uncertain(machine, workload).items():
+                values = costs.column(f"{owner}/{name}")
+                if values is not None:
+                    drawn = values[draw[members]]
+                    if quantity.alternative is not None:
+                        drawn = np.where(drawn == 0, quantity.central, quantity.alternative).astype(object)
+                    columns[name][members] = drawn
+        columns["draw"] = draw
         relative = {}
         for name, values in given.items():
             if name in NAMES:
@@ -194,8 +212,14 @@ def open_plan(
     chunk_s: float = CHUNK_S,
     policy_path: str | None = None,
     points: str | None = None,
+    posteriors: Mapping[str, Costs] | None = None,
+    given: Mapping[str, Costs] | None = None,
 ) -> Plan:
-    """A checked plan; BadInput naming the key, the value and what is allowed. `points` cuts it, as BEGIN:END."""
+    """A checked plan; BadInput naming the key, the value and what is allowed. `points` cuts it, as BEGIN:END.
+
+    `posteriors` are stored costs by name. `given` are costs whose draws are the sweep's own, all of them.
+    """
+    posteriors = posteriors or {}
     where = f"grid/{name}"
     if policy_path is not None:
         if not Path(policy_path).is_dir():
@@ -211,6 +235,12 @@ def open_plan(
             if value not in known:
                 raise BadInput(f"{here}: {key}={value!r}: no such {key}{did_you_mean(str(value), known)}")
             return value
+        if key == "costs":
+            if value != LITERATURE and value not in posteriors:
+                raise BadInput(
+                    f"{here}: costs={value!r}: no such costs{did_you_mean(str(value), [LITERATURE, *posteriors])}"
+                )
+            return value
         if key not in QUANTITIES:
             raise BadInput(f"{here}: unknown key {key!r}{did_you_mean(key, [*NAMES, *QUANTITIES])}")
         return check_quantity(key, value, here)
@@ -222,19 +252,40 @@ def open_plan(
         in_grid = content.pop(control, None)
         value = in_grid if value is None else value
         controls[control] = int(check(control, defaults.pop(control) if value is None else value, where))
+    draws = _draws(content, pinned, defaults, where)
     for key, value in defaults.items():
         check(key, value, "configuration")
     blocks = read_blocks(content, pinned, check, where)
     used_machines = _used(blocks, "machine", defaults)
     used_workloads = _used(blocks, "workload", defaults)
     _check_read(blocks, pinned, defaults, where)
+    used = [{each: machines[each] for each in used_machines}, {each: workloads[each] for each in used_workloads}]
+    known = priors(used[0].values(), used[1].values())
+    costs = {
+        each: literature(known, draws, controls["seed"]) if each == LITERATURE
+        else posterior(posteriors[each], known, draws, controls["seed"])
+        for each in _used(blocks, "costs", defaults)
+    }  # fmt: skip
+    costs |= given or {}
+    rows = max((len(each.values) for each in costs.values()), default=1)
+    if rows > 1:
+        axis = Axis(("draw",), (range(rows),))
+        blocks = tuple(replace(block, axes=(*block.axes, axis)) for block in blocks)
     plan = Plan(
-        name, question, blocks,
-        {each: machines[each] for each in used_machines}, {each: workloads[each] for each in used_workloads},
-        defaults, controls["seed"], controls["replicas"], chunk_s, policy_path,
+        name, question, blocks, used[0], used[1], defaults, controls["seed"], controls["replicas"], chunk_s,
+        policy_path, costs, rows - 1,
     )  # fmt: skip
     _check_points(plan, where)
     return plan if points is None else replace(plan, cut=_cut(points, len(plan)))
+
+
+def _draws(content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str) -> int:
+    """How many draws of the costs each point is simulated under, beside the one that stands for them."""
+    given = [source.pop("draws", None) for source in (pinned, content, defaults)]
+    draws = next((each for each in given if each is not None), 0)
+    if isinstance(draws, bool) or not isinstance(draws, int) or not 0 <= draws <= MOST_DRAWS:
+        raise BadInput(f"{where}: draws={draws!r}: must be a whole number from 0 to {MOST_DRAWS}")
+    return draws
 
 
 def _cut(points: str, whole: int) -> tuple[int, int]:
@@ -303,7 +354,7 @@ def _check_read(blocks: tuple[Block, ...], pinned: Mapping[str, Any], defaults: 
 def _check_points(plan: Plan, where: str) -> None:
     """What one value alone cannot show: relative axes, shapes that contradict each other, missing quantities."""
     for block in plan.blocks:
-        keys = set(block.names) | {"policy", "machine", "workload"}
+        keys = set(block.names) | {*NAMES}
         for axis in block.axes:
             for name, values in zip(axis.names, axis.values, strict=True):
                 for value in values if not hasattr(values, "steps") else ():

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +18,7 @@ import numpy as np
 from sweep import __version__, dry_run, lock, reuse, runner, store, tables
 from sweep.catalog import BadInput, Entry
 from sweep.chunk import failures
+from sweep.costs import Costs
 from sweep.frame import load
 from sweep.journal import Journal
 from sweep.plan import Plan, code_hash, open_plan
@@ -39,6 +40,7 @@ class Request:
     defaults: Mapping[str, Any]
     machines: Mapping[str, Entry]
     workloads: Mapping[str, Entry]
+    costs: Mapping[str, Costs]
     runner: Runner
     overrides: tuple[str, ...]
     out: str | None
@@ -61,14 +63,31 @@ def run(request: Request) -> int:
     plan = open_plan(
         request.grid, request.question, request.content, request.pinned, request.defaults,
         request.machines, request.workloads, request.chunk_s, request.policy_path, request.points,
+        request.costs,
     )  # fmt: skip
+    out = request.out or default_out(plan)
     if request.dry_run:
-        print(dry_run.describe(plan, request.runner, request.out or default_out(plan)))
+        print(dry_run.describe(plan, request.runner, out))
         return 0
+
+    def finish(folder: store.Folder) -> None:
+        made = tables.write_tables(folder)
+        if request.report:
+            write_page(folder, read_plots(folder))
+        if not request.quiet:
+            report(plan, folder, made)
+
+    return carry_out(request, plan, out, finish)
+
+
+def carry_out(
+    request: Request, plan: Plan, out: str, finish: Callable[[store.Folder], None] = lambda folder: None
+) -> int:
+    """Simulate a plan into a folder, then `finish` it; the exit code."""
     _check_size(plan, request)
     if request.runner.choose(float(plan.chunk_cost_s().sum()))[0] == "ray":
         runner.reach(request.runner)
-    folder = open_out(request.out or default_out(plan))
+    folder = open_out(out)
     with lock.held(folder) as held:
         journal = Journal(folder)
         try:
@@ -82,11 +101,7 @@ def run(request: Request) -> int:
             code = stop.code
         else:
             journal.note("end", failed=failed)
-            made = tables.write_tables(folder)
-            if request.report:
-                write_page(folder, read_plots(folder))
-            if not request.quiet:
-                report(plan, folder, made)
+            finish(folder)
             if failed:
                 print(f"sweep: {failed} points failed: see {folder}/failures.parquet", file=sys.stderr, flush=True)
             code = 3 if failed else 0
@@ -184,7 +199,7 @@ def report(plan: Plan, folder: store.Folder, made: Mapping[str, Any]) -> None:
     name, table = next(iter(made.items()))
     print(f"\n{plan.question}")
     if name == "reproduction":
-        print(tables.UNCALIBRATED)
+        print(tables.basis(load(folder.path)) if folder.local else "")
     text = breakdown(load(folder.path)) if len(plan) == 1 and folder.local else tables.as_text(table)
     print(f"\n{text}\n\n{folder}")
 

@@ -45,8 +45,8 @@ def scaling(results: pd.DataFrame) -> pd.DataFrame:
     follows = table["jobs_per_core"].nunique() <= table["jobs"].nunique()
     load, other_load = ("jobs_per_core", "jobs") if follows else ("jobs", "jobs_per_core")
     order = [*others, load, "cores", other_load]
-    rest = [name for name in table.columns if name not in order and name != "point"]
-    return table.sort_values(order, kind="stable")[[*order, *rest]].reset_index(drop=True)
+    rest = [name for name in table.columns if name not in (*order, "point")]
+    return table.sort_values(order, kind="stable")[[*order, *rest, "point"]].reset_index(drop=True)
 
 
 def crossover(results: pd.DataFrame) -> pd.DataFrame:
@@ -131,11 +131,11 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
         rows.append(group.assign(front=~(no_worse & better).any(axis=0)))
     if not rows:
         return pd.DataFrame()
-    columns = [*coordinates, "ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns", "front"]
+    columns = [*coordinates, "ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns", "front", "point"]
     return pd.concat(rows)[columns].reset_index(drop=True)
 
 
 def counters(results: pd.DataFrame) -> pd.DataFrame:
     """The kernel's counters for the whole build."""
     table, coordinates = means(results, list(COUNTERS))
-    return table[[*coordinates, *COUNTERS]]
+    return table[["point", *coordinates, *COUNTERS]]

@@ -9,11 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep import surface
+from sweep import bands, surface
 from sweep.conf import conf_dir
+from sweep.costs import LITERATURE
+from sweep.likelihood import measured_again
 from sweep.store import Folder, open_folder
 
-UNCALIBRATED = "central literature costs, uncalibrated; intervals are the replicas' (95 %)"
 SUMMARY = ("system_time_s", "added_s", "ratio", "wall_time_s", "flush_wait_ns", "interrupts_per_flush")
 
 
@@ -36,35 +37,52 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """The published system times beside the simulated ones, for the points that were measured.
+    """The published system times beside those simulated under each of the sweep's costs, fitted ones first.
 
-    Intervals are the replicas'. A measurement belongs to a point of the same machine, workload, policy, cores, jobs
-    and vanilla baseline.
+    A measurement belongs to a point of the same machine, workload, policy, cores, jobs and vanilla baseline. Under
+    draws of the costs an interval is where a measurement would lie (90 %), run spread and the model's error included;
+    else it is that of the mean over replicas (95 %).
     """
-    keys = ["machine", "workload", "policy", "cores", "jobs"]
+    keys = ["machine", "workload", "policy", "cores", "jobs", "base_system_s"]
+    names = sorted(results["costs"].unique(), key=lambda name: (name == LITERATURE, name))
+    groups = dict(list(results.groupby([*keys, "costs"], sort=False)))
     rows = []
-    groups = dict(list(results.groupby([*keys, "base_system_s"], sort=False)))
     for _, row in measured.iterrows():
-        group = groups.get((*(row[key] for key in keys), row["vanilla_s"]))
-        if group is None:
+        key = (*(row[key] for key in keys[:-1]), row["vanilla_s"])
+        found = {name: groups[(*key, name)] for name in names if (*key, name) in groups}
+        if not found:
             continue
-        mean, half = group["system_time_s"].mean(), half_width(group["system_time_s"])
-        rows.append(
-            {
-                "machine": row["machine"],
-                "policy": row["policy"],
-                "cores": int(row["cores"]),
-                "jobs": int(row["jobs"]),
-                "measured_s": row["measured_s"],
-                "simulated_s": mean,
-                "simulated_lo_s": mean - half,
-                "simulated_hi_s": mean + half,
-                "measured_ratio": row["measured_s"] / row["vanilla_s"],
-                "simulated_ratio": mean / row["vanilla_s"],
-                "error_pct": 100.0 * (mean / row["measured_s"] - 1.0),
-            }
-        )
+        made = {name: row[name] for name in ("machine", "policy")}
+        made |= {"cores": int(row["cores"]), "jobs": int(row["jobs"]), "measured_s": row["measured_s"]}
+        for name, group in found.items():
+            mean, low, high = _prediction(group, row["vanilla_s"])
+            made |= {f"{name}_s": mean, f"{name}_lo_s": low, f"{name}_hi_s": high}
+            made |= {f"{name}_error_pct": 100.0 * (mean / row["measured_s"] - 1.0)}
+        made["measured_ratio"] = row["measured_s"] / row["vanilla_s"]
+        made |= {f"{name}_ratio": made[f"{name}_s"] / row["vanilla_s"] for name in found}
+        rows.append(made)
     return pd.DataFrame(rows)
+
+
+def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, float]:
+    """Of one point: the mean of the draw that stands for the costs, and the ends of an interval."""
+    single, others = group[group["draw"] == 0], group[group["draw"] > 0]
+    mean, half = single["system_time_s"].mean(), half_width(single["system_time_s"])
+    if others.empty or group["policy"].iloc[0] == "vanilla":
+        return mean, mean - half, mean + half
+    added = others.groupby("draw")["added_s"].mean().to_numpy()
+    low, high = np.nanquantile(measured_again(vanilla_s, added, group["cores"].iloc[0]), [0.05, 0.95])
+    return mean, low, high
+
+
+def basis(results: pd.DataFrame) -> str:
+    """On what costs the numbers stand, and what their intervals are."""
+    draws = int(results["draw"].max())
+    names = {LITERATURE: "literature: central published costs, nothing fitted"}
+    said = "; ".join(names.get(name, f"{name}: costs fitted to the published times") for name in results["costs"].unique())
+    if draws:
+        return f"{said}. Intervals: where a measurement would lie (90 %), from {draws} draws of the costs"
+    return f"{said}. Intervals are the replicas' (95 %)"
 
 
 def measurements() -> pd.DataFrame:
@@ -73,13 +91,19 @@ def measurements() -> pd.DataFrame:
 
 
 def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Every table that the results allow, the main one first."""
-    made = {"reproduction": reproduction(results, measurements()), "summary": summary(results)}
-    if 2 * len(made["reproduction"]) < len(made["summary"]):  # measured points are a minority: not what was asked
+    """Every table that the results allow, the main one first.
+
+    Under draws of the costs a table is that of the draw that stands for them, with 5/50/95 % over the others beside its
+    values.
+    """
+    single = results[results["draw"] == 0]
+    made = {"reproduction": reproduction(results, measurements()), "summary": summary(single)}
+    if 2 * len(made["reproduction"]) * single["costs"].nunique() < len(made["summary"]):  # measured points are a minority: not what was asked
         made["reproduction"] = made.pop("reproduction")
     for make in (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters):
-        made[make.__name__] = make(results)
-    return {name: table for name, table in made.items() if len(table)}
+        made[make.__name__] = make(single)
+    made = {name: table for name, table in made.items() if len(table)}
+    return bands.added(made, results) if len(single) < len(results) else made
 
 
 def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:
@@ -93,11 +117,15 @@ def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:
 
 SHORT = {  # heads for the terminal
     "measured_s": "measured",
-    "simulated_s": "simulated",
-    "simulated_lo_s": "lo",
-    "simulated_hi_s": "hi",
+    "calibrated_s": "calibrated",
+    "calibrated_lo_s": "lo",
+    "calibrated_hi_s": "hi",
+    "calibrated_error_pct": "error_%",
+    "literature_s": "literature",
+    "literature_lo_s": "lo",
+    "literature_hi_s": "hi",
+    "literature_error_pct": "error_%",
     "measured_ratio": "ratio",
-    "simulated_ratio": "sim_ratio",
     "system_time_half_s": "half_s",
     "interrupts_per_flush": "interrupts",
 }
