@@ -241,9 +241,8 @@ class Catalog(Mapping[str, Entry]):
         where = f"{self._group}/{name}"
         try:
             entry = read_entry(name, _composed(where, [], self._folders)[self._group], where)
-            own = OmegaConf.load(
-                next(folder / f"{where}.yaml" for folder in self._folders if (folder / f"{where}.yaml").is_file())
-            )
+            path = next(folder / f"{where}.yaml" for folder in self._folders if (folder / f"{where}.yaml").is_file())
+            own: Any = OmegaConf.load(path)
         except (HydraException, OmegaConfBaseException) as error:
             raise BadInput(f"{where}: {_one_line(error)}") from None
         parent = next((str(each) for each in own.get("defaults", ()) if each != "_self_"), None)

@@ -26,8 +26,9 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     """A row per point, and the parameters that the sweep varies on their own.
 
     `<metric>_lo` and `<metric>_hi` are the 95 % interval over replicas; under draws of the costs a row is the draw that
-    stands for the others, and they are 5 and 95 % over these. Constant columns are left out, column by column, so that a large file does not have to fit into memory. A parameter
-    that follows from machine, workload, policy and cores is not one that varies on its own.
+    stands for the others, and they are 5 and 95 % over these. Constant columns are left out, column by column, so that
+    a large file does not have to fit into memory. A parameter that follows from machine, workload, costs, policy and
+    cores is not one that varies on its own.
     """
     names = file.schema_arrow.names
     every_point = file.read(columns=["point"]).column("point").to_numpy()
@@ -61,8 +62,8 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
         columns[f"{name}_lo"], columns[f"{name}_hi"] = mean - half, mean + half
         if not single.all():
             others = pd.Series(every[~single]).groupby([(every_point - draw)[~single], draw[~single]]).mean()
-            for end, share in (("lo", 0.05), ("hi", 0.95)):
-                over = others.groupby(level=0).quantile(share)
+            for end, quantile in (("lo", 0.05), ("hi", 0.95)):
+                over = others.groupby(level=0).quantile(quantile)
                 columns[f"{name}_{end}"] = over.reindex(point[first]).to_numpy()
     points = pd.DataFrame(columns)
     varying = [name for name in PARAMETER_COLUMNS if name in points and points[name].nunique(dropna=False) > 1]

@@ -9,8 +9,9 @@ what is reported. Ref: Poisson sampling with the Horvitz-Thompson estimator.
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim.policy import policy_module, reads
-from sweep import dry_run, emulator, fitted, store
+from sweep import dry_run, emulator, fitted, fitted_figures, store
 from sweep.catalog import BadInput, did_you_mean
 from sweep.chunk import compute
 from sweep.costs import LITERATURE, Costs, priors, sobol, values_at
@@ -28,17 +29,18 @@ from sweep.fitted import Fit, Pool
 from sweep.importance import effective_size, pareto_k
 from sweep.likelihood import log_likelihood
 from sweep.plan import MADE_FROM, Plan, code_hash, open_plan
-from sweep.run import Request, carry_out, default_out, open_out
+from sweep.report import page
+from sweep.run import Request, carry_out, default_out, describe, open_out
 from sweep.single_draw import single_draw
 from sweep.tables import as_text, measurements
 
 LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a fit that is reported
 DEFENCE = 1 / 512  # of the candidates are simulated whatever the emulator says
-FITS = {  # fitted on: which rows
-    "all rows": lambda row: True,
-    "sync rows": lambda row: row["policy"] == "xpfo",
-    "xeon_8160": lambda row: row["machine"] == "xeon_8160",
-    "i5_3550": lambda row: row["machine"] == "i5_3550",
+FITS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {  # fitted on: which rows
+    "all rows": lambda rows: rows["policy"] != "vanilla",
+    "sync rows": lambda rows: rows["policy"] == "xpfo",
+    "xeon_8160": lambda rows: rows["machine"] == "xeon_8160",
+    "i5_3550": lambda rows: rows["machine"] == "i5_3550",
 }
 
 
@@ -115,6 +117,10 @@ def calibrate(request: Request) -> int:
 
     single = single_draw(pool, fits["all rows"], read, simulated)
     fitted.write_costs(folder, settings.name, settings.keep, pool, fits["all rows"], single, stamp)
+    run = describe(first, request)
+    folder.write("run.json", json.dumps(run, indent=1).encode())
+    if request.report:
+        folder.write("report.html", page(run, fitted_figures.plots(made)).encode())
     if not request.quiet:
         print(f"\n{request.question}\n\n{as_text(made['validation'])}\n\n{folder}")
         print(f"use them: sweep --config-dir {folder} costs={settings.name} ...")
@@ -175,32 +181,33 @@ def _chances(
     values: np.ndarray, emulators: list[emulator.Emulator], rows: pd.DataFrame, settings: Settings
 ) -> np.ndarray:
     """With what probability each candidate is simulated, [candidate]; 1 for those of the first round."""
-    logs = [
-        log_likelihood(row["measured_s"], row["vanilla_s"], np.exp(each.log_added(values)), row["cores"])
-        for (_, row), each in zip(rows.iterrows(), emulators, strict=True)
-    ]
+    likely = np.stack(
+        [
+            log_likelihood(row["measured_s"], row["vanilla_s"], np.exp(each.log_added(values)), row["cores"])
+            for (_, row), each in zip(rows.iterrows(), emulators, strict=True)
+        ]
+    )  # [row, candidate]
     chance = np.full(len(values), DEFENCE)
     for takes in FITS.values():
-        log = sum(each for (_, row), each in zip(rows.iterrows(), logs, strict=True) if takes(row))
-        likelihood = np.exp(log - np.max(log))
+        log = likely[takes(rows).to_numpy()].sum(axis=0)
+        likelihood = np.exp(log - log.max())
         chance = np.maximum(chance, settings.draws_a_fit * likelihood / likelihood.sum())
     chance[: settings.draws] = 1.0
     return np.minimum(chance, 1.0)
 
 
 def _fit(pool: Pool, name: str, rows: pd.DataFrame) -> Fit:
-    """A fit's weights; Stopped where they cannot be trusted."""
-    used = np.array([bool(FITS[name](row)) for _, row in rows.iterrows()])
-    log = sum(
-        log_likelihood(row["measured_s"], row["vanilla_s"], pool.added[at], row["cores"])
-        for at, (_, row) in enumerate(rows.iterrows()) if used[at]
-    )  # fmt: skip
-    weights = np.exp(log - np.max(log)) / pool.chance
-    fit = Fit(name, used, weights / weights.sum(), effective_size(weights), pareto_k(weights))
+    """A fit's weights; BadInput where they cannot be trusted."""
+    log = np.zeros(len(pool.chance))
+    for at in np.flatnonzero(FITS[name](rows)):
+        row = rows.iloc[at]
+        log += log_likelihood(row["measured_s"], row["vanilla_s"], pool.added[at], row["cores"])
+    weights = np.exp(log - log.max()) / pool.chance
+    fit = Fit(name, weights / weights.sum(), effective_size(weights), pareto_k(weights))
     if fit.size < LEAST_SIZE or fit.k > MOST_K:
         raise BadInput(
-            f"fitted on {name}: {fit.size:.0f} effective draws and Pareto k {fit.k:.2f}; "
-            f"{LEAST_SIZE:.0f} and {MOST_K} are needed: give more grid.fit.draws, .candidates or .draws_a_fit"
+            f"fitted on {name}: {fit.size:.0f} effective draws and Pareto k {fit.k:.2f}; {LEAST_SIZE:.0f} or more and "
+            f"{MOST_K} or less are needed: give more grid.fit.draws, .candidates or .draws_a_fit"
         )
     return fit
 
@@ -208,4 +215,3 @@ def _fit(pool: Pool, name: str, rows: pd.DataFrame) -> Fit:
 def _say(request: Request, text: str) -> None:
     if not request.quiet:
         print(text, file=sys.stderr, flush=True)
-

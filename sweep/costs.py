@@ -192,5 +192,9 @@ def _score(quantity: Quantity, value: float) -> float:
     if value == middle or end is None or end == middle:
         return 0.0 if value == middle else sign * np.inf
     if middle > 0 and end > 0:
-        return sign * np.inf if value <= 0 or np.isinf(value) else sign * Z95 * np.log(value / middle) / np.log(end / middle)
+        return (
+            sign * np.inf
+            if value <= 0 or np.isinf(value)
+            else sign * Z95 * np.log(value / middle) / np.log(end / middle)
+        )
     return sign * np.inf if np.isinf(value) else sign * Z95 * (value - middle) / (end - middle)

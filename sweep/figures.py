@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from sim.parameters import PARAMETERS
 from sweep.aggregate import FIXED, METRICS, MOST_BINS, binned, read_points, settings_of
 
+COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one")
 PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
 MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
 MOST_ROWS = 4000  # marks of one plot
@@ -53,9 +54,7 @@ def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> lis
     made += [lines(points, own, x, "ratio", "System time over vanilla's") for x in ordered[:6]]
     made.append(heat(points, own))
     made.append(front(points, own))
-    made += [
-        counter(points, own, name) for name in map(str, points) if name.startswith("nr_tlb_") and not name.endswith(("_lo", "_hi"))
-    ]
+    made += [counter(points, own, name) for name in COUNTERS if name in points]
     made.append(listing(points, own))
     if reproduction is not None and len(reproduction):
         asked = 2 * len(reproduction) >= len(points)  # else measured points are a minority: they follow

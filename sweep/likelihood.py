@@ -1,7 +1,7 @@
 """How likely a measured system time is under a simulated one, and what a measurement of it would show.
 
-measured = (base + added * exp(d)) * exp(e), with d ~ N(0, discrepancy) an error of the model for this policy and machine
-and e ~ N(0, run_spread) from run to run. The numbers are `conf/likelihood.yaml`.
+measured = (base + added * exp(d)) * exp(e), with d ~ N(0, discrepancy) an error of the model for this policy and
+machine, and e ~ N(0, run_spread) from run to run. The numbers are `conf/likelihood.yaml`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def log_likelihood(measured_s: float, base_s: float, added_s: np.ndarray, cores:
     without_run, weights = without_run[possible], weights[possible] / np.sqrt(2.0 * np.pi)
     sd = spread().discrepancy(cores)
     score = (np.log(without_run - base_s) - np.log(added_s)[..., None]) / sd  # [..., node]
-    log_terms = (
-        np.log(weights) + np.log(without_run / (without_run - base_s)) - 0.5 * (score**2 + LOG_2PI) - np.log(sd)
-    )
+    log_terms = np.log(weights) + np.log(without_run / (without_run - base_s)) - 0.5 * (score**2 + LOG_2PI) - np.log(sd)
     most = log_terms.max(axis=-1, keepdims=True)
     return np.log(np.exp(log_terms - most).sum(axis=-1)) + most[..., 0]
 

@@ -15,8 +15,8 @@ from sweep.figures import Plot
 from sweep.store import Folder
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-FIRST = {"xpfo_deferred": 0, "simulated": 0, "switch": 0, "xpfo": 1, "sender": 1, "xpfo_no_flush": 2, "calibrated": 2}
-FIRST |= {"bookkeeping": 3, "handler": 4, "refill": 6}
+FIRST = {"xpfo_deferred": 0, "switch": 0, "xpfo": 1, "sender": 1, "xpfo_no_flush": 2, "bookkeeping": 3, "handler": 4}
+FIRST |= {"refill": 6, "calibrated": 0, "predicted": 0, "posterior": 0, "literature": 2, "prior": 2}
 INK = "#1b1f24"
 MARKERS, DASHES = "osD^X", ("-", "--", ":", "-.")
 STYLE: Any = {

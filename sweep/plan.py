@@ -113,8 +113,7 @@ class Plan:
         triples = columns["machine"] + "/" + columns["workload"] + "/" + columns["costs"]
         for triple in dict.fromkeys(triples.tolist()):
             machine, workload = (
-                known[name]
-                for known, name in zip((self.machines, self.workloads), triple.split("/")[:2], strict=True)
+                known[name] for known, name in zip((self.machines, self.workloads), triple.split("/")[:2], strict=True)
             )
             costs = self.costs.get(triple.split("/")[2], Costs(LITERATURE))
             members = triples == triple
@@ -123,9 +122,9 @@ class Plan:
                 if name not in NAMES:
                     _fill(columns, name, value, members)
             for name, (owner, quantity) in uncertain(machine, workload).items():
-                values = costs.column(f"{owner}/{name}")
-                if values is not None:
-                    drawn = values[draw[members]]
+                known = costs.column(f"{owner}/{name}")
+                if known is not None:
+                    drawn = known[draw[members]]
                     if quantity.alternative is not None:
                         drawn = np.where(drawn == 0, quantity.central, quantity.alternative).astype(object)
                     columns[name][members] = drawn
@@ -245,7 +244,7 @@ def open_plan(
             raise BadInput(f"{here}: unknown key {key!r}{did_you_mean(key, [*NAMES, *QUANTITIES])}")
         return check_quantity(key, value, here)
 
-    content, pinned, defaults = dict(content), dict(pinned), dict(defaults)
+    content, pinned, defaults = dict(content), dict(pinned), {"costs": LITERATURE, **defaults}
     controls = {}
     for control in CONTROLS:
         value = pinned.pop(control, None)

@@ -25,13 +25,11 @@ import pyarrow.parquet as pq
 
 from sweep.catalog import BadInput
 from sweep.caveats import CAVEATS, GAP, NOT_MODELLED
+from sweep.costs import LITERATURE
 from sweep.figures import Plot, plots
 from sweep.finished import open_run
 from sweep.store import Folder
 
-LITERATURE = (
-    "Central literature costs, nothing fitted; intervals are the replicas' (95 %) and hold no uncertainty of costs."
-)
 DIGITS = 6  # significant digits of the numbers on the page
 
 
@@ -109,9 +107,7 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
     question = run.get("question") or f"Grid {run.get('grid')}"
     lead = "Every number was aggregated before it was drawn; the notes say how, and results.parquet holds all rows."
     named = {plot.name: plot for plot in made}
-    if "measured" in named:
-        sources = set(named["measured"].table["source"])
-        lead = (LITERATURE + " " if sources <= {"measured", "simulated"} else "") + lead
+    lead = f"{_basis(run.get('points', {}))} {lead}"
     versions = run.get("versions", {})
     return {
         "title": f"{run.get('grid')}: {question}",
@@ -124,9 +120,27 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
     }
 
 
+def _basis(points: Mapping[str, Any]) -> str:
+    """On what costs the numbers stand, in words."""
+    names, draws = points.get("costs", []), points.get("draws", 0)
+    words = [
+        "central literature costs with nothing fitted"
+        if name == LITERATURE
+        else f"costs “{name}”, fitted to published times"
+        for name in names
+    ]
+    bands = (
+        f"Bands are over {draws} draws of the costs." if draws
+        else "Intervals are the replicas' (95 %) and hold no uncertainty of costs."
+    )  # fmt: skip
+    return f"Costs: {', '.join(words)}. {bands}" if words else bands
+
+
 def _answer(points: pd.DataFrame) -> str:
     """What each policy costs on each machine at its most CPUs and jobs, where that is one point a policy."""
     sentences: list[str] = []
+    if "costs" in points:
+        points = points[points["costs"] == min(points["costs"], key=lambda name: (name == LITERATURE, name))]
     for machine, some in points.groupby("machine", sort=False):
         for name in ("cores", "jobs"):
             some = some[some[name] == some[name].max()]

@@ -231,6 +231,8 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
             "replicas": plan.replicas,
             "machines": list(plan.machines),
             "workloads": list(plan.workloads),
+            "costs": list(plan.costs),
+            "draws": plan.draws,
         },
         "code": code_hash(plan.policy_path),
         "versions": {"sweep": __version__, "python": platform.python_version()}

@@ -22,17 +22,17 @@ COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupt
 def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """A row per point with its coordinates and the metrics' means over replicas; the names of the coordinates."""
     first = results[results["replica"] == results["replica"].min()].set_index("point")
-    named = [name for name in NAMES if first[name].nunique() > 1]
+    names = [name for name in NAMES if name in first]
+    named = [name for name in names if first[name].nunique() > 1]
     varying = [name for name in PARAMETER_COLUMNS if first[name].nunique(dropna=False) > 1]
     if named:  # what a machine or workload brings along is no coordinate of its own
-        chosen = [name for name in NAMES if name in named and name != "policy"]
+        chosen = [name for name in named if name != "policy"]
         if chosen:
             varying = [n for n in varying if first.groupby(chosen, sort=False)[n].nunique(dropna=False).max() > 1]
     if "cores" in varying:
         varying = [name for name in varying if name not in FOLLOW_CORES]
-    frame = first[list(dict.fromkeys([*NAMES, "cores", "jobs", *varying]))].copy()
-    coordinates = list(dict.fromkeys([*NAMES, "cores", "jobs", *varying]))
-    return frame.join(results.groupby("point")[metrics].mean()).reset_index(), coordinates
+    coordinates = list(dict.fromkeys([*names, "cores", "jobs", *varying]))
+    return first[coordinates].join(results.groupby("point")[metrics].mean()).reset_index(), coordinates
 
 
 def scaling(results: pd.DataFrame) -> pd.DataFrame:

@@ -13,8 +13,10 @@ from sweep import bands, surface
 from sweep.conf import conf_dir
 from sweep.costs import LITERATURE
 from sweep.likelihood import measured_again
+from sweep.next_experiment import LEAST_DRAWS, next_experiment
 from sweep.store import Folder, open_folder
 
+MOST_EXPERIMENTS = 500  # points that are compared with one another
 SUMMARY = ("system_time_s", "added_s", "ratio", "wall_time_s", "flush_wait_ns", "interrupts_per_flush")
 
 
@@ -79,7 +81,9 @@ def basis(results: pd.DataFrame) -> str:
     """On what costs the numbers stand, and what their intervals are."""
     draws = int(results["draw"].max())
     names = {LITERATURE: "literature: central published costs, nothing fitted"}
-    said = "; ".join(names.get(name, f"{name}: costs fitted to the published times") for name in results["costs"].unique())
+    said = "; ".join(
+        names.get(name, f"{name}: costs fitted to the published times") for name in results["costs"].unique()
+    )
     if draws:
         return f"{said}. Intervals: where a measurement would lie (90 %), from {draws} draws of the costs"
     return f"{said}. Intervals are the replicas' (95 %)"
@@ -98,12 +102,19 @@ def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """
     single = results[results["draw"] == 0]
     made = {"reproduction": reproduction(results, measurements()), "summary": summary(single)}
-    if 2 * len(made["reproduction"]) * single["costs"].nunique() < len(made["summary"]):  # measured points are a minority: not what was asked
+    if 2 * len(made["reproduction"]) * single["costs"].nunique() < len(
+        made["summary"]
+    ):  # measured points are a minority: not what was asked
         made["reproduction"] = made.pop("reproduction")
     for make in (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters):
         made[make.__name__] = make(single)
     made = {name: table for name, table in made.items() if len(table)}
-    return bands.added(made, results) if len(single) < len(results) else made
+    if len(single) == len(results):
+        return made
+    made = bands.added(made, results)
+    if results["draw"].max() >= LEAST_DRAWS and 2 <= single["point"].nunique() <= MOST_EXPERIMENTS:
+        made["next_experiment"] = next_experiment(results)
+    return made
 
 
 def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:

@@ -3,7 +3,7 @@
 const page = JSON.parse(document.getElementById("data").textContent);
 const FILTERS = ["machine", "workload", "policy"];
 const OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"];
-const FIRST = { xpfo_deferred: 0, xpfo: 1, xpfo_no_flush: 2, simulated: 0, calibrated: 2, bookkeeping: 3, sender: 1, handler: 4, switch: 0, refill: 6 };
+const FIRST = { xpfo_deferred: 0, xpfo: 1, xpfo_no_flush: 2, calibrated: 0, literature: 2, predicted: 0, prior: 2, posterior: 0, bookkeeping: 3, sender: 1, handler: 4, switch: 0, refill: 6 };
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x"];
 const off = { machine: new Set(), workload: new Set(), policy: new Set() };
