@@ -32,7 +32,7 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     """
     names = file.schema_arrow.names
     every_point = file.read(columns=["point"]).column("point").to_numpy()
-    draw = file.read(columns=["draw"]).column("draw").to_numpy()
+    draw = file.read(columns=["draw"]).column("draw").to_numpy() if "draw" in names else np.zeros_like(every_point)
     single = draw == 0
     point = every_point[single]
     order = np.argsort(point, kind="stable")

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from sweep.catalog import QUANTITIES, BadInput, Entry, Quantity, origin
+from sweep.catalog import INSTRUCTION_COSTS, QUANTITIES, BadInput, Entry, Quantity, origin
 
 LITERATURE = "literature"  # the costs whose row 0 are the central values
 Z95 = 1.6448536269514722  # of the normal distribution: its 95th percentile
@@ -52,6 +52,23 @@ def uncertain(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]
         for name, (owner, quantity) in origin(machine, workload).items()
         if quantity.uncertain
     }
+
+
+def drawn(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool = True) -> dict[str, np.ndarray]:
+    """The draws of every quantity that these costs speak of, [draw]; instruction costs at their clock, if wanted.
+
+    So that a cost which the user gives is simulated as given, whatever the clock of the draw.
+    """
+    made = {}
+    clock = costs.column(f"{machine.origin('clock_scale')}/clock_scale") if clock_scale else None
+    for name, (owner, quantity) in uncertain(machine, workload).items():
+        values = costs.column(f"{owner}/{name}")
+        if values is None or name == "clock_scale":
+            continue
+        if quantity.alternative is not None:
+            values = np.where(values == 0, quantity.central, quantity.alternative).astype(object)
+        made[name] = values * clock if clock is not None and name in INSTRUCTION_COSTS else values
+    return made
 
 
 def priors(machines: Iterable[Entry], workloads: Iterable[Entry]) -> dict[str, Quantity]:
@@ -113,7 +130,7 @@ def read(path: Path) -> Costs:
     """Costs as `write` leaves them: NAME.yaml with the stamp and row 0, NAME.parquet with all draws."""
     try:
         stamp = yaml.safe_load(path.read_text(encoding="utf-8"))
-        table = pq.read_table(path.with_suffix(".parquet"))
+        table = pq.ParquetFile(path.with_suffix(".parquet")).read()
         values = np.stack([column.to_numpy() for column in table.columns], axis=1)
         costs = Costs(path.stem, tuple(table.column_names), values, stamp)
         wanted = stamp["digest"]

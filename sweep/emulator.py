@@ -5,11 +5,12 @@ It only chooses which draws are worth simulating, and spreads Sobol indices; wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-RIDGE = 1e-3
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # penalties that are tried, of a feature's mean square
 FOLDS = 5
 
 
@@ -41,16 +42,16 @@ def fit(values: np.ndarray, columns: np.ndarray, names: np.ndarray, added_s: np.
     moving = scale > 0
     columns, raw, middle, scale = columns[moving], raw[:, moving], middle[moving], scale[moving]
     features, wanted = _features((raw - middle) / scale), np.log(added_s)
-    left_out = np.empty(len(wanted))
     fold = np.arange(len(wanted)) % FOLDS
+    left_out = np.empty((len(RIDGES), len(wanted)))
     for each in range(FOLDS):
         out = fold == each
-        left_out[out] = features[out] @ _solve(features[~out], wanted[~out])
-    error = left_out - wanted
-    return Emulator(
-        columns, names[columns], middle, scale, _solve(features, wanted), float(error.std()),
-        float(1.0 - error.var() / wanted.var()),
-    )  # fmt: skip
+        left_out[:, out] = _solve(features[~out], wanted[~out], RIDGES) @ features[out].T
+    errors = left_out - wanted
+    best = int(errors.var(axis=1).argmin())
+    coefficients = _solve(features, wanted, RIDGES[best : best + 1])[0]
+    explained = 1.0 - errors[best].var() / wanted.var()
+    return Emulator(columns, names[columns], middle, scale, coefficients, float(errors[best].std()), float(explained))
 
 
 def _logs(values: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -63,6 +64,9 @@ def _features(x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones((len(x), 1)), x, x[:, first] * x[:, second]], axis=1)
 
 
-def _solve(features: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    normal = features.T @ features + RIDGE * len(features) / features.shape[1] * np.eye(features.shape[1])
-    return np.linalg.solve(normal, features.T @ wanted)
+def _solve(features: np.ndarray, wanted: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
+    """Least squares with each of these penalties, [ridge, feature]."""
+    normal, right = features.T @ features, features.T @ wanted
+    squares = np.diag(np.diag(normal))
+    squares[0, 0] = 0.0  # the constant is not held back
+    return np.stack([np.linalg.solve(normal + ridge * squares, right) for ridge in ridges])

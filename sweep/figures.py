@@ -57,7 +57,8 @@ def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> lis
     made += [counter(points, own, name) for name in COUNTERS if name in points]
     made.append(listing(points, own))
     if reproduction is not None and len(reproduction):
-        asked = 2 * len(reproduction) >= len(points)  # else measured points are a minority: they follow
+        costs = points["costs"].nunique() if "costs" in points else 1
+        asked = 2 * len(reproduction) * costs >= len(points)  # else measured points are a minority: they follow
         made.insert(0 if asked else -1, measured(reproduction))
     return [plot for plot in made if plot is not None]
 

@@ -176,9 +176,9 @@ def ranks(pool: Pool) -> pd.DataFrame:
             log_likelihood(shown[at][number], row["vanilla_s"], added[at], row["cores"])
             for at, (_, row) in enumerate(pool.rows.iterrows())
         )
-        weights = np.exp(log - np.max(log))
-        weights[truth] = 0.0
-        drawn = values[random.choice(len(weights), RANKS - 1, p=weights / weights.sum())]
+        keys = log + random.gumbel(size=len(added[0]))  # the largest are a weighted sample without replacement
+        keys[truth] = -np.inf
+        drawn = values[np.argpartition(keys, -(RANKS - 1))[-(RANKS - 1) :]]
         below = (drawn < values[truth]).sum(axis=0)
         ties = (drawn == values[truth]).sum(axis=0)
         counts[np.arange(len(below)), below + random.integers(0, ties + 1)] += 1

@@ -29,7 +29,7 @@ from sweep.catalog import (
     did_you_mean,
     quantities_of,
 )
-from sweep.costs import LITERATURE, Costs, literature, posterior, priors, uncertain
+from sweep.costs import LITERATURE, Costs, drawn, literature, posterior, priors
 from sweep.grid import Axis, Block, Relative, read_blocks
 
 NAMES = ("policy", "machine", "workload", "costs")
@@ -121,13 +121,8 @@ class Plan:
             for name, value in {**self.defaults, **central}.items():
                 if name not in NAMES:
                     _fill(columns, name, value, members)
-            for name, (owner, quantity) in uncertain(machine, workload).items():
-                known = costs.column(f"{owner}/{name}")
-                if known is not None:
-                    drawn = known[draw[members]]
-                    if quantity.alternative is not None:
-                        drawn = np.where(drawn == 0, quantity.central, quantity.alternative).astype(object)
-                    columns[name][members] = drawn
+            for name, by_draw in drawn(costs, machine, workload, clock_scale="clock_scale" not in given).items():
+                columns[name][members] = by_draw[draw[members]]
         columns["draw"] = draw
         relative = {}
         for name, values in given.items():

@@ -124,9 +124,7 @@ def _basis(points: Mapping[str, Any]) -> str:
     """On what costs the numbers stand, in words."""
     names, draws = points.get("costs", []), points.get("draws", 0)
     words = [
-        "central literature costs with nothing fitted"
-        if name == LITERATURE
-        else f"costs “{name}”, fitted to published times"
+        "central published ones, nothing fitted" if name == LITERATURE else f"“{name}”, fitted to published times"
         for name in names
     ]
     bands = (

@@ -79,7 +79,7 @@ def test_a_grid_without_jobs_is_told_so(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def pair(sweep_in):
     """The same sweep twice, with another refill in the second."""
-    given = ("+grid=smoke", "policy=[vanilla,xpfo_deferred]", "replicas=4", "jobs=[2,4]", *SMALL)
+    given = ("+grid=smoke", "costs=literature", "policy=[vanilla,xpfo_deferred]", "replicas=4", "jobs=[2,4]", *SMALL)
     return sweep_in(*given), sweep_in(*given, "invlpg_ns=400")
 
 

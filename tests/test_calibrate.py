@@ -1,0 +1,236 @@
+"""A fit: its likelihood, its weights, the ranks that show it is right, and the whole command on a small design."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kstest, norm
+
+from sweep import emulator, fitted, likelihood
+from sweep.__main__ import catalog, main
+from sweep.conf import conf_dir
+from sweep.costs import literature, priors
+from sweep.fitted import Pool
+from sweep.importance import crps, effective_size, median_error, pareto_k, quantiles, resample
+from sweep.likelihood import log_likelihood, measured_again, measured_once
+from sweep.tables import measurements
+
+DRAWS = 4096  # of the toy
+SMALL = (
+    "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=900", "grid.fit.keep=64",
+    "window_events=256", "precision=0.1",
+)  # fmt: skip
+
+
+# --- the likelihood
+
+
+def test_the_likelihood_of_all_possible_measurements_adds_up_to_one():
+    log_measured = np.linspace(np.log(3000), np.log(12_000), 4_001)
+    density = [np.exp(log_likelihood(np.exp(at), 800.0, np.array([5000.0]), 96))[0] for at in log_measured]
+    assert np.trapezoid(density, log_measured) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_likelihood_is_that_of_measuring_again():
+    shown = measured_again(800.0, np.full(4096, 400.0), 4).ravel()
+    edges = np.log([1050, 1150, 1250, 1350])
+    expected = np.histogram(np.log(shown), edges)[0] / len(shown)
+    for low, high, share in zip(edges, edges[1:], expected, strict=False):
+        at = np.linspace(low, high, 401)
+        density = [np.exp(log_likelihood(np.exp(each), 800.0, np.array([400.0]), 4))[0] for each in at]
+        assert np.trapezoid(density, at) == pytest.approx(share, abs=0.003)
+
+
+def test_the_models_error_is_wider_beyond_the_largest_machine_measured():
+    spread = likelihood.spread()
+    assert spread.discrepancy(4) == spread.discrepancy(96) == 0.15
+    assert spread.discrepancy(192) == pytest.approx(0.30)
+    assert spread.run == pytest.approx(np.log(950.966 / 915.183) / np.sqrt(2), rel=0.03)
+
+
+# --- weights
+
+
+def test_pareto_k_tells_weights_that_can_be_trusted_from_those_that_cannot():
+    random = np.random.default_rng(0)
+    assert pareto_k(random.pareto(2.5, 4000) + 1) == pytest.approx(1 / 2.5, abs=0.15)
+    assert pareto_k(random.pareto(1.0, 4000) + 1) > 0.7
+    assert pareto_k(np.ones(1000)) < 0
+    assert effective_size(np.ones(1000)) == pytest.approx(1000)
+    assert effective_size(np.r_[np.ones(10), np.zeros(90)]) == pytest.approx(10)
+
+
+def test_crps_of_a_normal_sample_is_the_closed_form():
+    z = norm.ppf((np.arange(20_000) + 0.5) / 20_000)
+    wanted = 3.0 * (0.7 * (2 * norm.cdf(0.7) - 1) + 2 * norm.pdf(0.7) - 1 / np.sqrt(np.pi))
+    assert crps(10 + 3 * z, np.ones(len(z)), 10 + 3 * 0.7) == pytest.approx(wanted, rel=1e-3)
+    weights = np.exp(z)  # tilts the sample to N(1, 1)
+    assert crps(z, weights, 1.0) == pytest.approx(2 * norm.pdf(0) - 1 / np.sqrt(np.pi), rel=5e-3)
+    assert quantiles(z, weights).tolist() == pytest.approx([1 - 1.6449, 1.0, 1 + 1.6449], abs=0.01)
+
+
+def test_resampling_keeps_the_weighted_mean_and_its_error_is_as_said():
+    random = np.random.default_rng(1)
+    z, medians = random.standard_normal(4000), []
+    weights = np.exp(0.5 * z)
+    assert z[resample(weights, 2000, 0)].mean() == pytest.approx(0.5, abs=0.1)
+    for _ in range(300):
+        sample = random.standard_normal(800)
+        medians.append(quantiles(sample, np.ones(800), (0.5,))[0])
+    assert median_error(sample, np.ones(800)) == pytest.approx(np.std(medians), rel=0.4)
+
+
+# --- a toy model in place of the simulation: added seconds are a product of powers of the costs
+
+
+@pytest.fixture(scope="module")
+def toy():
+    entries = catalog([conf_dir()])
+    known = priors(
+        [entries["machine"][name] for name in ("xeon_8160", "i5_3550")], [entries["workload"]["kernel_build"]]
+    )
+    rows = measurements().query("fitted == 'yes'").reset_index(drop=True)
+    values = literature(known, DRAWS, 5).values[1:]
+    keys, added = list(known), []
+    for _, row in rows.iterrows():
+        powers = {"kernel_build/kunmap_events": 1.0, f"{row['machine']}/flush_fixed_ns": 0.4}
+        if row["policy"] == "xpfo":
+            powers[f"{row['machine']}/handler_ns"] = 0.4
+        logs = sum(power * np.log(values[:, keys.index(key)]) for key, power in powers.items())
+        added.append(np.exp(logs - logs.mean()) * (row["measured_s"] - row["vanilla_s"]))
+    return Pool(known, values, np.array(added), np.ones(DRAWS), DRAWS, rows)
+
+
+def test_the_emulator_knows_a_product_of_powers_exactly(toy):
+    columns = np.arange(len(toy.known))[:20]
+    names = np.array([quantity.alternative is not None for quantity in toy.known.values()])
+    added = np.exp(0.3 * np.log(toy.values[:, 6]) - np.log(toy.values[:, 8])) * np.where(toy.values[:, 0] > 0, 2.0, 1.0)
+    made = emulator.fit(toy.values, columns, names, added)
+    assert made.explained > 0.999
+    assert made.log_added(toy.values[:50]) == pytest.approx(np.log(added[:50]), abs=0.02)
+
+
+def test_ranks_of_known_parameters_are_uniform(toy):
+    table = fitted.ranks(toy)
+    assert table[[f"rank_{at}" for at in range(fitted.RANKS)]].sum(axis=1).eq(fitted.TRUTHS).all()
+    assert kstest(table["p"], "uniform").pvalue > 0.001
+    assert table["p"].min() > 1e-4 / len(table)
+
+
+def test_ranks_show_a_likelihood_that_is_wrong(toy, monkeypatch):
+    def wrong(measured_s, base_s, added_s, cores):
+        return log_likelihood(measured_s, base_s, 1.3 * added_s, cores)
+
+    monkeypatch.setattr(fitted, "log_likelihood", wrong)
+    table = fitted.ranks(toy).set_index(["parameter", "machine"])
+    assert table.loc[("kunmap_events", "kernel_build"), "p"] < 1e-6
+    assert table.loc[("tick_hz", "any"), "p"] > 1e-3  # which no row reads
+
+
+def test_a_fit_finds_the_parameters_of_data_made_from_the_model(toy):
+    """Ninety-percent intervals of the predicted times hold the truth nine times in ten."""
+    random = np.random.default_rng(2)
+    inside = []
+    for truth in random.permutation(DRAWS)[:200]:
+        log = np.zeros(DRAWS)
+        for at, (_, row) in enumerate(toy.rows.iterrows()):
+            shown = measured_once(row["vanilla_s"], toy.added[at, [truth]], row["cores"], random)[0]
+            log += log_likelihood(shown, row["vanilla_s"], toy.added[at], row["cores"])
+        weights = np.exp(log - log.max())
+        weights[truth] = 0
+        low, _, high = quantiles(np.log(toy.added[3]), weights)
+        inside.append(low <= np.log(toy.added[3, truth]) <= high)
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.07)
+
+
+# --- the whole command
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    out = tmp_path_factory.mktemp("calibrated")
+    assert main(["+grid=calibrate", *SMALL, "runner=serial", f"out={out}", "quiet=true", "report=true"]) == 0
+    return out
+
+
+def test_one_command_predicts_what_it_left_out_better_than_literature_alone(calibrated):
+    table = pd.read_csv(calibrated / "tables" / "validation.csv")
+    wanted = (
+        "fitted_on machine policy measured_s predicted_05 predicted_50 predicted_95 error_pct inside_90 crps crps_prior"
+    )
+    assert list(table.columns)[:11] == wanted.split()
+    assert table.groupby("fitted_on").size().to_dict() == {
+        "literature alone": 4, "sync rows": 2, "xeon_8160": 2, "i5_3550": 2, "all rows": 4,
+    }  # fmt: skip
+    assert table["inside_90"].all()
+    fits = table[table["fitted_on"] != "literature alone"]
+    assert (fits["crps"] < 1.03 * fits["crps_prior"]).all()  # a small design: some are only as good
+    assert fits["crps"].sum() < 0.8 * fits["crps_prior"].sum()
+    assert (table["effective_draws"] >= 500).all()
+    assert (fits["pareto_k"] <= 0.7).all()
+
+
+def test_the_posterior_says_what_the_data_moved(calibrated):
+    table = pd.read_csv(calibrated / "tables" / "posterior.csv").set_index(["parameter", "machine"])
+    assert table.loc[("accounting", "any"), "verdict"] == "moved by the data"
+    assert table.loc[("accounting", "any"), "posterior_50"] < table.loc[("accounting", "any"), "prior_50"]
+    for unread in ("kernel_entries_per_s", "ownership_change_share", "pcp_refill_share"):
+        assert table.loc[(unread, "kernel_build"), "verdict"] == "still its prior"
+    assert table["error"].notna().all()
+    indices = pd.read_csv(calibrated / "tables" / "total_indices.csv")
+    largest = indices.loc[indices.groupby(["machine", "policy"])["total_index"].idxmax()]
+    assert "accounting" in largest[largest["machine"] == "xeon_8160"]["parameter"].tolist()
+
+
+def test_the_costs_that_come_out_are_used_by_name(calibrated, tmp_path):
+    arguments = [
+        "--config-dir",
+        str(calibrated),
+        "+grid=smoke",
+        "costs=calibrated",
+        "draws=4",
+        "runner=serial",
+        "quiet=true",
+    ]
+    assert main([*arguments, f"out={tmp_path}"]) == 0
+    results = pd.read_parquet(tmp_path / "results.parquet")
+    assert set(results["draw"]) == {0, 1, 2, 3, 4}
+    kept = pd.read_parquet(calibrated / "costs" / "calibrated.parquet")
+    one = results[(results["draw"] == 2)].iloc[0]
+    assert one["refill_ns"] == kept["i5_3550/refill_ns"].iloc[2]
+    assert (calibrated / "report.html").stat().st_size > 1e6
+
+
+def test_a_design_that_is_too_small_is_refused_with_what_to_do(tmp_path, capsys):
+    few = [each for each in SMALL if "draws_a_fit" not in each] + ["grid.fit.draws_a_fit=64"]
+    assert main(["+grid=calibrate", *few, "runner=serial", f"out={tmp_path}", "quiet=true"]) == 2
+    said = capsys.readouterr().err
+    assert "effective draws" in said
+    assert "give more grid.fit.draws" in said
+    assert not (tmp_path / "tables").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("grid.fit.draws=3", "fit.draws=3: must be a whole number, at least 64"),
+        ("grid.fit.candidates=128", "fit.candidates=128: must be above fit.draws=4096"),
+        ("+grid.fit.drawz=128", "fit: unknown key 'drawz'; did you mean 'draws'?"),
+        ("grid.fit.name=literature", "must be a plain word, and not literature"),
+        ("draws=64", "draws= have no meaning"),
+    ],
+)
+def test_bad_settings_of_a_fit_are_named(override, said, capsys):
+    assert main(["+grid=calibrate", override]) == 2
+    assert said in capsys.readouterr().err
+
+
+# --- what is committed
+
+
+def test_the_committed_costs_give_the_published_times_within_five_percent(sweep_in):
+    """Simulated here and now, so that it fails when the model moves away from the fit."""
+    folder = sweep_in("+grid=patch", "costs=calibrated", "draws=0", "replicas=1")
+    table = pd.read_csv(folder / "tables" / "reproduction.csv")
+    table = table[table["policy"] != "vanilla"]
+    assert len(table) == 4
+    assert (table["calibrated_error_pct"].abs() < 5).all()
