@@ -32,7 +32,8 @@ from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
 cluster.add_node(num_cpus=2)
 raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()]
-print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
+head = cluster.head_node.all_processes["gcs_server"][0].process.pid
+print(json.dumps({"address": cluster.address, "raylets": raylets, "head": head}), flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
@@ -45,7 +46,7 @@ def environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def two_nodes() -> Iterator[dict]:
-    """Address and raylet pids of a cluster of two nodes on this machine; the head is the first."""
+    """Address, raylet pids and the head's pid of a cluster of two nodes on this machine; the first is the head's."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True, env=environment(), cwd=ROOT,

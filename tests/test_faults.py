@@ -46,10 +46,49 @@ def expected(sweep_in):
 # --- real kills
 
 
-def test_a_sweep_survives_its_workers_a_node_and_the_driver(tmp_path):
-    expected = faults.undisturbed(tmp_path / "serial")
-    faults.disturbed(tmp_path / "ray", seed=4)
-    faults.check(tmp_path / "ray", expected)
+def test_a_sweep_survives_its_workers_a_node_and_the_driver(tmp_path, undisturbed):
+    faults.disturbed(tmp_path, seed=4)
+    faults.check(tmp_path, undisturbed)
+
+
+def _goes_on_in_one_process(out, expected):
+    before = faults.parts(out)
+    code, said = faults.finish(faults.start(out, *faults.GRID, "runner=serial"))
+    assert code == 0, said
+    assert f"{before} of {faults.CHUNKS} chunks are there already" in said
+    faults.check(out, expected)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return faults.undisturbed(tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_what_is_committed_outlives_the_head(tmp_path, undisturbed):
+    """Ray ends the driver without a word when the head is gone for long: 60 s, and here 5."""
+    with faults.two_nodes() as cluster:
+        on = (*faults.GRID, "runner=ray", f"runner.address={cluster['address']}")
+        driver = faults.start(tmp_path, *on, faults={"sleep_s": 0.1}, RAY_gcs_rpc_server_reconnect_timeout_s="5")
+        faults.wait_for(tmp_path, 20, driver)
+        faults.kill(cluster["head"])
+        code, _ = faults.finish(driver, timeout=90)
+        assert code != 0
+        assert 20 <= faults.parts(tmp_path) < faults.CHUNKS
+    _goes_on_in_one_process(tmp_path, undisturbed)
+
+
+def test_a_hung_node_does_not_hold_the_run_for_ever(tmp_path, undisturbed):
+    with faults.two_nodes() as cluster:
+        on = (*faults.GRID, "runner=ray", f"runner.address={cluster['address']}", "runner.stall_s=8")
+        driver = faults.start(tmp_path, *on, faults={"sleep_s": 0.1})
+        faults.wait_for(tmp_path, 20, driver)
+        os.kill(cluster["raylets"][1], signal.SIGSTOP)
+        code, said = faults.finish(driver, timeout=120)
+        assert code in (0, 1), said  # Ray may have given its tasks to the other node in time
+        assert code == 0 or ("no chunk has finished for 8 s" in said and "the same command continues" in said), said
+        assert faults.parts(tmp_path) > 20
+        faults.kill(cluster["raylets"][1])
+    _goes_on_in_one_process(tmp_path, undisturbed)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
