@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from sweep import __version__, dry_run, lock, reuse, runner, store, tables
 from sweep.catalog import BadInput, Entry
@@ -27,6 +29,8 @@ from sweep.progress import progress
 from sweep.report import read_plots, write_page
 from sweep.runner import Runner
 from sweep.stop import Signals, Stopped
+
+MOST_ROWS = 3_000_000  # of results that tables and a page are made of without being asked: they take memory
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,9 @@ def run(request: Request) -> int:
         return 0
 
     def finish(folder: store.Folder) -> None:
+        if len(plan) * plan.replicas > MOST_ROWS:
+            _say(request, f"more than {MOST_ROWS} rows: neither tables nor a page; python -m sweep.tables {folder}")
+            return
         made = tables.write_tables(folder)
         if request.report:
             write_page(folder, read_plots(folder))
@@ -121,8 +128,10 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
     for chunk, wrong in bad.items():
         _say(request, f"part {chunk}: {wrong}: set aside as {store.set_aside(folder, chunk)}")
     chunks = len(plan.chunks) - 1
+    known = old.find if old else runner.nothing_known
     if request.retry_failed and (again := store.with_failures(folder, good)):
-        _say(request, f"{len(again)} chunks with failed points are computed again")
+        _say(request, f"failed points in {len(again)} chunks are computed again")
+        known = partial(_good_rows, folder, plan, again, known)
         for name in ("results.parquet", "failures.parquet"):  # they would be of the parts that are replaced
             folder.remove(name)
         good -= again
@@ -131,7 +140,6 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
     kind, why = request.runner.choose(float(cost[todo].sum()) if todo else 0.0)
     if good:
         _say(request, f"{len(good)} of {chunks} chunks are there already")
-    known = old.find if old else runner.nothing_known
     failed = 0
     if todo:
         _say(request, f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
@@ -161,6 +169,17 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
         with Signals():
             return store.compact(folder, plan)
     return store.failed_before(folder)
+
+
+def _good_rows(
+    folder: store.Folder, plan: Plan, again: set[int], otherwise: runner.Known, chunk: int
+) -> pa.Table | None:
+    """Of a chunk that is computed again, the rows that did not fail."""
+    if chunk not in again:
+        return otherwise(chunk)
+    table = store.read_part(folder, plan, chunk)
+    good = pa.array([status == "ok" for status in table["status"].to_pylist()])
+    return table.filter(good).replace_schema_metadata(None)
 
 
 def left(folder: store.Folder, plan: Plan) -> str:

@@ -156,11 +156,19 @@ def test_failures_are_the_same_bytes_on_ray(with_failures, tmp_path):
     assert (tmp_path / "failures.parquet").read_bytes() == (with_failures / "failures.parquet").read_bytes()
 
 
-def test_the_same_command_tells_of_failures_and_retry_failed_computes_them_again(with_failures, expected, capsys):
+def test_the_same_command_tells_of_failures_and_retry_failed_computes_only_them_again(
+    with_failures, expected, capsys, monkeypatch
+):
+    from sweep import runner
+
+    computed = []
+    compute = runner.compute
+    monkeypatch.setattr(runner, "compute", lambda plan, points: computed.extend(points) or compute(plan, points))
     arguments = [*CUT, "runner=serial", f"out={with_failures}", "quiet=true"]
     assert main(arguments) == 3
     assert "2 points failed" in capsys.readouterr().err
     assert main([*arguments, "retry_failed=true"]) == 0
+    assert len(computed) == 2
     assert results(with_failures) == expected
     assert not (with_failures / "failures.parquet").exists()
 
