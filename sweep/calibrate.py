@@ -118,6 +118,7 @@ def calibrate(request: Request) -> int:
     single = single_draw(pool, fits["all rows"], read, simulated)
     fitted.write_costs(folder, settings.name, settings.keep, pool, fits["all rows"], single, stamp)
     run = describe(first, request)
+    run["points"] |= {"costs": [], "draws": len(chosen)}
     folder.write("run.json", json.dumps(run, indent=1).encode())
     if request.report:
         folder.write("report.html", page(run, fitted_figures.plots(made)).encode())

@@ -90,5 +90,6 @@ def ranks(table: pd.DataFrame) -> Plot:
 
 def table(posterior: pd.DataFrame) -> Plot:
     """Every parameter, before and after."""
-    note = "of two names: the probability of the alternative"
-    return Plot("parameters", "All parameters", note, "table", posterior, series="verdict")
+    note = "Of one of two names: the probability of the alternative."
+    whose = posterior.rename(columns={"machine": "whose"})
+    return Plot("parameters", "All parameters", note, "table", whose, series="verdict")

@@ -118,7 +118,7 @@ function dots(plot, rows) {
       hovertemplate: mine.map((row) => hover(plot, row)) };
   });
   const y = { ...axis(plot, "what", []), title: "", type: "category", categoryorder: "array", categoryarray: whats.map(broken), tickson: "labels" };
-  return [traces, layout(110 + (narrow() ? 76 : 44) * whats.length, axis(plot, plot.x, rows.map((row) => row[plot.x])), y)];
+  return [traces, layout(110 + (narrow() ? 76 : 44) * whats.length, axis(plot, plot.x, rows.flatMap((row) => [row[plot.x], row[plot.x + "_lo"], row[plot.x + "_hi"]].filter((v) => typeof v === "number"))), y)];
 }
 
 function stack(plot, rows) {
@@ -244,7 +244,7 @@ function filters() {
   const form = document.getElementById("filters");
   form.onsubmit = (event) => event.preventDefault();
   for (const name of FILTERS) {
-    const values = unique(page.plots.flatMap((plot) => plot.columns.find((c) => c.name === name)?.values ?? []));
+    const values = unique(page.plots.flatMap((plot) => plot.columns.find((c) => c.name === name)?.values ?? [])).filter(Boolean);
     if (values.length < 2) continue;
     const chips = values.map((value) => {
       const box = element("input", { type: "checkbox", checked: true, name, value, onchange: () => { box.checked ? off[name].delete(value) : off[name].add(value); drawAll(); } });
