@@ -49,10 +49,12 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> tuple[pd.DataFrame
     """Points in both with the metric's means and the difference in intervals, and the constants that differ."""
     if metric not in a or metric not in b:
         raise BadInput(f"--metric {metric}: is not a column of both runs")
+    a, b = (frame[frame["draw"] == 0] for frame in (a, b))  # the draw that stands for the costs
     names = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in a and name in b]
     axes = [name for name in names if a[name].nunique(dropna=False) > 1 or b[name].nunique(dropna=False) > 1]
-    keys = list(dict.fromkeys([*NAMES, "cores", "jobs", *axes]))
-    keys = [name for name in keys if not (name in _costs(names) and _follows(pd.concat([a, b]), name))]
+    one = max(a["costs"].nunique(), b["costs"].nunique()) == 1  # runs under different costs have the same points
+    keys = list(dict.fromkeys([*(name for name in NAMES if name != "costs" or not one), "cores", "jobs", *axes]))
+    keys = [name for name in keys if not (name in _costs(names) and _follows(a, name) and _follows(b, name))]
     changed = {
         name: (a[name].iloc[0], b[name].iloc[0])
         for name in names

@@ -27,7 +27,7 @@ MORE = {  # shown where the results have them
 
 
 def breakdown(results: pd.DataFrame) -> str:
-    """The breakdown of a point from its replicas: mean and 95 % half-width of each number."""
+    """The breakdown of a point: mean over replicas and 95 % half-width of each number; under draws, 5 and 95 %."""
     first = results.iloc[0]
     lines = [
         f"{first['policy']} on {first['machine']}, {first['workload']}: {first['cores']:g} CPUs, -j{first['jobs']:g}",
@@ -44,7 +44,11 @@ def breakdown(results: pd.DataFrame) -> str:
 
 
 def _line(sign: str, name: str, results: pd.DataFrame, meaning: str, unit: str) -> str:
-    values = results[name].dropna()
+    values = results.loc[results["draw"] == 0, name].dropna()
     mean, half = (values.mean(), half_width(values)) if len(values) else (float("nan"), float("nan"))
     spread = f"+- {half:.2g}" if half == half and half > 0 else ""
-    return f"{sign:2}{name:<22}{mean:>14.6g} {unit:<3}{spread:<12} {meaning}".rstrip()
+    others = results[results["draw"] > 0]
+    if len(others):
+        low, high = others.groupby("draw")[name].mean().quantile([0.05, 0.95])
+        spread = f"{low:.4g} .. {high:.4g}" if low < high else ""
+    return f"{sign:2}{name:<22}{mean:>12.6g} {unit:<3}{spread:<17} {meaning}".rstrip()

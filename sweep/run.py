@@ -219,7 +219,7 @@ def report(plan: Plan, folder: store.Folder, made: Mapping[str, Any]) -> None:
     print(f"\n{plan.question}")
     if name == "reproduction":
         print(tables.basis(load(folder.path)) if folder.local else "")
-    text = breakdown(load(folder.path)) if len(plan) == 1 and folder.local else tables.as_text(table)
+    text = breakdown(load(folder.path)) if len(plan) == 1 + plan.draws and folder.local else tables.as_text(table)
     print(f"\n{text}\n\n{folder}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import numpy as np
@@ -178,3 +179,23 @@ def test_a_run_leaves_a_report_unless_it_is_told_not_to(tmp_path, capsys):
     assert main(["+grid=smoke", f"out={tmp_path}/b", "report=false", *SMALL]) == 0
     assert not (tmp_path / "b" / "report.html").exists()
     assert isinstance(pd.read_csv(tmp_path / "a" / "tables" / "summary.csv"), pd.DataFrame)
+
+
+def test_a_point_under_draws_shows_how_far_its_costs_are_known(tmp_path, capsys):
+    assert main(["+grid=point", "machine=i5_3550", "draws=8", f"out={tmp_path}/run", *SMALL]) == 0
+    said = capsys.readouterr().out
+    line = next(each for each in said.splitlines() if "system_time_s" in each)
+    mean, low, high = (float(word) for word in re.findall(r"[0-9]+\.?[0-9]*", line.partition("system_time_s")[2])[:3])
+    assert low < mean < high
+    results = sweep.load(tmp_path / "run")
+    by_draw = results[results["draw"] > 0].groupby("draw")["system_time_s"].mean()
+    assert low == pytest.approx(by_draw.quantile(0.05), rel=1e-3)
+
+
+def test_runs_under_different_costs_are_compared_point_by_point(sweep_in, capsys):
+    given = ("+grid=smoke", "replicas=4", *SMALL)
+    a, b = sweep_in(*given, "draws=2"), sweep_in(*given, "costs=literature")
+    assert compare.main([str(a), str(b)]) == 0
+    said = capsys.readouterr().out
+    assert "costs: calibrated in A, literature in B" in said
+    assert "4 points in both" in said
