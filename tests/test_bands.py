@@ -1,0 +1,109 @@
+"""Bands over draws of the costs, and what to measure next."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweep import bands, tables
+from sweep.catalog import BadInput
+from sweep.next_experiment import main, next_experiment
+
+SMALL = ("window_events=64", "replicas=2", "precision=0.1")
+
+
+@pytest.fixture(scope="module")
+def run(sweep_in):
+    """Two policies over cores and ceilings under eight draws."""
+    return sweep_in(
+        "+grid=smoke", "policy=[vanilla,xpfo]", "cores=[2,4]", "jobs=4", "ceiling=[0,33]", "draws=8", *SMALL
+    )
+
+
+@pytest.fixture(scope="module")
+def results(run):
+    return pd.read_parquet(run / "results.parquet")
+
+
+def test_a_table_is_that_of_the_draw_that_stands_for_the_others_with_bands_beside(run, results):
+    table = pd.read_csv(run / "tables" / "summary.csv")
+    assert len(table) == 8
+    row = table[table["policy"] == "xpfo"].iloc[0]
+    mine = results[bands.setting(results) == row["point"]]
+    assert mine["draw"].nunique() == 9
+    by_draw = mine.groupby("draw")["added_s"].mean()
+    assert row["added_s"] == pytest.approx(by_draw[0])
+    wanted = by_draw[1:].quantile([0.05, 0.5, 0.95]).tolist()
+    assert [row[f"added_s_{share}"] for share in ("05", "50", "95")] == pytest.approx(wanted)
+    assert (mine["cores"].nunique(), mine["ceiling"].nunique(), mine["invlpg_ns"].nunique()) == (1, 1, 9)
+
+
+def test_tables_that_are_no_means_are_made_for_every_draw(run, results):
+    table = pd.read_csv(run / "tables" / "best_ceiling.csv")
+    assert (table["best_system_time_s_05"] < table["best_system_time_s_95"]).all()
+    each = []
+    for draw in range(1, 9):
+        some = results[(results["draw"] == draw) & (results["policy"] == "xpfo") & (results["cores"] == 4)]
+        each.append(some.groupby("ceiling")["system_time_s"].mean().min())
+    row = table[table["cores"] == 4].iloc[0]
+    assert row["best_system_time_s_50"] == pytest.approx(np.quantile(each, 0.5, method="inverted_cdf"))
+    crossing = pd.read_csv(run / "tables" / "crossover.csv")
+    assert {"cores", "cores_05", "cores_50", "cores_95"} <= set(crossing.columns)
+
+
+def test_a_band_of_a_crossing_that_most_draws_never_reach_is_open():
+    values = np.array([10.0, 20.0, np.nan, np.nan])
+    frame = pd.DataFrame({"point": 0, "replica": 0, "draw": range(5), **dict.fromkeys(bands.METRICS, 0.0)})
+    made = iter(values)
+    table = bands._by_draw(
+        lambda rows: pd.DataFrame({"cores": [next(made)]}), ("cores",), pd.DataFrame({"cores": [15.0]}), frame
+    )
+    assert table["cores_05"].tolist() == [10.0]
+    assert np.isnan(table["cores_95"]).all()
+
+
+# --- what to measure next, on results made up so that the answer is known
+
+
+def made_up(draws=400, noise=0.0):
+    """Point 0 shows the cost `handler_ns`, point 1 the cost `refill_ns`, point 2 both; adding so much to vanilla."""
+    random = np.random.default_rng(0)
+    handler, refill = np.exp(0.5 * random.standard_normal((2, draws + 1)))
+    rows = []
+    for at, (policy, added) in enumerate((("a", handler), ("b", refill), ("c", handler * refill))):
+        rows.append(
+            pd.DataFrame(
+                {"point": at * (draws + 1) + np.arange(draws + 1), "draw": np.arange(draws + 1), "replica": 0}
+                | {"policy": policy, "machine": "m", "workload": "w", "costs": "literature", "cores": 96.0, "jobs": 4.0}
+                | {"handler_ns": handler, "refill_ns": refill, "accounting": "tick", "base_system_s": 1.0}
+                | {"added_s": 1000.0 * added, "system_time_s": 1.0 + 1000.0 * added}
+            )
+        )
+    results = pd.concat(rows, ignore_index=True)
+    for name in tables.surface.PARAMETER_COLUMNS:
+        if name not in results:
+            results[name] = 0.0
+    return results
+
+
+def test_an_experiment_tells_most_of_the_cost_that_it_shows():
+    table = next_experiment(made_up()).set_index("policy")
+    assert table["most_about"].to_dict() | {"c": ""} == {"a": "handler_ns", "b": "refill_ns", "c": ""}
+    heard = 0.25 / (0.25 + 0.15**2 + 0.0275**2)  # of the variance of a measurement, signal
+    assert table["its_share"]["a"] == pytest.approx(heard, abs=0.02)
+    assert table["information_bits"]["a"] == pytest.approx(-0.5 * np.log2(1 - heard), rel=0.1)
+    assert table["its_share"]["c"] == pytest.approx(0.5, abs=0.1)
+    assert table["others_share"]["a"] == pytest.approx(0.25, abs=0.06)  # half of c, nothing of b
+
+
+def test_experiments_are_ranked_by_a_prediction_of_ones_choice():
+    results = made_up()
+    table = next_experiment(results, predict=0)
+    assert table["policy"].tolist() == ["a", "c", "b"]
+    assert table["predicted_share"].iloc[2] < 0.02
+    with pytest.raises(BadInput, match="predict=5: no such point; there are 0, 401, 802"):
+        next_experiment(results, predict=5)
+
+
+def test_too_few_draws_are_refused_with_what_to_give(run, capsys):
+    assert main([str(run)]) == 2
+    assert "give draws=64 to the sweep" in capsys.readouterr().err
