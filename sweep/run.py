@@ -145,20 +145,30 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
         _say(request, f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
         journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=request.commit or commit())
         points = np.diff(plan.chunks)
+        write = partial(store.write_part, folder) if request.runner.commit == "workers" else None
         with (
             Signals() as signals,
             progress(int(points[todo].sum()), request.quiet) as advance,
             closing(
-                runner.serial(plan, todo, known) if kind == "serial" else runner.ray(plan, todo, request.runner, known)
+                runner.serial(plan, todo, known)
+                if kind == "serial"
+                else runner.ray(plan, todo, request.runner, known, write)
             ) as carried,
         ):
             for chunk, table, note in carried:
-                lost = len(failures(table))
+                lost = note.pop("failed", 0) if table is None else len(failures(table))
                 held.running = note.pop("running", 0)
                 with signals.commit():
                     held.check()
-                    folder.write(store.part_name(chunk), store.part_bytes(plan, chunk, table))
-                    journal.note("chunk", chunk=chunk, points=table.num_rows // plan.replicas, failed=lost, **note)
+                    if table is not None:
+                        store.write_part(folder, plan, chunk, table)
+                    elif not folder.exists(store.part_name(chunk)):
+                        where = note["worker_host"]
+                        raise Stopped(
+                            1, f"chunk {chunk} was committed on {where} and is not in {folder}: "
+                            "with runner.commit=workers out= must be the same folder on all machines"
+                        )  # fmt: skip
+                    journal.note("chunk", chunk=chunk, points=int(points[chunk]), failed=lost, **note)
                 failed += lost
                 if request.max_failures is not None and failed > request.max_failures:
                     raise Stopped(3, f"{failed} points failed, and max_failures={request.max_failures}")
@@ -167,6 +177,7 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
         _say(request, f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
     if todo or not store.whole(folder, plan):
         with Signals():
+            store.remove_unfinished(folder)
             return store.compact(folder, plan)
     return store.failed_before(folder)
 

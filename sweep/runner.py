@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweep.catalog import BadInput
-from sweep.chunk import Points, compute, failed, joined
+from sweep.chunk import Points, compute, failed, failures, joined
 from sweep.plan import Plan
 from sweep.stop import Stopped
 
@@ -28,7 +28,8 @@ SHUTDOWN_S = 20.0
 REACH_S = 14.0  # for a head to answer
 stuck = False  # whether Ray's shutdown has not come to an end
 
-Done = tuple[int, pa.Table, dict[str, Any]]
+Done = tuple[int, pa.Table | None, dict[str, Any]]  # None: the worker has committed it
+Write = Callable[[Plan, int, pa.Table], None]  # commits a chunk
 Known = Callable[[int], pa.Table | None]  # rows of a chunk that need no computing
 
 
@@ -46,10 +47,13 @@ class Runner:
     cpus: int | None = None
     tasks_per_cpu: int = 2
     stall_s: float = 900.0
+    commit: str = "driver"
 
     def __post_init__(self) -> None:
         if self.kind not in ("auto", "serial", "ray"):
             raise BadInput(f"runner.kind={self.kind!r}: must be auto, serial or ray")
+        if self.commit not in ("driver", "workers"):
+            raise BadInput(f"runner.commit={self.commit!r}: must be driver or workers")
         if self.address and self.address.startswith(("http://", "https://")):
             raise BadInput(
                 f"runner.address={self.address!r}: is Ray's Jobs API; submit with "
@@ -109,12 +113,14 @@ def serial(plan: Plan, chunks: Sequence[int], known: Known = nothing_known) -> G
         yield chunk, joined(pieces), {**note, "running": 1}
 
 
-def ray(plan: Plan, chunks: Sequence[int], runner: Runner, known: Known = nothing_known) -> Generator[Done, None, None]:
+def ray(
+    plan: Plan, chunks: Sequence[int], runner: Runner, known: Known = nothing_known, write: Write | None = None
+) -> Generator[Done, None, None]:
     """A bounded window of tasks on Ray, in the order they finish.
 
     Ray computes a chunk again when its worker or node dies. Points whose worker runs out of memory, or dies each time,
     are computed in halves, down to the point that does it; it fails if it does it with no other task beside it, too.
-    Stopped if nothing finishes for stall_s.
+    Stopped if nothing finishes for stall_s. With `write`, workers commit the chunks that they compute whole.
     """
     os.environ.setdefault("RAY_task_oom_retries", "1")  # else Ray repeats what is killed for memory for ever
     import ray as rayapi
@@ -134,18 +140,25 @@ def ray(plan: Plan, chunks: Sequence[int], runner: Runner, known: Known = nothin
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
     try:
-        yield from _carried(rayapi, plan, chunks, runner, known)
+        yield from _carried(rayapi, plan, chunks, runner, known, write)
     finally:
         if owned:
             _shut_down(rayapi)
 
 
 def _carried(
-    rayapi: Any, plan: Plan, chunks: Sequence[int], runner: Runner, known: Known
+    rayapi: Any, plan: Plan, chunks: Sequence[int], runner: Runner, known: Known, write: Write | None
 ) -> Generator[Done, None, None]:
     crashes = (rayapi.exceptions.OutOfMemoryError, rayapi.exceptions.WorkerCrashedError, rayapi.exceptions.RayTaskError)
-    task = rayapi.remote(max_retries=3, scheduling_strategy="SPREAD")(_timed)
+    remote = rayapi.remote(max_retries=3, scheduling_strategy="SPREAD")
+    timed, committed = remote(_timed), remote(_committed)
     shared = rayapi.put(plan)
+
+    def send(chunk: int, points: Points) -> Any:
+        if write is None or len(points) < plan.chunks[chunk + 1] - plan.chunks[chunk]:
+            return timed.remote(compute, shared, points)
+        return committed.remote(compute, shared, points, write, chunk)
+
     todo = iter(chunks)
     again: deque[tuple[int, Points]] = deque()  # pieces of chunks, to be computed next
     alone: deque[tuple[int, Points]] = deque()  # points to be computed with no other task beside them
@@ -160,7 +173,7 @@ def _carried(
             window, counted = max(1, int(runner.tasks_per_cpu * cpus)), now
         if alone and not flying:
             piece = alone.popleft()
-            single = task.remote(compute, shared, piece[1])
+            single = send(*piece)
             flying[single] = piece
         while not alone and single is None and len(flying) < window:
             if not again:
@@ -174,7 +187,7 @@ def _carried(
                     continue
                 again.append((chunk, points))
             piece = again.popleft()
-            flying[task.remote(compute, shared, piece[1])] = piece
+            flying[send(*piece)] = piece
         if not flying:
             return
         done, _ = rayapi.wait(list(flying), num_returns=1, timeout=1.0)
@@ -191,6 +204,8 @@ def _carried(
             try:
                 table, note = rayapi.get(reference)
             except crashes as error:
+                if isinstance(getattr(error, "cause", None), Stopped):  # no room where the worker commits
+                    raise error.cause from None
                 memory = isinstance(error, rayapi.exceptions.OutOfMemoryError)
                 opened[chunk].count("out_of_memory" if memory else "crashed")
                 if len(points) > 1:
@@ -209,6 +224,10 @@ def _carried(
                 again.append((chunk, points))
                 continue
             del reference
+            if table is None:
+                opened.pop(chunk)
+                yield chunk, None, {**note, "running": len(opened)}
+                continue
             if opened[chunk].add(table, len(points), note):
                 whole = opened.pop(chunk)
                 del table
@@ -253,6 +272,15 @@ def _timed(compute: Callable[[Plan, Points], pa.Table], plan: Plan, points: Poin
     table = compute(plan, points)
     took = {"wall_s": time.perf_counter() - begun_s, "cpu_s": time.process_time() - begun_cpu_s}
     return table, {**took, "worker_host": socket.gethostname(), "worker_pid": os.getpid()}
+
+
+def _committed(
+    compute: Callable[[Plan, Points], pa.Table], plan: Plan, points: Points, write: Write, chunk: int
+) -> tuple[None, dict[str, Any]]:
+    """As `_timed`, for a whole chunk that is committed here and now; the note says how many of its points failed."""
+    table, note = _timed(compute, plan, points)
+    write(plan, chunk, table)
+    return None, {**note, "failed": len(failures(table))}
 
 
 def _shut_down(rayapi: Any) -> None:

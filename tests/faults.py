@@ -129,12 +129,18 @@ def undisturbed(out: Path) -> bytes:
     return (out / "results.parquet").read_bytes()
 
 
-def disturbed(out: Path, seed: int) -> dict[str, float]:
+def disturbed(out: Path, seed: int, commit: str = "driver") -> dict[str, float]:
     """One run with kills at the moments that the seed draws; how many workers were killed, and times."""
     luck = random.Random(seed)
     begun, killed = time.monotonic(), 0
     with two_nodes() as cluster:
-        on = (*GRID, "runner=ray", f"runner.address={cluster['address']}", "runner.stall_s=60")
+        on = (
+            *GRID,
+            "runner=ray",
+            f"runner.address={cluster['address']}",
+            "runner.stall_s=60",
+            f"runner.commit={commit}",
+        )
         faults = {"sleep_s": 0.05}
         driver = start(out, *on, faults=faults)
         try:
@@ -168,6 +174,7 @@ def check(out: Path, expected: bytes) -> None:
     assert parts(out) == CHUNKS
     assert not (out / "lock.json").exists()
     assert not (out / "broken").exists(), "a kill left a broken part"
+    assert not list((out / "parts").glob(".*")), "a kill left half a part"
 
 
 def main() -> int:
@@ -179,7 +186,7 @@ def main() -> int:
         for seed in range(first, first + seeds):
             out = Path(folder) / str(seed)
             try:
-                took = disturbed(out, seed)
+                took = disturbed(out, seed, ("driver", "workers")[seed % 2])
                 check(out, expected)
                 print(f"seed {seed}: the same bytes; {took}", flush=True)
             except Exception as error:

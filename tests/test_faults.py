@@ -46,8 +46,9 @@ def expected(sweep_in):
 # --- real kills
 
 
-def test_a_sweep_survives_its_workers_a_node_and_the_driver(tmp_path, undisturbed):
-    faults.disturbed(tmp_path, seed=4)
+@pytest.mark.parametrize(("seed", "commit"), [(4, "driver"), (7, "workers")])
+def test_a_sweep_survives_its_workers_a_node_and_the_driver(tmp_path, undisturbed, seed, commit):
+    faults.disturbed(tmp_path, seed, commit)
     faults.check(tmp_path, undisturbed)
 
 
@@ -154,6 +155,18 @@ def test_failures_are_the_same_bytes_on_ray(with_failures, tmp_path):
     assert code == 3, said
     assert results(tmp_path) == results(with_failures)
     assert (tmp_path / "failures.parquet").read_bytes() == (with_failures / "failures.parquet").read_bytes()
+
+
+def test_workers_that_commit_themselves_make_the_same_bytes(with_failures, tmp_path):
+    on = (*CUT, "runner=ray", "runner.cpus=2", "runner.commit=workers")
+    code, said = faults.finish(faults.start(tmp_path, *on, faults={"raises": BAD_POINTS}))
+    assert code == 3, said
+    assert (tmp_path / "failures.parquet").read_bytes() == (with_failures / "failures.parquet").read_bytes()
+    assert results(tmp_path) == results(with_failures)
+    lines = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines() if line]
+    chunks = [line for line in lines if line["event"] == "chunk"]
+    assert sum(line["failed"] for line in chunks) == 2
+    assert sum(line["points"] for line in chunks) == 12
 
 
 def test_the_same_command_tells_of_failures_and_retry_failed_computes_only_them_again(
