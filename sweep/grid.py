@@ -19,6 +19,7 @@ import numpy as np
 from sweep.catalog import BadInput
 
 SHAPE = ("policy", "cores", "sockets", "threads_per_core", "jobs", "flushers", "apic", "machine")  # slowest first
+Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and which of them each point has; None: the only
 _RELATIVE = re.compile(r"^\s*([0-9.eE+-]+)\s*x\s*([a-z_]+)\s*$")
 
 
@@ -93,12 +94,12 @@ class Block:
         """How many consecutive points have one shape."""
         return len(self) // math.prod(len(axis) for axis in self.axes if set(axis.names) & set(SHAPE))
 
-    def columns(self, index: np.ndarray) -> dict[str, tuple[Sequence[Any] | np.ndarray, np.ndarray | None]]:
-        """By name the few values there are at these indices, and which of them each is, [point]; None if there is one.
+    def columns(self, index: np.ndarray) -> dict[str, Coded]:
+        """The values of every name at these indices.
 
         Mixed radix, the last axis fastest. Relative values are still relative.
         """
-        out: dict[str, tuple[Sequence[Any] | np.ndarray, np.ndarray | None]] = {}
+        out: dict[str, Coded] = {}
         for axis in reversed(self.axes):
             index, digit = np.divmod(index, len(axis)) if len(axis) > 1 else (index, np.zeros(1, dtype=np.int64))
             low, high = int(digit.min()), int(digit.max())

@@ -31,7 +31,7 @@ from sweep.catalog import (
 )
 from sweep.columns import pointwise
 from sweep.costs import LITERATURE, Costs, drawn, literature, posterior, priors
-from sweep.grid import Axis, Block, Relative, read_blocks
+from sweep.grid import Axis, Block, Coded, Relative, read_blocks
 
 NAMES = ("policy", "machine", "workload", "costs")
 CONTROLS = ("seed", "replicas")  # one value for the whole sweep
@@ -129,11 +129,12 @@ class Plan:
                 columns[name] = _spread(name, [each.get(name) for each in known], which, points)
         for number, drawn_here in enumerate(by_draw):
             members = np.ones(points, dtype=bool) if which is None else which == number
-            for name, values in drawn_here.items():
+            for name, by_row in drawn_here.items():
                 columns[name] = np.array(columns[name])
-                columns[name][members] = values[draw[members]]
+                columns[name][members] = by_row[draw[members]]
         columns["draw"] = draw
-        relative: dict[str, tuple[Sequence[Any] | np.ndarray, np.ndarray | None]] = {}
+        relative: dict[str, Coded] = {}
+        values: Sequence[Any] | np.ndarray
         for name, (values, at) in given.items():
             if name in (*NAMES, *CONTROLS):
                 continue
@@ -148,7 +149,7 @@ class Plan:
                     columns[name] = made if at is None else np.where(at == number, made, columns[name])
         return columns
 
-    def _names(self, given: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], np.ndarray | None]:
+    def _names(self, given: Mapping[str, Coded]) -> tuple[list[tuple[str, ...]], np.ndarray | None]:
         """The names that occur together, and which of them each point has, [point]; None if there is one."""
         found: list[tuple[str, ...]] = [()]
         which: np.ndarray | None = None
