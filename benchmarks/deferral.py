@@ -94,7 +94,8 @@ def main() -> None:
     grown = took["xpfo_deferred", CPUS[-1]] / took["xpfo_deferred", CPUS[0]]
     met = "met" if grown <= TARGET else "missed"
     print(
-        f"\nratio: {grown:.2f}\nA post costs the engine {grown:.2f} times as much with {CPUS[-1]} CPUs as with {CPUS[0]}; "
+        f"\nratio: {grown:.2f}\n"
+        f"A post costs the engine {grown:.2f} times as much with {CPUS[-1]} CPUs as with {CPUS[0]}; "
         f"the target, at most {TARGET} times, is {met}."
     )
 

@@ -38,7 +38,7 @@ class Earliest:
             return
         block = row // self._size
         rows = np.minimum(block * self._size + self._offset, self._last)  # [row of the block, lane]; the last one again
-        values = self._values[rows, self._lane]
+        values = self._values.take(rows * len(self._lane) + self._lane)  # much faster than by two indices
         first = values.argmin(axis=0)
         self._row[block, self._lane] = block * self._size + first
         self._least[block, self._lane] = values[first, self._lane]
