@@ -53,8 +53,8 @@ def main() -> None:
         print(f"{name:22} {seconds:6.2f} s  {found.get(f'{name} over imports', 1.0):5.2f}x")
     ratio = found["smoke over imports"]
     print(
-        f"\nThe smoke sweep with its report takes {ratio:.2f} times as long as the imports alone; the target, less than "
-        f"{TARGET:g} times, is {'met' if ratio < TARGET else 'missed'}."
+        f"\nThe smoke sweep with its report takes {ratio:.2f} times as long as the imports alone; the target, "
+        f"less than {TARGET:g} times, is {'met' if ratio < TARGET else 'missed'}."
     )
 
 
