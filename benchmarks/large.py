@@ -25,11 +25,11 @@ TARGET_SHARE, TARGET_SCALING = 0.90, 0.95
 
 
 def sample(quick: bool) -> tuple[Plan, list[int]]:
-    """Chunks of half a second and some of them, spread by estimated cost, most expensive first."""
-    plan = plans.large(chunk_s=0.5)
+    """Short chunks and some of them, spread by estimated cost, most expensive first."""
+    plan = plans.large(chunk_s=0.1 if quick else 0.5)
     cost = plan.chunk_cost_s()
     order = np.argsort(-cost, kind="stable")
-    count = 8 if quick else 32
+    count = 12 if quick else 32
     return plan, [int(order[at]) for at in np.linspace(0, len(order) - 1, count).astype(int)]
 
 
@@ -103,7 +103,7 @@ def measure(quick: bool = False) -> dict[str, float]:
         rates["plain", workers] = by_processes(plan, chunks, workers)
         rates["ray", workers] = by_ray(plan, chunks, workers)
     cost = plan.chunk_cost_s()
-    over = np.array([took[number] / cost[number] for number in took if cost[number] > 0.1])
+    over = np.array([took[number] / cost[number] for number in took if cost[number] > 0.01])
     whole = plans.large()
     planned = np.sort(whole.chunk_cost_s())[::-1]
     seconds = planned * np.random.default_rng(0).choice(over, len(planned))

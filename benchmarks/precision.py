@@ -112,8 +112,8 @@ def main() -> None:
     met = ratio["events"] >= TARGET
     moved = "does not move" if fair else "moves"
     print(
-        f"\nStopping saves {ratio['events']:.2f} times the events at equal accuracy, and {moved} the mean beyond chance; "
-        f"the target, {TARGET:g} times, is {'met' if met else 'missed'}."
+        f"\nStopping saves {ratio['events']:.2f} times the events at equal accuracy, and {moved} the mean by more than "
+        f"chance; the target, {TARGET:g} times, is {'met' if met else 'missed'}."
     )
 
 

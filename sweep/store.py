@@ -179,7 +179,7 @@ def constants(table: pa.Table) -> dict[str, Any]:
     """Parameters and names that are one value in all rows; metrics are left out, whose NaN are not all alike."""
     found = {}
     for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status"):
-        column = table[name].combine_chunks()
+        column = table[name].combine_chunks() if table[name].num_chunks > 1 else table[name].chunk(0)
         first = column[0].as_py()
         if pa.types.is_string(column.type):
             one = column.null_count == len(column) if first is None else pc.all(pc.equal(column, first)).as_py()
