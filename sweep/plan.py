@@ -212,11 +212,14 @@ class Plan:
 
     def chunk_cost_s(self) -> np.ndarray:
         """Estimated CPU seconds of every chunk."""
-        starts = np.array([first for first, _, _, _ in self.segments])
-        point_s = np.array([each for _, _, _, each in self.segments])
-        fixed_s = np.array([each for _, _, each, _ in self.segments])
-        at = np.searchsorted(starts, self.chunks[:-1], side="right") - 1
-        return fixed_s[at] + point_s[at] * np.diff(self.chunks)
+        first, points, fixed_s, point_s = (np.array(each) for each in zip(*self.segments, strict=True))
+        begin, end = self.chunks[:-1], self.chunks[1:]
+        low, high = (np.searchsorted(first, at, side="right") - 1 for at in (begin, end - 1))  # first, last segment
+        fixed_to = np.concatenate([[0.0], np.cumsum(fixed_s)])  # of the segments before each
+        points_to = np.concatenate([[0.0], np.cumsum(points * point_s)])
+        before = points_to[low] + (begin - first[low]) * point_s[low]
+        after = points_to[high] + (end - first[high]) * point_s[high]
+        return fixed_to[high + 1] - fixed_to[low] + (after - before)
 
 
 def open_plan(

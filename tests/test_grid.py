@@ -78,6 +78,12 @@ def test_chunks_cover_every_point_once_and_are_bounded():
     assert len(bounds) > 4
 
 
+def test_a_chunk_of_several_shapes_is_priced_by_each_of_them():
+    plan = plan_of({"policy": ["vanilla", "xpfo"], "cores": [4, 8, 512], "jobs": "1 x cores"}, chunk_s=1000.0)
+    assert len(plan.chunks) == 2
+    assert plan.chunk_cost_s()[0] == pytest.approx(plan.estimate_s)
+
+
 def test_the_hash_is_of_the_points_not_of_the_chunks():
     content = {"ceiling": [0, 33]}
     plan = plan_of(content)
