@@ -19,6 +19,11 @@ def keep_bits(values: np.ndarray, mask: np.ndarray, out: np.ndarray) -> np.ndarr
     return out
 
 
+def put(array: np.ndarray, at: np.ndarray, values: np.ndarray | float) -> None:
+    """Set one row of each lane; `at` [lane] indexes the flat array, as `take` does: pairs of indices are slow."""
+    array.reshape(-1)[at] = values
+
+
 class Rank:
     """How many of the rows up to each are set, by doubling."""
 
