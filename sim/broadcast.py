@@ -26,7 +26,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.abi import Done, Flush, Own, Run, Targets
-from sim.columns import Rank, keep_bits, negative, put
+from sim.columns import Rank, keep_bits, mask, negative, put
 from sim.costs import FlushEvents, Shape
 
 NEVER = -1e200
@@ -111,7 +111,7 @@ class Broadcast:
         rows, f = len(self.taken), self.shape.flushers
         self.c1, self.c2, self.spare, self.before = (np.empty((rows, lanes)) for _ in range(4))
         self.marked = np.empty((rows, lanes), dtype=bool)
-        self.joins, self.marks = (np.empty((rows, lanes), dtype=np.int64) for _ in range(2))
+        self.marks = np.empty((rows, lanes), dtype=np.int64)
         self.f1, self.f2, self.left = (np.empty((f, lanes)) for _ in range(3))
         self.reading, self.computing, self.ahead, self.flag = (np.empty((f, lanes), dtype=np.int64) for _ in range(4))
         self.rank = Rank(rows, lanes)
@@ -202,10 +202,8 @@ class Broadcast:
         after *= cost["enqueue_ns"]
         self.longer(queued, after, out=queued)  # this long before the loop's end
         queued += self.taken
-        np.subtract(t, queued, out=queued)
-        put(queued, at, -1.0)
-        marked = np.greater_equal(queued, 0.0, out=self.marked)
-        joins = negative(queued, out=self.joins)
+        marked = np.less_equal(queued, t, out=self.marked)
+        put(marked, at, False)
         rank = self.rank(marked)
         write = self._icr_write(rank)
         arrival = np.multiply(write, cost["ipi_send_ns"], out=self.c1)
@@ -217,7 +215,7 @@ class Broadcast:
         arrival[idle] += np.less_equal(self.run_end[idle], arrival[idle]) * cost["idle_exit_ns"]
 
         # Handler runs: the work of each request goes in at `resume`.
-        marks = np.invert(joins, out=self.marks)
+        marks = mask(marked, out=self.marks)
         resume = keep_bits(arrival, marks, out=arrival)  # a joined run is resumed where it ended, after time 0
         np.maximum(resume, self.run_end, out=resume)
         mine = resume[:f]
@@ -238,10 +236,8 @@ class Broadcast:
         end += join_work
         end += resume
         put(end, at, resume.take(at))
-        taken = np.add(resume, cost["irq_entry_ns"], out=self.c2)
-        keep_bits(taken, marks, out=taken)
-        keep_bits(self.taken, joins, out=self.taken)
-        np.bitwise_or(self.taken.view(np.int64), taken.view(np.int64), out=self.taken.view(np.int64))
+        taken = keep_bits(np.add(resume, cost["irq_entry_ns"], out=self.c2), marks, out=self.c2)
+        np.maximum(self.taken, taken, out=self.taken)  # a new run is later than the last; the sender's own is put back
 
         # A run delays what it finds on its CPU.
         ahead = negative(np.subtract(mine, self.pending, out=self.f1), out=self.ahead)

@@ -13,6 +13,12 @@ def negative(values: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.right_shift(values.view(np.int64), 63, out=out)
 
 
+def mask(flags: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The mask of the true flags: a byte that is -1 keeps its sign when it is widened."""
+    np.copyto(out, np.negative(flags.view(np.int8)))
+    return out
+
+
 def keep_bits(values: np.ndarray, mask: np.ndarray, out: np.ndarray) -> np.ndarray:
     """The values where the mask is set, else 0; `values` may be one row."""
     np.bitwise_and(values.view(np.int64), mask, out=out.view(np.int64))
