@@ -26,7 +26,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.abi import Done, Flush, Own, Run, Targets
-from sim.columns import Rank, keep_bits, mask, negative, put
+from sim.columns import Rank, keep_bits, least, mask, negative, put
 from sim.costs import FlushEvents, Shape
 
 NEVER = -1e200
@@ -95,6 +95,7 @@ class Broadcast:
         self.cpu = np.arange(len(self.taken), dtype=np.int16)[:, None]
         self.cpus_after = self.cpus - 1.0 - self.cpu
         self.socket = np.arange(sockets)[:, None]
+        self.socket_of = np.arange(self.cpus) % sockets  # [cpu]
         self.on_socket = (self.cpus - 1 - np.arange(sockets)) // sockets + 1  # CPUs of each socket
         # Acks to read from CPU k on, k included: as if all were cross-socket, less what those of k's turn on save.
         self.cross_ack_ns = cost["ack_cross_ns"] if sockets > 1 else cost["ack_ns"]
@@ -155,9 +156,8 @@ class Broadcast:
         in_progress = keep_bits(self.due, np.invert(self.outside, out=self.ahead), out=self.f1).max(axis=0)
         ahead = np.maximum(np.where(in_progress > 0.0, in_progress, NEVER), self.ended)  # end of the last loop ahead
         for _ in range(STARTS):
-            j = self.pending.argmin(axis=0)
+            j, start = least(self.pending)
             at = self._at(j)
-            start = self.pending.take(at)
             begun = start <= horizon
             if not begun.any():
                 return
@@ -181,7 +181,7 @@ class Broadcast:
         cost, f, busy = self.cost, self.shape.flushers, self.shape.busy
         if not self.flush.mutex:
             self._begin_loops()
-        i = (self.pending if self.flush.mutex else self.due).argmin(axis=0)  # ties go to the lowest CPU
+        i, _ = least(self.pending if self.flush.mutex else self.due)  # ties go to the lowest CPU
         at = self._at(i)
         t = self.due.take(at)
         self.now = self.ended = t
@@ -207,7 +207,8 @@ class Broadcast:
         rank = self.rank(marked)
         write = self._icr_write(rank)
         arrival = np.multiply(write, cost["ipi_send_ns"], out=self.c1)
-        near = self.socket == i % self.shape.sockets
+        socket = self.socket_of.take(i)
+        near = self.socket == socket
         latency = np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + t
         by_socket = self.by_socket(arrival)
         by_socket += latency
@@ -265,12 +266,12 @@ class Broadcast:
         put(done, at, NEVER)
         done[self.cpus :] = NEVER
         last_done = done.max(axis=0)
-        same = self.on_socket[i % self.shape.sockets]  # CPUs of the sender's socket, itself included
+        same = self.on_socket.take(socket)  # CPUs of the sender's socket, itself included
         all_acks = self.others * self.cross_ack_ns - (same - 1) * self.ack_saving
         done += self.acks_from
         done -= np.multiply(before, cost["ack_ns"], out=before)
         if self.shape.sockets > 1:
-            later = same - (i % self.shape.sockets < self.socket)
+            later = same - (socket < self.socket)
             self.by_socket(done)[:] -= later * self.ack_saving
         acked = np.maximum(sent + all_acks, done.max(axis=0))
         put(self.sent, at, sent)
