@@ -206,14 +206,17 @@ class Broadcast:
         put(marked, at, False)
         rank = self.rank(marked)
         write = self._icr_write(rank)
-        arrival = np.multiply(write, cost["ipi_send_ns"], out=self.c1)
+        arrival = self.c1
+        np.copyto(arrival, write)
+        arrival *= cost["ipi_send_ns"]
         socket = self.socket_of.take(i)
         near = self.socket == socket
         latency = np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + t
         by_socket = self.by_socket(arrival)
         by_socket += latency
         idle = slice(busy, None)
-        arrival[idle] += np.less_equal(self.run_end[idle], arrival[idle]) * cost["idle_exit_ns"]
+        asleep = mask(np.less_equal(self.run_end[idle], arrival[idle]), out=self.marks[idle])
+        arrival[idle] += keep_bits(cost["idle_exit_ns"], asleep, out=self.spare[idle])
 
         # Handler runs: the work of each request goes in at `resume`.
         marks = mask(marked, out=self.marks)
