@@ -165,9 +165,7 @@ class Broadcast:
             busy = (ahead + self.empties_ns - (old - others * cost["enqueue_ns"])) / self.gains_ns
             busy = np.minimum(np.maximum(busy, 0.0), others) * begun
             due = old + busy * self.enqueue_extra
-            run_begin = (
-                self.taken.take(at) - cost["irq_entry_ns"]
-            )  # a run that the loop would have missed, was it shorter
+            run_begin = self.taken.take(at) - cost["irq_entry_ns"]  # of a run that a shorter loop would have missed
             due += np.where((run_begin >= old) & (run_begin < due), self.run_end.take(at) - run_begin, 0.0)
             put(self.due, at, due)
             ahead = np.where(begun, np.maximum(ahead, due), ahead)
@@ -249,11 +247,12 @@ class Broadcast:
         computing &= ahead
         computing &= self.outside
         put(computing, at, 0)
+        disturbed = np.bitwise_and(marks[:f], computing, out=self.flag)  # computing, and a new run comes
         delay = np.maximum(end[:f], self.last_done, out=self.f2)
         delay -= np.maximum(mine, self.last_done, out=self.f1)
-        self._count(rank, marks, computing, new_work, join_work)
+        self._count(rank, disturbed, computing, new_work, join_work)
         self.free += keep_bits(delay, reading, out=self.f1)
-        self._refill(delay, i, marked, marks, computing, full)
+        self._refill(delay, i, marked, disturbed, computing, full)
         self.pending += keep_bits(delay, ahead, out=self.f1)
         earlier = negative(np.subtract(mine, self.due, out=self.f1), out=self.ahead)
         self.due += keep_bits(delay, earlier, out=self.f1)
@@ -358,7 +357,12 @@ class Broadcast:
         put(self.due, at, due + np.where(in_next_loop, length, 0.0))
 
     def _count(
-        self, rank: np.ndarray, marks: np.ndarray, computing: np.ndarray, new_work: np.ndarray, join_work: np.ndarray
+        self,
+        rank: np.ndarray,
+        disturbed: np.ndarray,
+        computing: np.ndarray,
+        new_work: np.ndarray,
+        join_work: np.ndarray,
     ) -> None:
         """Interrupts, and handler time on busy CPUs: all of it, and what it takes from compute."""
         f, busy = self.shape.flushers, self.shape.busy
@@ -366,7 +370,7 @@ class Broadcast:
         new = rank[busy - 1].astype(float)
         self.handler_ns += new * new_work + (busy - 1 - new) * join_work
         never_flush = busy - f  # busy CPUs that only compute
-        new = new - rank[f - 1] - np.bitwise_and(marks[:f], computing, out=self.flag).sum(axis=0)
+        new = new - rank[f - 1] - disturbed.sum(axis=0)
         every = never_flush - computing.sum(axis=0)
         self.handler_compute_ns += new * new_work + (every - new) * join_work
 
@@ -375,7 +379,7 @@ class Broadcast:
         delay: np.ndarray,
         i: np.ndarray,
         marked: np.ndarray,
-        marks: np.ndarray,
+        disturbed: np.ndarray,
         computing: np.ndarray,
         full: np.ndarray,
     ) -> None:
@@ -391,7 +395,7 @@ class Broadcast:
         fully = np.ones_like(full) if first else full
         each = np.where(fully, cost["refill_ns"], cost["user_refill_ns"])
         if each.any():
-            delay += keep_bits(each, np.bitwise_and(marks[:f], computing, out=self.flag), out=self.f1)
+            delay += keep_bits(each, disturbed, out=self.f1)
         if not fully.any():
             return
         some = np.flatnonzero(fully)  # only these lanes
