@@ -81,8 +81,9 @@ def calibrate(request: Request) -> int:
     first = _open(request, rows, {LITERATURE: _costs(known, values[: settings.draws])})
     out = request.out or default_out(first)
     if request.dry_run:
-        print(dry_run.describe(first, request.runner, out))
-        print(f"then a second round of about {settings.draws_a_fit * len(FITS)} draws of {settings.draws}'s kind")
+        print(dry_run.describe(first, request.runner, f"{out}/literature"))
+        most = settings.draws_a_fit * len(FITS)
+        print(f"These are {settings.draws} draws; then a second round, of {settings.draws_a_fit} to {most} more.")
         return 0
     code = carry_out(request, first, f"{out.rstrip('/')}/literature")
     if code:
