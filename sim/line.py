@@ -16,6 +16,7 @@ import numpy as np
 from sim.abi import ALL_PAGES, Flush, Line, Own, Targets
 from sim.costs import FlushEvents, Shape
 from sim.draws import ENTRY, Draws
+from sim.earliest import Earliest
 
 NEVER = -1e200
 
@@ -60,6 +61,13 @@ class Server:
             compute, kind = source.draw(cpu)
             self._schedule(cpu, compute, kind)
         self._begin_entries(entries)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Who comes next is known without looking at every CPU in every step."""
+        self._next_arrival = Earliest(self.arrival, blocks=not self.hardware)  # a broadcast delays all CPUs
+        if len(self.entry):
+            self._next_looker = Earliest(self.entry)
 
     def _begin_entries(self, replicas: np.ndarray | None) -> None:
         """Kernel entries of every busy CPU: a Poisson stream each, and what is known of the note by looker."""
@@ -124,6 +132,7 @@ class Server:
         self.cost = {name: value[lanes] for name, value in self.cost.items()}
         self.source.keep(lanes)
         self._shape_lanes(len(lanes))
+        self._watch()
 
     def _schedule(self, cpu: np.ndarray, begin: np.ndarray, kind: np.ndarray) -> None:
         at = (cpu, self.lane)
@@ -136,7 +145,7 @@ class Server:
         """Serve the CPU that arrives first, in every lane."""
         while len(self.entry) and self._serve_entries():
             pass
-        i = self.arrival.argmin(axis=0)  # ties go to the lowest CPU
+        i = self._next_arrival.row()  # ties go to the lowest CPU
         at = (i, self.lane)
         arrival, kind = self.arrival[at], self.kind[at]
         self.now = arrival
@@ -149,6 +158,7 @@ class Server:
             self.window_ns = self.wait_ns - self.source.bookkeeping_ns[kind, self.lane]
         if len(self.entry):
             self.entry[at] = np.maximum(self.entry[at], end)
+            self._next_looker.changed(i)
             self.other_post = np.where(i == self.poster, self.other_post, self.last_post)
             self.last_post, self.poster = end, i
         full = self.source.full[kind, self.lane]
@@ -156,13 +166,14 @@ class Server:
             self._refill_all(i, full, end)
         compute, next_kind = self.source.draw(i)
         self._schedule(i, end + compute + self._refill_ns(at, full), next_kind)
+        self._next_arrival.changed(i)
 
     def _serve_entries(self) -> bool:
         """Serve the next kernel entry in the lanes where it comes before the next post; whether there was one."""
-        k = self.entry.argmin(axis=0)
+        k = self._next_looker.row()
         at = (k, self.lane)
         entered = self.entry[at]
-        here = entered < self.arrival.min(axis=0)
+        here = entered < self._next_arrival.least()
         if not here.any():
             return False
         end = np.maximum(entered, self.free) + self._service_ns(k, np.zeros_like(k))
@@ -180,7 +191,9 @@ class Server:
         delay = np.where(here & (k == own), length + np.where(found, self.cost["refill_ns"], 0.0), 0.0)
         self.arrival[to] += delay
         self.begin[to] += np.where(self.begin[to] > entered, delay, 0.0)
+        self._next_arrival.changed(own)
         self._next_entry(k, entered + length, here)
+        self._next_looker.changed(k)
         return True
 
     def _service_ns(self, i: np.ndarray, kind: np.ndarray) -> np.ndarray:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sim.parameters import PARAMETERS, Pages, Parameter, check
+from sweep.columns import pointwise
 
 # Quantities that the model does not read itself: others are made from them, see `derive`.
 DERIVING = {
@@ -158,28 +160,36 @@ def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     out = dict(columns)
     if "clock_scale" in out:
         scale = _or(out.pop("clock_scale"), 1.0)
-        out |= {name: out[name] * scale for name in INSTRUCTION_COSTS if name in out}
+        out |= {name: pointwise(np.multiply, out[name], scale) for name in INSTRUCTION_COSTS if name in out}
     if "user_s_over_xeon" in out:
-        out["user_s"] = out["user_s"] * _or(out.pop("user_s_over_xeon"), 1.0)
+        out["user_s"] = pointwise(np.multiply, out["user_s"], _or(out.pop("user_s_over_xeon"), 1.0))
     if "alloc_per_kunmap" in out:
-        made = out["kunmap_events"] * out.pop("alloc_per_kunmap")
+        made = pointwise(np.multiply, out["kunmap_events"], out.pop("alloc_per_kunmap"))
         out["alloc_events"] = (
-            np.where(np.isnan(out["alloc_events"]), made, out["alloc_events"]) if "alloc_events" in out else made
-        )
+            pointwise(_filled, made, out["alloc_events"])
+            if "alloc_events" in out else made
+        )  # fmt: skip
     if "large_range_share" in out:
-        shares = out.pop("large_range_share")
-        known: dict[tuple[Pages, float], Pages] = {}
-        pages = np.empty(len(shares), dtype=object)
-        for point, (each, share) in enumerate(zip(out["range_pages"], shares.tolist(), strict=True)):
-            if (each, share) not in known:
-                known[each, share] = _with_large_share(each, share)
-            pages[point] = known[each, share]
-        out["range_pages"] = pages
+        out["range_pages"] = pointwise(_with_large_shares, out["range_pages"], out.pop("large_range_share"))
     return out
 
 
-def _or(column: np.ndarray, value: float) -> np.ndarray:
+def _with_large_shares(pages: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    known: dict[tuple[Pages, float], Pages] = {}
+    out = np.empty(len(shares), dtype=object)
+    for point, (each, share) in enumerate(zip(pages.tolist(), shares.tolist(), strict=True)):
+        if (each, share) not in known:
+            known[each, share] = _with_large_share(each, share)
+        out[point] = known[each, share]
+    return out
+
+
+def _filled(value: Any, column: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(column), value, column)
+
+
+def _or(column: np.ndarray, value: float) -> np.ndarray:
+    return pointwise(partial(_filled, value), column)
 
 
 def _with_large_share(pages: Pages, share: float) -> Pages:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sim import METRICS, PARAMETERS, simulate
 from sim.policy import add_policies
+from sweep.columns import is_constant, pointwise
 from sweep.plan import CONTROLS, NAMES, Plan
 
 PARAMETER_COLUMNS = tuple(name for name in PARAMETERS if name not in CONTROLS)
@@ -28,6 +29,7 @@ def _field(name: str, kind: pa.DataType, unit: str, meaning: str) -> pa.Field:
     return pa.field(name, kind, metadata={"unit": unit, "description": meaning})
 
 
+@cache
 def schema() -> pa.Schema:
     """The columns of parts and results, with units; the same for every plan."""
     fields = [
@@ -93,6 +95,8 @@ def failures(table: pa.Table) -> list[tuple[int, str, str]]:
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables of different points as one, sorted by point and replica."""
+    if len(tables) == 1:
+        return tables[0]
     whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     points = whole["point"].to_numpy()
     if (np.diff(points) < 0).any():
@@ -117,20 +121,30 @@ def to_table(
 ) -> pa.Table:
     """Parameters [point] and metrics [point, replica] side by side."""
     replicas = plan.replicas
-    form = schema()
-    data: dict[str, Any] = {
-        "point": np.repeat(np.asarray(points, dtype=np.int64), replicas),
-        "replica": np.tile(np.arange(replicas, dtype=np.int32), len(points)),
-        "status": [status] * (len(points) * replicas),
+    rows = len(points) * replicas
+    data: dict[str, pa.Array] = {
+        "point": pa.array(np.repeat(np.asarray(points, dtype=np.int64), replicas)),
+        "replica": pa.array(np.tile(np.arange(replicas, dtype=np.int32), len(points))),
+        "draw": pa.array(np.repeat(columns.get("draw", np.zeros(len(points))).astype(np.int32), replicas)),
+        "status": pa.repeat(status, rows),
     }
-    data["draw"] = np.repeat(columns.get("draw", np.zeros(len(points))).astype(np.int32), replicas)
     for name in (*NAMES, *PARAMETER_COLUMNS):
+        kind = schema().field(name).type
         column = columns.get(name)
         if column is None:
-            column = np.full(len(points), np.nan if form.field(name).type == pa.float64() else None)
-        elif name == "range_pages":
-            text = {each: json.dumps({str(p): w for p, w in each}) for each in set(column.tolist())}
-            column = np.array([text[each] for each in column.tolist()], dtype=object)
-        data[name] = np.repeat(column, replicas)
-    data |= {name: metrics[name].reshape(-1) for name in METRICS}
-    return pa.table({name: pa.array(data[name], form.field(name).type) for name in form.names}, schema=form)
+            column = np.broadcast_to(np.array(np.nan if kind == pa.float64() else None), len(points))
+        one = is_constant(column)
+        if name == "range_pages":
+            column = pointwise(_as_text, column)
+        data[name] = (
+            pa.repeat(pa.array(column[:1], kind)[0], rows) if one else pa.array(np.repeat(column, replicas), kind)
+        )
+    data |= {name: pa.array(metrics[name].reshape(-1)) for name in METRICS}
+    return pa.Table.from_arrays([data[name] for name in schema().names], schema=schema())
+
+
+def _as_text(pages: np.ndarray) -> np.ndarray:
+    """Pages and their weights as JSON; null where they are not known."""
+    listed = pages.tolist()
+    text = {each: None if each is None else json.dumps({str(p): w for p, w in each}) for each in set(listed)}
+    return np.array([text[each] for each in listed], dtype=object)

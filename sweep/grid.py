@@ -19,6 +19,7 @@ import numpy as np
 from sweep.catalog import BadInput
 
 SHAPE = ("policy", "cores", "sockets", "threads_per_core", "jobs", "flushers", "apic", "machine")  # slowest first
+Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and which of them each point has; None: the only
 _RELATIVE = re.compile(r"^\s*([0-9.eE+-]+)\s*x\s*([a-z_]+)\s*$")
 
 
@@ -56,6 +57,13 @@ class Span(Sequence[Any]):
         value = ends / (self.steps - 1) if self.steps > 1 else self.first
         return int(value) if value == int(value) else value
 
+    def at(self, k: np.ndarray) -> Sequence[Any] | np.ndarray:
+        """The values of these steps, the same bit by bit."""
+        ends = max(abs(self.first), abs(self.last), 1.0) * self.steps
+        if self.log or self.steps == 1 or ends >= 2**53:  # numpy's power is not Python's, nor are its large integers
+            return [self[each] for each in k.tolist()]
+        return (float(self.first) * (self.steps - 1 - k) + float(self.last) * k) / (self.steps - 1)
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -86,20 +94,23 @@ class Block:
         """How many consecutive points have one shape."""
         return len(self) // math.prod(len(axis) for axis in self.axes if set(axis.names) & set(SHAPE))
 
-    def digits(self, index: np.ndarray) -> list[np.ndarray]:
-        """The digit of every axis for these indices into the block (mixed radix, the last axis fastest)."""
-        out = []
-        for axis in reversed(self.axes):
-            index, digit = np.divmod(index, len(axis))
-            out.append(digit)
-        return out[::-1]
+    def columns(self, index: np.ndarray) -> dict[str, Coded]:
+        """The values of every name at these indices.
 
-    def columns(self, index: np.ndarray) -> dict[str, list[Any]]:
-        """The values of every name at these indices, relative values still relative."""
-        out: dict[str, list[Any]] = {}
-        for axis, digit in zip(self.axes, self.digits(index), strict=True):
+        Mixed radix, the last axis fastest. Relative values are still relative.
+        """
+        out: dict[str, Coded] = {}
+        for axis in reversed(self.axes):
+            index, digit = np.divmod(index, len(axis)) if len(axis) > 1 else (index, np.zeros(1, dtype=np.int64))
+            low, high = int(digit.min()), int(digit.max())
+            which: np.ndarray | None = None
+            if high - low > 2 * len(digit):
+                used, which = np.unique(digit, return_inverse=True)
+            else:
+                used = np.arange(low, high + 1)
+                which = digit - low if high > low else None
             for name, values in zip(axis.names, axis.values, strict=True):
-                out[name] = [values[d] for d in digit.tolist()]
+                out[name] = (values.at(used) if isinstance(values, Span) else [values[d] for d in used.tolist()], which)
         return out
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from sweep.catalog import (
     did_you_mean,
     quantities_of,
 )
+from sweep.columns import pointwise
 from sweep.costs import LITERATURE, Costs, drawn, literature, posterior, priors
-from sweep.grid import Axis, Block, Relative, read_blocks
+from sweep.grid import Axis, Block, Coded, Relative, read_blocks
 
 NAMES = ("policy", "machine", "workload", "costs")
 CONTROLS = ("seed", "replicas")  # one value for the whole sweep
@@ -97,6 +98,8 @@ class Plan:
             if low < high:
                 parts.append(self._block_columns(block, np.arange(low - offset, high - offset)))
             offset += len(block)
+        if len(parts) == 1:
+            return derive(parts[0])
         names = list(dict.fromkeys(name for part in parts for name in part))
         out = {}
         for name in names:
@@ -104,41 +107,62 @@ class Plan:
         return derive(out)
 
     def _block_columns(self, block: Block, index: np.ndarray) -> dict[str, np.ndarray]:
+        points = len(index)
         given = block.columns(index)
-        for name in NAMES:
-            if name not in given:
-                given[name] = [self.defaults[name]] * len(index)
-        columns = {name: np.array(given[name], dtype=object) for name in NAMES}
-        draw = np.array(given.pop("draw", [0] * len(index)), dtype=np.int64)
-        triples = columns["machine"] + "/" + columns["workload"] + "/" + columns["costs"]
-        for triple in dict.fromkeys(triples.tolist()):
-            machine, workload = (
-                known[name] for known, name in zip((self.machines, self.workloads), triple.split("/")[:2], strict=True)
+        names, which = self._names(given)
+        columns = {name: _spread(name, [each[at] for each in names], which, points) for at, name in enumerate(NAMES)}
+        draw = _spread("draw", *given.pop("draw", ([0], None)), points).astype(np.int64)
+        known, by_draw = [], []  # for each of `names`: values by name, and those that depend on the draw
+        for _, machine, workload, costs in names:
+            entries = self.machines[machine], self.workloads[workload]
+            central = {name: quantity.central for name, quantity in quantities_of(*entries).items()}
+            drawn_here = drawn(
+                self.costs.get(costs, Costs(LITERATURE)), *entries, clock_scale="clock_scale" not in given
             )
-            costs = self.costs.get(triple.split("/")[2], Costs(LITERATURE))
-            members = triples == triple
-            central = {name: quantity.central for name, quantity in quantities_of(machine, workload).items()}
-            for name, value in {**self.defaults, **central}.items():
-                if name not in NAMES:
-                    _fill(columns, name, value, members)
-            for name, by_draw in drawn(costs, machine, workload, clock_scale="clock_scale" not in given).items():
-                columns[name][members] = by_draw[draw[members]]
+            if (draw == draw[0]).all():
+                central |= {name: values[draw[0]] for name, values in drawn_here.items()}
+                drawn_here = {}
+            known.append({**self.defaults, **central})
+            by_draw.append(drawn_here)
+        for name in dict.fromkeys(name for each in known for name in each):
+            if name not in (*NAMES, *CONTROLS):
+                columns[name] = _spread(name, [each.get(name) for each in known], which, points)
+        for number, drawn_here in enumerate(by_draw):
+            members = np.ones(points, dtype=bool) if which is None else which == number
+            for name, by_row in drawn_here.items():
+                columns[name] = np.array(columns[name])
+                columns[name][members] = by_row[draw[members]]
         columns["draw"] = draw
-        relative = {}
-        for name, values in given.items():
-            if name in NAMES:
+        relative: dict[str, Coded] = {}
+        values: Sequence[Any] | np.ndarray
+        for name, (values, at) in given.items():
+            if name in (*NAMES, *CONTROLS):
                 continue
-            if isinstance(values[0], Relative) or any(isinstance(value, Relative) for value in values):
-                relative[name] = values
+            if not isinstance(values, np.ndarray) and any(isinstance(value, Relative) for value in values):
+                relative[name] = (values, at)
                 values = [None if isinstance(value, Relative) else value for value in values]
-            columns[name] = _array(name, values)
-        for name, values in relative.items():
-            for at, value in enumerate(values):
+            columns[name] = _spread(name, values, at, points)
+        for name, (values, at) in relative.items():
+            for number, value in enumerate(values):
                 if isinstance(value, Relative):
-                    columns[name][at] = max(value.least, value.factor * columns[value.of][at])
-        for name in CONTROLS:
-            columns.pop(name, None)
+                    made = pointwise(partial(_follow, value), columns[value.of])
+                    columns[name] = made if at is None else np.where(at == number, made, columns[name])
         return columns
+
+    def _names(self, given: Mapping[str, Coded]) -> tuple[list[tuple[str, ...]], np.ndarray | None]:
+        """The names that occur together, and which of them each point has, [point]; None if there is one."""
+        found: list[tuple[str, ...]] = [()]
+        which: np.ndarray | None = None
+        for name in NAMES:
+            values, at = given[name] if name in given else ([self.defaults[name]], None)
+            if at is None:
+                found = [(*each, values[0]) for each in found]
+                continue
+            pairs = at if which is None else which * len(values) + at
+            used = np.flatnonzero(np.bincount(pairs))
+            found = [(*found[pair // len(values)], values[pair % len(values)]) for pair in used.tolist()]
+            which = np.searchsorted(used, pairs)
+        return found, which
 
     @cached_property
     def segments(self) -> list[tuple[int, int, float, float]]:
@@ -404,21 +428,22 @@ def _centrals(entry: Entry) -> dict[str, Any]:
     return {name: quantity.central for name, quantity in entry.quantities.items()} | {"machines": machines}
 
 
-def _fill(columns: dict[str, np.ndarray], name: str, value: Any, members: np.ndarray) -> None:
-    if name not in columns:
-        columns[name] = _array(name, [None] * len(members))
-    if columns[name].dtype == object and isinstance(value, tuple):
-        for at in np.flatnonzero(members):
-            columns[name][at] = value
-    else:
-        columns[name][members] = np.nan if value is None else value
+def _follow(relative: Relative, column: np.ndarray) -> np.ndarray:
+    return np.fmax(relative.least, relative.factor * column)
 
 
-def _array(name: str, values: list[Any]) -> np.ndarray:
-    text = name == "range_pages" or (name in PARAMETERS and PARAMETERS[name].choices)
-    out = np.empty(len(values), dtype=object if text else float)
-    out[:] = values if text else [np.nan if value is None else value for value in values]
-    return out
+def _spread(name: str, values: Sequence[Any] | np.ndarray, which: np.ndarray | None, points: int) -> np.ndarray:
+    """The column of a name, [point], from its values and which of them each point has; None is not known."""
+    first = values[0]
+    if which is None or all(value is first for value in values):
+        which, values = None, [first]
+    text = name == "range_pages" or name in NAMES or (name in PARAMETERS and bool(PARAMETERS[name].choices))
+    held = np.empty(len(values), dtype=object if text else float)
+    for at, value in enumerate(values) if text else ():
+        held[at] = value
+    if not text:
+        held[:] = values if isinstance(values, np.ndarray) else [np.nan if value is None else value for value in values]
+    return np.broadcast_to(held[0:1], points) if which is None else held[which]
 
 
 def _length(part: Mapping[str, np.ndarray]) -> int:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -293,10 +294,18 @@ def _shut_down(rayapi: Any) -> None:
 
 
 def cpus_busy() -> float | None:
-    """CPUs that Ray has given to tasks now; None where this process has no Ray."""
+    """CPUs that Ray has given to tasks, as of the last second; None where this process has no Ray."""
     import ray as rayapi
 
     if not rayapi.is_initialized():
         return None
+    return _cpus_busy(int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _cpus_busy(second: int) -> float:
+    """Asking costs a millisecond, as much as handing out a chunk."""
+    import ray as rayapi
+
     whole, free = rayapi.cluster_resources(), rayapi.available_resources()  # type: ignore[no-untyped-call]
     return float(whole.get("CPU", 0.0) - free.get("CPU", 0.0))

@@ -22,15 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from sim import METRICS
 from sweep.catalog import BadInput
-from sweep.chunk import FAILURES, failures, schema
+from sweep.chunk import FAILURES, PARAMETER_COLUMNS, failures, schema
 from sweep.chunk import failed as rows_of_failure
-from sweep.plan import Plan
+from sweep.plan import NAMES, Plan
 from sweep.stop import Stopped
 
 NO_CHECKSUM = "sha256:" + "0" * 64
@@ -136,23 +138,26 @@ def part_name(chunk: int) -> str:
 
 
 def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytes:
-    """A part as it is committed: plain pages, and a checksum of the whole file in its footer.
+    """A part as it is committed: plain pages, and in its footer what is the same in all rows, and a checksum.
 
     Compression comes with the results. The checksum is taken with NO_CHECKSUM in its place.
     """
+    same = constants(table)
     metadata = {
         "plan": plan.hash,
         "chunk": str(chunk),
         "begin": str(plan.chunks[chunk]),
         "end": str(plan.chunks[chunk + 1]),
         "checksum": NO_CHECKSUM,
+        "constants": json.dumps(same),
     }
     if lost := (table.schema.metadata or {}).get(FAILURES):
         metadata[FAILURES.decode()] = lost.decode()
     sink = pa.BufferOutputStream()
     plain = {"use_dictionary": False, "compression": "none", "write_statistics": False, "store_schema": False}
-    with pq.ParquetWriter(sink, table.schema, **plain) as writer:
-        writer.write_table(table)
+    varying = table.drop_columns(list(same))
+    with pq.ParquetWriter(sink, varying.schema, **plain) as writer:
+        writer.write_table(varying)
         writer.add_key_value_metadata(metadata)
     content = bytes(sink.getvalue())
     return content.replace(NO_CHECKSUM.encode(), _checksum(content).encode())
@@ -168,6 +173,23 @@ def remove_unfinished(folder: Folder) -> None:
     if folder.local:
         for path in Path(folder.child("parts")).glob(".part-*"):
             path.unlink(missing_ok=True)
+
+
+def constants(table: pa.Table) -> dict[str, Any]:
+    """Parameters and names that are one value in all rows; metrics are left out, whose NaN are not all alike."""
+    found = {}
+    for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status"):
+        column = table[name].combine_chunks() if table[name].num_chunks > 1 else table[name].chunk(0)
+        first = column[0].as_py()
+        if pa.types.is_string(column.type):
+            one = column.null_count == len(column) if first is None else pc.all(pc.equal(column, first)).as_py()
+            one = one and column.null_count in (0, len(column))
+        else:
+            bits = column.to_numpy().view(np.int64 if column.type == pa.float64() else np.int32)
+            one = bits[-1] == bits[0] and bool((bits == bits[0]).all())
+        if one:
+            found[name] = first
+    return found
 
 
 def _checksum(content: bytes) -> str:
@@ -199,7 +221,13 @@ def verified(content: bytes) -> tuple[pa.Table, dict[str, str]]:
     checksum = found.get("checksum", "")
     if not checksum or _checksum(content.replace(checksum.encode(), NO_CHECKSUM.encode())) != checksum:
         raise ValueError("its checksum is wrong")
-    return table, found
+    same = json.loads(found.get("constants", "{}"))
+    form = schema()
+    columns = [
+        pa.repeat(pa.scalar(same[name], form.field(name).type), table.num_rows) if name in same else table[name]
+        for name in form.names
+    ]
+    return pa.Table.from_arrays(columns, schema=form), found
 
 
 def with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:

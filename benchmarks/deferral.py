@@ -1,0 +1,104 @@
+"""What does a deferred flush cost the engine, by CPUs? `python -m benchmarks.deferral [--quick]`.
+
+`xpfo_deferred` leaves one note on one line whatever the number of CPUs; `xpfo_deferred_percpu` reads a flag per CPU.
+Both sides have the same lanes, events and draws, and every number of CPUs is timed in turn, several times over.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import cache
+from typing import Any
+
+from sim import PARAMETERS, engine, simulate
+from sweep.__main__ import catalog
+from sweep.chunk import columns_of
+from sweep.conf import conf_dir
+from sweep.plan import open_plan
+
+CPUS = (4, 16, 64, 256, 1024)
+POLICIES = ("xpfo_deferred", "xpfo_deferred_percpu")
+LANES = 32  # of one group, as many as fit side by side with 1024 CPUs
+STEPS = 50  # of a round
+TARGET = 1.5  # 1024 CPUs over 4, flat but for the memory that 1024 CPUs touch
+
+
+def point(policy: str, cpus: int) -> dict[str, object]:
+    """A point's parameters, all CPUs busy."""
+    entries = catalog([conf_dir()])
+    content = {"cores": cpus, "jobs": cpus, "sockets": min(4, cpus // 4), "threads_per_core": 1}
+    defaults = {"machine": "xeon_8160", "workload": "kernel_build", "policy": policy, "seed": 0, "replicas": LANES}
+    defaults |= {"precision": 0.0, "window_events": 1024}
+    plan = open_plan("deferral", "", content, {}, defaults, entries["machine"], entries["workload"])
+    columns = columns_of(plan, range(1))
+    return {name: column.tolist() for name, column in columns.items() if name in PARAMETERS}
+
+
+class Captured(Exception):
+    """The machine that a call of `simulate` was about to run."""
+
+
+def machine(policy: str, cpus: int) -> Any:
+    """What serves the posts, after every CPU has made some."""
+
+    def capture(machine: Any, *_: Any) -> None:
+        raise Captured(machine)
+
+    run, engine.run = engine.run, capture
+    try:
+        simulate(policy=policy, replicas=LANES, seed=0, **point(policy, cpus))
+    except Captured as caught:
+        made = caught.args[0]
+    finally:
+        engine.run = run
+    for _ in range(2 * cpus):
+        made.step()
+    return made
+
+
+@cache
+def measure(quick: bool = False) -> dict[tuple[str, int], float]:
+    """Microseconds a post of one lane, by policy and CPUs.
+
+    The best of many short rounds, each side in turn, since others may use the machine; drawing more numbers, which
+    happens ever more rarely, is in none of the best.
+    """
+    machines = {(policy, cpus): machine(policy, cpus) for policy in POLICIES for cpus in CPUS}
+    best = dict.fromkeys(machines, float("inf"))
+    for _ in range(20 if quick else 100):
+        for key, each in machines.items():
+            begun = time.perf_counter()
+            for _ in range(STEPS):
+                each.step()
+            best[key] = min(best[key], time.perf_counter() - begun)
+    return {key: 1e6 * took / STEPS / LANES for key, took in best.items()}
+
+
+def ratios(quick: bool = True) -> dict[str, float]:
+    """Time per post with 1024 CPUs over that with 4, by policy, and the microseconds themselves."""
+    took = measure(quick)
+    out = {
+        f"{policy}: {CPUS[-1]} over {CPUS[0]} CPUs": took[policy, CPUS[-1]] / took[policy, CPUS[0]]
+        for policy in POLICIES
+    }
+    return out | {f"{policy}: us a post, {cpus} CPUs": took[policy, cpus] for policy, cpus in took}
+
+
+def main() -> None:
+    quick = "--quick" in sys.argv
+    took = measure(quick)
+    print(f"us a post, {LANES} lanes side by side\n\n CPUs " + " ".join(f"{p:>22}" for p in POLICIES))
+    for cpus in CPUS:
+        print(f"{cpus:5d} " + " ".join(f"{took[policy, cpus]:22.2f}" for policy in POLICIES))
+    grown = took["xpfo_deferred", CPUS[-1]] / took["xpfo_deferred", CPUS[0]]
+    met = "met" if grown <= TARGET else "missed"
+    print(
+        f"\nratio: {grown:.2f}\n"
+        f"A post costs the engine {grown:.2f} times as much with {CPUS[-1]} CPUs as with {CPUS[0]}; "
+        f"the target, at most {TARGET} times, is {met}."
+    )
+
+
+if __name__ == "__main__":
+    main()

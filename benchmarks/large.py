@@ -1,0 +1,148 @@
+"""Does a large sweep spend its time simulating, on all workers? `python -m benchmarks.large [--quick]`.
+
+Spread chunks of `+grid=large`, cut short, are computed and committed as a run does it: the share of CPU time inside
+`sim`; two Ray workers over one against two plain processes over one; and, from all chunks of the plan as they would
+take by the sample's times, the share of worker time that is idle at the end.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+
+import numpy as np
+
+from benchmarks import plans
+from sweep import chunk, runner, store
+from sweep.plan import Plan
+
+TARGET_SHARE, TARGET_SCALING = 0.90, 0.95
+
+
+def sample(quick: bool) -> tuple[Plan, list[int]]:
+    """Short chunks and some of them, spread by estimated cost, most expensive first."""
+    cores = [4, 16, 32] if quick else [4, 16, 64, 128]  # beyond, one chunk takes a minute
+    plan = plans.large(chunk_s=0.1 if quick else 0.5, zip={"cores": cores, "sockets": [1] * len(cores)})
+    cost = plan.chunk_cost_s()
+    order = np.argsort(-cost, kind="stable")
+    count = 6 if quick else 32
+    return plan, [int(order[at]) for at in np.linspace(0, len(order) - 1, count).astype(int)]
+
+
+def inside(plan: Plan, chunks: list[int]) -> tuple[float, dict[int, float]]:
+    """Share of CPU time inside `sim.simulate` from plan to commit, and wall seconds by chunk."""
+    simulate, spent, took = chunk.simulate, 0.0, {}
+
+    def clocked(**parameters):
+        nonlocal spent
+        begun = time.process_time()
+        try:
+            return simulate(**parameters)
+        finally:
+            spent += time.process_time() - begun
+
+    chunk.simulate = clocked
+    try:
+        with tempfile.TemporaryDirectory() as out:
+            folder, begun = store.open_folder(out), time.process_time()
+            for number, table, note in runner.serial(plan, chunks):
+                store.write_part(folder, plan, number, table)
+                took[number] = note["wall_s"]
+            whole = time.process_time() - begun
+    finally:
+        chunk.simulate = simulate
+    return spent / whole, took
+
+
+def plain(plan: Plan, number: int) -> int:
+    return chunk.compute(plan, range(int(plan.chunks[number]), int(plan.chunks[number + 1]))).num_rows
+
+
+def best(carry: Callable[[], Iterable[object]], chunks: int) -> float:
+    """Chunks a second, the best of three passes: others may use the machine."""
+    took = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        list(carry())
+        took.append(time.perf_counter() - begun)
+    return chunks / min(took)
+
+
+def by_processes(plan: Plan, chunks: list[int], workers: int) -> float:
+    """Chunks a second of plain processes that are up and warm."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(plain, [plan] * workers, chunks[-workers:]))
+        return best(lambda: pool.map(plain, [plan] * len(chunks), chunks), len(chunks))
+
+
+def by_ray(plan: Plan, chunks: list[int], workers: int) -> float:
+    """Chunks a second of a local Ray that is up and warm."""
+    import ray
+
+    settings = runner.Runner(kind="ray", address="local")
+    ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        list(runner.ray(plan, chunks[-workers:], settings))
+        return best(lambda: runner.ray(plan, chunks, settings), len(chunks))
+    finally:
+        ray.shutdown()
+
+
+def idle(seconds: np.ndarray, workers: int) -> float:
+    """Share of worker time that is idle when the chunks are handed out in this order, one by one."""
+    free = [0.0] * workers
+    for each in seconds:
+        heapq.heappush(free, heapq.heappop(free) + each)
+    return 1.0 - seconds.sum() / (workers * max(free))
+
+
+@cache
+def measure(quick: bool = False) -> dict[str, float]:
+    plan, chunks = sample(quick)
+    share, took = inside(plan, chunks)
+    rates = {}
+    for workers in (1, 2):  # in turn
+        rates["plain", workers] = by_processes(plan, chunks, workers)
+        rates["ray", workers] = by_ray(plan, chunks, workers)
+    cost = plan.chunk_cost_s()
+    dear = [number for number in took if cost[number] >= np.median(cost[list(took)])]  # like those of long chunks
+    over = np.array([took[number] / cost[number] for number in dear])
+    whole = plans.large()
+    planned = np.sort(whole.chunk_cost_s())[::-1]
+    seconds = planned * np.random.default_rng(0).choice(over, len(planned))
+    speedup = {side: rates[side, 2] / rates[side, 1] for side in ("plain", "ray")}
+    return {
+        "share inside sim": share,
+        "two plain processes over one": speedup["plain"],
+        "two Ray workers over one": speedup["ray"],
+        "Ray's over the plain one's": speedup["ray"] / speedup["plain"],
+        "idle at the end, 2 workers": idle(seconds, 2),
+        "idle at the end, 64 workers": idle(seconds, 64),
+    }
+
+
+def ratios(quick: bool = True) -> dict[str, float]:
+    """All of it: each is a ratio of two sides of one run."""
+    return measure(quick)
+
+
+def main() -> None:
+    found = measure("--quick" in sys.argv)
+    for name, ratio in found.items():
+        print(f"{name:30} {ratio:7.3f}")
+    share, scaling = found["share inside sim"], found["Ray's over the plain one's"]
+    print(
+        f"\n{100 * share:.1f} % of the CPU time is simulation (target {100 * TARGET_SHARE:.0f} %, "
+        f"{'met' if share >= TARGET_SHARE else 'missed'}), and two Ray workers gain {scaling:.2f} of what two plain "
+        f"processes gain (target {TARGET_SCALING:g}, {'met' if scaling >= TARGET_SCALING else 'missed'})."
+    )
+
+
+if __name__ == "__main__":
+    main()

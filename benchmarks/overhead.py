@@ -1,0 +1,195 @@
+"""What does the runner cost a point, beside its simulation? `python -m benchmarks.overhead [--quick]`.
+
+The engine is left out: its metrics are there at once. What remains is what a run does: plan, columns, Arrow table,
+part, fsync, rename, journal. Beside it, one job, task or call per point, as Hydra, Ray and joblib do it. Memory is
+measured in processes of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import plans
+from sim import METRICS
+from sweep import chunk, run, runner, store
+
+TARGETS_US = {1_000: 3.0, 10_000: 1.2}  # by points a chunk
+APP = "import hydra\n@hydra.main(config_path=None, version_base='1.3')\ndef main(cfg): pass\nmain()\n"
+
+
+@cache
+def metrics(points: int) -> dict[str, np.ndarray]:
+    values = np.random.default_rng(0).random((len(METRICS), points, 1))
+    return dict(zip(METRICS, values, strict=True))
+
+
+def no_simulation(plan, points):
+    return chunk.to_table(plan, points, chunk.columns_of(plan, points), metrics(len(points)))
+
+
+def nothing(point: int) -> dict[str, float]:
+    return {"point": float(point)}
+
+
+def whole_run(kind: str, points: int, size: int, ready: Any = None) -> dict[str, float]:
+    """A run into an empty folder; microseconds a point: all but compaction, of it fsync, and compaction."""
+    plan = plans.wide(points)
+    plan.__dict__["chunks"] = np.arange(0, points + 1, size)
+    computing, compacting, fsync, spent = runner.compute, store.compact, os.fsync, {"fsync": 0.0, "compact": 0.0}
+
+    def clocked(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return function(*arguments)
+            finally:
+                spent[name] += time.perf_counter() - begun
+
+        return call
+
+    runner.compute, os.fsync = no_simulation, clocked("fsync", fsync)
+    store.compact = ready or clocked("compact", compacting)
+    request = run.Request(
+        "overhead", "", {}, {}, {}, {}, {}, {}, runner.Runner(kind=kind, address="local"), (), None, None, 1e12, 1e12,
+        10.0, True, commit="none",
+    )  # fmt: skip
+    try:
+        with tempfile.TemporaryDirectory() as out:
+            begun = time.perf_counter()
+            run.carry_out(request, plan, out)
+            took = time.perf_counter() - begun
+    finally:
+        runner.compute, store.compact, os.fsync = computing, compacting, fsync
+    return {"us": 1e6 * (took - spent["compact"]) / points} | {k: 1e6 * v / points for k, v in spent.items()}
+
+
+def hydra_us(launcher: str, jobs: int) -> float:
+    """Microseconds a job of `--multirun`, without Hydra's own start."""
+    took = []
+    with tempfile.TemporaryDirectory() as folder:
+        app = Path(folder) / "app.py"
+        app.write_text(APP)
+        for count in (1, jobs + 1):
+            command = [sys.executable, str(app), "-m", f"+i=range({count})", f"hydra/launcher={launcher}"]
+            command += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+            begun = time.perf_counter()
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            took.append(time.perf_counter() - begun)
+    return 1e6 * (took[1] - took[0]) / jobs
+
+
+def others_us(quick: bool) -> dict[str, float]:
+    """One task or call per point; a Ray is running."""
+    import joblib
+    import ray
+
+    task = ray.remote(nothing)
+    out = {f"hydra -m, {each}": hydra_us(each, 10 if quick else 40) for each in ("basic", "joblib")}
+    count = 1000 if quick else 5000
+    sides = {
+        "a Ray task a point": lambda: ray.get([task.remote(each) for each in range(count)]),
+        "joblib, a call a point": lambda: joblib.Parallel(n_jobs=2)(joblib.delayed(nothing)(i) for i in range(count)),
+    }
+    for name, carry in sides.items():
+        carry()  # its processes start
+        begun = time.perf_counter()
+        carry()
+        out[name] = 1e6 * (time.perf_counter() - begun) / count
+    return out
+
+
+@cache
+def measure(quick: bool = False) -> dict[tuple[str, int], dict[str, float]]:
+    """The best of several rounds, by runner and points a chunk; and, with 0 points a chunk, what others do."""
+    import ray
+
+    best: dict[tuple[str, int], dict[str, float]] = {}
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        whole_run("ray", 20_000, 1_000)
+        for _ in range(1 if quick else 5):
+            for size in TARGETS_US:
+                for kind in ("serial", "ray"):
+                    found = whole_run(kind, 100_000, size)
+                    if (kind, size) not in best or found["us"] < best[kind, size]["us"]:
+                        best[kind, size] = found
+        best |= {(name, 0): {"us": took} for name, took in others_us(quick).items()}
+    finally:
+        ray.shutdown()
+    return best
+
+
+def memory(kind: str) -> None:
+    """Print the driver's memory in MB after 1e5 and 1e6 points."""
+    done, write = 0, store.write_part
+
+    def counted(folder, plan, number, table):
+        nonlocal done
+        write(folder, plan, number, table)
+        folder.remove(store.part_name(number))
+        before, done = done, done + table.num_rows
+        for mark in (100_000, 1_000_000):
+            if before < mark <= done:
+                pages = int(Path("/proc/self/statm").read_text().split()[1])
+                print(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, flush=True)
+
+    store.write_part = counted
+    whole_run(kind, 1_000_000, 5_000, ready=lambda folder, plan: 0)
+
+
+@cache
+def grown_mb(kind: str) -> float:
+    """How much a driver's memory grows from 1e5 to 1e6 points."""
+    command = [sys.executable, "-m", "benchmarks.overhead", "--memory", kind]
+    early, late = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-2:]
+    return float(late) - float(early)
+
+
+def ratios(quick: bool = True) -> dict[str, float]:
+    """What others cost a point over what the runner costs it with 1000 points a chunk, and the microseconds."""
+    took = measure(quick)
+    ours = took["ray", 1_000]["us"]
+    out = {f"{name} over the runner": each["us"] / ours for (name, size), each in took.items() if not size}
+    return out | {f"{name}, {size} a chunk: us a point": each["us"] for (name, size), each in took.items() if size}
+
+
+def main() -> None:
+    if "--memory" in sys.argv:
+        memory(sys.argv[-1])
+        return
+    quick = "--quick" in sys.argv
+    took = measure(quick)
+    print("us a point, without compaction\n\nrunner  points a chunk      all  of it fsync  compaction")
+    for (name, size), each in took.items():
+        if size:
+            print(f"{name:6} {size:15d} {each['us']:8.2f} {each['fsync']:12.2f} {each['compact']:11.2f}")
+    print()
+    ours = took["ray", 1_000]["us"]
+    for (name, size), each in took.items():
+        if not size:
+            print(f"{name:24} {each['us']:10.1f} {each['us'] / ours:10.0f}x")
+    growth = {} if quick else {kind: grown_mb(kind) for kind in ("serial", "ray")}
+    for kind, grown in growth.items():
+        print(f"driver's memory from 1e5 to 1e6 points, {kind}: {grown:+.1f} MB")
+    worst = {size: max(took[kind, size]["us"] for kind in ("serial", "ray")) for size in TARGETS_US}
+    met = all(worst[size] <= TARGETS_US[size] for size in worst)
+    said = " and ".join(f"{worst[size]:.2f} us with {size} points a chunk" for size in worst)
+    print(
+        f"\nThe runner costs a point at most {said}; the targets, "
+        f"{' and '.join(f'{each:g} us' for each in TARGETS_US.values())}, are {'met' if met else 'missed'}."
+    )
+
+
+if __name__ == "__main__":
+    from benchmarks import overhead  # so that workers find its functions by name
+
+    overhead.main()

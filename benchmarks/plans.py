@@ -1,0 +1,33 @@
+"""Plans that several benchmarks cut their work from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from sweep.__main__ import catalog
+from sweep.conf import conf_dir
+from sweep.plan import Plan, open_plan
+
+
+def of(content: dict[str, Any], chunk_s: float = 10.0, **defaults: Any) -> Plan:
+    """A plan under literature's central costs."""
+    entries = catalog([conf_dir()])
+    known = {"machine": "i5_3550", "workload": "kernel_build", "policy": "xpfo_deferred", "seed": 0, "replicas": 1}
+    known |= {"precision": 0.01, "window_events": 8192} | defaults
+    return open_plan("benchmark", "", content, {}, known, entries["machine"], entries["workload"], chunk_s)
+
+
+def large(chunk_s: float = 10.0, **changes: Any) -> Plan:
+    """`+grid=large`."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        content = OmegaConf.to_container(compose(overrides=["+grid=large"]).grid, resolve=True)
+    assert isinstance(content, dict)
+    return of({str(key): value for key, value in content.items()} | changes, chunk_s)
+
+
+def wide(points: int) -> Plan:
+    """As many points, 100 ceilings of a range of refills."""
+    return of({"jobs": 4, "ceiling": list(range(100)), "refill_ns": {"from": 0, "to": points, "steps": points // 100}})
