@@ -26,7 +26,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.abi import Done, Flush, Own, Run, Targets
-from sim.columns import Rank, keep_bits, negative
+from sim.columns import Rank, keep_bits, least, mask, negative, put
 from sim.costs import FlushEvents, Shape
 
 NEVER = -1e200
@@ -95,6 +95,7 @@ class Broadcast:
         self.cpu = np.arange(len(self.taken), dtype=np.int16)[:, None]
         self.cpus_after = self.cpus - 1.0 - self.cpu
         self.socket = np.arange(sockets)[:, None]
+        self.socket_of = np.arange(self.cpus) % sockets  # [cpu]
         self.on_socket = (self.cpus - 1 - np.arange(sockets)) // sockets + 1  # CPUs of each socket
         # Acks to read from CPU k on, k included: as if all were cross-socket, less what those of k's turn on save.
         self.cross_ack_ns = cost["ack_cross_ns"] if sockets > 1 else cost["ack_ns"]
@@ -111,7 +112,7 @@ class Broadcast:
         rows, f = len(self.taken), self.shape.flushers
         self.c1, self.c2, self.spare, self.before = (np.empty((rows, lanes)) for _ in range(4))
         self.marked = np.empty((rows, lanes), dtype=bool)
-        self.joins, self.marks = (np.empty((rows, lanes), dtype=np.int64) for _ in range(2))
+        self.marks = np.empty((rows, lanes), dtype=np.int64)
         self.f1, self.f2, self.left = (np.empty((f, lanes)) for _ in range(3))
         self.reading, self.computing, self.ahead, self.flag = (np.empty((f, lanes), dtype=np.int64) for _ in range(4))
         self.rank = Rank(rows, lanes)
@@ -132,18 +133,21 @@ class Broadcast:
         self.source.keep(lanes)
         self._shape_lanes(len(lanes))
 
+    def _at(self, row: np.ndarray) -> np.ndarray:
+        """Flat indices of a row in each lane: of a CPU, or of a kind."""
+        return row * self.lanes + self.lane
+
     def _schedule(self, cpu: np.ndarray, start: np.ndarray, kind: np.ndarray) -> None:
         """The next flush event of `cpu` begins at `start`; its loop ends, were every queue empty, at `due`."""
-        at = (cpu, self.lane)
-        work = self.source.bookkeeping_ns[kind, self.lane] + self.cost["mask_scan_ns"]
+        at, of_kind = self._at(cpu), self._at(kind)
+        work = self.source.bookkeeping_ns.take(of_kind) + self.cost["mask_scan_ns"]
         if self.flush.own is Own.BEFORE:
-            work = work + self.source.local_ns[kind, self.lane]
-        self.pending[at], self.due[at], self.kind[at] = (
-            start,
-            start + work + self.others * self.cost["enqueue_ns"],
-            kind,
-        )
-        self.outside[at], self.busy_targets[at] = -1, 0.0
+            work = work + self.source.local_ns.take(of_kind)
+        put(self.pending, at, start)
+        put(self.due, at, start + work + self.others * self.cost["enqueue_ns"])
+        put(self.kind, at, kind)
+        put(self.outside, at, -1)
+        put(self.busy_targets, at, 0.0)
 
     def _begin_loops(self) -> None:
         """Loops that have begun by the next loop's end get their length: how long they find queues non-empty."""
@@ -152,66 +156,68 @@ class Broadcast:
         in_progress = keep_bits(self.due, np.invert(self.outside, out=self.ahead), out=self.f1).max(axis=0)
         ahead = np.maximum(np.where(in_progress > 0.0, in_progress, NEVER), self.ended)  # end of the last loop ahead
         for _ in range(STARTS):
-            j = self.pending.argmin(axis=0)
-            at = (j, self.lane)
-            start = self.pending[at]
+            j, start = least(self.pending)
+            at = self._at(j)
             begun = start <= horizon
             if not begun.any():
                 return
-            old = self.due[at]
+            old = self.due.take(at)
             busy = (ahead + self.empties_ns - (old - others * cost["enqueue_ns"])) / self.gains_ns
             busy = np.minimum(np.maximum(busy, 0.0), others) * begun
             due = old + busy * self.enqueue_extra
-            run_begin = self.taken[at] - cost["irq_entry_ns"]  # a run that the loop would have missed, was it shorter
-            due += np.where((run_begin >= old) & (run_begin < due), self.run_end[at] - run_begin, 0.0)
-            self.due[at] = due
+            run_begin = self.taken.take(at) - cost["irq_entry_ns"]  # of a run that a shorter loop would have missed
+            due += np.where((run_begin >= old) & (run_begin < due), self.run_end.take(at) - run_begin, 0.0)
+            put(self.due, at, due)
             ahead = np.where(begun, np.maximum(ahead, due), ahead)
-            self.busy_targets[at] += busy
-            self.begin[at] = np.where(begun, start, self.begin[at])
-            self.pending[at] = np.where(begun, np.inf, start)
-            self.outside[at] &= begun.astype(np.int64) - 1
+            put(self.busy_targets, at, self.busy_targets.take(at) + busy)
+            put(self.begin, at, np.where(begun, start, self.begin.take(at)))
+            put(self.pending, at, np.where(begun, np.inf, start))
+            put(self.outside, at, self.outside.take(at) & (begun.astype(np.int64) - 1))
 
     def step(self) -> None:
         """Serve the CPU whose sending loop ends first, in every lane."""
-        cost, lane, f, busy = self.cost, self.lane, self.shape.flushers, self.shape.busy
+        cost, f, busy = self.cost, self.shape.flushers, self.shape.busy
         if not self.flush.mutex:
             self._begin_loops()
-        i = (self.pending if self.flush.mutex else self.due).argmin(axis=0)  # ties go to the lowest CPU
-        at = (i, lane)
-        t = self.due[at]
+        i, _ = least(self.pending if self.flush.mutex else self.due)  # ties go to the lowest CPU
+        at = self._at(i)
+        t = self.due.take(at)
         self.now = self.ended = t
-        self.wait_ns = self.free[at] - self.began[at]  # of the flush event before, whose end is final now
-        self.began[at] = np.where(self.outside[at] == 0, self.begin[at], self.pending[at])
-        kind = self.kind[at]
-        full = self.source.full[kind, lane]
-        own_taken, own_end = self.taken[at], self.run_end[at]
+        self.wait_ns = self.free.take(at) - self.began.take(at)  # of the flush event before: its end is final now
+        began = np.where(self.outside.take(at) == 0, self.begin.take(at), self.pending.take(at))
+        put(self.began, at, began)
+        of_kind = self._at(self.kind.take(at))
+        full, local_ns = self.source.full.take(of_kind), self.source.local_ns.take(of_kind)
+        own_taken, own_end = self.taken.take(at), self.run_end.take(at)
 
         # Requests: which join a run that has not taken its queue yet, which find it empty and need an interrupt.
         before = self.before  # 1 for the CPUs below the sender
         np.copyto(before, np.less(self.cpu, i.astype(np.int16), out=self.marked))
         after = np.subtract(self.cpus_after, before, out=self.c1)  # targets after this one
-        cheap = self.others - self.busy_targets[at]  # of which the last so many found an empty queue
+        cheap = self.others - self.busy_targets.take(at)  # of which the last so many found an empty queue
         queued = np.multiply(after, cost["enqueue_busy_ns"], out=self.c2)
         queued -= cheap * self.enqueue_extra
         after *= cost["enqueue_ns"]
         self.longer(queued, after, out=queued)  # this long before the loop's end
         queued += self.taken
-        np.subtract(t, queued, out=queued)
-        queued[at] = -1.0
-        marked = np.greater_equal(queued, 0.0, out=self.marked)
-        joins = negative(queued, out=self.joins)
+        marked = np.less_equal(queued, t, out=self.marked)
+        put(marked, at, False)
         rank = self.rank(marked)
         write = self._icr_write(rank)
-        arrival = np.multiply(write, cost["ipi_send_ns"], out=self.c1)
-        near = self.socket == i % self.shape.sockets
+        arrival = self.c1
+        np.copyto(arrival, write)
+        arrival *= cost["ipi_send_ns"]
+        socket = self.socket_of.take(i)
+        near = self.socket == socket
         latency = np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + t
         by_socket = self.by_socket(arrival)
         by_socket += latency
         idle = slice(busy, None)
-        arrival[idle] += np.less_equal(self.run_end[idle], arrival[idle]) * cost["idle_exit_ns"]
+        asleep = mask(np.less_equal(self.run_end[idle], arrival[idle]), out=self.marks[idle])
+        arrival[idle] += keep_bits(cost["idle_exit_ns"], asleep, out=self.spare[idle])
 
         # Handler runs: the work of each request goes in at `resume`.
-        marks = np.invert(joins, out=self.marks)
+        marks = mask(marked, out=self.marks)
         resume = keep_bits(arrival, marks, out=arrival)  # a joined run is resumed where it ended, after time 0
         np.maximum(resume, self.run_end, out=resume)
         mine = resume[:f]
@@ -223,7 +229,7 @@ class Broadcast:
         )
         mine += in_own_flush
         first = self.flush.run is Run.FIRST_FULLY
-        run_local = self.run_all_ns if first else self.run_local_ns[kind, lane]
+        run_local = self.run_all_ns if first else self.run_local_ns.take(of_kind)
         if self.flush.run is Run.NOTHING:
             run_local = np.zeros(self.lanes)
         join_work = cost["handler_ns"] + (0.0 if first else run_local)
@@ -231,23 +237,22 @@ class Broadcast:
         end = keep_bits(new_work - join_work, marks, out=self.spare)
         end += join_work
         end += resume
-        end[at] = resume[at]
-        taken = np.add(resume, cost["irq_entry_ns"], out=self.c2)
-        keep_bits(taken, marks, out=taken)
-        keep_bits(self.taken, joins, out=self.taken)
-        np.bitwise_or(self.taken.view(np.int64), taken.view(np.int64), out=self.taken.view(np.int64))
+        put(end, at, resume.take(at))
+        taken = keep_bits(np.add(resume, cost["irq_entry_ns"], out=self.c2), marks, out=self.c2)
+        np.maximum(self.taken, taken, out=self.taken)  # a new run is later than the last; the sender's own is put back
 
         # A run delays what it finds on its CPU.
         ahead = negative(np.subtract(mine, self.pending, out=self.f1), out=self.ahead)
         computing = self.computing  # not reading, so far
         computing &= ahead
         computing &= self.outside
-        computing[at] = 0
+        put(computing, at, 0)
+        disturbed = np.bitwise_and(marks[:f], computing, out=self.flag)  # computing, and a new run comes
         delay = np.maximum(end[:f], self.last_done, out=self.f2)
         delay -= np.maximum(mine, self.last_done, out=self.f1)
-        self._count(rank, marks, computing, new_work, join_work)
+        self._count(rank, disturbed, computing, new_work, join_work)
         self.free += keep_bits(delay, reading, out=self.f1)
-        self._refill(delay, i, marked, marks, computing, full)
+        self._refill(delay, i, marked, disturbed, computing, full)
         self.pending += keep_bits(delay, ahead, out=self.f1)
         earlier = negative(np.subtract(mine, self.due, out=self.f1), out=self.ahead)
         self.due += keep_bits(delay, earlier, out=self.f1)
@@ -256,27 +261,28 @@ class Broadcast:
         # The sender: ICR writes, acks.
         sent = t + write[-1] * cost["ipi_send_ns"]
         if self.flush.own is Own.AFTER_SENDS:
-            sent = sent + self.source.local_ns[kind, lane]
+            sent = sent + local_ns
         done = np.subtract(end, cost["irq_exit_ns"], out=self.c1)
         if self.flush.done is Done.RUN_BEGUN:
             np.copyto(done, self.taken)
-        done[at] = NEVER
+        put(done, at, NEVER)
         done[self.cpus :] = NEVER
         last_done = done.max(axis=0)
-        same = self.on_socket[i % self.shape.sockets]  # CPUs of the sender's socket, itself included
+        same = self.on_socket.take(socket)  # CPUs of the sender's socket, itself included
         all_acks = self.others * self.cross_ack_ns - (same - 1) * self.ack_saving
         done += self.acks_from
         done -= np.multiply(before, cost["ack_ns"], out=before)
         if self.shape.sockets > 1:
-            later = same - (i % self.shape.sockets < self.socket)
+            later = same - (socket < self.socket)
             self.by_socket(done)[:] -= later * self.ack_saving
         acked = np.maximum(sent + all_acks, done.max(axis=0))
-        self.sent[at], self.last_done[at] = sent, last_done
+        put(self.sent, at, sent)
+        put(self.last_done, at, last_done)
         if busy > 1:
-            self._window(i, kind, end, self.taken)
-        self._finish(at, acked, kind, full, own_taken, own_end)
+            self._window(i, began + self.source.bookkeeping_ns.take(of_kind), end)
+        self._finish(i, at, sent, acked, last_done, local_ns, full, own_taken, own_end)
         if self.flush.mutex:
-            here = np.maximum(self.free[at], self.run_end[:f])
+            here = np.maximum(self.free.take(at), self.run_end[:f])
             np.maximum(self.due, here + (cost["mask_scan_ns"] + self.others * cost["enqueue_ns"]), out=self.due)
 
     def _icr_write(self, rank: np.ndarray) -> np.ndarray:
@@ -293,21 +299,24 @@ class Broadcast:
         """The same values as [turn, socket, lane]."""
         return values.reshape(-1, self.shape.sockets, self.lanes)
 
-    def _window(self, i: np.ndarray, kind: np.ndarray, end: np.ndarray, taken: np.ndarray) -> None:
+    def _window(self, i: np.ndarray, posted: np.ndarray, end: np.ndarray) -> None:
         """How long one of the other busy CPUs, each in its turn, could use the old mapping."""
         self.turn = (self.turn + 1) % (self.shape.busy - 1)
-        other = ((i + 1 + self.turn) % self.shape.busy, self.lane)
-        flushed = end[other] - self.cost["irq_exit_ns"]
+        other = i + (1 + self.turn)
+        other = self._at(np.where(other < self.shape.busy, other, other - self.shape.busy))
+        flushed = end.take(other) - self.cost["irq_exit_ns"]
         if self.flush.run is Run.FIRST_FULLY:
-            flushed = taken[other] + self.cost["handler_ns"] + self.run_all_ns
-        posted = self.began[i, self.lane] + self.source.bookkeeping_ns[kind, self.lane]
+            flushed = self.taken.take(other) + self.cost["handler_ns"] + self.run_all_ns
         self.window_ns = flushed - posted
 
     def _finish(
         self,
-        at: tuple[np.ndarray, np.ndarray],
+        i: np.ndarray,
+        at: np.ndarray,
+        sent: np.ndarray,
         acked: np.ndarray,
-        kind: np.ndarray,
+        last_done: np.ndarray,
+        local_ns: np.ndarray,
         full: np.ndarray,
         taken: np.ndarray,
         run_end: np.ndarray,
@@ -317,33 +326,43 @@ class Broadcast:
         begin = taken - cost["irq_entry_ns"]
         length = run_end - begin
         waiting = begin >= self.now
-        resume = np.maximum(begin, self.sent[at])
+        resume = np.maximum(begin, sent)
         reading = waiting & (resume < acked)
-        delay = np.maximum(resume + length - np.maximum(resume, self.last_done[at]), 0.0)
+        delay = np.maximum(resume + length - np.maximum(resume, last_done), 0.0)
         acked = acked + np.where(reading, delay, 0.0)
-        own = self.source.local_ns[kind, self.lane] if self.flush.own is Own.AFTER_ACKS else np.zeros(self.lanes)
+        own = local_ns if self.flush.own is Own.AFTER_ACKS else np.zeros(self.lanes)
         free = acked + own
         after = waiting & ~reading
         resume = np.where(after, np.maximum(resume, free), resume)
         shift = np.where(waiting, resume - begin, 0.0)
-        self.full_taken[at] = np.where(self.full_taken[at] == taken, taken + shift, np.nan)
-        self.taken[at], self.run_end[at] = taken + shift, run_end + shift
-        self.free[at], self.own[at] = free, own
+        shifted = taken + shift
+        put(self.full_taken, at, np.where(self.full_taken.take(at) == taken, shifted, np.nan))
+        put(self.taken, at, shifted)
+        put(self.run_end, at, run_end + shift)
+        put(self.free, at, free)
+        put(self.own, at, own)
 
-        compute, next_kind = self.source.draw(at[0])
+        compute, next_kind = self.source.draw(i)
         flushed = self.flush.own is not Own.NEVER
-        refill = self.refills_next[at] | (full & flushed)
-        self.refills_next[at], self.refilled[at] = False, refill
+        refill = self.refills_next.take(at) | (full & flushed)
+        put(self.refills_next, at, False)
+        put(self.refilled, at, refill)
         self.refills += refill
         start = free + compute + np.where(refill, cost["refill_ns"], cost["user_refill_ns"] * flushed)
         in_compute = after & (resume < start)
         self.handler_compute_ns += np.where(in_compute, length, 0.0)
-        self._schedule(at[0], start + np.where(in_compute, length, 0.0), next_kind)
-        in_next_loop = after & ~in_compute & (resume < self.due[at])
-        self.due[at] += np.where(in_next_loop, length, 0.0)
+        self._schedule(i, start + np.where(in_compute, length, 0.0), next_kind)
+        due = self.due.take(at)
+        in_next_loop = after & ~in_compute & (resume < due)
+        put(self.due, at, due + np.where(in_next_loop, length, 0.0))
 
     def _count(
-        self, rank: np.ndarray, marks: np.ndarray, computing: np.ndarray, new_work: np.ndarray, join_work: np.ndarray
+        self,
+        rank: np.ndarray,
+        disturbed: np.ndarray,
+        computing: np.ndarray,
+        new_work: np.ndarray,
+        join_work: np.ndarray,
     ) -> None:
         """Interrupts, and handler time on busy CPUs: all of it, and what it takes from compute."""
         f, busy = self.shape.flushers, self.shape.busy
@@ -351,7 +370,7 @@ class Broadcast:
         new = rank[busy - 1].astype(float)
         self.handler_ns += new * new_work + (busy - 1 - new) * join_work
         never_flush = busy - f  # busy CPUs that only compute
-        new = new - rank[f - 1] - np.bitwise_and(marks[:f], computing, out=self.flag).sum(axis=0)
+        new = new - rank[f - 1] - disturbed.sum(axis=0)
         every = never_flush - computing.sum(axis=0)
         self.handler_compute_ns += new * new_work + (every - new) * join_work
 
@@ -360,7 +379,7 @@ class Broadcast:
         delay: np.ndarray,
         i: np.ndarray,
         marked: np.ndarray,
-        marks: np.ndarray,
+        disturbed: np.ndarray,
         computing: np.ndarray,
         full: np.ndarray,
     ) -> None:
@@ -376,7 +395,7 @@ class Broadcast:
         fully = np.ones_like(full) if first else full
         each = np.where(fully, cost["refill_ns"], cost["user_refill_ns"])
         if each.any():
-            delay += keep_bits(each, np.bitwise_and(marks[:f], computing, out=self.flag), out=self.f1)
+            delay += keep_bits(each, disturbed, out=self.f1)
         if not fully.any():
             return
         some = np.flatnonzero(fully)  # only these lanes

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.abi import ALL_PAGES, Events, Flush
+from sim.columns import put
 from sim.draws import COMPUTE, KIND, PAGES, Draws
 from sim.parameters import FLAT_APIC_CPUS
 
@@ -100,14 +101,15 @@ class FlushEvents:
 
     def draw(self, cpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute time in ns and kind of the next event of CPU `cpu` [lane]."""
-        used = self._next[cpu, self._lane]
+        of_cpu = cpu * len(self._lane) + self._lane
+        used = self._next.take(of_cpu)
         self._most = max(self._most, int(used.max()) + 1)
         self._draws.reserve(self._most)
-        self._next[cpu, self._lane] = used + 1
+        put(self._next, of_cpu, used + 1)
         at = (self._row * self._flushers + cpu) * self._draws.length + used
         compute, which, pages = (table.take(at) for table in self._draws.tables)
-        kind = (np.where(which < self._alloc_share, pages, 2.0) >= self._cumulative).sum(axis=0)
-        return compute * self._think_ns, kind
+        longer = np.where(which < self._alloc_share, pages, 2.0) >= self._cumulative  # than each kind
+        return compute * self._think_ns, longer.view(np.uint8).sum(axis=0, dtype=np.uint16).astype(np.int64)
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""

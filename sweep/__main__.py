@@ -29,6 +29,8 @@ USAGE = """\
 overrides people use:
   policy=xpfo machine=i5_3550 cores=8 jobs=8    what is simulated; any parameter of the model
   ceiling=[0,33,512]                            a list makes an axis, in place of the grid's of that name
+  costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)
+  draws=64                                      5/50/95 % bands: each point under so many draws of its costs
   replicas=16 precision=0.002 seed=1            how well
   dry_run=true                                  how much work it would be; writes nothing
   out=outputs/mine                              where; the same command again continues there
@@ -43,6 +45,7 @@ examples:
 afterwards:
   python -m sweep.report OUT                    report.html again, and plots/ as PNG and SVG
   python -m sweep.compare A B                   which points moved between two runs
+  python -m sweep.next_experiment OUT           what to measure next, from a run with draws
   eval "$(sweep --completion)"                  completion in this shell"""
 
 GROUPS = ("machine", "workload", "costs")  # names whose values are files
@@ -134,7 +137,9 @@ def _completion(folders: Sequence[Path]) -> str:
 
 
 def _listing(folders: Sequence[Path]) -> str:
-    lines = [f"  +grid={name:<12} {question}" for name, question in questions(folders).items()]
+    found = questions(folders)
+    width = max(map(len, found), default=0)
+    lines = [f"  +grid={name:<{width}} {question}" for name, question in found.items()]
     return "grids:\n" + "\n".join(lines)
 
 

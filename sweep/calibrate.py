@@ -35,6 +35,7 @@ from sweep.single_draw import single_draw
 from sweep.tables import as_text, measurements
 
 LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a fit that is reported
+FIXED = ("draws", "costs", "policy", "machine", "workload", "cores", "jobs", "base_system_s")  # by the measured rows
 DEFENCE = 1 / 512  # of the candidates are simulated whatever the emulator says
 FITS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {  # fitted on: which rows
     "all rows": lambda rows: rows["policy"] != "vanilla",
@@ -68,8 +69,10 @@ class Settings:
 def calibrate(request: Request) -> int:
     """Both rounds, the tables, and costs that later runs use by name; the exit code."""
     settings = _settings(request.content["fit"])
-    if request.points or request.reuse or request.pinned.get("draws"):
-        raise BadInput("points=, reuse= and draws= have no meaning for a calibration")
+    given = {"points": request.points, "reuse": request.reuse, **{name: request.pinned.get(name) for name in FIXED}}
+    strange = [f"{name}=" for name, value in given.items() if value is not None]
+    if strange:
+        raise BadInput(f"{', '.join(strange)}: no meaning for a calibration, whose points are the measured rows")
     rows = measurements().query("fitted == 'yes'").reset_index(drop=True)
     first = _open(request, rows, {})
     known = priors(first.machines.values(), first.workloads.values())
@@ -78,8 +81,9 @@ def calibrate(request: Request) -> int:
     first = _open(request, rows, {LITERATURE: _costs(known, values[: settings.draws])})
     out = request.out or default_out(first)
     if request.dry_run:
-        print(dry_run.describe(first, request.runner, out))
-        print(f"then a second round of about {settings.draws_a_fit * len(FITS)} draws of {settings.draws}'s kind")
+        print(dry_run.describe(first, request.runner, f"{out}/literature"))
+        most = settings.draws_a_fit * len(FITS)
+        print(f"These are {settings.draws} draws; then a second round, of {settings.draws_a_fit} to {most} more.")
         return 0
     code = carry_out(request, first, f"{out.rstrip('/')}/literature")
     if code:

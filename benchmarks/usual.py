@@ -1,0 +1,178 @@
+"""A broadcast by interrupts written the usual way: a process per CPU in SimPy, a timeout per step.
+
+The same story as `tests/fine.py`: llist_add on each target's call_single_queue, ICR writes, csd_lock_wait target by
+target, own flush; the receiver takes its queue and flushes request after request.
+
+SimPy has no cheap way to say "a handler run delays what it finds": interrupting a process, or a preemptive resource,
+costs an exception and a new request each time. So work has an end that runs put off, and looks again when it is up.
+Events at one instant come in the order in which they were scheduled, not by CPU; apart from that the numbers are those
+of `tests/fine.py`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Generator
+from itertools import accumulate
+from typing import Any
+
+import simpy
+
+RANGE, FULL = 1, 2  # what a flush drops, the greater including the less
+Steps = Generator[simpy.Event, Any, None]
+
+
+class Cpu:
+    """One CPU as its process and the handler runs on it see it."""
+
+    def __init__(self) -> None:
+        self.phase = "idle"
+        self.work_end = 0.0  # when its work ends unless a run puts it off
+        self.closed_until = 0.0  # interrupts are off, or a run is on
+        self.call_single_queue: list[tuple[float, int, simpy.Event]] = []  # (work, what it drops, done)
+        self.dropped = 0  # since the last compute
+
+
+class Machine:
+    """All CPUs in one environment; times in ns."""
+
+    def __init__(
+        self,
+        cost: dict[str, Any],
+        think_ns: float,
+        alloc_share: float,
+        draw: Callable[[int, int], tuple[float, float, float]],
+    ) -> None:
+        self.cost, self.think_ns, self.alloc_share, self.draw = cost, think_ns, alloc_share, draw
+        self.pages, weights = zip(*dict(cost["range_pages"]).items(), strict=True)
+        self.cumulative = list(accumulate(weight / sum(weights) for weight in weights))
+        self.slow = cost["smt_slowdown"] if cost["threads_per_core"] == 2 else 1.0
+        self.entry, self.handler, self.exit = (
+            cost[name] * self.slow for name in ("irq_entry_ns", "handler_ns", "irq_exit_ns")
+        )
+        self.refill = (0.0, cost["user_refill_ns"], cost["refill_ns"])
+        apic = cost["apic"] if cost["apic"] != "auto" else "flat" if cost["cores"] <= 8 else "cluster"
+        self.reach = {"flat": cost["cores"], "cluster": 16, "physical": 1}[apic]
+        self.env = simpy.Environment()
+        self.cpus = [Cpu() for _ in range(cost["cores"])]
+        self.waits: list[float] = []
+        self.runs = 0
+        self.wanted, self.reached = 0, self.env.event()
+        for k in range(min(cost["jobs"], cost["cores"])):
+            self.env.process(self.busy(k))
+
+    def simulate(self, flushes: int) -> None:
+        """Go on until so many flush events in all are over."""
+        self.wanted, self.reached = flushes, self.env.event()
+        self.env.run(until=self.reached)
+
+    def work(self, cpu: Cpu, phase: str, length: float) -> Steps:
+        """Work that handler runs put off."""
+        cpu.phase, cpu.work_end = phase, self.env.now + length
+        yield self.env.timeout(length)
+        while cpu.work_end > self.env.now:
+            yield self.env.timeout(cpu.work_end - self.env.now)
+
+    def busy(self, k: int) -> Steps:
+        """A CPU of the build: compute, flush event, compute."""
+        env, cost, cpu, number = self.env, self.cost, self.cpus[k], 0
+        while True:
+            exponential, kind, size = self.draw(k, number)
+            number += 1
+            alloc = kind < self.alloc_share
+            pages = self.pages[min(bisect_right(self.cumulative, size), len(self.pages) - 1)] if alloc else 1
+            refill, cpu.dropped = self.refill[cpu.dropped], 0
+            yield from self.work(cpu, "compute", exponential * self.think_ns + refill)
+            begin = env.now
+            yield from self.work(
+                cpu, "scan", cost["alloc_bookkeeping_ns" if alloc else "kunmap_bookkeeping_ns"] + cost["mask_scan_ns"]
+            )
+            full = pages > cost["ceiling"]
+            local = cost["flush_all_ns"] if full else cost["flush_fixed_ns"] + pages * cost["invlpg_ns"]
+            yield from self.broadcast(k, cpu, local, FULL if full else RANGE)
+            cpu.phase, cpu.closed_until = "flush", env.now + local  # interrupts off
+            yield env.timeout(local)
+            cpu.dropped = max(cpu.dropped, FULL if full else RANGE)
+            self.waits.append(env.now - begin)
+            if len(self.waits) == self.wanted:
+                self.reached.succeed()
+            yield from self.work(cpu, "return", 0.0)  # a run that was held back goes first
+
+    def broadcast(self, k: int, cpu: Cpu, local: float, drops: int) -> Steps:
+        """smp_call_function_many()"""
+        env, cost = self.env, self.cost
+        marked, requests = [], []
+        for j, target in enumerate(self.cpus):
+            if j == k:
+                continue
+            found = bool(target.call_single_queue)
+            yield from self.work(cpu, "enqueue", cost["enqueue_busy_ns" if found else "enqueue_ns"])
+            if not target.call_single_queue:
+                marked.append(j)
+            done = env.event()
+            target.call_single_queue.append((self.handler + self.slow * local, drops, done))
+            requests.append((j, done))
+        written = 0.0
+        for rank, j in enumerate(marked):
+            written += cost["ipi_send_ns"] if rank % self.reach == 0 else 0.0
+            env.process(self.run(self.cpus[j], written + cost["ipi_latency" + self.distance(k, j)]))
+        cpu.closed_until = env.now + written  # interrupts off
+        yield from self.work(cpu, "send", written)
+        for j, done in requests:
+            if not done.triggered:
+                cpu.phase = "wait"
+                yield done
+                if cpu.closed_until > env.now:  # a run has this CPU
+                    yield from self.work(cpu, "wait", cpu.closed_until - env.now)
+            yield from self.work(cpu, "read", cost["ack" + self.distance(k, j)])
+
+    def distance(self, k: int, j: int) -> str:
+        return "_cross_ns" if (k - j) % self.cost["sockets"] else "_ns"
+
+    def run(self, cpu: Cpu, latency: float) -> Steps:
+        """An interrupt on its way, and the handler run it begins."""
+        env = self.env
+        yield env.timeout(latency)
+        if cpu.phase == "idle" and cpu.closed_until <= env.now:
+            yield env.timeout(self.cost["idle_exit_ns"])
+        while cpu.closed_until > env.now:
+            yield env.timeout(cpu.closed_until - env.now)
+        self.runs += 1
+        self.put_off(cpu, self.entry)
+        yield env.timeout(self.entry)
+        requests, cpu.call_single_queue = cpu.call_single_queue, []
+        self.put_off(cpu, sum(work for work, _, _ in requests) + self.exit)
+        dropped = max((drops for _, drops, _ in requests), default=0)
+        if cpu.phase == "compute":
+            cpu.work_end += self.refill[dropped]
+        else:
+            cpu.dropped = max(cpu.dropped, dropped)
+        for work, _, done in requests:
+            yield env.timeout(work)
+            done.succeed()
+
+    def put_off(self, cpu: Cpu, length: float) -> None:
+        """A run has the CPU for so long: work stands still, waiting for an ack goes on."""
+        cpu.closed_until = self.env.now + length
+        cpu.work_end = max(cpu.work_end, cpu.closed_until) if cpu.phase == "wait" else cpu.work_end + length
+
+
+def broadcast(
+    cost: dict[str, Any],
+    *,
+    think_ns: float,
+    alloc_share: float,
+    draw: Callable[[int, int], tuple[float, float, float]],
+    events: int,
+    warmup_events: int,
+) -> dict[str, float]:
+    """Means per flush event over `events` of them after `warmup_events`; `cost` as `sim.simulate` takes it."""
+    machine = Machine(cost, think_ns, alloc_share, draw)
+    machine.simulate(warmup_events)
+    begin, runs = machine.env.now, machine.runs
+    machine.simulate(warmup_events + events)
+    return {
+        "flush_wait_ns": sum(machine.waits[warmup_events:]) / events,
+        "flush_interval_ns": (machine.env.now - begin) / events,
+        "interrupts_per_flush": (machine.runs - runs) / events,
+    }
