@@ -223,7 +223,7 @@ def test_a_point_that_kills_its_worker_or_takes_all_memory_is_found_by_halving(t
 def test_a_full_disk_stops_cleanly_and_says_how_much_is_needed(tmp_path, expected, capsys):
     arguments = [*CUT, "runner=serial", f"out={tmp_path}", "quiet=true"]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, before[1]))  # a real error of write(2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))  # a real error of write(2)
     try:
         assert main(arguments) == 1
     finally:
