@@ -10,7 +10,6 @@ what is reported. Ref: Poisson sampling with the Horvitz-Thompson estimator.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +29,9 @@ from sweep.importance import effective_size, pareto_k
 from sweep.likelihood import log_likelihood
 from sweep.plan import MADE_FROM, Plan, code_hash, open_plan
 from sweep.report import page
-from sweep.run import Request, carry_out, default_out, describe, open_out
+from sweep.run import Request, carry_out, default_out, describe, open_out, say
 from sweep.single_draw import single_draw
-from sweep.tables import as_text, measurements
+from sweep.tables import as_text, measurements, write
 
 LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a fit that is reported
 FIXED = ("draws", "costs", "policy", "machine", "workload", "cores", "jobs", "base_system_s")  # by the measured rows
@@ -97,7 +96,7 @@ def calibrate(request: Request) -> int:
         for columns, seconds in zip(read, added, strict=True)
     ]
     for (_, row), each in zip(rows.iterrows(), emulators, strict=True):
-        _say(request, f"emulator of {row['policy']} on {row['machine']}: residual {100 * each.residual:.1f} %")
+        say(request, f"emulator of {row['policy']} on {row['machine']}: residual {100 * each.residual:.1f} %")
     chance = _chances(values, emulators, rows, settings)
     chosen = np.flatnonzero(np.random.default_rng([first.seed, 1]).random(len(chance)) < chance)
     second = _open(request, rows, {LITERATURE: _costs(known, values[chosen[chosen >= settings.draws]])})
@@ -108,12 +107,10 @@ def calibrate(request: Request) -> int:
     pool = Pool(known, values[chosen], added, chance[chosen], settings.draws, rows)
     fits = {name: _fit(pool, name, rows) for name in FITS}
     for name, fit in fits.items():
-        _say(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
+        say(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
     stamp = {"plans": [first.hash, second.hash], "code": code_hash(request.policy_path), "seed": first.seed}
     made = fitted.tables(pool, fits, emulators)
-    for name, table in made.items():
-        folder.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
-        folder.write(f"tables/{name}.parquet", table.to_parquet(index=False))
+    write(folder, made)
 
     def simulated(costs: np.ndarray) -> np.ndarray:
         plan = _open(request, rows, {LITERATURE: _costs(known, costs[None])})
@@ -215,8 +212,3 @@ def _fit(pool: Pool, name: str, rows: pd.DataFrame) -> Fit:
             f"{MOST_K} or less are needed: give more grid.fit.draws, .candidates or .draws_a_fit"
         )
     return fit
-
-
-def _say(request: Request, text: str) -> None:
-    if not request.quiet:
-        print(text, file=sys.stderr, flush=True)

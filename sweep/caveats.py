@@ -1,4 +1,10 @@
-"""What stands beside every result: what the model leaves out, and what is known of the measurements."""
+"""What stands beside every result: on what costs it rests, what the model leaves out, what is known of measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweep.costs import LITERATURE
 
 NOT_MODELLED = (
     "memory bandwidth and cache contention beyond the lines named",
@@ -29,3 +35,17 @@ GAP = (
     "The engine steps coarser than the fine simulation it is held to. Above 128 saturated CPUs its flush wait is up to "
     "28 % short and its interval between flushes up to 13 % short; at the patch's 96 CPUs the wait is 13 % short."
 )
+
+
+def basis(costs: Sequence[str], draws: int) -> str:
+    """On what costs the numbers stand and what their intervals are, in words."""
+    words = [
+        "central published ones, nothing fitted" if name == LITERATURE else f"“{name}”, fitted to published times"
+        for name in costs
+    ]
+    bands = (
+        f"Bands are over {draws} draws of the costs."
+        if draws
+        else "Intervals are the replicas' (95 %) and hold no uncertainty of costs."
+    )
+    return f"Costs: {', '.join(words)}. {bands}" if words else bands

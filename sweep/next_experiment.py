@@ -97,9 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"sweep.next_experiment: {error}", file=sys.stderr)
         return 2
-    from sweep.tables import as_text
+    from sweep.tables import as_text, write
 
-    open_folder(given.out).write("tables/next_experiment.csv", table.to_csv(index=False).encode())
+    write(open_folder(given.out), {"next_experiment": table})
     print(as_text(table, width=140))
     return 0
 

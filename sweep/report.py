@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep.catalog import BadInput
-from sweep.caveats import CAVEATS, GAP, NOT_MODELLED
+from sweep.caveats import CAVEATS, GAP, NOT_MODELLED, basis
 from sweep.costs import LITERATURE
 from sweep.figures import Plot, plots
 from sweep.finished import open_run
@@ -107,7 +107,8 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
     question = run.get("question") or f"Grid {run.get('grid')}"
     lead = "Every number was aggregated before it was drawn; the notes say how, and results.parquet holds all rows."
     named = {plot.name: plot for plot in made}
-    lead = f"{_basis(run.get('points', {}))} {lead}"
+    points = run.get("points", {})
+    lead = f"{basis(points.get('costs', []), points.get('draws', 0))} {lead}"
     versions = run.get("versions", {})
     return {
         "title": f"{run.get('grid')}: {question}",
@@ -118,20 +119,6 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
         "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete in itself and asks no network. "
         "Colours are Okabe and Ito's.",
     }
-
-
-def _basis(points: Mapping[str, Any]) -> str:
-    """On what costs the numbers stand, in words."""
-    names, draws = points.get("costs", []), points.get("draws", 0)
-    words = [
-        "central published ones, nothing fitted" if name == LITERATURE else f"“{name}”, fitted to published times"
-        for name in names
-    ]
-    bands = (
-        f"Bands are over {draws} draws of the costs." if draws
-        else "Intervals are the replicas' (95 %) and hold no uncertainty of costs."
-    )  # fmt: skip
-    return f"Costs: {', '.join(words)}. {bands}" if words else bands
 
 
 def _answer(points: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from sweep import __version__, dry_run, lock, reuse, runner, store, tables
 from sweep.catalog import BadInput, Entry
+from sweep.caveats import basis
 from sweep.chunk import failures
 from sweep.costs import Costs
 from sweep.frame import load
@@ -76,7 +78,7 @@ def run(request: Request) -> int:
 
     def finish(folder: store.Folder) -> None:
         if len(plan) * plan.replicas > MOST_ROWS:
-            _say(request, f"more than {MOST_ROWS} rows: neither tables nor a page; python -m sweep.tables {folder}")
+            say(request, f"more than {MOST_ROWS} rows: neither tables nor a page; python -m sweep.tables {folder}")
             return
         made = tables.write_tables(folder)
         if request.report:
@@ -126,11 +128,11 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
     old = reuse.Old(store.open_folder(request.reuse, make=False), plan) if request.reuse else None
     good, bad = store.finished(folder, plan)
     for chunk, wrong in bad.items():
-        _say(request, f"part {chunk}: {wrong}: set aside as {store.set_aside(folder, chunk)}")
+        say(request, f"part {chunk}: {wrong}: set aside as {store.set_aside(folder, chunk)}")
     chunks = len(plan.chunks) - 1
     known = old.find if old else runner.nothing_known
     if request.retry_failed and (again := store.with_failures(folder, good)):
-        _say(request, f"failed points in {len(again)} chunks are computed again")
+        say(request, f"failed points in {len(again)} chunks are computed again")
         known = partial(_good_rows, folder, plan, again, known)
         for name in ("results.parquet", "failures.parquet"):  # they would be of the parts that are replaced
             folder.remove(name)
@@ -139,10 +141,10 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
     todo = sorted(set(range(chunks)) - good, key=lambda chunk: (-cost[chunk], chunk))  # most expensive first
     kind, why = request.runner.choose(float(cost[todo].sum()) if todo else 0.0)
     if good:
-        _say(request, f"{len(good)} of {chunks} chunks are there already")
+        say(request, f"{len(good)} of {chunks} chunks are there already")
     failed = 0
     if todo:
-        _say(request, f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
+        say(request, f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
         journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=request.commit or commit())
         points = np.diff(plan.chunks)
         write = partial(store.write_part, folder) if request.runner.commit == "workers" else None
@@ -174,7 +176,7 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
                     raise Stopped(3, f"{failed} points failed, and max_failures={request.max_failures}")
                 advance(int(points[chunk]), failures=lost, cpus=runner.cpus_busy() if kind == "ray" else None)
     if old:
-        _say(request, f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
+        say(request, f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
     if todo or not store.whole(folder, plan):
         with Signals():
             store.remove_unfinished(folder)
@@ -229,7 +231,9 @@ def report(plan: Plan, folder: store.Folder, made: Mapping[str, Any]) -> None:
     name, table = next(iter(made.items()))
     print(f"\n{plan.question}")
     if name == "reproduction":
-        print(tables.basis(load(folder.path)) if folder.local else "")
+        print(textwrap.fill(basis(list(plan.costs), plan.draws), 100))
+        if plan.draws:
+            print("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
     text = breakdown(load(folder.path)) if len(plan) == 1 + plan.draws and folder.local else tables.as_text(table)
     print(f"\n{text}\n\n{folder}")
 
@@ -295,7 +299,8 @@ def commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def _say(request: Request, text: str) -> None:
+def say(request: Request, text: str) -> None:
+    """A line of progress, unless quiet."""
     if not request.quiet:
         print(text, file=sys.stderr, flush=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -77,18 +78,6 @@ def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, fl
     return mean, low, high
 
 
-def basis(results: pd.DataFrame) -> str:
-    """On what costs the numbers stand, and what their intervals are."""
-    draws = int(results["draw"].max())
-    names = {LITERATURE: "literature: central published costs, nothing fitted"}
-    said = "; ".join(
-        names.get(name, f"{name}: costs fitted to the published times") for name in results["costs"].unique()
-    )
-    if draws:
-        return f"{said}. Intervals: where a measurement would lie (90 %), from {draws} draws of the costs"
-    return f"{said}. Intervals are the replicas' (95 %)"
-
-
 def measurements() -> pd.DataFrame:
     """The published system times, `conf/measurements.csv`."""
     return pd.read_csv(conf_dir() / "measurements.csv")
@@ -120,10 +109,15 @@ def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:
     """Make the tables of a run's results and write them; tables by name, the main one first."""
     made = make_tables(pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))).read().to_pandas())
+    write(folder, made)
+    return made
+
+
+def write(folder: Folder, made: Mapping[str, pd.DataFrame]) -> None:
+    """Tables by name as CSV and Parquet."""
     for name, table in made.items():
         folder.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
         folder.write(f"tables/{name}.parquet", table.to_parquet(index=False))
-    return made
 
 
 SHORT = {  # heads for the terminal

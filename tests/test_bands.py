@@ -107,3 +107,10 @@ def test_experiments_are_ranked_by_a_prediction_of_ones_choice():
 def test_too_few_draws_are_refused_with_what_to_give(run, capsys):
     assert main([str(run)]) == 2
     assert "give draws=64 to the sweep" in capsys.readouterr().err
+
+
+def test_a_run_with_enough_draws_says_what_to_measure_next(sweep_in):
+    given = ("+grid=smoke", "policy=[vanilla,xpfo_deferred]", "jobs=[1,4]", "draws=32", *SMALL)
+    table = pd.read_csv(sweep_in(*given) / "tables" / "next_experiment.csv")
+    assert table["policy"].tolist() == ["xpfo_deferred", "xpfo_deferred"]
+    assert (table["information_bits"] > 0).all()

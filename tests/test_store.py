@@ -102,3 +102,23 @@ def test_parts_without_a_run_are_refused(tmp_path, capsys):
     (tmp_path / "parts" / "part-00000000.parquet").write_bytes(b"x")
     assert main([*SMALL, f"out={tmp_path}"]) == 2
     assert "without a run.json" in capsys.readouterr().err
+
+
+def test_half_a_part_that_a_killed_worker_left_is_taken_away(tmp_path):
+    arguments = ["+grid=smoke", "policy=xpfo_deferred", "window_events=64", "runner=serial", "quiet=true"]
+    assert main([*arguments, f"out={tmp_path}"]) == 0
+    (tmp_path / "results.parquet").unlink()
+    left = tmp_path / "parts" / ".part-00000000.parquet.elsewhere.7"
+    left.write_bytes(b"PAR1")
+    assert main([*arguments, f"out={tmp_path}"]) == 0
+    assert not left.exists()
+
+
+def test_huge_results_make_no_tables_unasked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sweep.run.MOST_ROWS", 1)
+    arguments = ["+grid=smoke", "policy=xpfo_deferred", "window_events=64", "runner=serial", f"out={tmp_path}"]
+    assert main(arguments) == 0
+    assert (tmp_path / "results.parquet").exists()
+    assert not (tmp_path / "tables").exists()
+    assert not (tmp_path / "report.html").exists()
+    assert f"python -m sweep.tables {tmp_path}" in capsys.readouterr().err
