@@ -22,15 +22,17 @@ Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import numpy as np
 
 from sim.abi import Done, Flush, Own, Run, Targets
-from sim.columns import Rank, keep_bits, least, mask, negative, put
+from sim.columns import Flags, Least, Rank, Times, aligned, full, keep, put
 from sim.costs import FlushEvents, Shape
+from sim.receivers import NEVER, Delayed, Event, Receivers, Room
 
-NEVER = -1e200
 STARTS = 2  # loops that get their length in one step, in order of their begin
+BLOCK = 16384  # CPUs times lanes that are worked on at a time: all arrays of that size together fit the cache
 
 Cost = Mapping[str, np.ndarray]
 
@@ -40,7 +42,7 @@ class Broadcast:
 
     # State that leaves with its lane; the last axis is the lane.
     BY_LANE = (
-        "taken run_end full_taken due pending begin outside busy_targets kind began sent last_done own free refilled "
+        "run_begin run_end full_run due pending begin busy_targets kind began last_done acked own refilled "
         "refills_next now ended wait_ns window_ns interrupts handler_ns handler_compute_ns refills run_local_ns "
         "run_all_ns"
     ).split()
@@ -59,23 +61,21 @@ class Broadcast:
         self.run_all_ns = cost["flush_all_ns"] * slow
 
         flushers = (shape.flushers, lanes)
-        self.taken = np.full((rows, lanes), NEVER)  # when the last handler run of a CPU takes its queue
-        self.taken[self.cpus :] = -NEVER
-        self.run_end = np.full((rows, lanes), NEVER)
-        self.full_taken = np.full((rows, lanes), np.nan)  # `taken` of the last run that flushes fully
-        self.due = np.zeros(flushers)  # end of the sending loop to come or in progress
-        self.pending = np.zeros(flushers)  # begin of the flush event to come; inf once its loop is in progress
-        self.begin = np.zeros(flushers)  # begin of the flush event in progress
-        self.outside = np.full(flushers, -1, dtype=np.int64)  # 0 while its loop is in progress, else all bits set
-        self.busy_targets = np.zeros(flushers)  # of the loop in progress: requests that find a non-empty queue
-        self.kind = np.zeros(flushers, dtype=np.int64)
-        self.began = np.zeros(flushers)  # last flush event: its begin,
-        self.sent = np.full(flushers, NEVER)  # last ICR write done and interrupts on,
-        self.last_done = np.full(flushers, NEVER)  # last request done,
-        self.own = np.zeros(flushers)  # length of the own flush after the acks,
-        self.free = np.zeros(flushers)  # its end
-        self.refills_next = np.zeros(flushers, dtype=bool)  # flushed fully while sending: the next compute refills
-        self.refilled = np.zeros(flushers, dtype=bool)  # the compute in progress refills already
+        self.run_begin = full((rows, lanes), NEVER)  # of the last handler run of a CPU
+        self.run_begin[self.cpus :] = -NEVER
+        self.run_end = full((rows, lanes), NEVER)
+        self.full_run = full((rows, lanes), np.nan)  # begin of the last run that flushes fully
+        self.due = full(flushers, 0.0)  # end of the sending loop to come or in progress
+        self.pending = full(flushers, 0.0)  # begin of the flush event to come; NEVER once its loop is in progress
+        self.begin = full(flushers, 0.0)  # begin of the flush event in progress
+        self.busy_targets = full(flushers, 0.0)  # of the loop in progress: requests that find a non-empty queue
+        self.kind = full(flushers, 0, np.int64)
+        self.began = full(flushers, 0.0)  # last flush event: its begin,
+        self.last_done = full(flushers, NEVER)  # last request done,
+        self.acked = full(flushers, 0.0)  # all acks read,
+        self.own = full(flushers, 0.0)  # and the length of the own flush after that
+        self.refills_next = full(flushers, 0, bool)  # flushed fully while sending: the next compute refills
+        self.refilled = full(flushers, 0, bool)  # the compute in progress refills already
         self.now = np.zeros(lanes)
         self.ended = np.full(lanes, NEVER)  # end of the last loop
         self.wait_ns = np.zeros(lanes)
@@ -91,32 +91,32 @@ class Broadcast:
     def _shape_lanes(self, lanes: int) -> None:
         """What follows from costs and the number of lanes alone."""
         cost, sockets = self.cost, self.shape.sockets
+        rows, f = len(self.run_end), self.shape.flushers
         self.lanes, self.lane = lanes, np.arange(lanes)
-        self.cpu = np.arange(len(self.taken), dtype=np.int16)[:, None]
-        self.cpus_after = self.cpus - 1.0 - self.cpu
+        self.cpu = np.arange(rows, dtype=np.int16)[:, None]
         self.socket = np.arange(sockets)[:, None]
         self.socket_of = np.arange(self.cpus) % sockets  # [cpu]
         self.on_socket = (self.cpus - 1 - np.arange(sockets)) // sockets + 1  # CPUs of each socket
-        # Acks to read from CPU k on, k included: as if all were cross-socket, less what those of k's turn on save.
         self.cross_ack_ns = cost["ack_cross_ns"] if sockets > 1 else cost["ack_ns"]
         self.ack_saving = self.cross_ack_ns - cost["ack_ns"]
-        self.acks_from = (self.cpus - self.cpu) * self.cross_ack_ns + (self.cpu // sockets) * self.ack_saving
         # A request's queue empties this long after the loop ahead ended; one ICR write further serves `reach` more.
         self.empties_ns = cost["ipi_send_ns"] + cost["ipi_latency_ns"] + cost["irq_entry_ns"]
         self.gains_ns = np.maximum(cost["enqueue_busy_ns"] - cost["ipi_send_ns"] / self.shape.reach, 1e-9)
         self.enqueue_extra = cost["enqueue_busy_ns"] - cost["enqueue_ns"]
-        # Of the two prices a loop moves at, the dearer comes first, so the sum of both is the larger of two lines.
-        self.longer = np.maximum if (self.enqueue_extra >= 0.0).all() else self._either
 
-        # Room to work in, so that no step allocates large arrays.
-        rows, f = len(self.taken), self.shape.flushers
-        self.c1, self.c2, self.spare, self.before = (np.empty((rows, lanes)) for _ in range(4))
-        self.marked = np.empty((rows, lanes), dtype=bool)
-        self.marks = np.empty((rows, lanes), dtype=np.int64)
-        self.f1, self.f2, self.left = (np.empty((f, lanes)) for _ in range(3))
-        self.reading, self.computing, self.ahead, self.flag = (np.empty((f, lanes), dtype=np.int64) for _ in range(4))
+        self.loops = Times.empty(f, lanes)
+        self.marked, self.below = Flags.empty(rows, lanes), Flags.empty(rows, lanes)
+        self.least = Least(f, lanes)
         self.rank = Rank(rows, lanes)
         self.write = np.empty((rows, lanes), dtype=self.rank.dtype)
+
+        turns = max(1, BLOCK // (lanes * sockets))  # round the sockets
+        blocks = [slice(at, min(at + turns * sockets, rows)) for at in range(0, rows, turns * sockets)]
+        room = Room(min(turns * sockets, rows), lanes)
+        self.receivers = [
+            Receivers(vars(self), cost, self.shape, self.flush, block, self.cpus, room, self.marked, self.below)
+            for block in blocks
+        ]
 
     def reset(self) -> None:
         """Start counting anew."""
@@ -128,7 +128,7 @@ class Broadcast:
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
         for name in self.BY_LANE:
-            setattr(self, name, np.ascontiguousarray(getattr(self, name)[..., lanes]))
+            setattr(self, name, aligned(getattr(self, name)[..., lanes]))
         self.cost = {name: value[lanes] for name, value in self.cost.items()}
         self.source.keep(lanes)
         self._shape_lanes(len(lanes))
@@ -146,143 +146,104 @@ class Broadcast:
         put(self.pending, at, start)
         put(self.due, at, start + work + self.others * self.cost["enqueue_ns"])
         put(self.kind, at, kind)
-        put(self.outside, at, -1)
         put(self.busy_targets, at, 0.0)
 
     def _begin_loops(self) -> None:
         """Loops that have begun by the next loop's end get their length: how long they find queues non-empty."""
         cost, others = self.cost, float(self.others)
         horizon = self.due.min(axis=0)
-        in_progress = keep_bits(self.due, np.invert(self.outside, out=self.ahead), out=self.f1).max(axis=0)
+        np.right_shift(self.pending.view(np.int64), 63, out=self.loops.bits)  # the mask of those in progress
+        in_progress = keep(self.due.view(np.int64), self.loops.bits, out=self.loops.bits).view(float).max(axis=0)
         ahead = np.maximum(np.where(in_progress > 0.0, in_progress, NEVER), self.ended)  # end of the last loop ahead
         for _ in range(STARTS):
-            j, start = least(self.pending)
+            j, start = self.least(self.pending.view(np.uint64))  # loops in progress, negative, come last
+            start = start.view(float)
             at = self._at(j)
-            begun = start <= horizon
+            begun = (start <= horizon) & (start >= 0.0)
             if not begun.any():
                 return
             old = self.due.take(at)
             busy = (ahead + self.empties_ns - (old - others * cost["enqueue_ns"])) / self.gains_ns
             busy = np.minimum(np.maximum(busy, 0.0), others) * begun
             due = old + busy * self.enqueue_extra
-            run_begin = self.taken.take(at) - cost["irq_entry_ns"]  # of a run that a shorter loop would have missed
+            run_begin = self.run_begin.take(at)  # of a run that a shorter loop would have missed
             due += np.where((run_begin >= old) & (run_begin < due), self.run_end.take(at) - run_begin, 0.0)
             put(self.due, at, due)
             ahead = np.where(begun, np.maximum(ahead, due), ahead)
             put(self.busy_targets, at, self.busy_targets.take(at) + busy)
             put(self.begin, at, np.where(begun, start, self.begin.take(at)))
-            put(self.pending, at, np.where(begun, np.inf, start))
-            put(self.outside, at, self.outside.take(at) & (begun.astype(np.int64) - 1))
+            put(self.pending, at, np.where(begun, NEVER, start))
 
     def step(self) -> None:
         """Serve the CPU whose sending loop ends first, in every lane."""
-        cost, f, busy = self.cost, self.shape.flushers, self.shape.busy
+        cost, busy = self.cost, self.shape.busy
         if not self.flush.mutex:
             self._begin_loops()
-        i, _ = least(self.pending if self.flush.mutex else self.due)  # ties go to the lowest CPU
+        i, _ = self.least(self.pending if self.flush.mutex else self.due)  # ties go to the lowest CPU
         at = self._at(i)
         t = self.due.take(at)
         self.now = self.ended = t
-        self.wait_ns = self.free.take(at) - self.began.take(at)  # of the flush event before: its end is final now
-        began = np.where(self.outside.take(at) == 0, self.begin.take(at), self.pending.take(at))
+        self.wait_ns = self.acked.take(at) + self.own.take(at) - self.began.take(at)  # of the last event, final now
+        start = self.pending.take(at)
+        began = np.where(start < 0.0, self.begin.take(at), start)
         put(self.began, at, began)
         of_kind = self._at(self.kind.take(at))
-        full, local_ns = self.source.full.take(of_kind), self.source.local_ns.take(of_kind)
-        own_taken, own_end = self.taken.take(at), self.run_end.take(at)
+        fully, local_ns = self.source.full.take(of_kind), self.source.local_ns.take(of_kind)
+        own_run = self.run_begin.take(at), self.run_end.take(at), self.full_run.take(at)
+        # Its own row takes part in what follows, of no consequence: it computes nothing, and flushed already.
+        put(self.pending, at, NEVER)
+        put(self.full_run, at, np.maximum(own_run[0], 0.0))
 
         # Requests: which join a run that has not taken its queue yet, which find it empty and need an interrupt.
-        before = self.before  # 1 for the CPUs below the sender
-        np.copyto(before, np.less(self.cpu, i.astype(np.int16), out=self.marked))
-        after = np.subtract(self.cpus_after, before, out=self.c1)  # targets after this one
-        cheap = self.others - self.busy_targets.take(at)  # of which the last so many found an empty queue
-        queued = np.multiply(after, cost["enqueue_busy_ns"], out=self.c2)
-        queued -= cheap * self.enqueue_extra
-        after *= cost["enqueue_ns"]
-        self.longer(queued, after, out=queued)  # this long before the loop's end
-        queued += self.taken
-        marked = np.less_equal(queued, t, out=self.marked)
-        put(marked, at, False)
-        rank = self.rank(marked)
+        np.less(self.cpu, i.astype(np.int16), out=self.below.set)  # the CPUs below the sender
+        limit = t - cost["irq_entry_ns"]
+        dear_limit = limit + (self.others - self.busy_targets.take(at)) * self.enqueue_extra
+        for each in self.receivers:
+            each.mark(limit, dear_limit)
+        self.marked.clear(i)
+        rank = self.rank(self.marked)
         write = self._icr_write(rank)
-        arrival = self.c1
-        np.copyto(arrival, write)
-        arrival *= cost["ipi_send_ns"]
-        socket = self.socket_of.take(i)
-        near = self.socket == socket
-        latency = np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + t
-        by_socket = self.by_socket(arrival)
-        by_socket += latency
-        idle = slice(busy, None)
-        asleep = mask(np.less_equal(self.run_end[idle], arrival[idle]), out=self.marks[idle])
-        arrival[idle] += keep_bits(cost["idle_exit_ns"], asleep, out=self.spare[idle])
 
-        # Handler runs: the work of each request goes in at `resume`.
-        marks = mask(marked, out=self.marks)
-        resume = keep_bits(arrival, marks, out=arrival)  # a joined run is resumed where it ended, after time 0
-        np.maximum(resume, self.run_end, out=resume)
-        mine = resume[:f]
-        np.maximum(mine, self.sent, out=mine)
-        left = np.subtract(self.free, mine, out=self.left)  # of the flush event that the run finds, if positive
-        reading = negative(np.subtract(self.own, left, out=self.f1), out=self.reading)
-        in_own_flush = keep_bits(
-            np.maximum(left, 0.0, out=self.f1), np.invert(reading, out=self.computing), out=self.f1
-        )
-        mine += in_own_flush
-        first = self.flush.run is Run.FIRST_FULLY
-        run_local = self.run_all_ns if first else self.run_local_ns.take(of_kind)
-        if self.flush.run is Run.NOTHING:
-            run_local = np.zeros(self.lanes)
+        # Handler runs.
+        socket = self.socket_of.take(i)
+        taken = np.where(self.socket == socket, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + t
+        first, nothing = self.flush.run is Run.FIRST_FULLY, self.flush.run is Run.NOTHING
+        run_local = self.run_all_ns if first else 0.0 if nothing else self.run_local_ns.take(of_kind)
         join_work = cost["handler_ns"] + (0.0 if first else run_local)
         new_work = cost["irq_entry_ns"] + cost["handler_ns"] + run_local + cost["irq_exit_ns"]
-        end = keep_bits(new_work - join_work, marks, out=self.spare)
-        end += join_work
-        end += resume
-        put(end, at, resume.take(at))
-        taken = keep_bits(np.add(resume, cost["irq_entry_ns"], out=self.c2), marks, out=self.c2)
-        np.maximum(self.taken, taken, out=self.taken)  # a new run is later than the last; the sender's own is put back
-
-        # A run delays what it finds on its CPU.
-        ahead = negative(np.subtract(mine, self.pending, out=self.f1), out=self.ahead)
-        computing = self.computing  # not reading, so far
-        computing &= ahead
-        computing &= self.outside
-        put(computing, at, 0)
-        disturbed = np.bitwise_and(marks[:f], computing, out=self.flag)  # computing, and a new run comes
-        delay = np.maximum(end[:f], self.last_done, out=self.f2)
-        delay -= np.maximum(mine, self.last_done, out=self.f1)
-        self._count(rank, disturbed, computing, new_work, join_work)
-        self.free += keep_bits(delay, reading, out=self.f1)
-        self._refill(delay, i, marked, disturbed, computing, full)
-        self.pending += keep_bits(delay, ahead, out=self.f1)
-        earlier = negative(np.subtract(mine, self.due, out=self.f1), out=self.ahead)
-        self.due += keep_bits(delay, earlier, out=self.f1)
-        self.spare, self.run_end = self.run_end, end
+        run_full = np.full(self.lanes, first) if first or nothing else fully
+        miss_ns = np.where(run_full, cost["refill_ns"], cost["user_refill_ns"])
+        misses = miss_ns.any() and not nothing
+        event = Event(
+            write,
+            taken,
+            join_work,
+            (new_work - join_work).view(np.int64),
+            miss_ns.view(np.int64) if misses else None,
+            np.flatnonzero(run_full),
+        )
+        delayed = [each.run(event) for each in self.receivers]
+        self._count(rank, delayed, new_work, join_work)
 
         # The sender: ICR writes, acks.
         sent = t + write[-1] * cost["ipi_send_ns"]
         if self.flush.own is Own.AFTER_SENDS:
             sent = sent + local_ns
-        done = np.subtract(end, cost["irq_exit_ns"], out=self.c1)
-        if self.flush.done is Done.RUN_BEGUN:
-            np.copyto(done, self.taken)
-        put(done, at, NEVER)
-        done[self.cpus :] = NEVER
-        last_done = done.max(axis=0)
+        put(self.run_begin if self.flush.done is Done.RUN_BEGUN else self.run_end, at, NEVER)
+        acks = [each.acks() for each in self.receivers]
+        last_done = reduce(np.maximum, (done for done, _ in acks))
         same = self.on_socket.take(socket)  # CPUs of the sender's socket, itself included
+        later = same - (socket < self.socket)  # [socket, lane]
+        read = reduce(np.maximum, (read for _, read in acks)) - later * self.ack_saving
         all_acks = self.others * self.cross_ack_ns - (same - 1) * self.ack_saving
-        done += self.acks_from
-        done -= np.multiply(before, cost["ack_ns"], out=before)
-        if self.shape.sockets > 1:
-            later = same - (socket < self.socket)
-            self.by_socket(done)[:] -= later * self.ack_saving
-        acked = np.maximum(sent + all_acks, done.max(axis=0))
-        put(self.sent, at, sent)
+        acked = np.maximum(sent + all_acks, read.max(axis=0))
         put(self.last_done, at, last_done)
         if busy > 1:
-            self._window(i, began + self.source.bookkeeping_ns.take(of_kind), end)
-        self._finish(i, at, sent, acked, last_done, local_ns, full, own_taken, own_end)
+            self._window(i, began + self.source.bookkeeping_ns.take(of_kind))
+        self._finish(i, at, sent, acked, last_done, local_ns, fully, *own_run)
         if self.flush.mutex:
-            here = np.maximum(self.free.take(at), self.run_end[:f])
+            over = self.acked.take(at) + self.own.take(at)
+            here = np.maximum(over, self.run_end[: self.shape.flushers])
             np.maximum(self.due, here + (cost["mask_scan_ns"] + self.others * cost["enqueue_ns"]), out=self.due)
 
     def _icr_write(self, rank: np.ndarray) -> np.ndarray:
@@ -295,18 +256,15 @@ class Broadcast:
         np.add(rank, reach - 1, out=self.write)
         return np.right_shift(self.write, reach.bit_length() - 1, out=self.write)
 
-    def by_socket(self, values: np.ndarray) -> np.ndarray:
-        """The same values as [turn, socket, lane]."""
-        return values.reshape(-1, self.shape.sockets, self.lanes)
-
-    def _window(self, i: np.ndarray, posted: np.ndarray, end: np.ndarray) -> None:
+    def _window(self, i: np.ndarray, posted: np.ndarray) -> None:
         """How long one of the other busy CPUs, each in its turn, could use the old mapping."""
         self.turn = (self.turn + 1) % (self.shape.busy - 1)
         other = i + (1 + self.turn)
         other = self._at(np.where(other < self.shape.busy, other, other - self.shape.busy))
-        flushed = end.take(other) - self.cost["irq_exit_ns"]
+        flushed = self.run_end.take(other) - self.cost["irq_exit_ns"]
         if self.flush.run is Run.FIRST_FULLY:
-            flushed = self.taken.take(other) + self.cost["handler_ns"] + self.run_all_ns
+            begin = self.run_begin.take(other)
+            flushed = begin + self.cost["irq_entry_ns"] + self.cost["handler_ns"] + self.run_all_ns
         self.window_ns = flushed - posted
 
     def _finish(
@@ -317,13 +275,13 @@ class Broadcast:
         acked: np.ndarray,
         last_done: np.ndarray,
         local_ns: np.ndarray,
-        full: np.ndarray,
-        taken: np.ndarray,
+        fully: np.ndarray,
+        begin: np.ndarray,
         run_end: np.ndarray,
+        full_run: np.ndarray,
     ) -> None:
         """The sender's own flush, a run of its own that waited for interrupts to be on, and its next flush event."""
         cost = self.cost
-        begin = taken - cost["irq_entry_ns"]
         length = run_end - begin
         waiting = begin >= self.now
         resume = np.maximum(begin, sent)
@@ -335,16 +293,16 @@ class Broadcast:
         after = waiting & ~reading
         resume = np.where(after, np.maximum(resume, free), resume)
         shift = np.where(waiting, resume - begin, 0.0)
-        shifted = taken + shift
-        put(self.full_taken, at, np.where(self.full_taken.take(at) == taken, shifted, np.nan))
-        put(self.taken, at, shifted)
-        put(self.run_end, at, run_end + shift)
-        put(self.free, at, free)
+        shifted = begin + shift
+        put(self.full_run, at, np.where(full_run == begin, shifted, np.nan))
+        put(self.run_begin, at, shifted)
+        put(self.run_end, at, np.maximum(run_end + shift, sent))  # no other run before interrupts are on
+        put(self.acked, at, acked)
         put(self.own, at, own)
 
         compute, next_kind = self.source.draw(i)
         flushed = self.flush.own is not Own.NEVER
-        refill = self.refills_next.take(at) | (full & flushed)
+        refill = self.refills_next.take(at) | (fully & flushed)
         put(self.refills_next, at, False)
         put(self.refilled, at, refill)
         self.refills += refill
@@ -356,68 +314,14 @@ class Broadcast:
         in_next_loop = after & ~in_compute & (resume < due)
         put(self.due, at, due + np.where(in_next_loop, length, 0.0))
 
-    def _count(
-        self,
-        rank: np.ndarray,
-        disturbed: np.ndarray,
-        computing: np.ndarray,
-        new_work: np.ndarray,
-        join_work: np.ndarray,
-    ) -> None:
-        """Interrupts, and handler time on busy CPUs: all of it, and what it takes from compute."""
+    def _count(self, rank: np.ndarray, delayed: list[Delayed], new_work: np.ndarray, join_work: np.ndarray) -> None:
+        """Interrupts, refills, and handler time on busy CPUs: all of it, and what it takes from compute."""
         f, busy = self.shape.flushers, self.shape.busy
         self.interrupts += rank[-1]
         new = rank[busy - 1].astype(float)
         self.handler_ns += new * new_work + (busy - 1 - new) * join_work
-        never_flush = busy - f  # busy CPUs that only compute
-        new = new - rank[f - 1] - disturbed.sum(axis=0)
-        every = never_flush - computing.sum(axis=0)
+        only_compute = busy - f  # busy CPUs that never flush
+        new = new - rank[f - 1] + sum(each.disturbed for each in delayed)
+        every = only_compute + sum(each.computing for each in delayed)
         self.handler_compute_ns += new * new_work + (every - new) * join_work
-
-    def _refill(
-        self,
-        delay: np.ndarray,
-        i: np.ndarray,
-        marked: np.ndarray,
-        disturbed: np.ndarray,
-        computing: np.ndarray,
-        full: np.ndarray,
-    ) -> None:
-        """Add to `delay` what flushes in handler runs cost compute: misses of the compute in progress.
-
-        A full flush inside a flush event lengthens the next compute, once. A full flush of a run that flushed ranges
-        before counts as full.
-        """
-        cost, f, busy = self.cost, self.shape.flushers, self.shape.busy
-        if self.flush.run is Run.NOTHING:
-            return
-        first = self.flush.run is Run.FIRST_FULLY
-        fully = np.ones_like(full) if first else full
-        each = np.where(fully, cost["refill_ns"], cost["user_refill_ns"])
-        if each.any():
-            delay += keep_bits(each, disturbed, out=self.f1)
-        if not fully.any():
-            return
-        some = np.flatnonzero(fully)  # only these lanes
-        new, taken, full_taken = marked[:busy, some], self.taken[:busy, some], self.full_taken[:busy, some]
-        turns = ~new & (not first) & (full_taken != taken)
-        turns[i[some], np.arange(len(some))] = False
-        flushes = new | turns
-        self.full_taken[:busy, some] = np.where(flushes, taken, full_taken)
-        more = (cost["refill_ns"] - cost["user_refill_ns"])[some]
-        inside, in_event = computing[:, some] != 0, self.left[:, some] > 0.0
-        extra = np.where(turns[:f] & inside, more, 0.0)
-        in_compute = flushes.copy()
-        in_compute[:f] &= inside
-        elsewhere = flushes[:f] & ~inside
-        drawn = elsewhere & in_event & ~self.refilled[:, some]  # the compute after is drawn already
-        extra += np.where(drawn, more, 0.0)
-        delay[:, some] += extra
-        self.refilled[:, some] |= drawn
-        self.refills_next[:, some] |= elsewhere & ~in_event
-        self.refills[some] += in_compute.sum(axis=0) + drawn.sum(axis=0)
-
-    def _either(self, dear: np.ndarray, cheap: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """The larger of two lines where a busy queue is dearer, else the smaller."""
-        out[:] = np.where(self.enqueue_extra >= 0.0, np.maximum(dear, cheap), np.minimum(dear, cheap))
-        return out
+        self.refills += sum(each.refills for each in delayed)

@@ -1,39 +1,76 @@
-"""Selecting and counting in [row, lane] arrays where numpy's own ways are slow: bit masks instead of `where`.
+"""Selecting and counting in [row, lane] arrays where numpy's own ways are slow.
 
-A mask is an int64 array: all bits set where true, none where false. Selecting by it is exact, bit by bit.
+A mask is an int64 array: all bits set where true, none where false. Selecting by it is exact, bit by bit. Flags are
+bytes, eight lanes to a word: what is added to a word is added to eight lanes at once.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+LINE = 64  # bytes: a vector that straddles two cache lines costs two loads
+COUNTED = 240  # flags that a byte counts, with room for what is added to a count
+WORD = np.dtype(np.uint64)
 
-def negative(values: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The mask of the values below zero: their sign bit, spread."""
-    return np.right_shift(values.view(np.int64), 63, out=out)
+
+def empty(shape: tuple[int, ...], dtype: np.dtype | type = float) -> np.ndarray:
+    """An array that begins at a cache line, values unset."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + LINE, dtype=np.uint8)
+    begin = -memory.ctypes.data % LINE
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
-def mask(flags: np.ndarray, out: np.ndarray) -> np.ndarray:
+def full(shape: tuple[int, ...], value: float, dtype: np.dtype | type = float) -> np.ndarray:
+    """The same, all values set."""
+    out = empty(shape, dtype)
+    out[...] = value
+    return out
+
+
+keep = np.bitwise_and  # the bits of values where a mask is set, else those of 0.0
+
+
+def widen(flags: np.ndarray, out: np.ndarray) -> np.ndarray:
     """The mask of the true flags: a byte that is -1 keeps its sign when it is widened."""
     np.copyto(out, np.negative(flags.view(np.int8)))
     return out
 
 
-def keep_bits(values: np.ndarray, mask: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The values where the mask is set, else 0; `values` may be one row."""
-    np.bitwise_and(values.view(np.int64), mask, out=out.view(np.int64))
+@dataclass
+class Times:
+    """Times [row, lane] and their bits: the same memory."""
+
+    ns: np.ndarray
+    bits: np.ndarray
+
+    @classmethod
+    def empty(cls, rows: int, lanes: int) -> Times:
+        """Values unset."""
+        ns = empty((rows, lanes))
+        return cls(ns, ns.view(np.int64))
+
+    def part(self, rows: slice) -> Times:
+        """A view of some rows."""
+        return Times(self.ns[rows], self.bits[rows])
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    """A copy that begins at a cache line."""
+    out = empty(values.shape, values.dtype)
+    out[...] = values
     return out
 
 
-def least(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first row that holds each lane's least value, and that value: argmin looks at the lanes one by one."""
-    rows = len(values)
-    if rows > 255:  # more than a byte counts
-        row = values.argmin(axis=0)
-        return row, values[row, np.arange(values.shape[1])]
-    value = values.min(axis=0)
-    from_end = np.arange(rows, 0, -1, dtype=np.uint8)[:, None]
-    return rows - ((values == value).view(np.uint8) * from_end).max(axis=0).astype(np.int64), value
+def fit_buffer(lanes: int) -> None:
+    """Let numpy repeat a row of so many lanes in place: it copies rows that are shorter than its buffer.
+
+    Holds until the surrounding `np.errstate` ends.
+    """
+    np.setbufsize(128 if lanes >= 256 else 8192)
 
 
 def put(array: np.ndarray, at: np.ndarray, values: np.ndarray | float) -> None:
@@ -41,22 +78,70 @@ def put(array: np.ndarray, at: np.ndarray, values: np.ndarray | float) -> None:
     array.reshape(-1)[at] = values
 
 
-class Rank:
-    """How many of the rows up to each are set, by doubling."""
+class Flags:
+    """Bool [row, lane], and the words that it is made of."""
+
+    def __init__(self, words: np.ndarray, lanes: int) -> None:
+        self.words, self._lanes = words, lanes  # [row, word]
+        self.set = words.view(bool)[:, :lanes]
+
+    @classmethod
+    def empty(cls, rows: int, lanes: int) -> Flags:
+        """Nothing set."""
+        return cls(full((rows, -(-lanes // WORD.itemsize)), 0, WORD), lanes)
+
+    def part(self, rows: slice) -> Flags:
+        """A view of some rows."""
+        return Flags(self.words[rows], self._lanes)
+
+    def count(self) -> np.ndarray:
+        """True flags of each lane."""
+        blocks = (self.words[at : at + COUNTED] for at in range(0, len(self.words), COUNTED))
+        counts = [np.add.reduce(block, axis=0).view(np.uint8)[: self._lanes] for block in blocks]
+        return sum(counts, np.zeros(self._lanes, dtype=np.int64))
+
+    def clear(self, row: np.ndarray) -> None:
+        """Unset one row of each lane."""
+        width = self.words.shape[1] * WORD.itemsize
+        self.words.view(bool).reshape(-1)[row * width + np.arange(self._lanes)] = False
+
+
+class Least:
+    """The first row that holds each lane's least value: argmin looks at the lanes one by one."""
 
     def __init__(self, rows: int, lanes: int) -> None:
-        self.dtype = np.dtype(np.uint8 if rows <= 240 else np.uint16)
-        self._a = np.empty((rows, lanes), dtype=self.dtype)
-        self._b = np.empty((rows, lanes), dtype=self.dtype)
+        self._lanes = lanes
+        self._equal = Flags.empty(rows, lanes)
+        self._from_end = np.arange(rows, dtype=WORD)[::-1, None] % COUNTED + 1  # in each block of so many rows
+        # blocks are counted from the last row on, so that all but the first are whole
+        self._blocks = [slice(max(end - COUNTED, 0), end) for end in range(rows, 0, -COUNTED)]
 
-    def __call__(self, flags: np.ndarray) -> np.ndarray:
-        """Inclusive counts of `flags` [row, lane]; the array is used again by the next call."""
-        here, there = self._a, self._b
-        here[:] = flags
-        step = 1
-        while step < len(here):
-            np.add(here[step:], here[:-step], out=there[step:])
-            there[:step] = here[:step]
-            here, there = there, here
-            step *= 2
-        return here
+    def __call__(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """That row and that value, [lane]; unsigned integers instead of times put negative times last."""
+        value = values.min(axis=0)
+        np.equal(values, value, out=self._equal.set)
+        words = self._equal.words
+        words *= self._from_end
+        row = np.zeros(self._lanes, dtype=np.int64)
+        for block in self._blocks:
+            from_end = words[block].view(np.uint8).max(axis=0)[: self._lanes]
+            row = np.where(from_end, block.stop - from_end.astype(np.int64), row)
+        return row, value
+
+
+class Rank:
+    """How many of the rows up to each are set."""
+
+    def __init__(self, rows: int, lanes: int) -> None:
+        self.dtype = np.dtype(np.uint8 if rows <= COUNTED else np.uint16)
+        self._words = full((rows, -(-lanes * self.dtype.itemsize // WORD.itemsize)), 0, WORD)
+        self._counts = self._words.view(self.dtype)[:, :lanes]
+
+    def __call__(self, flags: Flags) -> np.ndarray:
+        """Inclusive counts of `flags`, [row, lane]; the array is used again by the next call."""
+        if self.dtype.itemsize == 1:
+            np.add.accumulate(flags.words, axis=0, out=self._words)
+        else:
+            self._counts[:] = flags.set
+            np.add.accumulate(self._words, axis=0, out=self._words)
+        return self._counts

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from sim.columns import fit_buffer
+
 BATCHES = 32  # of a full window
 LEAST_BATCHES = 8  # before a lane may stop
 
@@ -65,6 +67,12 @@ def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.
     Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, interval_ns, events, half_ns (95 % half-width of
     system time per event) and one per counter.
     """
+    with np.errstate():  # the buffer fitted below is of this call alone
+        return _run(machine, price, warmup, window, precision)
+
+
+def _run(machine: Machine, price: Price, warmup: int, window: int, precision: np.ndarray) -> dict[str, np.ndarray]:
+    fit_buffer(machine.lanes)
     length = max(1, window // BATCHES)
     for _ in range(warmup):
         machine.step()
@@ -120,6 +128,7 @@ def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.
         weights, before = weights[:, stay], before[:, stay]
         waits, windows, batches = (np.ascontiguousarray(each[:, stay]) for each in (waits, windows, batches))
         machine.keep(stay)
+        fit_buffer(machine.lanes)
     return out
 
 

@@ -18,7 +18,8 @@ from sim.parameters import PARAMETERS, check, check_together
 from sim.pending import Pending, Rates, pending, switches_per_s
 from sim.policy import LOOKS, policy_module, reads
 
-MACHINE_WIDTH = 32768  # CPUs times lanes that one batch of lanes holds at most: a few arrays of it fit the cache
+MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most,
+MOST_LANES = 8192  # and lanes: more are no quicker
 GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_events", "warmup_events")
 
 
@@ -42,7 +43,7 @@ def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.
     for members in _groups(table, points):
         lanes = {name: np.repeat(column[members], replicas) for name, column in table.items()}
         replica = np.tile(np.arange(replicas), len(members))
-        width = max(1, MACHINE_WIDTH // int(lanes["cores"][0]))
+        width = min(max(1, MACHINE_WIDTH // int(lanes["cores"][0])), MOST_LANES)
         parts = []
         for at in range(0, len(replica), width):
             some = {name: column[at : at + width] for name, column in lanes.items()}
