@@ -62,13 +62,13 @@ def measure(cpus: int, sleep_s: float, length_s: float, commit: str) -> float:
         folder = store.open_folder(out)
         journal = Journal(folder)
         chunks = range(len(plan.chunks) - 1)
-        write = partial(store.write_part, folder) if commit == "workers" else None
+        write = partial(store.write_part, folder) if commit == "workers" else store.part_bytes
         settings = replace(runner.Runner(), kind="ray", address="local", cpus=cpus)
         carried = runner.ray(plan, chunks, settings, write=write)
         count, begun = 0, 0.0
         for done, (chunk, table, note) in enumerate(carried):
             if commit == "driver":
-                store.write_part(folder, plan, chunk, table)
+                folder.write(store.part_name(chunk), table)
             elif commit == "workers":
                 assert folder.exists(store.part_name(chunk))
             if commit:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sim import METRICS, PARAMETERS, simulate
 from sim.policy import add_policies
-from sweep.columns import is_constant, pointwise
+from sweep.columns import constant, one_value, pointwise
 from sweep.plan import CONTROLS, NAMES, Plan
 
 PARAMETER_COLUMNS = tuple(name for name in PARAMETERS if name not in CONTROLS)
 FAILURES = b"failures"  # key of a table's metadata: [[point, error, traceback], ...]
+CONSTANTS = b"constants"  # key of a table's metadata: {column: its one value, ...}, where they are known
 Points = range | np.ndarray  # indices of points, ascending
 
 
@@ -125,22 +127,34 @@ def to_table(
     data: dict[str, pa.Array] = {
         "point": pa.array(np.repeat(np.asarray(points, dtype=np.int64), replicas)),
         "replica": pa.array(np.tile(np.arange(replicas, dtype=np.int32), len(points))),
-        "draw": pa.array(np.repeat(columns.get("draw", np.zeros(len(points))).astype(np.int32), replicas)),
-        "status": pa.repeat(status, rows),
     }
-    for name in (*NAMES, *PARAMETER_COLUMNS):
-        kind = schema().field(name).type
-        column = columns.get(name)
-        if column is None:
-            column = np.broadcast_to(np.array(np.nan if kind == pa.float64() else None), len(points))
-        one = is_constant(column)
+    unknown = {pa.float64(): np.nan, pa.int32(): 0, pa.string(): None}
+    columns = columns | {"status": constant(status, len(points))}
+    same: dict[str, Any] = {}
+    for name, kind in given().items():
+        column = columns[name] if name in columns else constant(unknown[kind], len(points))
         if name == "range_pages":
             column = pointwise(_as_text, column)
-        data[name] = (
-            pa.repeat(pa.array(column[:1], kind)[0], rows) if one else pa.array(np.repeat(column, replicas), kind)
-        )
+        if one_value(column):
+            same[name] = pa.array(column[:1], kind)[0].as_py()
+            data[name] = _repeated(kind, same[name], rows)
+        else:
+            data[name] = pa.array(np.repeat(column, replicas), kind)
     data |= {name: pa.array(metrics[name].reshape(-1)) for name in METRICS}
-    return pa.Table.from_arrays([data[name] for name in schema().names], schema=schema())
+    table = pa.Table.from_arrays([data[name] for name in schema().names], schema=schema())
+    return table.replace_schema_metadata({CONSTANTS: json.dumps(same)})
+
+
+@cache
+def given() -> dict[str, pa.DataType]:
+    """Columns that say what was simulated, and how that ended: all but indices and metrics."""
+    return {name: schema().field(name).type for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status")}
+
+
+@lru_cache(maxsize=1024)
+def _repeated(kind: pa.DataType, value: float | str | None, rows: int) -> pa.Array:
+    """A column of one value: chunks have many, and the same ones."""
+    return pa.repeat(pa.scalar(value, kind), rows)
 
 
 def _as_text(pages: np.ndarray) -> np.ndarray:

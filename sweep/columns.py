@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+
+
+@lru_cache(maxsize=1024)
+def constant(value: Any, points: int) -> np.ndarray:
+    """A column of one value, [point]; numbers are floats, all else is held as it is."""
+    held = np.empty(1, dtype=float if isinstance(value, float | int) else object)
+    held[0] = value
+    return np.broadcast_to(held, points)
 
 
 def is_constant(column: np.ndarray) -> bool:
     """Whether a column is known to be one value; False says nothing."""
     return column.strides == (0,)
+
+
+def one_value(column: np.ndarray) -> bool:
+    """Whether a column is one value, bit by bit."""
+    if is_constant(column) or len(column) == 1:
+        return True
+    same = column if column.dtype == object else column.view(f"i{column.itemsize}")
+    return bool(same[-1] == same[0] and (same == same[0]).all())
 
 
 def pointwise(function: Callable[..., np.ndarray], *columns: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from sweep.catalog import (
     did_you_mean,
     quantities_of,
 )
-from sweep.columns import pointwise
+from sweep.columns import constant, pointwise
 from sweep.costs import LITERATURE, Costs, drawn, literature, posterior, priors
 from sweep.grid import Axis, Block, Coded, Relative, read_blocks
 
@@ -438,15 +438,15 @@ def _follow(relative: Relative, column: np.ndarray) -> np.ndarray:
 def _spread(name: str, values: Sequence[Any] | np.ndarray, which: np.ndarray | None, points: int) -> np.ndarray:
     """The column of a name, [point], from its values and which of them each point has; None is not known."""
     first = values[0]
-    if which is None or all(value is first for value in values):
-        which, values = None, [first]
     text = name == "range_pages" or name in NAMES or (name in PARAMETERS and bool(PARAMETERS[name].choices))
+    if which is None or all(value is first for value in values):
+        return constant(first if text else np.nan if first is None else float(first), points)
     held = np.empty(len(values), dtype=object if text else float)
     for at, value in enumerate(values) if text else ():
         held[at] = value
     if not text:
         held[:] = values if isinstance(values, np.ndarray) else [np.nan if value is None else value for value in values]
-    return np.broadcast_to(held[0:1], points) if which is None else held[which]
+    return held[which]
 
 
 def _length(part: Mapping[str, np.ndarray]) -> int:

@@ -147,7 +147,7 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
         say(request, f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
         journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=request.commit or commit())
         points = np.diff(plan.chunks)
-        write = partial(store.write_part, folder) if request.runner.commit == "workers" else None
+        write = partial(store.write_part, folder) if request.runner.commit == "workers" else store.part_bytes
         with (
             Signals() as signals,
             progress(int(points[todo].sum()), request.quiet) as advance,
@@ -158,11 +158,13 @@ def _carry(request: Request, plan: Plan, folder: store.Folder, held: lock.Lock, 
             ) as carried,
         ):
             for chunk, table, note in carried:
-                lost = note.pop("failed", 0) if table is None else len(failures(table))
+                lost = note.pop("failed") if "failed" in note else len(failures(table))
                 held.running = note.pop("running", 0)
                 with signals.commit():
                     held.check()
-                    if table is not None:
+                    if isinstance(table, bytearray):
+                        folder.write(store.part_name(chunk), table)
+                    elif table is not None:
                         store.write_part(folder, plan, chunk, table)
                     elif not folder.exists(store.part_name(chunk)):
                         where = note["worker_host"]

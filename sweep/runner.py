@@ -29,8 +29,8 @@ SHUTDOWN_S = 20.0
 REACH_S = 14.0  # for a head to answer
 stuck = False  # whether Ray's shutdown has not come to an end
 
-Done = tuple[int, pa.Table | None, dict[str, Any]]  # None: the worker has committed it
-Write = Callable[[Plan, int, pa.Table], None]  # commits a chunk
+Done = tuple[int, pa.Table | bytearray | None, dict[str, Any]]  # bytes: a part to commit; None: it is committed
+Write = Callable[[Plan, int, pa.Table], bytearray | None]  # makes the part of a chunk, or commits it
 Known = Callable[[int], pa.Table | None]  # rows of a chunk that need no computing
 
 
@@ -121,7 +121,7 @@ def ray(
 
     Ray computes a chunk again when its worker or node dies. Points whose worker runs out of memory, or dies each time,
     are computed in halves, down to the point that does it; it fails if it does it with no other task beside it, too.
-    Stopped if nothing finishes for stall_s. With `write`, workers commit the chunks that they compute whole.
+    Stopped if nothing finishes for stall_s. `write` is for chunks that a worker computes whole, on that worker.
     """
     os.environ.setdefault("RAY_task_oom_retries", "1")  # else Ray repeats what is killed for memory for ever
     import ray as rayapi
@@ -152,13 +152,13 @@ def _carried(
 ) -> Generator[Done, None, None]:
     crashes = (rayapi.exceptions.OutOfMemoryError, rayapi.exceptions.WorkerCrashedError, rayapi.exceptions.RayTaskError)
     remote = rayapi.remote(max_retries=3, scheduling_strategy="SPREAD")
-    timed, committed = remote(_timed), remote(_committed)
+    timed, written = remote(_timed), remote(_written)
     shared = rayapi.put(plan)
 
     def send(chunk: int, points: Points) -> Any:
         if write is None or len(points) < plan.chunks[chunk + 1] - plan.chunks[chunk]:
             return timed.remote(compute, shared, points)
-        return committed.remote(compute, shared, points, write, chunk)
+        return written.remote(compute, shared, points, write, chunk)
 
     todo = iter(chunks)
     again: deque[tuple[int, Points]] = deque()  # pieces of chunks, to be computed next
@@ -225,9 +225,9 @@ def _carried(
                 again.append((chunk, points))
                 continue
             del reference
-            if table is None:
+            if not isinstance(table, pa.Table):
                 opened.pop(chunk)
-                yield chunk, None, {**note, "running": len(opened)}
+                yield chunk, table, {**note, "running": len(opened)}
                 continue
             if opened[chunk].add(table, len(points), note):
                 whole = opened.pop(chunk)
@@ -275,13 +275,12 @@ def _timed(compute: Callable[[Plan, Points], pa.Table], plan: Plan, points: Poin
     return table, {**took, "worker_host": socket.gethostname(), "worker_pid": os.getpid()}
 
 
-def _committed(
+def _written(
     compute: Callable[[Plan, Points], pa.Table], plan: Plan, points: Points, write: Write, chunk: int
-) -> tuple[None, dict[str, Any]]:
-    """As `_timed`, for a whole chunk that is committed here and now; the note says how many of its points failed."""
+) -> tuple[bytearray | None, dict[str, Any]]:
+    """As `_timed`, for a whole chunk that is written here and now; the note says how many of its points failed."""
     table, note = _timed(compute, plan, points)
-    write(plan, chunk, table)
-    return None, {**note, "failed": len(failures(table))}
+    return write(plan, chunk, table), {**note, "failed": len(failures(table))}
 
 
 def _shut_down(rayapi: Any) -> None:

@@ -30,9 +30,9 @@ from pyarrow import fs
 
 from sim import METRICS
 from sweep.catalog import BadInput
-from sweep.chunk import FAILURES, PARAMETER_COLUMNS, failures, schema
+from sweep.chunk import CONSTANTS, FAILURES, failures, given, schema
 from sweep.chunk import failed as rows_of_failure
-from sweep.plan import NAMES, Plan
+from sweep.plan import Plan
 from sweep.stop import Stopped
 
 NO_CHECKSUM = "sha256:" + "0" * 64
@@ -72,7 +72,7 @@ class Folder:
         with self.filesystem.open_input_stream(self.child(name)) as stream:
             return bytes(stream.read())
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes | bytearray) -> None:
         """All or nothing: a temp file renamed; where there is no rename, the PUT is the commit."""
         with self.writing(name) as file:
             file.write(content)
@@ -137,12 +137,13 @@ def part_name(chunk: int) -> str:
     return f"parts/part-{chunk:08d}.parquet"
 
 
-def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytes:
+def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
     """A part as it is committed: plain pages, and in its footer what is the same in all rows, and a checksum.
 
     Compression comes with the results. The checksum is taken with NO_CHECKSUM in its place.
     """
-    same = constants(table)
+    known = (table.schema.metadata or {}).get(CONSTANTS)
+    same = json.loads(known) if known else constants(table)
     metadata = {
         "plan": plan.hash,
         "chunk": str(chunk),
@@ -155,12 +156,14 @@ def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytes:
         metadata[FAILURES.decode()] = lost.decode()
     sink = pa.BufferOutputStream()
     plain = {"use_dictionary": False, "compression": "none", "write_statistics": False, "store_schema": False}
-    varying = table.drop_columns(list(same))
+    varying = table.select([name for name in table.column_names if name not in same])
     with pq.ParquetWriter(sink, varying.schema, **plain) as writer:
         writer.write_table(varying)
         writer.add_key_value_metadata(metadata)
-    content = bytes(sink.getvalue())
-    return content.replace(NO_CHECKSUM.encode(), _checksum(content).encode())
+    content = bytearray(sink.getvalue())
+    at = content.rindex(NO_CHECKSUM.encode())
+    content[at : at + len(NO_CHECKSUM)] = _checksum(content).encode()
+    return content
 
 
 def write_part(folder: Folder, plan: Plan, chunk: int, table: pa.Table) -> None:
@@ -178,7 +181,7 @@ def remove_unfinished(folder: Folder) -> None:
 def constants(table: pa.Table) -> dict[str, Any]:
     """Parameters and names that are one value in all rows; metrics are left out, whose NaN are not all alike."""
     found = {}
-    for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status"):
+    for name in given():
         column = table[name].combine_chunks() if table[name].num_chunks > 1 else table[name].chunk(0)
         first = column[0].as_py()
         if pa.types.is_string(column.type):
@@ -192,7 +195,7 @@ def constants(table: pa.Table) -> dict[str, Any]:
     return found
 
 
-def _checksum(content: bytes) -> str:
+def _checksum(content: bytes | bytearray) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
@@ -219,7 +222,10 @@ def verified(content: bytes) -> tuple[pa.Table, dict[str, str]]:
         raise ValueError(f"cannot be read: {error}") from None
     found = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
     checksum = found.get("checksum", "")
-    if not checksum or _checksum(content.replace(checksum.encode(), NO_CHECKSUM.encode())) != checksum:
+    blank = bytearray(content)
+    at = blank.rfind(checksum.encode())
+    blank[at : at + len(checksum)] = NO_CHECKSUM.encode()
+    if not checksum or _checksum(blank) != checksum:
         raise ValueError("its checksum is wrong")
     same = json.loads(found.get("constants", "{}"))
     form = schema()
