@@ -10,6 +10,8 @@ from math import isqrt
 
 import numpy as np
 
+from sim.columns import put
+
 FEW = 48  # rows that are looked through faster than blocks are kept
 
 
@@ -23,32 +25,37 @@ class Earliest:
         self._blocks = blocks and rows > FEW
         if not self._blocks:
             return
-        size = isqrt(rows - 1) + 1
-        starts = np.arange(0, rows, size)
-        self._size, self._last, self._lane = size, rows - 1, np.arange(lanes)
-        self._offset = np.arange(size)[:, None]
-        self._row = np.empty((len(starts), lanes), dtype=np.int64)  # first row with the least value of each block
-        for block, start in enumerate(starts):
-            self._row[block] = start + values[start : start + size].argmin(axis=0)
-        self._least = values[self._row, self._lane]  # [block, lane]
+        self._size = isqrt(rows - 1) + 1
+        count = -(-rows // self._size)
+        lane = np.arange(lanes)
+        # Here a lane's values stand side by side: argmin is quick only along them.
+        self._begin, self._slot = lane * self._size, lane * count  # flat indices of a lane, by row and by block
+        self._step, self._lane = self._size * lanes, lane[:, None]
+        self._offset = np.arange(self._size) * lanes  # from the first row of a block
+        self._last = (rows - 1) * lanes
+        self._row = np.empty((lanes, count), dtype=np.int64)  # first row with the least value of each block
+        self._least = np.empty((lanes, count))
+        for block in range(count):
+            self.changed(np.full(lanes, block * self._size))
 
     def changed(self, row: np.ndarray) -> None:
         """Row `row` [lane] of the array has another value now."""
         if not self._blocks:
             return
         block = row // self._size
-        rows = np.minimum(block * self._size + self._offset, self._last)  # [row of the block, lane]; the last one again
-        values = self._values.take(rows * len(self._lane) + self._lane)  # much faster than by two indices
-        first = values.argmin(axis=0)
-        self._row[block, self._lane] = block * self._size + first
-        self._least[block, self._lane] = values[first, self._lane]
+        rows = np.minimum((block * self._step)[:, None] + self._offset, self._last)  # the last one again
+        values = self._values.take(rows + self._lane)  # [lane, row of the block]
+        first = values.argmin(axis=1)
+        slot = self._slot + block
+        put(self._row, slot, block * self._size + first)
+        put(self._least, slot, values.take(self._begin + first))
 
     def row(self) -> np.ndarray:
         """The first row with the least value, [lane]."""
         if not self._blocks:
             return self._values.argmin(axis=0)
-        return self._row[self._least.argmin(axis=0), self._lane]
+        return self._row.take(self._slot + self._least.argmin(axis=1))
 
     def least(self) -> np.ndarray:
         """The least value, [lane]."""
-        return (self._least if self._blocks else self._values).min(axis=0)
+        return self._least.min(axis=1) if self._blocks else self._values.min(axis=0)

@@ -18,8 +18,9 @@ from sim.parameters import PARAMETERS, check, check_together
 from sim.pending import Pending, Rates, pending, switches_per_s
 from sim.policy import LOOKS, policy_module, reads
 
-MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most,
+MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
 MOST_LANES = 8192  # and lanes: more are no quicker
+INTERRUPTS = (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
 GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_events", "warmup_events")
 
 
@@ -43,7 +44,7 @@ def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.
     for members in _groups(table, points):
         lanes = {name: np.repeat(column[members], replicas) for name, column in table.items()}
         replica = np.tile(np.arange(replicas), len(members))
-        width = min(max(1, MACHINE_WIDTH // int(lanes["cores"][0])), MOST_LANES)
+        width = _width(str(lanes["policy"][0]), int(lanes["cores"][0]))
         parts = []
         for at in range(0, len(replica), width):
             some = {name: column[at : at + width] for name, column in lanes.items()}
@@ -109,6 +110,12 @@ def _groups(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarray]:
     return [np.array(members) for members in keys.values()]
 
 
+def _width(policy: str, cores: int) -> int:
+    """Lanes that are simulated side by side at most."""
+    each = cores if policy_module(policy).flush().tell in INTERRUPTS else max(1, cores // 16)
+    return min(max(1, MACHINE_WIDTH // each), MOST_LANES)
+
+
 def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     first = {name: column[0] for name, column in lanes.items()}
     policy = first["policy"]
@@ -135,7 +142,7 @@ def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int
     source = FlushEvents(shape, cost, events, flush, replica)
     bookkeeping_ns = source.mean_bookkeeping_ns
     machine: Any
-    if flush.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY):
+    if flush.tell in INTERRUPTS:
         machine = Broadcast(shape, cost, flush, source, len(replica))
     else:
         entries = replica if "kernel_entry" in looks else None

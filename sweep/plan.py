@@ -38,9 +38,9 @@ CONTROLS = ("seed", "replicas")  # one value for the whole sweep
 
 # Engine time, measured on one core of a 2.1 GHz Xeon: a step costs this, and each lane in it that plus so much a CPU.
 # They steer chunk sizes and estimates, never results.
-STEP_NS = {True: 260_000, False: 60_000}  # by whether the policy interrupts
-LANE_NS = {True: 150, False: 60}
-LANE_CPU_NS = {True: 20.0, False: 1.0}
+STEP_NS = {True: 500_000, False: 50_000}  # by whether the policy interrupts
+LANE_NS = {True: 200, False: 200}
+LANE_CPU_NS = {True: 21.0, False: 0.2}
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
 MOST_DRAWS = 65_536
