@@ -21,7 +21,7 @@ from sweep.plan import Plan
 TARGET = 3.0
 PRECISION = 0.02  # of +grid=large, as its longest window is
 WINDOW = 1024
-FIXED = (256, 320, 384, 512, 640, 768, 1024, 1280, 1536, 2048)  # windows tried
+FIXED = range(256, 2049, 32)  # windows to choose from: whole batches
 SHARE = 90  # percentile of half-widths that is to be equal
 
 
