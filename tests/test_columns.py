@@ -17,7 +17,7 @@ def flags(rows: int, lanes: int) -> tuple[Flags, np.ndarray]:
     return made, wanted
 
 
-@pytest.mark.parametrize("rows, lanes", SIZES)
+@pytest.mark.parametrize(("rows", "lanes"), SIZES)
 def test_the_least_of_equal_values_is_the_first_row(rows, lanes):
     values = np.random.default_rng([rows, lanes]).integers(0, max(2, rows // 8), (rows, lanes)).astype(float)
     row, value = Least(rows, lanes)(values)
@@ -32,7 +32,7 @@ def test_seen_as_unsigned_integers_negative_times_are_last():
     assert value.view(float).tolist() == [2.0, -1e200]
 
 
-@pytest.mark.parametrize("rows, lanes", SIZES)
+@pytest.mark.parametrize(("rows", "lanes"), SIZES)
 def test_flags_are_counted_by_words_as_one_by_one(rows, lanes):
     made, wanted = flags(rows, lanes)
     assert Rank(rows, lanes)(made).tolist() == wanted.cumsum(axis=0).tolist()
