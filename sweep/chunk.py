@@ -128,7 +128,8 @@ def to_table(
         "point": pa.array(np.repeat(np.asarray(points, dtype=np.int64), replicas)),
         "replica": pa.array(np.tile(np.arange(replicas, dtype=np.int32), len(points))),
     }
-    unknown = {pa.float64(): np.nan, pa.int32(): 0, pa.string(): None}
+    number, text = pa.float64(), pa.string()
+    unknown = {number: np.nan, pa.int32(): 0, text: None}
     columns = columns | {"status": constant(status, len(points))}
     same: dict[str, Any] = {}
     for name, kind in given().items():
@@ -136,10 +137,11 @@ def to_table(
         if name == "range_pages":
             column = pointwise(_as_text, column)
         if one_value(column):
-            same[name] = pa.array(column[:1], kind)[0].as_py()
+            one = column[0]
+            same[name] = one if kind == text else float(one) if kind == number else int(one)
             data[name] = _repeated(kind, same[name], rows)
         else:
-            data[name] = pa.array(np.repeat(column, replicas), kind)
+            data[name] = pa.array(column if replicas == 1 else np.repeat(column, replicas), kind)
     data |= {name: pa.array(metrics[name].reshape(-1)) for name in METRICS}
     table = pa.Table.from_arrays([data[name] for name in schema().names], schema=schema())
     return table.replace_schema_metadata({CONSTANTS: json.dumps(same)})

@@ -33,5 +33,10 @@ def one_value(column: np.ndarray) -> bool:
 def pointwise(function: Callable[..., np.ndarray], *columns: np.ndarray) -> np.ndarray:
     """`function` of columns, point by point; worked out once where all of them are constant."""
     if all(is_constant(column) for column in columns):
-        return np.broadcast_to(function(*(column[:1] for column in columns)), columns[0].shape)
+        made = function(*(column[:1] for column in columns))
+        return (
+            constant(made[0], len(columns[0]))
+            if made.dtype in (float, object)
+            else np.broadcast_to(made, columns[0].shape)
+        )
     return function(*columns)
