@@ -153,7 +153,7 @@ def given() -> dict[str, pa.DataType]:
     return {name: schema().field(name).type for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status")}
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=96)
 def _repeated(kind: pa.DataType, value: float | str | None, rows: int) -> pa.Array:
     """A column of one value: chunks have many, and the same ones."""
     return pa.repeat(pa.scalar(value, kind), rows)
