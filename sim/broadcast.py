@@ -1,4 +1,4 @@
-"""A broadcast by interrupts: every step serves one flush event in every lane, all its targets in one pass.
+"""A broadcast by interrupts: every step serves one flush event in every lane, all its targets at once.
 
 C:   kernel/smp.c  on_each_cpu(), smp_call_function_many(), flush_smp_call_function_queue()
 
@@ -15,7 +15,8 @@ The rule, for the CPU whose sending loop ends next, at time `t`:
   * Under a mutex the CPU that asked first is next: its scan begins when the flush event ahead is over and no run is on
     here, and its requests find empty queues. A run costs one that waits for the mutex nothing else.
 
-`tests/twin.py` is the same rule, one CPU at a time; `tests/fine.py` is what really happens, one event per request.
+The sender is here, its targets are in `sim/receivers.py`. `tests/twin.py` is the same rule, one CPU at a time;
+`tests/fine.py` is what really happens, one event per request.
 Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
 """
 
@@ -63,7 +64,7 @@ class Broadcast:
         flushers = (shape.flushers, lanes)
         self.run_begin = full((rows, lanes), NEVER)  # of the last handler run of a CPU
         self.run_begin[self.cpus :] = -NEVER
-        self.run_end = full((rows, lanes), NEVER)
+        self.run_end = full((rows, lanes), NEVER)  # of that run, or of the CPU's ICR writes after it
         self.full_run = full((rows, lanes), np.nan)  # begin of the last run that flushes fully
         self.due = full(flushers, 0.0)  # end of the sending loop to come or in progress
         self.pending = full(flushers, 0.0)  # begin of the flush event to come; NEVER once its loop is in progress

@@ -105,7 +105,8 @@ class Receivers:
     def mark(self, limit: np.ndarray, dear_limit: np.ndarray) -> None:
         """Mark the CPUs whose last run has begun by their request: they find its queue taken.
 
-        A loop moves at the dearer of its two prices first, so a run has begun by then if it has at either price.
+        A loop moves at the dearer of its two prices first, so a request is as early as the earlier of the two times
+        that one price alone would give: a run has begun by then if it has by both.
         """
         cost, marked = self.cost, self.marked
         self._begun(self.dear_ns, dear_limit, cost["enqueue_busy_ns"], out=marked)
@@ -154,7 +155,7 @@ class Receivers:
         return self._delay(event) if self.busy else NOBODY
 
     def _wait_for_interrupts(self) -> None:
-        """Interrupts are off in the own flush; a run before it finds its CPU reading acks."""
+        """A run finds its CPU reading acks, or has to wait until its own flush is over."""
         mine, mask = self.mine, self.mask[: self.flushers]
         np.greater_equal(mine.ns, self.acked, out=self.computing.set)  # or in its own flush, so far
         np.add(self.acked, self.own, out=self.free.ns)
