@@ -164,6 +164,14 @@ def _draw(source: Source, state: State, lane: int, cpu: int, think_ns: float) ->
     return source.compute[row, cpu, at] * think_ns, kind
 
 
+@njit(inline="always")
+def _begun(taken: float, t: float, after: float, busy_ns: float, empty_ns: float, found_empty_ns: float) -> bool:
+    """Whether a run had taken its queue by the request that `after` others follow in a loop that ends at `t`."""
+    dear, cheap = after * busy_ns - found_empty_ns, after * empty_ns
+    queued = max(dear, cheap) if busy_ns >= empty_ns else min(dear, cheap)
+    return t - (queued + taken) >= 0.0
+
+
 @njit
 def _start(size, prices, source, state):
     """The first flush event of every CPU."""
@@ -273,9 +281,7 @@ def _advance_lane(size, prices, source, state, counts, flush_events, lane):
             if k == i:
                 continue
             after -= 1.0
-            dear, cheap = after * enqueue_busy - found_empty, after * enqueue
-            queued = max(dear, cheap) if extra >= 0.0 else min(dear, cheap)
-            mark = t - (queued + taken[k]) >= 0.0
+            mark = _begun(taken[k], t, after, enqueue_busy, enqueue, found_empty)
             resume = run_end[k]
             if mark:
                 marked += 1
@@ -327,9 +333,7 @@ def _advance_lane(size, prices, source, state, counts, flush_events, lane):
             save = (same - (near < socket)) * saving
             socket = socket + 1 if socket + 1 < sockets else 0
             after -= 1.0
-            dear, cheap = after * enqueue_busy - found_empty, after * enqueue
-            queued = max(dear, cheap) if extra >= 0.0 else min(dear, cheap)
-            mark = t - (queued + taken[k]) >= 0.0
+            mark = _begun(taken[k], t, after, enqueue_busy, enqueue, found_empty)
             resume = run_end[k]
             if mark:
                 marked += 1

@@ -39,7 +39,7 @@ CONTROLS = ("seed", "replicas")  # one value for the whole sweep
 # Engine time, measured on one core of a 2.1 GHz Xeon: a step costs this, and each lane in it that plus so much a CPU.
 # They steer chunk sizes and estimates, never results.
 STEP_NS = {True: 500_000, False: 50_000}  # by whether the policy interrupts
-LANE_NS = {True: 200, False: 200}
+LANE_NS = 200
 LANE_CPU_NS = {True: 21.0, False: 0.2}
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
@@ -422,7 +422,7 @@ def _cost(point: Mapping[str, Any], replicas: int) -> tuple[float, float]:
     warmup = point.get("warmup_events")
     steps = window + (warmup if _known(warmup) else max(window // 3, 16 * cores))
     interrupts = module.flush().tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
-    lane_ns = LANE_NS[interrupts] + LANE_CPU_NS[interrupts] * cores
+    lane_ns = LANE_NS + LANE_CPU_NS[interrupts] * cores
     return steps * STEP_NS[interrupts] * 1e-9, steps * lane_ns * replicas * 1e-9
 
 

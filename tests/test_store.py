@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from sim import METRICS
+from sweep import chunk, store
 from sweep.__main__ import main
+from sweep.columns import one_value
+from tests.test_grid import plan_of
 
 SMALL = ("+grid=smoke", "ceiling=[0,33,512]")
 
@@ -44,6 +48,26 @@ def test_any_chunks_give_the_same_bytes(reference, sweep_in):
         other = sweep_in(*SMALL, "runner=serial", f"chunk_s={chunk_s}")
         assert (other / "results.parquet").read_bytes() == expected
         assert (other / "tables" / "summary.csv").read_bytes() == (reference / "tables" / "summary.csv").read_bytes()
+
+
+def test_a_part_does_not_show_how_its_constant_columns_were_found():
+    axes = {"policy": ["vanilla", "xpfo"], "accounting": ["tick", "irq_time"], "ceiling": [0, 33], "refill_ns": [1, 2]}
+    plan = plan_of(axes | {"user_refill_ns": [1.0, 0.0, -0.0]}, machine="xeon_8160")
+    points = len(plan)
+    metrics = {name: np.zeros((1, plan.replicas)) for name in METRICS}
+    for begin, end in ((0, points), (0, 1), (1, 3), (points // 2, points), (points - 6, points)):
+        plan.__dict__["chunks"] = np.array([begin, end])
+        some = range(begin, end)
+        known = chunk.to_table(
+            plan,
+            some,
+            chunk.columns_of(plan, some),
+            {name: np.repeat(each, end - begin, 0) for name, each in metrics.items()},
+        )
+        pieces = [known.slice(at, plan.replicas) for at in range(0, known.num_rows, plan.replicas)]
+        pieced = chunk.joined([piece.replace_schema_metadata(None) for piece in pieces])
+        assert chunk.CONSTANTS in known.schema.metadata
+        assert store.part_bytes(plan, 0, pieced) == store.part_bytes(plan, 0, known)
 
 
 def test_ray_gives_the_same_bytes_as_one_process(reference, sweep_in, ray):
@@ -122,3 +146,10 @@ def test_huge_results_make_no_tables_unasked(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "tables").exists()
     assert not (tmp_path / "report.html").exists()
     assert f"python -m sweep.tables {tmp_path}" in capsys.readouterr().err
+
+
+def test_one_value_means_one_bit_pattern():
+    assert one_value(np.array([np.nan, np.nan]))
+    assert not one_value(np.array([0.0, 1.0, 0.0]))
+    assert not one_value(np.array([0.0, -0.0]))
+    assert not one_value(np.array(["tick", "irq_time", "tick"], dtype=object))
