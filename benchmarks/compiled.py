@@ -17,8 +17,9 @@ import numpy as np
 from numba import njit
 
 from sim.abi import Events
-from sim.costs import Shape, local_ns
 from sim.draws import COMPUTE, KIND, PAGES, Draws
+from sim.events import local_ns
+from sim.group import Shape
 
 NEVER = -1e200
 STARTS = 2  # loops that get their length in one step, in order of their begin

@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any
 
 from sim import PARAMETERS, engine, simulate
-from sweep.__main__ import catalog
-from sweep.chunk import columns_of
-from sweep.conf import conf_dir
-from sweep.plan import open_plan
+from sweep.command.compose import catalog
+from sweep.inputs.conf import conf_dir
+from sweep.plan.open import Composition, open_plan
+from sweep.store.rows import columns_of
 
 CPUS = (4, 16, 64, 256, 1024)
 POLICIES = ("xpfo_deferred", "xpfo_deferred_percpu")
@@ -26,11 +26,11 @@ TARGET = 1.5  # 1024 CPUs over 4, flat but for the memory that 1024 CPUs touch
 
 def point(policy: str, cpus: int) -> dict[str, object]:
     """A point's parameters, all CPUs busy."""
-    entries = catalog([conf_dir()])
+    sources = {f"{group}s": names for group, names in catalog([conf_dir()]).items()}
     content = {"cores": cpus, "jobs": cpus, "sockets": min(4, cpus // 4), "threads_per_core": 1}
     defaults = {"machine": "xeon_8160", "workload": "kernel_build", "policy": policy, "seed": 0, "replicas": LANES}
     defaults |= {"precision": 0.0, "window_events": 1024}
-    plan = open_plan("deferral", "", content, {}, defaults, entries["machine"], entries["workload"])
+    plan = open_plan(Composition("deferral", "", content, {}, defaults, **sources))
     columns = columns_of(plan, range(1))
     return {name: column.tolist() for name, column in columns.items() if name in PARAMETERS}
 

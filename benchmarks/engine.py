@@ -26,9 +26,10 @@ import numpy as np
 from benchmarks import compiled, usual
 from sim import simulate
 from sim.abi import Build, every_event
-from sim.broadcast import Broadcast
-from sim.columns import fit_buffer
-from sim.costs import FlushEvents, Shape
+from sim.arrays import fit_buffer
+from sim.events import FlushEvents
+from sim.group import Shape
+from sim.machine.vectorized.broadcast import Broadcast
 from sim.policies import xpfo
 from tests.distance import draws, known
 

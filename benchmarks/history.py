@@ -11,7 +11,7 @@ import importlib
 import time
 from pathlib import Path
 
-from sweep.run import commit
+from sweep.run.record import commit
 
 BENCHMARKS = ("engine", "overhead", "precision", "deferral", "start", "large")
 HISTORY = Path(__file__).with_name("history.csv")

@@ -19,8 +19,12 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks import plans
-from sweep import chunk, runner, store
-from sweep.plan import Plan
+from sweep.plan.plan import Plan
+from sweep.run import compute as simulation
+from sweep.run.ray import Cluster
+from sweep.run.runner import Runner, serial
+from sweep.store.folder import open_folder
+from sweep.store.parts import part_name
 
 TARGET_SHARE, TARGET_SCALING = 0.90, 0.95
 LEAST_GAIN = 1.6  # of two plain processes over one: below, others use the machine and scaling cannot be judged
@@ -38,7 +42,7 @@ def sample(quick: bool) -> tuple[Plan, list[int]]:
 
 def inside(plan: Plan, chunks: list[int]) -> tuple[float, dict[int, float]]:
     """Share of CPU time inside `sim.simulate` from plan to commit, and wall seconds by chunk."""
-    simulate, spent, took = chunk.simulate, 0.0, {}
+    simulate, spent, took = simulation.simulate, 0.0, {}
 
     def clocked(**parameters):
         nonlocal spent
@@ -48,21 +52,21 @@ def inside(plan: Plan, chunks: list[int]) -> tuple[float, dict[int, float]]:
         finally:
             spent += time.process_time() - begun
 
-    chunk.simulate = clocked
+    simulation.simulate = clocked
     try:
         with tempfile.TemporaryDirectory() as out:
-            folder, begun = store.open_folder(out), time.process_time()
-            for number, table, note in runner.serial(plan, chunks):
-                store.write_part(folder, plan, number, table)
-                took[number] = note["wall_s"]
+            folder, begun = open_folder(out), time.process_time()
+            for each in serial(plan, chunks):
+                folder.write(part_name(each.chunk), each.part)
+                took[each.chunk] = each.note["wall_s"]
             whole = time.process_time() - begun
     finally:
-        chunk.simulate = simulate
+        simulation.simulate = simulate
     return spent / whole, took
 
 
 def plain(plan: Plan, number: int) -> int:
-    return chunk.compute(plan, range(int(plan.chunks[number]), int(plan.chunks[number + 1]))).num_rows
+    return simulation.compute(plan, range(int(plan.chunks[number]), int(plan.chunks[number + 1]))).num_rows
 
 
 def best(carry: Callable[[], Iterable[object]], chunks: int) -> float:
@@ -86,11 +90,11 @@ def by_ray(plan: Plan, chunks: list[int], workers: int) -> float:
     """Chunks a second of a local Ray that is up and warm."""
     import ray
 
-    settings = runner.Runner(kind="ray", address="local")
+    settings = Runner(kind="ray", address="local")
     ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
-        list(runner.ray(plan, chunks[-workers:], settings))
-        return best(lambda: runner.ray(plan, chunks, settings), len(chunks))
+        list(Cluster(settings).carry(plan, chunks[-workers:]))
+        return best(lambda: Cluster(settings).carry(plan, chunks), len(chunks))
     finally:
         ray.shutdown()
 

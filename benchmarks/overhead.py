@@ -20,7 +20,13 @@ import numpy as np
 
 from benchmarks import plans
 from sim import METRICS
-from sweep import chunk, run, runner, store
+from sweep.plan.open import Composition
+from sweep.run import compute as simulation
+from sweep.run import driver
+from sweep.run.request import Request
+from sweep.run.runner import Runner
+from sweep.store.folder import Folder
+from sweep.store.rows import columns_of, to_table
 
 TARGETS_US = {1_000: 3.0, 10_000: 1.2}  # by points a chunk
 APP = "import hydra\n@hydra.main(config_path=None, version_base='1.3')\ndef main(cfg): pass\nmain()\n"
@@ -33,7 +39,7 @@ def metrics(points: int) -> dict[str, np.ndarray]:
 
 
 def no_simulation(plan, points):
-    return chunk.to_table(plan, points, chunk.columns_of(plan, points), metrics(len(points)))
+    return to_table(plan, points, columns_of(plan, points), metrics(len(points)))
 
 
 def nothing(point: int) -> dict[str, float]:
@@ -44,7 +50,7 @@ def whole_run(kind: str, points: int, size: int, ready: Any = None) -> dict[str,
     """A run into an empty folder; microseconds a point: all but compaction, of it fsync, and compaction."""
     plan = plans.wide(points)
     plan.__dict__["chunks"] = np.arange(0, points + 1, size)
-    computing, compacting, fsync, spent = runner.compute, store.compact, os.fsync, {"fsync": 0.0, "compact": 0.0}
+    computing, compacting, fsync, spent = simulation.compute, driver.compact, os.fsync, {"fsync": 0.0, "compact": 0.0}
 
     def clocked(name: str, function: Any) -> Any:
         def call(*arguments: Any) -> Any:
@@ -56,19 +62,18 @@ def whole_run(kind: str, points: int, size: int, ready: Any = None) -> dict[str,
 
         return call
 
-    runner.compute, os.fsync = no_simulation, clocked("fsync", fsync)
-    store.compact = ready or clocked("compact", compacting)
-    request = run.Request(
-        "overhead", "", {}, {}, {}, {}, {}, {}, runner.Runner(kind=kind, address="local"), (), None, None, 1e12, 1e12,
-        10.0, True, commit="none",
-    )  # fmt: skip
+    simulation.compute, os.fsync = no_simulation, clocked("fsync", fsync)
+    driver.compact = ready or clocked("compact", compacting)
+    composition = Composition("overhead", "", {}, {}, {}, {}, {})
+    settings = Runner(kind=kind, address="local")
+    request = Request(composition, settings, max_points=1e12, max_cpu_hours=1e12, quiet=True, commit="none")
     try:
         with tempfile.TemporaryDirectory() as out:
             begun = time.perf_counter()
-            run.carry_out(request, plan, out)
+            driver.carry_out(request, plan, out)
             took = time.perf_counter() - begun
     finally:
-        runner.compute, store.compact, os.fsync = computing, compacting, fsync
+        simulation.compute, driver.compact, os.fsync = computing, compacting, fsync
     return {"us": 1e6 * (took - spent["compact"]) / points} | {k: 1e6 * v / points for k, v in spent.items()}
 
 
@@ -130,7 +135,7 @@ def measure(quick: bool = False) -> dict[tuple[str, int], dict[str, float]]:
 
 def memory(kind: str) -> None:
     """Print the driver's memory in MB after 1e5 and 1e6 points, without what it shares with Ray's object store."""
-    done, size, write = 0, 5_000, store.Folder.write
+    done, size, write = 0, 5_000, Folder.write
 
     def counted(folder, name, content):
         nonlocal done
@@ -143,7 +148,7 @@ def memory(kind: str) -> None:
             _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
             print((resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20, flush=True)
 
-    store.Folder.write = counted
+    Folder.write = counted
     whole_run(kind, 1_000_000, size, ready=lambda folder, plan: 0)
 
 

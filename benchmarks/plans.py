@@ -7,17 +7,18 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from sweep.__main__ import catalog
-from sweep.conf import conf_dir
-from sweep.plan import Plan, open_plan
+from sweep.command.compose import catalog
+from sweep.inputs.conf import conf_dir
+from sweep.plan.open import Composition, open_plan
+from sweep.plan.plan import Plan
 
 
 def of(content: dict[str, Any], chunk_s: float = 10.0, **defaults: Any) -> Plan:
     """A plan under literature's central costs."""
-    entries = catalog([conf_dir()])
+    sources = {f"{group}s": names for group, names in catalog([conf_dir()]).items()}
     known = {"machine": "i5_3550", "workload": "kernel_build", "policy": "xpfo_deferred", "seed": 0, "replicas": 1}
     known |= {"precision": 0.01, "window_events": 8192} | defaults
-    return open_plan("benchmark", "", content, {}, known, entries["machine"], entries["workload"], chunk_s)
+    return open_plan(Composition("benchmark", "", content, {}, known, **sources, chunk_s=chunk_s))
 
 
 def large(chunk_s: float = 10.0, **changes: Any) -> Plan:

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import plans
 from sim import PARAMETERS, simulate
-from sweep.plan import Plan
+from sweep.plan.plan import Plan
 
 TARGET = 3.0
 PRECISION = 0.02  # of +grid=large, as its longest window is

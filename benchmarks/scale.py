@@ -17,18 +17,23 @@ from functools import partial
 import numpy as np
 
 from sim import METRICS
-from sweep import runner, store
-from sweep.__main__ import catalog
-from sweep.conf import conf_dir
-from sweep.journal import Journal
-from sweep.plan import open_plan
+from sweep.command.compose import catalog
+from sweep.inputs.conf import conf_dir
+from sweep.plan.open import Composition, open_plan
+from sweep.run import compute as simulation
+from sweep.run.ray import Cluster
+from sweep.run.runner import Runner
+from sweep.store import rows
+from sweep.store.folder import open_folder
+from sweep.store.journal import Journal
+from sweep.store.parts import part_bytes, part_name, write_part
 
 ROWS = 2000  # of a chunk
 
 
 def plan_of(points: int):
     """Many chunks of ROWS rows."""
-    entries = catalog([conf_dir()])
+    sources = {f"{group}s": names for group, names in catalog([conf_dir()]).items()}
     content = {
         "policy": "xpfo_deferred",
         "jobs": 4,
@@ -37,42 +42,40 @@ def plan_of(points: int):
     }
     defaults = {"machine": "i5_3550", "workload": "kernel_build", "policy": "xpfo_deferred", "seed": 0, "replicas": 4}
     defaults |= {"precision": 0.01, "window_events": 8192}
-    return open_plan("scale", "", content, {}, defaults, entries["machine"], entries["workload"])
+    return open_plan(Composition("scale", "", content, {}, defaults, **sources))
 
 
 def sleeping(sleep_s: float):
     def compute(plan, points):
         time.sleep(sleep_s)
-        from sweep import chunk
-
-        if not hasattr(chunk, "ready"):  # made once in each worker
+        if not hasattr(rows, "ready"):  # made once in each worker
             metrics = {name: np.zeros((len(points), plan.replicas)) for name in METRICS}
-            chunk.ready = chunk.to_table(plan, points, chunk.columns_of(plan, points), metrics)
-        return chunk.ready
+            rows.ready = rows.to_table(plan, points, rows.columns_of(plan, points), metrics)
+        return rows.ready
 
     return compute
 
 
 def measure(cpus: int, sleep_s: float, length_s: float, commit: str) -> float:
     """Chunks a second after the first `cpus` of them, each of which waits for its process to start."""
-    runner.compute = sleeping(sleep_s)
+    simulation.compute = sleeping(sleep_s)
     plan = plan_of(4_000_000)
     plan.__dict__["chunks"] = np.arange(0, len(plan), ROWS // plan.replicas)
     with tempfile.TemporaryDirectory() as out:
-        folder = store.open_folder(out)
+        folder = open_folder(out)
         journal = Journal(folder)
         chunks = range(len(plan.chunks) - 1)
-        write = partial(store.write_part, folder) if commit == "workers" else store.part_bytes
-        settings = replace(runner.Runner(), kind="ray", address="local", cpus=cpus)
-        carried = runner.ray(plan, chunks, settings, write=write)
+        write = partial(write_part, folder) if commit == "workers" else part_bytes
+        settings = replace(Runner(), kind="ray", address="local", cpus=cpus)
+        carried = Cluster(settings).carry(plan, chunks, write=write)
         count, begun = 0, 0.0
-        for done, (chunk, table, note) in enumerate(carried):
+        for done, each in enumerate(carried):
             if commit == "driver":
-                folder.write(store.part_name(chunk), table)
+                folder.write(part_name(each.chunk), each.part)
             elif commit == "workers":
-                assert folder.exists(store.part_name(chunk))
+                assert folder.exists(part_name(each.chunk))
             if commit:
-                journal.note("chunk", chunk=chunk, **note)
+                journal.note("chunk", chunk=each.chunk, **each.note)
             if done == 3 * cpus:
                 count, begun = 0, time.monotonic()
             if done > 3 * cpus:

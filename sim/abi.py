@@ -32,6 +32,11 @@ class Targets(Enum):
     OTHER_BUSY = "other busy CPUs"  # idle CPUs are left out
     HARDWARE = "hardware broadcast"  # one fabric, first come first served
 
+    @property
+    def interrupts(self) -> bool:
+        """Whether CPUs are told by interrupt."""
+        return self in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
+
 
 class Own(Enum):
     """When the CPU that makes the flush event flushes itself."""
@@ -99,10 +104,9 @@ class Flush:
             Targets.OTHER_ONLINE: (Own.NEVER, Own.BEFORE, Own.AFTER_SENDS, Own.AFTER_ACKS),
             Targets.OTHER_BUSY: (Own.NEVER, Own.BEFORE, Own.AFTER_SENDS, Own.AFTER_ACKS),
         }[self.tell]
-        interrupts = self.tell in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
         if self.own not in allowed or (self.post is not None and self.tell is not Targets.NOBODY):
             raise ValueError(f"no machine does this flush event: {self}")
-        if self.mutex and not interrupts:
+        if self.mutex and not self.tell.interrupts:
             raise ValueError(f"no machine does this flush event: {self}")
 
 

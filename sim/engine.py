@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.columns import fit_buffer
+from sim.arrays import fit_buffer
 
 BATCHES = 32  # of a full window
 LEAST_BATCHES = 8  # before a lane may stop
@@ -40,8 +40,6 @@ COUNTERS = (
     "entry_ns",
     "entry_flushes",
 )  # sums over steps
-
-
 TERMS = ("handler_ns", "handler_compute_ns", "refills", "entry_ns")  # what system time is priced by, besides waits
 
 

@@ -1,311 +1,40 @@
-"""The command line: Hydra composes once, here and only here; from then on there are dataclasses."""
+"""The command: `sweep +grid=NAME KEY=VALUE ...` runs a sweep, `sweep VERB ...` does something with one."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, make_dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from sim import policies
-from sweep import __version__, completion
-from sweep.catalog import QUANTITIES, BadInput, Entry, did_you_mean, inherited, read_entry
-from sweep.conf import conf_dir, questions
-from sweep.costs import LITERATURE, Stored
-from sweep.plan import NAMES
-from sweep.run import Request, run
-from sweep.runner import Runner
-
-USAGE = """\
-overrides people use:
-  policy=xpfo machine=i5_3550 cores=8 jobs=8    what is simulated; any parameter of the model
-  ceiling=[0,33,512]                            a list makes an axis, in place of the grid's of that name
-  costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)
-  draws=64                                      5/50/95 % bands: each point under so many draws of its costs
-  replicas=16 precision=0.002 seed=1            how well
-  dry_run=true                                  how much work it would be; writes nothing
-  out=outputs/mine                              where; the same command again continues there
-  runner=serial | runner=ray runner.cpus=4      one process, or Ray
-  quiet=true report=false                       print nothing; make no report.html
-
-examples:
-  sweep +grid=patch                             the patch's table
-  sweep +grid=point policy=xpfo_deferred cores=96 jobs=60
-  sweep +grid=cores policy=[xpfo,xpfo_deferred] jobs='1 x cores' dry_run=true
-
-afterwards:
-  python -m sweep.report OUT                    report.html again, and plots/ as PNG and SVG
-  python -m sweep.compare A B                   which points moved between two runs
-  python -m sweep.next_experiment OUT           what to measure next, from a run with draws
-  eval "$(sweep --completion)"                  completion in this shell"""
-
-GROUPS = ("machine", "workload", "costs")  # names whose values are files
-SETTINGS: dict[str, Any] = {
-    "out": None,
-    "policy_path": None,
-    "max_points": 10_000_000,
-    "max_cpu_hours": 24.0,
-    "chunk_s": 10.0,
-    "quiet": False,
-    "report": None,
-    "dry_run": False,
-    "seed": 0,
-    "replicas": 4,
-}
-SETTINGS |= {"draws": None, "points": None, "reuse": None, "max_failures": None, "retry_failed": False, "commit": None}
+from sweep.command import usage, verbs
+from sweep.errors import BadInput, Unmeasurable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code.
+    """Run the command line; the exit code. The one place that answers a user's mistake.
 
-    0 done; 1 stopped (no room, a hung node), 130 or 143 by a signal: the same command goes on; 2 bad input, nothing was
-    started; 3 done, but points failed.
+    0 done; 1 stopped (no room, a hung node, a machine that cannot be measured), 130 or 143 by a signal: the same
+    command goes on; 2 bad input, nothing was started; 3 done, but points failed.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        request = _request(arguments)
+        if arguments and arguments[0] in verbs.VERBS:
+            return verbs.VERBS[arguments[0]](arguments[1:])
+        request = usage.read(arguments)
         if request is None:
             return 0
-        if "fit" in request.content:
-            from sweep.calibrate import calibrate
+        if "fit" in request.composition.content:
+            from sweep.calibrate.rounds import calibrate
 
             return calibrate(request)
+        from sweep.run.driver import run
+
         return run(request)
-    except BadInput as error:
+    except (BadInput, Unmeasurable) as error:
         print(f"sweep: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, BadInput) else 1
     except KeyboardInterrupt:  # before or after the simulation, which has its own
         print("sweep: stopped by SIGINT; the same command continues", file=sys.stderr)
         return 130
-
-
-def _request(arguments: Sequence[str]) -> Request | None:
-    parser = argparse.ArgumentParser(
-        prog="sweep",
-        description="What would this TLB-flush policy cost on that machine? Sweeps of a validated simulation.",
-        epilog=_listing([conf_dir()]) + "\n\n" + USAGE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="+grid=NAME and Hydra overrides")
-    parser.add_argument("--config-dir", metavar="DIR", help="your own grids, machines and workloads, before ours")
-    parser.add_argument("--version", action="version", version=f"sweep {__version__}")
-    parser.add_argument(
-        "--completion", action="store_true", help='print the shell\'s completion: eval "$(sweep --completion)"'
-    )
-    parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
-    given, strange = parser.parse_known_intermixed_args(arguments)
-    if strange:
-        raise BadInput(f"unknown option {strange[0]!r}; see `python -m sweep --help`")
-    if given.multirun:
-        raise BadInput(
-            "-m is refused: it would start one job per point. Give a list instead, like `ceiling=[0,33,512]`, or write "
-            "a grid file"
-        )
-    folders = [conf_dir()]
-    if given.config_dir:
-        own = Path(given.config_dir).resolve()
-        if not own.is_dir():
-            raise BadInput(f"--config-dir={given.config_dir}: no such folder")
-        folders.insert(0, own)
-    if given.completion:
-        print(_completion(folders))
-        return None
-    return _compose(given.overrides, folders)
-
-
-def _completion(folders: Sequence[Path]) -> str:
-    entries = catalog(folders)
-    values = {name: list(entries[name]) for name in ("machine", "workload")}
-    values["costs"] = [LITERATURE, *Stored(folders)]
-    values |= {
-        "+grid": list(questions(folders)),
-        "policy": sorted(path.stem for path in Path(policies.__path__[0]).glob("[a-z]*.py")),
-        "runner": ["auto", "serial", "ray"],
-    }
-    values |= {name: ["true", "false"] for name in ("quiet", "report", "dry_run")}
-    return completion.script([*QUANTITIES, *SETTINGS, *NAMES, "runner"], values)
-
-
-def _listing(folders: Sequence[Path]) -> str:
-    found = questions(folders)
-    width = max(map(len, found), default=0)
-    lines = [f"  +grid={name:<{width}} {question}" for name, question in found.items()]
-    return "grids:\n" + "\n".join(lines)
-
-
-def _compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
-    """The request that the configuration files and overrides describe; BadInput for anything that is off."""
-    known = questions(folders)
-    parsed = _parse(overrides, known, folders)
-    grid = next((value for key, value in parsed if key == "grid"), None)
-    if grid is None:
-        raise BadInput("no grid given; choose one:\n" + _listing(folders))
-    schema = make_dataclass(
-        "Config",
-        [(name, Any, field(default=None)) for name in QUANTITIES]
-        + [(name, Any, field(default=None)) for name in (*NAMES, "grid", "runner")]
-        + [(name, Any, field(default=value)) for name, value in SETTINGS.items() if name not in QUANTITIES],
-    )
-    ConfigStore.instance().store(name="schema", node=schema)
-    # machine, workload and costs are axes to us; to Hydra their names are groups, which cannot be given lists
-    plain = [text for text, (key, _) in zip(overrides, parsed, strict=True) if key not in GROUPS]
-    chosen = {key: value for key, value in parsed if key in GROUPS}
-    try:
-        config = _composed("config", plain, folders)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise BadInput(_one_line(error)) from None
-    entries = catalog(folders)
-    settings = {name: config.pop(name) for name in SETTINGS if name not in QUANTITIES}
-    content = config.pop("grid")
-    runner = config.pop("runner")
-    quiet = _flag("quiet", settings["quiet"])
-    if not isinstance(content, Mapping):
-        raise BadInput(f"grid/{grid}: must be a mapping of axes")
-    pinned = {key: config[key] for key, _ in parsed if key in config} | chosen
-    if settings["draws"] is not None:
-        pinned["draws"] = settings["draws"]
-    defaults = {str(key): value for key, value in config.items() if value is not None and key not in pinned}
-    return Request(
-        grid=grid,
-        question=known[grid],
-        content=content,
-        pinned=pinned,
-        defaults=defaults,
-        machines=entries["machine"],
-        workloads=entries["workload"],
-        costs=Stored(folders),
-        runner=_runner(runner),
-        overrides=tuple(overrides),
-        out=settings["out"],
-        policy_path=settings["policy_path"],
-        max_points=_positive("max_points", settings["max_points"]),
-        max_cpu_hours=_positive("max_cpu_hours", settings["max_cpu_hours"]),
-        chunk_s=_positive("chunk_s", settings["chunk_s"]),
-        points=settings["points"],
-        reuse=settings["reuse"],
-        max_failures=_count("max_failures", settings["max_failures"]),
-        retry_failed=bool(settings["retry_failed"]),
-        commit=None if settings["commit"] is None else str(settings["commit"]),
-        quiet=quiet,
-        report=not quiet if settings["report"] is None else _flag("report", settings["report"]),
-        dry_run=_flag("dry_run", settings["dry_run"]),
-    )
-
-
-def _parse(overrides: Sequence[str], grids: Mapping[str, str], folders: Sequence[Path]) -> list[tuple[str, Any]]:
-    """Key and value of every override; what Hydra would answer unhelpfully is answered here."""
-    out: list[tuple[str, Any]] = []
-    for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-            if override.is_sweep_override():
-                wanted = text.replace("=", "=[", 1) + "]"
-                raise BadInput(f"{text!r}: sweeps are grids here; give a list, like `{wanted}`")
-            value = override.value()
-        except HydraException as error:
-            raise BadInput(f"{text!r}: must be KEY=VALUE: {_one_line(error)}") from None
-        key = override.key_or_group
-        if key == "grid":
-            if not override.is_add():
-                raise BadInput(f"{text!r}: a grid is added, not overridden: write `+grid={value}`")
-            if value not in grids:
-                raise BadInput(f"grid {value!r}: no such grid{did_you_mean(str(value), grids)}\n{_listing(folders)}")
-        elif key.split(".")[0] not in (*QUANTITIES, *SETTINGS, *NAMES, "runner", "grid"):
-            names = [*QUANTITIES, *SETTINGS, *NAMES, "runner"]
-            raise BadInput(f"{text!r}: unknown key {key!r}{did_you_mean(key, names)}")
-        out.append((key, value))
-    return out
-
-
-class Catalog(Mapping[str, Entry]):
-    """The machines, or the workloads, by name; each is composed from its files when first used."""
-
-    def __init__(self, group: str, folders: Sequence[Path]) -> None:
-        self._group, self._folders = group, folders
-        self._names = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
-        self._entries: dict[str, Entry] = {}
-
-    def __getitem__(self, name: str) -> Entry:
-        if name not in self._names:
-            raise KeyError(name)
-        if name not in self._entries:
-            self._entries[name] = self._read(name)
-        return self._entries[name]
-
-    def _read(self, name: str) -> Entry:
-        where = f"{self._group}/{name}"
-        try:
-            entry = read_entry(name, _composed(where, [], self._folders)[self._group], where)
-            path = next(folder / f"{where}.yaml" for folder in self._folders if (folder / f"{where}.yaml").is_file())
-            own: Any = OmegaConf.load(path)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise BadInput(f"{where}: {_one_line(error)}") from None
-        parent = next((str(each) for each in own.get("defaults", ()) if each != "_self_"), None)
-        return entry if parent is None else inherited(entry, {str(key) for key in own}, self[parent])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
-    """Every machine and workload there is, by group and name."""
-    return {group: Catalog(group, folders) for group in ("machine", "workload")}
-
-
-def _composed(name: str, overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
-    """A config file with what it builds on, from all folders; Hydra finds a primary config in one folder only."""
-    home = next(folder for folder in folders if (folder / f"{name}.yaml").is_file())
-    others = ",".join(f"file://{folder}" for folder in folders if folder != home)
-    search = [f"hydra.searchpath=[{others}]"] if others else []
-    with initialize_config_dir(version_base="1.3", config_dir=str(home)):
-        content = OmegaConf.to_container(compose(name, [*overrides, *search]), resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
-
-
-def _runner(content: Any) -> Runner:
-    unknown = sorted(set(content) - set(Runner.__dataclass_fields__))
-    if unknown:
-        raise BadInput(f"runner: unknown key {unknown[0]!r}{did_you_mean(unknown[0], Runner.__dataclass_fields__)}")
-    return Runner(**content)
-
-
-def _count(name: str, value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise BadInput(f"{name}={value!r}: must be a whole number, at least 0, or null")
-    return value
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise BadInput(f"{name}={value!r}: must be a number above 0")
-    return float(value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise BadInput(f"{name}={value!r}: must be true or false")
-    return value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def console() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from sim import PARAMETERS
-from sweep.__main__ import catalog
-from sweep.catalog import quantities_of
-from sweep.conf import conf_dir
+from sweep.command.compose import catalog
+from sweep.inputs.catalog import quantities_of
+from sweep.inputs.conf import conf_dir
 
 
 @pytest.fixture(scope="session")

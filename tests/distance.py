@@ -16,9 +16,9 @@ import numpy as np
 
 from sim import PARAMETERS, simulate
 from sim.draws import stream
-from sweep.__main__ import catalog
-from sweep.catalog import quantities_of
-from sweep.conf import conf_dir
+from sweep.command.compose import catalog
+from sweep.inputs.catalog import quantities_of
+from sweep.inputs.conf import conf_dir
 from tests import fine
 
 METRICS = ("flush_wait_ns", "flush_interval_ns", "interrupts_per_flush")

@@ -13,18 +13,17 @@ import time
 from typing import Any
 
 from sweep import __main__ as command
-from sweep import chunk, runner
+from sweep.run import compute as simulation
 
 FAULTS: dict[str, Any] = {}
+without_faults = simulation.compute
 
 
 def compute(plan, points):
-    """As chunk.compute, with faults."""
+    """As simulation.compute, with faults."""
     time.sleep(FAULTS.get("sleep_s", 0.0))
-    from sweep import chunk
-
-    chunk.simulate = simulate
-    return chunk.compute(plan, points)
+    simulation.simulate = simulate
+    return without_faults(plan, points)
 
 
 def simulate(**parameters):
@@ -50,6 +49,6 @@ def simulate(**parameters):
 
 if __name__ == "__main__":
     FAULTS |= json.loads(sys.argv[1])
-    runner.compute = compute
-    assert chunk.compute is not compute
+    simulation.compute = compute
+    assert simulation.compute is not compute
     sys.exit(command.main(sys.argv[2:]))

@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweep import bands, tables
-from sweep.catalog import BadInput
-from sweep.next_experiment import main, next_experiment
+from sweep.__main__ import main
+from sweep.errors import BadInput
+from sweep.tables import bands
+from sweep.tables.make import surface
+from sweep.tables.next_experiment import next_experiment
 
 SMALL = ("window_events=64", "replicas=2", "precision=0.1")
 
@@ -79,7 +81,7 @@ def made_up(draws=400, noise=0.0):
             )
         )
     results = pd.concat(rows, ignore_index=True)
-    for name in tables.surface.PARAMETER_COLUMNS:
+    for name in surface.PARAMETER_COLUMNS:
         if name not in results:
             results[name] = 0.0
     return results
@@ -105,7 +107,7 @@ def test_experiments_are_ranked_by_a_prediction_of_ones_choice():
 
 
 def test_too_few_draws_are_refused_with_what_to_give(run, capsys):
-    assert main([str(run)]) == 2
+    assert main(["next", str(run)]) == 2
     assert "give draws=64 to the sweep" in capsys.readouterr().err
 
 

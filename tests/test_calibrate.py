@@ -5,14 +5,18 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest, norm
 
-from sweep import emulator, fitted, likelihood
-from sweep.__main__ import catalog, main
-from sweep.conf import conf_dir
-from sweep.costs import literature, priors
-from sweep.fitted import Pool
-from sweep.importance import crps, effective_size, median_error, pareto_k, quantiles, resample
-from sweep.likelihood import log_likelihood, measured_again, measured_once
-from sweep.tables import measurements
+from sweep.__main__ import main
+from sweep.calibrate import emulator
+from sweep.calibrate import tables as fitted
+from sweep.calibrate.pool import Pool
+from sweep.calibrate.tables import RANKS, TRUTHS, ranks
+from sweep.command.compose import catalog
+from sweep.inputs import likelihood
+from sweep.inputs.conf import conf_dir
+from sweep.inputs.costs import literature, priors
+from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once
+from sweep.inputs.weights import crps, effective_size, median_error, pareto_k, quantiles, resample
+from sweep.tables.reproduction import measurements
 
 DRAWS = 4096  # of the toy
 SMALL = (
@@ -110,8 +114,8 @@ def test_the_emulator_knows_a_product_of_powers_exactly(toy):
 
 
 def test_ranks_of_known_parameters_are_uniform(toy):
-    table = fitted.ranks(toy)
-    assert table[[f"rank_{at}" for at in range(fitted.RANKS)]].sum(axis=1).eq(fitted.TRUTHS).all()
+    table = ranks(toy)
+    assert table[[f"rank_{at}" for at in range(RANKS)]].sum(axis=1).eq(TRUTHS).all()
     assert kstest(table["p"], "uniform").pvalue > 0.001
     assert table["p"].min() > 1e-4 / len(table)
 
@@ -121,7 +125,7 @@ def test_ranks_show_a_likelihood_that_is_wrong(toy, monkeypatch):
         return log_likelihood(measured_s, base_s, 1.3 * added_s, cores)
 
     monkeypatch.setattr(fitted, "log_likelihood", wrong)
-    table = fitted.ranks(toy).set_index(["parameter", "machine"])
+    table = ranks(toy).set_index(["parameter", "machine"])
     assert table.loc[("kunmap_events", "kernel_build"), "p"] < 1e-6
     assert table.loc[("tick_hz", "any"), "p"] > 1e-3  # which no row reads
 

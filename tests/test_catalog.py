@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep.__main__ import catalog, main
-from sweep.catalog import QUANTITIES, BadInput, quantities_of, read_entry
-from sweep.conf import conf_dir, questions
+from sweep.__main__ import main
+from sweep.command.compose import catalog
+from sweep.errors import BadInput
+from sweep.inputs.catalog import QUANTITIES, quantities_of, read_entry
+from sweep.inputs.conf import conf_dir, questions
 
 ENTRIES = catalog([conf_dir()])
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "priors.csv"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sim import simulate
-from sim.columns import Flags, Least, Rank
+from sim.arrays import Flags, Least, Rank
 from tests.distance import known
 
 SIZES = [(1, 1), (5, 7), (64, 8), (240, 3), (241, 9), (600, 20)]
@@ -54,7 +54,7 @@ def test_numpys_buffer_is_the_callers_again_after_a_simulation():
 def test_blocks_of_receivers_do_not_show_in_a_result(monkeypatch, policy):
     point = known("xeon_8160") | {"cores": 24, "jobs": 17, "replicas": 3, "window_events": 192, "warmup_events": 64}
     whole = simulate(policy=policy, **point)
-    monkeypatch.setattr("sim.broadcast.BLOCK", 1)
+    monkeypatch.setattr("sim.machine.vectorized.broadcast.BLOCK", 1)
     blocks = simulate(policy=policy, **point)
     for name in whole:
         assert whole[name].tobytes() == blocks[name].tobytes(), name

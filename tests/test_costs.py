@@ -5,12 +5,14 @@ import pytest
 import yaml
 from scipy.stats import kstest, norm
 
-from sweep.__main__ import catalog
-from sweep.catalog import BadInput, Quantity
-from sweep.conf import conf_dir
-from sweep.costs import LITERATURE, Stored, literature, posterior, priors, quantile, read, sobol
-from sweep.plan import open_plan
-from sweep.tables import measurements
+from sweep.command.compose import catalog
+from sweep.errors import BadInput
+from sweep.inputs.catalog import Quantity
+from sweep.inputs.conf import conf_dir
+from sweep.inputs.costs import LITERATURE, Stored, literature, posterior, priors, read
+from sweep.inputs.prior import quantile, sobol
+from sweep.plan.open import Composition, open_plan
+from sweep.tables.reproduction import measurements
 
 ENTRIES = catalog([conf_dir()])
 DEFAULTS = {"policy": "xpfo", "machine": "xeon_8160", "workload": "kernel_build", "jobs": 4, "window_events": 64}
@@ -23,7 +25,7 @@ def known(*machines, workload="kernel_build"):
 def plan_of(**content):
     defaults = DEFAULTS | {"seed": 0, "replicas": 1, "precision": 0.0}
     stored = Stored([conf_dir()])
-    return open_plan("t", "", content, {}, defaults, ENTRIES["machine"], ENTRIES["workload"], posteriors=stored)
+    return open_plan(Composition("t", "", content, {}, defaults, ENTRIES["machine"], ENTRIES["workload"], stored))
 
 
 def test_low_central_and_high_are_the_5th_50th_and_95th_percentile():

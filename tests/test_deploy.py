@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweep import lock, status, store
 from sweep.__main__ import main
+from sweep.store import lock
+from sweep.store.folder import open_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -59,9 +60,9 @@ def test_a_run_on_an_object_store_has_the_same_bytes_continues_and_is_locked(buc
     assert main([word for word in (*SMALL, there) if word != "quiet=true"]) == 0
     assert "1 of 2 chunks are there already" in capsys.readouterr().err
     assert read("results.parquet") == (here / "results.parquet").read_bytes()
-    assert status.main(["s3://bucket/run"]) == 0
+    assert main(["status", "s3://bucket/run"]) == 0
     assert "finished" in capsys.readouterr().out
-    with lock.held(store.open_folder("s3://bucket/run")):
+    with lock.held(open_folder("s3://bucket/run")):
         assert main([*SMALL, there]) == 2
     assert "another sweep runs there" in capsys.readouterr().err
     assert main([*SMALL, "out=s3://bucket/more", "reuse=s3://bucket/run"]) == 0

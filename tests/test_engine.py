@@ -26,7 +26,7 @@ def test_a_lane_does_not_notice_its_neighbours(parameters, monkeypatch):
     names = points[0].keys()
     for policy in ("xpfo", "xpfo_deferred", "xpfo_no_flush"):
         together = simulate(policy=policy, **{n: [p[n] for p in points] for n in names} | SHORT)
-        monkeypatch.setattr("sim.simulation.MACHINE_WIDTH", 96 * 3)
+        monkeypatch.setattr("sim.lanes.MACHINE_WIDTH", 96 * 3)
         narrow = simulate(policy=policy, **{n: [p[n] for p in points] for n in names} | SHORT)
         monkeypatch.undo()
         for at, point in enumerate(points):

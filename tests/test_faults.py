@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from sweep import lock, status, store
 from sweep.__main__ import main
-from sweep.catalog import BadInput
-from sweep.stop import Stopped
+from sweep.errors import BadInput, Stopped
+from sweep.store import lock
+from sweep.store.folder import open_folder
 from tests import faults
 
 SMALL = (
@@ -172,11 +172,11 @@ def test_workers_that_commit_themselves_make_the_same_bytes(with_failures, tmp_p
 def test_the_same_command_tells_of_failures_and_retry_failed_computes_only_them_again(
     with_failures, expected, capsys, monkeypatch
 ):
-    from sweep import runner
+    from sweep.run import compute as simulation
 
     computed = []
-    compute = runner.compute
-    monkeypatch.setattr(runner, "compute", lambda plan, points: computed.extend(points) or compute(plan, points))
+    compute = simulation.compute
+    monkeypatch.setattr(simulation, "compute", lambda plan, points: computed.extend(points) or compute(plan, points))
     arguments = [*CUT, "runner=serial", f"out={with_failures}", "quiet=true"]
     assert main(arguments) == 3
     assert "2 points failed" in capsys.readouterr().err
@@ -275,13 +275,13 @@ def test_a_second_driver_is_refused(tmp_path, capsys):
         driver.kill()  # no chance to take its lock away
         driver.communicate()
     assert (tmp_path / "lock.json").exists()
-    with lock.held(store.open_folder(str(tmp_path))):
+    with lock.held(open_folder(str(tmp_path))):
         pass
     assert not (tmp_path / "lock.json").exists()
 
 
 def test_a_lock_of_another_host_is_stale_when_its_heartbeat_is_old(tmp_path):
-    folder = store.open_folder(str(tmp_path))
+    folder = open_folder(str(tmp_path))
     other = {"host": "elsewhere", "space": "x", "pid": 1, "started": 0.0, "token": "t", "running": 1}
     (tmp_path / "lock.json").write_text(json.dumps(other))
     with pytest.raises(BadInput, match="host elsewhere, pid 1, heartbeat 0 s ago"), lock.held(folder):
@@ -297,7 +297,7 @@ def test_a_lock_of_another_host_is_stale_when_its_heartbeat_is_old(tmp_path):
 
 
 def test_of_many_drivers_that_start_at_once_one_gets_the_folder(tmp_path):
-    folder = store.open_folder(str(tmp_path))
+    folder = open_folder(str(tmp_path))
     (tmp_path / "lock.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "t"}))
     os.utime(tmp_path / "lock.json", (0, 0))
     got, gate = [], threading.Barrier(8)
@@ -325,7 +325,7 @@ def test_of_many_drivers_that_start_at_once_one_gets_the_folder(tmp_path):
 def test_status_tells_what_is_done_while_it_runs_and_after_it_died(tmp_path):
     driver = faults.start(tmp_path, *faults.GRID, "runner=serial", faults={"sleep_s": 0.1})
     faults.wait_for(tmp_path, 5, driver)
-    command = [sys.executable, "-m", "sweep.status", str(tmp_path)]
+    command = [sys.executable, "-m", "sweep", "status", str(tmp_path)]
     shown = subprocess.run(command, capture_output=True, text=True, env=faults.environment(), cwd=faults.ROOT)
     assert f"running (host {socket.gethostname()}, pid {driver.pid}" in shown.stdout, shown.stderr
     assert f"of {faults.CHUNKS} done" in shown.stdout
@@ -338,18 +338,22 @@ def test_status_tells_what_is_done_while_it_runs_and_after_it_died(tmp_path):
 
 
 def test_status_of_no_run_is_refused(tmp_path, capsys):
-    for arguments in ([], [str(tmp_path)], [str(tmp_path / "no")]):
-        assert status.main(arguments) == 2
-        assert "the folder of a run" in capsys.readouterr().err
+    for arguments, said in (
+        ([], "required: OUT"),
+        ([str(tmp_path)], "the folder of a run"),
+        ([str(tmp_path / "no")], "the folder of a run"),
+    ):
+        assert main(["status", *arguments]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_points_of_an_older_run_are_taken_over_by_content(tmp_path, sweep_in, capsys, monkeypatch, expected):
     old = sweep_in(*SMALL, "runner=serial", "ceiling=[33,512,7]", "replicas=3", "chunk_s=0.01")
-    from sweep import runner
+    from sweep.run import compute as simulation
 
     computed = []
-    compute = runner.compute
-    monkeypatch.setattr(runner, "compute", lambda plan, points: computed.extend(points) or compute(plan, points))
+    compute = simulation.compute
+    monkeypatch.setattr(simulation, "compute", lambda plan, points: computed.extend(points) or compute(plan, points))
     arguments = [*SMALL, "runner=serial", f"out={tmp_path}"]
     assert main([*arguments, f"reuse={old}"]) == 0
     assert "8 of 12 points were taken over" in capsys.readouterr().err

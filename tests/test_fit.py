@@ -10,13 +10,14 @@ import pytest
 import yaml
 
 from sim import simulate
-from sweep.__main__ import catalog, main
-from sweep.catalog import BadInput
-from sweep.conf import conf_dir
-from sweep.fit import FIXED, fit, held_out, priors, read_settings
-from sweep.measured_vs_simulated import fit_and_write
-from sweep.simulated import CROSS, experiments, policies
-from sweep.this_machine import Facts
+from sweep.__main__ import main
+from sweep.command.compose import catalog
+from sweep.errors import BadInput
+from sweep.inputs.conf import conf_dir
+from sweep.measure.fit import FIXED, fit, held_out, priors, read_settings
+from sweep.measure.machine import Facts
+from sweep.measure.outcome import fit_and_write
+from sweep.measure.simulate import CROSS, experiments, policies
 
 DATA = Path(__file__).parent / "data"
 CONTENT = yaml.safe_load((conf_dir() / "measure" / "default.yaml").read_text())["fit"] | {"window_events": 128}
@@ -122,17 +123,15 @@ def test_the_kernels_release_decides_when_a_shootdown_flushes_here():
 def test_the_files_that_are_written_are_swept(tmp_path, capsys):
     measured = measured_of(curves(["membarrier", "dontneed"]), truth())
     virtual = Facts(**vars(MACHINE) | {"hypervisor": "kvm", "mitigations": {"meltdown": "Mitigation: PTI"}})
-    assert fit_and_write(measured, CONTENT, virtual, _folder(tmp_path)) == 0
-    assert f"python -m sweep --config-dir {tmp_path} +grid=this_machine" in capsys.readouterr().out
+    assert fit_and_write(measured, CONTENT, virtual, _folder(tmp_path)).table is not None
+    assert "points that the fit has not seen" in capsys.readouterr().out
     text = (tmp_path / "machine" / "this_machine.yaml").read_text()
     for fact in ("a processor", "Linux 6.1.0", "hypervisor: kvm", "about ten times", "meltdown: Mitigation: PTI"):
         assert fact in text
     entry = catalog([tmp_path, conf_dir()])["machine"]["this_machine"]
     assert entry.quantities["cores"].central == 2
     assert entry.quantities["invlpg_ns"].uncertain
-    assert {"measured_vs_simulated.csv", "measured_vs_simulated.png"} <= {
-        p.name for p in (tmp_path / "measure").iterdir()
-    }
+    assert {"measured_vs_simulated.csv"} <= {p.name for p in (tmp_path / "measure").iterdir()}
     short = ["runner=serial", "window_events=64", "replicas=1", "quiet=true"]
     for grid in (["+grid=this_machine"], ["+grid=patch", "machine=this_machine"]):
         run = ["--config-dir", str(tmp_path), *grid, *short, f"out={tmp_path / grid[0][6:]}"]

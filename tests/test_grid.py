@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from sweep.__main__ import catalog
-from sweep.catalog import BadInput
-from sweep.conf import conf_dir
-from sweep.grid import Span
-from sweep.plan import open_plan
+from sweep.command.compose import catalog
+from sweep.errors import BadInput
+from sweep.inputs.conf import conf_dir
+from sweep.plan.grid import Span
+from sweep.plan.open import Composition, open_plan
 
 ENTRIES = catalog([conf_dir()])
 DEFAULTS = {
@@ -22,9 +22,8 @@ DEFAULTS = {
 
 
 def plan_of(content, pinned=None, chunk_s=4.0, **changes):
-    return open_plan(
-        "test", "?", content, pinned or {}, DEFAULTS | changes, ENTRIES["machine"], ENTRIES["workload"], chunk_s
-    )
+    entries = ENTRIES["machine"], ENTRIES["workload"]
+    return open_plan(Composition("test", "?", content, pinned or {}, DEFAULTS | changes, *entries, chunk_s=chunk_s))
 
 
 def test_a_point_is_decoded_from_its_index():

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import sweep
-from sweep import compare
 from sweep.__main__ import main
-from sweep.catalog import BadInput
+from sweep.errors import BadInput
+from sweep.tables import compare
 
 SMALL = ("window_events=320", "precision=0.1")
 
@@ -86,7 +86,7 @@ def pair(sweep_in):
 
 def test_compare_says_which_points_moved_and_by_how_many_intervals(pair, capsys):
     a, b = pair
-    assert compare.main([str(a), str(b)]) == 0
+    assert main(["compare", str(a), str(b)]) == 0
     said = capsys.readouterr().out
     assert "invlpg_ns: 85.0 in A, 400.0 in B" in said
     assert "4 points in both; 2 moved by more than one interval" in said
@@ -109,8 +109,8 @@ def test_a_run_did_not_move_from_itself(pair):
 
 
 def test_compare_names_what_is_not_a_run(pair, tmp_path, capsys):
-    assert compare.main([str(pair[0]), str(tmp_path)]) == 2
-    assert compare.main([*map(str, pair), "--metric", "nope"]) == 2
+    assert main(["compare", str(pair[0]), str(tmp_path)]) == 2
+    assert main(["compare", *map(str, pair), "--metric", "nope"]) == 2
     assert "--metric nope" in capsys.readouterr().err
 
 
@@ -195,7 +195,7 @@ def test_a_point_under_draws_shows_how_far_its_costs_are_known(tmp_path, capsys)
 def test_runs_under_different_costs_are_compared_point_by_point(sweep_in, capsys):
     given = ("+grid=smoke", "replicas=4", *SMALL)
     a, b = sweep_in(*given, "draws=2"), sweep_in(*given, "costs=literature")
-    assert compare.main([str(a), str(b)]) == 0
+    assert main(["compare", str(a), str(b)]) == 0
     said = capsys.readouterr().out
     assert "costs: calibrated in A, literature in B" in said
     assert "4 points in both" in said

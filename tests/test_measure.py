@@ -8,10 +8,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweep import measure, this_machine
-from sweep.catalog import BadInput
-from sweep.conf import conf_dir
-from sweep.measure import Point, Unmeasurable, helper, measure_point, read_experiment
+from sweep.__main__ import main
+from sweep.errors import BadInput, Unmeasurable
+from sweep.inputs.conf import conf_dir
+from sweep.measure.experiment import CALLS, Point, read_experiment
+from sweep.measure.loop import helper, measure_point
+from sweep.measure.machine import (
+    hypervisor,
+    own_folder,
+    read_cpuinfo,
+    read_interrupts,
+    read_kernel_config,
+    since_kernel,
+)
 
 DATA = Path(__file__).parent / "data"
 DEFAULT = conf_dir() / "measure" / "default.yaml"
@@ -59,10 +68,10 @@ def test_a_wrong_experiment_is_named_by_key_value_and_what_is_allowed(tmp_path, 
 
 
 def test_a_wrong_word_on_the_command_line_ends_with_two(tmp_path, capsys):
-    assert measure.main(["defualt", "--config-dir", str(tmp_path)]) == 2
+    assert main(["measure", "defualt", "--config-dir", str(tmp_path)]) == 2
     assert "did you mean 'default'?" in capsys.readouterr().err
     if len(os.sched_getaffinity(0)) > 1:
-        assert measure.main(["--measured", str(tmp_path / "none.csv"), "--config-dir", str(tmp_path)]) == 2
+        assert main(["measure", "--measured", str(tmp_path / "none.csv"), "--config-dir", str(tmp_path)]) == 2
 
 
 def test_without_a_compiler_it_says_what_to_install(tmp_path, monkeypatch):
@@ -87,7 +96,7 @@ def brief(point):
     pytest.skip("others held the CPUs all the time")
 
 
-@pytest.mark.parametrize("call", measure.CALLS)
+@pytest.mark.parametrize("call", CALLS)
 def test_the_real_loop_measures_every_call(call):
     seen = brief(Point(call, 1, 1, 5000, 0 if call == "membarrier" else 8))
     assert 100 < seen["call_p50_ns"] <= seen["call_p99_ns"]
@@ -102,29 +111,29 @@ def test_telling_another_cpu_takes_longer_than_telling_nobody():
 
 def test_recorded_files_of_the_kernel_are_read():
     cpuinfo = (DATA / "cpuinfo.txt").read_text()
-    assert this_machine.read_cpuinfo(cpuinfo) == ("Intel(R) Xeon(R) Processor", 1, 1)
-    assert this_machine.read_kernel_config((DATA / "kernel_config.txt").read_text()) == ("tick", 250)
-    rows = this_machine.read_interrupts((DATA / "interrupts_after.txt").read_text())
+    assert read_cpuinfo(cpuinfo) == ("Intel(R) Xeon(R) Processor", 1, 1)
+    assert read_kernel_config((DATA / "kernel_config.txt").read_text()) == ("tick", 250)
+    rows = read_interrupts((DATA / "interrupts_after.txt").read_text())
     assert {"CAL", "TLB", "LOC", "RES"} <= set(rows)
     assert rows["CAL"] > rows["TLB"] > 0
 
 
 def test_a_hypervisor_is_seen_by_its_name_or_by_the_flag():
     cpuinfo = (DATA / "cpuinfo.txt").read_text()
-    assert this_machine.hypervisor(cpuinfo, "", "kvm") == "kvm"
-    assert this_machine.hypervisor(cpuinfo, "xen\n", "") == "xen"
-    assert "flag" in this_machine.hypervisor(cpuinfo, "", "none")
-    assert this_machine.hypervisor(cpuinfo.replace(" hypervisor ", " "), "", "none") is None
+    assert hypervisor(cpuinfo, "", "kvm") == "kvm"
+    assert hypervisor(cpuinfo, "xen\n", "") == "xen"
+    assert "flag" in hypervisor(cpuinfo, "", "none")
+    assert hypervisor(cpuinfo.replace(" hypervisor ", " "), "", "none") is None
 
 
 def test_kernel_releases_compare_by_number():
-    assert this_machine.since_kernel("5.13.0-52-generic", 5, 13)
-    assert this_machine.since_kernel("6.1.0", 5, 13)
-    assert not this_machine.since_kernel("5.4.0-150", 5, 13)
+    assert since_kernel("5.13.0-52-generic", 5, 13)
+    assert since_kernel("6.1.0", 5, 13)
+    assert not since_kernel("5.4.0-150", 5, 13)
 
 
 def test_the_users_folder_follows_xdg(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert this_machine.own_folder() == tmp_path / "xpfo-sweep"
+    assert own_folder() == tmp_path / "xpfo-sweep"
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative/is/ignored")
-    assert this_machine.own_folder() == Path.home() / ".config" / "xpfo-sweep"
+    assert own_folder() == Path.home() / ".config" / "xpfo-sweep"

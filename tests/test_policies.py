@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from sim import policies, simulate
+from sim.notes import Rates, pending
 from sim.parameters import PARAMETERS
-from sim.pending import Rates, pending
-from sim.policy import policy_module, policy_names, reads
+from sim.policies import policy_module, policy_names, reads
 
 NAMES = policy_names()
 SHORT = {"window_events": 640, "warmup_events": 256, "replicas": 2}

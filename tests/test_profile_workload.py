@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweep.__main__ import catalog, main
-from sweep.conf import conf_dir
-from sweep.counted import read_counters, read_perf, read_stat, seen_of_snapshots
-from sweep.profile_workload import main as profile
-from sweep.profile_workload import workload
+from sweep.__main__ import main
+from sweep.command.compose import catalog
+from sweep.inputs.conf import conf_dir
+from sweep.measure.counters import read_counters, read_perf, read_stat, seen_of_snapshots
+from sweep.measure.workload import workload
 
 DATA = Path(__file__).parent / "data"  # around `make -j2` of a C library of 36 files, others busy beside it
 
@@ -59,7 +59,7 @@ def test_the_more_is_counted_the_less_is_assumed():
 def test_a_profiled_workload_is_simulated(tmp_path):
     files = [part for name in ("vmstat", "stat", "interrupts") for part in (f"--{name}", *recorded(name))]
     perf = ["--perf", str(DATA / "perf_stat.csv")]
-    assert profile(["--name", "library", "--config-dir", str(tmp_path), *files, *perf]) == 0
+    assert main(["profile", "--name", "library", "--config-dir", str(tmp_path), *files, *perf]) == 0
     entry = catalog([tmp_path, conf_dir()])["workload"]["library"]
     assert entry.quantities["kunmap_events"].central == pytest.approx(250377)
     run = ["--config-dir", str(tmp_path), "+grid=smoke", "workload=library", f"out={tmp_path / 'run'}", "quiet=true"]
@@ -68,7 +68,7 @@ def test_a_profiled_workload_is_simulated(tmp_path):
 
 def test_a_real_command_is_profiled(tmp_path):
     script = "sum(range(10**6)); bytearray(1 << 24)"
-    assert profile(["--name", "loop", "--config-dir", str(tmp_path), "--", "python3", "-c", script]) == 0
+    assert main(["profile", "--name", "loop", "--config-dir", str(tmp_path), "--", "python3", "-c", script]) == 0
     text = (tmp_path / "workload" / "loop.yaml").read_text()
     content = yaml.safe_load(text)
     assert content["user_s"]["central"] > 0
@@ -90,13 +90,13 @@ def test_a_real_command_is_profiled(tmp_path):
     ],
 )
 def test_wrong_input_ends_with_two_and_a_sentence(tmp_path, capsys, arguments, message):
-    assert profile(["--config-dir", str(tmp_path), *arguments]) == 2
+    assert main(["profile", "--config-dir", str(tmp_path), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("workload/*"))
 
 
 def test_texts_of_another_kind_are_refused():
-    from sweep.catalog import BadInput
+    from sweep.errors import BadInput
 
     for read in (read_counters, read_stat, read_perf):
         with pytest.raises(BadInput, match=r"as in /proc|as `perf"):

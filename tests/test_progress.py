@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from sweep import progress as module
-from sweep.progress import Progress, progress
+from sweep.run import progress as module
+from sweep.run.progress import Progress, progress
 
 
 class Clock:

@@ -23,11 +23,12 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from sweep import report
-from sweep.aggregate import read_points
-from sweep.figures import pareto, plots
-from sweep.pictures import write_pictures
-from sweep.store import open_folder
+from sweep.__main__ import main
+from sweep.report.page import read_plots
+from sweep.report.pictures import write_pictures
+from sweep.report.plots import pareto, plots
+from sweep.report.points import read_points
+from sweep.store.folder import open_folder, open_run
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 SMALL = ("window_events=320", "replicas=2", "precision=0.1")
@@ -78,7 +79,7 @@ def grid(sweep_in: Any) -> Path:
             table = table.drop_columns(name)
         table = table.append_column(name, pa.array(values))
     pq.write_table(table, file)
-    assert report.main([str(folder), "--no-plots"]) == 0
+    assert main(["report", str(folder), "--no-plots"]) == 0
     return folder
 
 
@@ -215,7 +216,7 @@ def test_markup_in_a_configuration_stays_text(browser, tmp_path, patch):
     results.to_parquet(folder / "results.parquet")
     table = pd.read_csv(folder / "tables" / "reproduction.csv").replace("i5_3550", HOSTILE)
     table.to_csv(folder / "tables" / "reproduction.csv", index=False)
-    assert report.main([str(folder), "--no-plots"]) == 0
+    assert main(["report", str(folder), "--no-plots"]) == 0
     embedded = opened(browser, folder)
     assert browser.get_log("browser") == []
     assert browser.title == f"{HOSTILE}: Why {HOSTILE}?"
@@ -289,7 +290,7 @@ def test_what_the_run_was_and_what_is_not_modelled_stand_on_the_page(browser, pa
 
 def test_a_report_needs_neither_ray_nor_hydra_nor_an_import_of_plotly(patch):
     script = (
-        "import sys; from sweep.report import main; code = main([sys.argv[1], '--no-plots']);"
+        "import sys; from sweep.__main__ import main; code = main(['report', sys.argv[1], '--no-plots']);"
         "print(code, [m for m in ('ray', 'hydra', 'plotly', 'matplotlib', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script, str(patch)], capture_output=True, text=True, timeout=60)
@@ -297,8 +298,8 @@ def test_a_report_needs_neither_ray_nor_hydra_nor_an_import_of_plotly(patch):
 
 
 def test_a_folder_without_a_run_is_named(tmp_path, capsys):
-    assert report.main([str(tmp_path / "none")]) == 2
-    assert report.main([str(tmp_path)]) == 2
+    assert main(["report", str(tmp_path / "none")]) == 2
+    assert main(["report", str(tmp_path)]) == 2
     assert "holds no run.json" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -306,7 +307,7 @@ def test_a_folder_without_a_run_is_named(tmp_path, capsys):
 def test_the_same_plots_are_pictures(grid, patch, tmp_path):
     kinds: dict[str, Any] = {}
     for run in (patch, grid):
-        for plot in report.read_plots(report.open_run(str(run))):
+        for plot in read_plots(open_run(str(run))):
             kinds.setdefault(plot.kind, plot)
     names = write_pictures(open_folder(str(tmp_path)), list(kinds.values()))
     stems = {name.removeprefix("plots/").rpartition(".")[0] for name in names}
@@ -324,7 +325,7 @@ def test_the_command_makes_page_and_pictures(patch, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(patch, folder)
     (folder / "report.html").unlink()
-    assert report.main([str(folder)]) == 0
+    assert main(["report", str(folder)]) == 0
     said = capsys.readouterr().out.split()
     for name in ("report.html", "plots/measured.png", "plots/measured.svg", "plots/parts.png"):
         assert str(folder / name) in said
@@ -352,7 +353,7 @@ def test_a_million_rows_are_aggregated_and_the_page_says_so(tmp_path, patch, bro
     folder.mkdir()
     pq.write_table(pa.table(columns), folder / "results.parquet")
     shutil.copy(patch / "run.json", folder)
-    assert report.main([str(folder)]) == 0
+    assert main(["report", str(folder)]) == 0
     assert (folder / "report.html").stat().st_size < 6e6
     embedded = opened(browser, folder)
     assert {plot["name"] for plot in embedded["plots"]} >= {"ratio_cores", "ratio_refill_ns", "ceiling", "front"}

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from sim import METRICS
-from sweep import chunk, store
 from sweep.__main__ import main
-from sweep.columns import one_value
+from sweep.plan.columns import one_value
+from sweep.store.parts import part_bytes
+from sweep.store.rows import CONSTANTS, columns_of, joined, to_table
 from tests.test_grid import plan_of
 
 SMALL = ("+grid=smoke", "ceiling=[0,33,512]")
@@ -58,16 +59,16 @@ def test_a_part_does_not_show_how_its_constant_columns_were_found():
     for begin, end in ((0, points), (0, 1), (1, 3), (points // 2, points), (points - 6, points)):
         plan.__dict__["chunks"] = np.array([begin, end])
         some = range(begin, end)
-        known = chunk.to_table(
+        known = to_table(
             plan,
             some,
-            chunk.columns_of(plan, some),
+            columns_of(plan, some),
             {name: np.repeat(each, end - begin, 0) for name, each in metrics.items()},
         )
         pieces = [known.slice(at, plan.replicas) for at in range(0, known.num_rows, plan.replicas)]
-        pieced = chunk.joined([piece.replace_schema_metadata(None) for piece in pieces])
-        assert chunk.CONSTANTS in known.schema.metadata
-        assert store.part_bytes(plan, 0, pieced) == store.part_bytes(plan, 0, known)
+        pieced = joined([piece.replace_schema_metadata(None) for piece in pieces])
+        assert CONSTANTS in known.schema.metadata
+        assert part_bytes(plan, 0, pieced) == part_bytes(plan, 0, known)
 
 
 def test_ray_gives_the_same_bytes_as_one_process(reference, sweep_in, ray):
@@ -83,10 +84,10 @@ def test_the_same_command_continues(sweep_in, monkeypatch):
     (folder / "results.parquet").unlink()
     parts[1].unlink()
     computed = []
-    from sweep import runner
+    from sweep.run import compute as simulation
 
-    compute = runner.compute
-    monkeypatch.setattr(runner, "compute", lambda plan, points: computed.append(points) or compute(plan, points))
+    compute = simulation.compute
+    monkeypatch.setattr(simulation, "compute", lambda plan, points: computed.append(points) or compute(plan, points))
     sweep_in(*SMALL, "runner=serial", "chunk_s=0.02", out=folder)
     assert [len(points) for points in computed] == [missing]
     assert (folder / "results.parquet").read_bytes() == expected
@@ -139,13 +140,13 @@ def test_half_a_part_that_a_killed_worker_left_is_taken_away(tmp_path):
 
 
 def test_huge_results_make_no_tables_unasked(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sweep.run.MOST_ROWS", 1)
+    monkeypatch.setattr("sweep.run.driver.MOST_ROWS", 1)
     arguments = ["+grid=smoke", "policy=xpfo_deferred", "window_events=64", "runner=serial", f"out={tmp_path}"]
     assert main(arguments) == 0
     assert (tmp_path / "results.parquet").exists()
     assert not (tmp_path / "tables").exists()
     assert not (tmp_path / "report.html").exists()
-    assert f"python -m sweep.tables {tmp_path}" in capsys.readouterr().err
+    assert f"sweep tables {tmp_path}" in capsys.readouterr().err
 
 
 def test_one_value_means_one_bit_pattern():

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from sim import METRICS
-from sweep import surface
-from sweep.chunk import PARAMETER_COLUMNS
+from sweep.__main__ import main
+from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.tables import surface
 
 
 def results(rows):
@@ -54,17 +55,15 @@ def test_scaling_follows_cores_and_jobs_per_core():
     assert "sockets" not in table.columns
 
 
-def test_tables_are_made_again_by_one_command(sweep_in, monkeypatch, capsys):
-    from sweep import tables
-
+def test_tables_are_made_again_by_one_command(sweep_in, capsys):
     folder = sweep_in("+grid=smoke", "policy=[xpfo,xpfo_deferred]", "ceiling=[0,33]", "cores=[2,4]", "jobs=4")
     names = {path.name for path in (folder / "tables").glob("*.csv")}
     assert {"summary.csv", "scaling.csv", "crossover.csv", "best_ceiling.csv", "pareto.csv", "counters.csv"} <= names
     before = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
     for path in (folder / "tables").iterdir():
         path.unlink()
-    monkeypatch.setattr("sys.argv", ["tables", str(folder)])
-    tables.main()
+    assert main(["tables", str(folder)]) == 0
+    assert "tables/pareto.csv" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in (folder / "tables").iterdir()} == before
 
 

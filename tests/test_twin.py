@@ -9,12 +9,13 @@ import pytest
 
 from sim import engine, policies, simulate
 from sim.abi import ALL_PAGES, Done, Events, Flush, Own, Run, Targets
-from sim.broadcast import Broadcast
-from sim.costs import FlushEvents, Shape
-from sim.line import Server
-from sim.policy import policy_module
-from sweep.__main__ import catalog
-from sweep.conf import conf_dir
+from sim.events import FlushEvents
+from sim.group import Shape
+from sim.machine.vectorized.broadcast import Broadcast
+from sim.machine.vectorized.server import Server
+from sim.policies import policy_module
+from sweep.command.compose import catalog
+from sweep.inputs.conf import conf_dir
 from tests import twin
 
 MACHINES = catalog([conf_dir()])["machine"]

@@ -1,0 +1,105 @@
+"""What one group of lanes has in common, and the costs that differ by lane, ready for the loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sim.abi import ALL_PAGES, Events, Flush
+from sim.arrays import put
+from sim.draws import COMPUTE, KIND, PAGES, Draws
+from sim.group import Shape
+
+
+def local_ns(cost: Mapping[str, np.ndarray], pages: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flushing `pages` on one CPU and whether that is a full flush, both [lane] (C: do_kernel_range_flush())."""
+    nothing = np.zeros_like(cost["think_ns"])  # where the policy flushes on no CPU, its price need not be known
+    full = (pages > cost.get("ceiling", nothing)) | (pages == ALL_PAGES)
+    span = cost.get("flush_fixed_ns", nothing) + pages * cost.get("invlpg_ns", nothing)
+    return np.where(full, cost.get("flush_all_ns", nothing), span), full
+
+
+class FlushEvents:
+    """The flush events a CPU makes, drawn one by one: how long it computes before, and of which kind the event is.
+
+    Kinds are the page counts of an alloc in ascending order, then kunmap; the arrays are [kind, lane].
+    """
+
+    def __init__(
+        self, shape: Shape, cost: Mapping[str, np.ndarray], events: Events, flush: Flush, replicas: np.ndarray
+    ) -> None:
+        lanes = len(replicas)
+        self._think_ns = cost["think_ns"]  # [lane]
+        self._alloc_share = events.alloc_total / events.total
+        alloc = np.where(events.alloc_total > 0, events.alloc_total, 1.0)
+        cumulative = np.zeros((len(events.pages), lanes))
+        running = np.zeros(lanes)
+        for kind in range(len(events.pages)):
+            running = running + events.alloc[kind] / alloc
+            cumulative[kind] = running
+        cumulative[-1] = 1.0  # what rounding leaves belongs to the longest range
+        self._cumulative = cumulative
+        kinds = [*events.pages, 1]
+        prices = [local_ns(cost, pages) for pages in kinds]
+        self.local_ns = np.array([price for price, _ in prices])
+        self.full = np.array([full for _, full in prices])
+        self.pages = kinds
+        self.bookkeeping_ns = np.array(
+            [cost["alloc_bookkeeping_ns"]] * len(events.pages) + [cost["kunmap_bookkeeping_ns"]]
+        )
+        unique, self._row = np.unique(replicas, return_inverse=True)
+        self._draws = Draws(shape.seed, unique, shape.flushers, (COMPUTE, KIND, PAGES))
+        self._flushers = shape.flushers
+        self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]
+        self._most = 0
+        self._lane = np.arange(lanes)
+
+    @property
+    def mean_bookkeeping_ns(self) -> np.ndarray:
+        """Bookkeeping of a mean event, [lane]."""
+        return self._alloc_share * self.bookkeeping_ns[0] + (1.0 - self._alloc_share) * self.bookkeeping_ns[-1]
+
+    @property
+    def _shares(self) -> np.ndarray:
+        """Share of each kind among all flush events, [kind, lane]."""
+        alloc = np.diff(self._cumulative, axis=0, prepend=0.0) * self._alloc_share
+        return np.concatenate([alloc, [1.0 - self._alloc_share]])
+
+    @property
+    def full_share(self) -> np.ndarray:
+        """Share of flush events that are full flushes, [lane]."""
+        return _sum_rows(self._shares * self.full)
+
+    @property
+    def mean_range_pages(self) -> np.ndarray:
+        """Pages flushed one by one in a mean event, [lane]."""
+        return _sum_rows(self._shares * ~self.full * np.array(self.pages)[:, None])
+
+    def draw(self, cpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute time in ns and kind of the next event of CPU `cpu` [lane]."""
+        of_cpu = cpu * len(self._lane) + self._lane
+        used = self._next.take(of_cpu)
+        self._most = max(self._most, int(used.max()) + 1)
+        self._draws.reserve(self._most)
+        put(self._next, of_cpu, used + 1)
+        at = (self._row * self._flushers + cpu) * self._draws.length + used
+        compute, which, pages = (table.take(at) for table in self._draws.tables)
+        longer = np.where(which < self._alloc_share, pages, 2.0) >= self._cumulative  # than each kind
+        return compute * self._think_ns, longer.view(np.uint8).sum(axis=0, dtype=np.uint16).astype(np.int64)
+
+    def keep(self, lanes: np.ndarray) -> None:
+        """Drop the lanes that are not in `lanes` (indices)."""
+        for name in ("_think_ns", "_alloc_share", "_row"):
+            setattr(self, name, getattr(self, name)[lanes])
+        for name in ("_cumulative", "local_ns", "full", "bookkeeping_ns", "_next"):
+            setattr(self, name, np.ascontiguousarray(getattr(self, name)[:, lanes]))
+        self._lane = np.arange(len(lanes))
+
+
+def _sum_rows(values: np.ndarray) -> np.ndarray:
+    """Sum over axis 0, row by row whatever the number of lanes."""
+    total = np.zeros(values.shape[1])
+    for row in values:
+        total = total + row
+    return total

@@ -1,0 +1,61 @@
+"""The least of many times in every lane, found without looking at all of them.
+
+Rows stand in blocks of about the square root of their number; the least of each block is kept, and a block is looked
+at again only when one of its rows has changed.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import numpy as np
+
+from sim.arrays import put
+
+FEW = 48  # rows that are looked through faster than blocks are kept
+
+
+class Earliest:
+    """The first row with the least value of an array [row, lane] that somebody else changes and then says so."""
+
+    def __init__(self, values: np.ndarray, blocks: bool = True) -> None:
+        """Without `blocks` all rows are looked at each time, and any of them may change unsaid."""
+        self._values = values
+        rows, lanes = values.shape
+        self._blocks = blocks and rows > FEW
+        if not self._blocks:
+            return
+        self._size = isqrt(rows - 1) + 1
+        count = -(-rows // self._size)
+        lane = np.arange(lanes)
+        # Here a lane's values stand side by side: argmin is quick only along them.
+        self._begin, self._slot = lane * self._size, lane * count  # flat indices of a lane, by row and by block
+        self._step, self._lane = self._size * lanes, lane[:, None]
+        self._offset = np.arange(self._size) * lanes  # from the first row of a block
+        self._last = (rows - 1) * lanes
+        self._row = np.empty((lanes, count), dtype=np.int64)  # first row with the least value of each block
+        self._least = np.empty((lanes, count))
+        for block in range(count):
+            self.changed(np.full(lanes, block * self._size))
+
+    def changed(self, row: np.ndarray) -> None:
+        """Row `row` [lane] of the array has another value now."""
+        if not self._blocks:
+            return
+        block = row // self._size
+        rows = np.minimum((block * self._step)[:, None] + self._offset, self._last)  # the last one again
+        values = self._values.take(rows + self._lane)  # [lane, row of the block]
+        first = values.argmin(axis=1)
+        slot = self._slot + block
+        put(self._row, slot, block * self._size + first)
+        put(self._least, slot, values.take(self._begin + first))
+
+    def row(self) -> np.ndarray:
+        """The first row with the least value, [lane]."""
+        if not self._blocks:
+            return self._values.argmin(axis=0)
+        return self._row.take(self._slot + self._least.argmin(axis=1))
+
+    def least(self) -> np.ndarray:
+        """The least value, [lane]."""
+        return self._least.min(axis=1) if self._blocks else self._values.min(axis=0)

@@ -1,0 +1,95 @@
+"""The plots of a calibration: predictions of what was left out, the posterior, and which costs matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from sweep.report.plots import Plot
+
+MOST = 14  # parameters of one plot
+
+
+def plots(tables: Mapping[str, pd.DataFrame]) -> list[Plot]:
+    """From the tables of `sweep.fitted`."""
+    return [predictions(tables["validation"]), posterior(tables["posterior"]), indices(tables["total_indices"]),
+            ranks(tables["ranks"]), table(tables["posterior"])]  # fmt: skip
+
+
+def predictions(validation: pd.DataFrame) -> Plot:
+    """Measured system times beside what each fit says a measurement would show."""
+    rows = []
+    for _, row in validation.iterrows():
+        what = f"{row['policy']} on {row['machine']}, from {row['fitted_on']}"
+        keep = {"machine": row["machine"], "policy": row["policy"], "what": what}
+        rows.append(keep | {"source": "measured", "system_time_s": row["measured_s"]})
+        rows.append(
+            keep
+            | {"source": "predicted", "system_time_s": row["predicted_50"]}
+            | {"system_time_s_lo": row["predicted_05"], "system_time_s_hi": row["predicted_95"]}
+        )
+    made = pd.DataFrame(rows).sort_values(["machine", "policy"], kind="stable", ignore_index=True)
+    note = (
+        "Median and 90 % interval of what a measurement would show, run spread and the model's error included. From "
+        "literature alone is the prior's prediction; from all rows nothing is left out."
+    )
+    return Plot(
+        "predictions", "Predicted by what was fitted, and measured", note, "dots", made, "system_time_s", "what",
+        labels={"system_time_s": "system time of the build, s"}, series="source", log=("system_time_s",),
+    )  # fmt: skip
+
+
+def posterior(table: pd.DataFrame) -> Plot:
+    """The costs that the data moved, over their prior medians."""
+    some = table[(table["verdict"] != "still its prior") & table["prior_05"].notna()].head(MOST)
+    rows = [
+        {"what": f"{row['parameter']}, {row['machine']}", "source": when, "over": row[f"{when}_50"] / row["prior_50"]}
+        | {f"over_{end}": row[f"{when}_{share}"] / row["prior_50"] for end, share in (("lo", "05"), ("hi", "95"))}
+        for _, row in some.iterrows()
+        for when in ("prior", "posterior")
+    ]
+    return Plot(
+        "posterior", "The costs that the data moved", "Median and 90 % interval, before and after.", "dots",
+        pd.DataFrame(rows), "over", "what", labels={"over": "over the prior's median"}, series="source", log=("over",),
+    )  # fmt: skip
+
+
+def indices(table: pd.DataFrame) -> Plot:
+    """Sobol total indices of added seconds, the largest of each row."""
+    some = table.groupby(["machine", "policy"], sort=False).head(MOST // 2).copy()
+    some["what"] = some["parameter"] + ", " + some["of"]
+    some["source"] = some["policy"] + " on " + some["machine"]
+    note = "Share of the prior variance of log added seconds that a parameter has a hand in, by the emulator."
+    return Plot(
+        "total_indices", "Which costs matter", note, "dots", some[["what", "source", "total_index"]], "total_index",
+        "what", labels={"total_index": "Sobol total index"}, series="source",
+    )  # fmt: skip
+
+
+def ranks(table: pd.DataFrame) -> Plot:
+    """Rank histograms of the simulation-based calibration, over all parameters."""
+    counts = table[[name for name in map(str, table.columns) if name.startswith("rank_")]]
+    expected = counts.to_numpy().sum(axis=1).mean() / counts.shape[1]
+    band = 1.645 * np.sqrt(expected * (1 - 1 / counts.shape[1]))
+    made = pd.DataFrame(
+        {"machine": "", "workload": "", "policy": "all parameters", "setting": "", "rank": range(counts.shape[1])}
+        | {"count": counts.mean().to_numpy(), "count_lo": counts.quantile(0.05).to_numpy()}
+        | {"count_hi": counts.quantile(0.95).to_numpy()}
+    )
+    note = (
+        f"How often a known parameter had this rank among draws of its posterior: mean and 5 to 95 % over parameters. "
+        f"Right is {expected:.0f}, 5 to 95 % of chance {expected - band:.0f} to {expected + band:.0f}."
+    )
+    return Plot(
+        "ranks", "Simulation-based calibration", note, "lines", made, "rank", "count",
+        labels={"rank": "rank of the truth", "count": "times"},
+    )  # fmt: skip
+
+
+def table(posterior: pd.DataFrame) -> Plot:
+    """Every parameter, before and after."""
+    note = "Of one of two names: the probability of the alternative."
+    whose = posterior.rename(columns={"machine": "whose"})
+    return Plot("parameters", "All parameters", note, "table", whose, series="verdict")

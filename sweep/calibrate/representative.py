@@ -1,0 +1,46 @@
+"""The one draw that stands for a posterior, so that a sweep need not carry them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sweep.calibrate.pool import Fit, Pool
+from sweep.inputs.prior import bounds, central
+from sweep.inputs.weights import quantiles
+
+STEPS = 3  # of the secant method; the times are nearly linear in the logarithms of the costs
+
+
+def single_draw(
+    pool: Pool, fit: Fit, read: Sequence[np.ndarray], added: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Values [key]: the most central ones under which the fitted rows take their posterior predictive medians.
+
+    Of two names the likelier. Every cost that moves a fitted row starts at its median and follows, in logarithms, its
+    regression on the rows' times over the posterior's draws, until the simulation gives the medians; the others are at
+    their central values. `added` simulates values [key] into added seconds [row].
+    """
+    known = list(pool.known.items())
+    middle = np.array([quantiles(each, fit.weights, (0.5,))[0] for each in np.log(pool.added)])  # [row]
+    single = np.array([central(quantity) for _, quantity in known])
+    kept = fit.weights.copy()
+    for at, (_, quantity) in enumerate(known):
+        if quantity.alternative is not None:
+            single[at] = float(pool.values[:, at] @ fit.weights > 0.5)
+            kept[pool.values[:, at] != single[at]] = 0.0
+    moved = [
+        at for at in sorted({int(column) for columns in read for column in columns})
+        if known[at][1].alternative is None
+    ]  # fmt: skip
+    logs, times = np.log(np.maximum(pool.values[:, moved], 1e-9)).T, np.log(pool.added)
+    together = np.cov(np.concatenate([logs, times]), aweights=kept)
+    gain = np.linalg.solve(together[len(moved) :, len(moved) :], together[len(moved) :, : len(moved)]).T  # [key, row]
+    at_now = np.array([quantiles(each, kept, (0.5,))[0] for each in logs])
+    low, high = np.array([bounds(*known[at]) for at in moved]).T
+    for _ in range(STEPS):
+        single[moved] = np.clip(np.exp(at_now), low, high)
+        at_now = at_now + gain @ (middle - np.log(added(single)))
+    single[moved] = np.clip(np.exp(at_now), low, high)
+    return single

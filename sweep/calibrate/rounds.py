@@ -1,0 +1,226 @@
+"""`+grid=calibrate`: what published system times say about the uncertain costs, and how well they predict one another.
+
+Two rounds of simulation, each a sweep like any other. The first takes the beginning of a long Sobol sequence over the
+priors. An emulator fitted to it says which later points of that sequence are likely under some fit; the second round
+simulates a random sample of these, each with a known probability. A fit weighs every simulated draw by its likelihood,
+from its simulated times, over the probability with which it was chosen: the emulator decides what is simulated, never
+what is reported. Ref: Poisson sampling with the Horvitz-Thompson estimator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sim.policies import policy_module, reads
+from sweep.calibrate import emulator
+from sweep.calibrate.plots import plots
+from sweep.calibrate.pool import Fit, Pool
+from sweep.calibrate.representative import single_draw
+from sweep.calibrate.tables import tables, write_costs
+from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.costs import LITERATURE, Costs, priors
+from sweep.inputs.likelihood import log_likelihood
+from sweep.inputs.prior import sobol, values_at
+from sweep.inputs.weights import effective_size, pareto_k
+from sweep.plan.code import code_hash
+from sweep.plan.open import MADE_FROM, open_plan
+from sweep.plan.plan import Plan
+from sweep.report.page import page
+from sweep.run import dry_run
+from sweep.run.compute import compute
+from sweep.run.driver import carry_out, default_out, open_out, say
+from sweep.run.record import describe
+from sweep.run.request import Request
+from sweep.store.folder import Folder
+from sweep.tables.make import write
+from sweep.tables.reproduction import measurements
+from sweep.tables.text import as_text
+
+LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a fit that is reported
+FIXED = ("draws", "costs", "policy", "machine", "workload", "cores", "jobs", "base_system_s")  # by the measured rows
+DEFENCE = 1 / 512  # of the candidates are simulated whatever the emulator says
+FITS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {  # fitted on: which rows
+    "all rows": lambda rows: rows["policy"] != "vanilla",
+    "sync rows": lambda rows: rows["policy"] == "xpfo",
+    "xeon_8160": lambda rows: rows["machine"] == "xeon_8160",
+    "i5_3550": lambda rows: rows["machine"] == "i5_3550",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`fit:` of the grid."""
+
+    name: str = "calibrated"
+    draws: int = 4096
+    candidates: int = 1 << 19
+    draws_a_fit: int = 1200
+    keep: int = 512
+
+    def __post_init__(self) -> None:
+        if not str(self.name).isidentifier() or self.name == LITERATURE:
+            raise BadInput(f"fit.name={self.name!r}: must be a plain word, and not {LITERATURE}")
+        for name in ("draws", "candidates", "draws_a_fit", "keep"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 64:
+                raise BadInput(f"fit.{name}={value!r}: must be a whole number, at least 64")
+        if self.candidates <= self.draws:
+            raise BadInput(f"fit.candidates={self.candidates}: must be above fit.draws={self.draws}")
+
+
+def calibrate(request: Request) -> int:
+    """Both rounds, the tables, and costs that later runs use by name; the exit code."""
+    settings = _settings(request.composition.content["fit"])
+    given = {
+        "points": request.composition.points,
+        "reuse": request.reuse,
+        **{name: request.composition.pinned.get(name) for name in FIXED},
+    }
+    strange = [f"{name}=" for name, value in given.items() if value is not None]
+    if strange:
+        raise BadInput(f"{', '.join(strange)}: no meaning for a calibration, whose points are the measured rows")
+    rows = measurements().query("fitted == 'yes'").reset_index(drop=True)
+    first = _open(request, rows, {})
+    known = priors(first.space.machines.values(), first.space.workloads.values())
+    uniform = sobol(len(known), settings.candidates, first.seed)
+    values = values_at(known, uniform)
+    first = _open(request, rows, {LITERATURE: _costs(known, values[: settings.draws])})
+    out = request.out or default_out(first)
+    if request.dry_run:
+        print(dry_run.describe(first, request.runner, f"{out}/literature"))
+        most = settings.draws_a_fit * len(FITS)
+        print(f"These are {settings.draws} draws; then a second round, of {settings.draws_a_fit} to {most} more.")
+        return 0
+    code = carry_out(request, first, f"{out.rstrip('/')}/literature")
+    if code:
+        return code
+    folder = open_out(out)
+    added = _added(folder, "literature", rows)
+    names = np.array([quantity.alternative is not None for quantity in known.values()])
+    read = [read_by(known, row["policy"], row["machine"], set(rows["machine"])) for _, row in rows.iterrows()]
+    emulators = [
+        emulator.fit(values[: settings.draws], columns, names, seconds)
+        for columns, seconds in zip(read, added, strict=True)
+    ]
+    for (_, row), each in zip(rows.iterrows(), emulators, strict=True):
+        say(request, f"emulator of {row['policy']} on {row['machine']}: residual {100 * each.residual:.1f} %")
+    chance = _chances(values, emulators, rows, settings)
+    chosen = np.flatnonzero(np.random.default_rng([first.seed, 1]).random(len(chance)) < chance)
+    second = _open(request, rows, {LITERATURE: _costs(known, values[chosen[chosen >= settings.draws]])})
+    code = carry_out(request, second, f"{out.rstrip('/')}/likely")
+    if code:
+        return code
+    added = np.concatenate([added, _added(folder, "likely", rows)], axis=1)
+    pool = Pool(known, values[chosen], added, chance[chosen], settings.draws, rows)
+    fits = {name: _fit(pool, name, rows) for name in FITS}
+    for name, fit in fits.items():
+        say(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
+    stamp = {"plans": [first.hash, second.hash], "code": code_hash(request.composition.policy_path), "seed": first.seed}
+    made = tables(pool, fits, emulators)
+    write(folder, made)
+
+    def simulated(costs: np.ndarray) -> np.ndarray:
+        plan = _open(request, rows, {LITERATURE: _costs(known, costs[None])})
+        return np.asarray(compute(plan, range(len(rows)))["added_s"].to_numpy())
+
+    single = single_draw(pool, fits["all rows"], read, simulated)
+    write_costs(folder, settings.name, settings.keep, pool, fits["all rows"], single, stamp)
+    run = describe(first, request)
+    run["points"] |= {"costs": [], "draws": len(chosen)}
+    folder.write("run.json", json.dumps(run, indent=1).encode())
+    if request.report:
+        folder.write("report.html", page(run, plots(made)).encode())
+    if not request.quiet:
+        print(f"\n{request.composition.question}\n\n{as_text(made['validation'])}\n\n{folder}")
+        print(f"use them: sweep --config-dir {folder} costs={settings.name} ...")
+    return 0
+
+
+def _settings(content: Any) -> Settings:
+    if not isinstance(content, Mapping):
+        raise BadInput("grid: fit: must be a mapping")
+    unknown = sorted(set(content) - set(Settings.__dataclass_fields__))
+    if unknown:
+        raise BadInput(f"fit: unknown key {unknown[0]!r}{did_you_mean(unknown[0], Settings.__dataclass_fields__)}")
+    return Settings(**content)
+
+
+def _open(request: Request, rows: pd.DataFrame, costs: Mapping[str, Costs]) -> Plan:
+    """The points of the measured rows, under every draw of these costs."""
+    content = {key: value for key, value in request.composition.content.items() if key != "fit"}
+    names = ["machine", "workload", "policy", "cores", "jobs"]
+    content["blocks"] = [
+        {name: getattr(row[name], "item", lambda name=name, row=row: row[name])() for name in names}
+        | {"base_system_s": float(row["vanilla_s"])}
+        for _, row in rows.iterrows()
+    ]
+    return open_plan(replace(request.composition, content=content), costs)
+
+
+def _costs(known: Mapping[str, Any], values: np.ndarray) -> Costs:
+    return Costs(LITERATURE, tuple(known), values)
+
+
+def _added(folder: Folder, part: str, rows: pd.DataFrame) -> np.ndarray:
+    """Simulated added seconds, [row, draw]."""
+    file = pa.BufferReader(folder.read(f"{part}/results.parquet"))
+    table = pq.read_table(file, columns=["point", "added_s", "status"]).to_pandas()
+    failed = table[table["status"] != "ok"]
+    if len(failed):
+        raise BadInput(f"{folder}/{part}: {len(failed)} draws failed, like point {failed['point'].iloc[0]}")
+    return table.sort_values("point")["added_s"].to_numpy().reshape(len(rows), -1)
+
+
+def read_by(known: Mapping[str, Any], policy: str, machine: str, machines: Collection[str]) -> np.ndarray:
+    """Which keys OWNER/QUANTITY move a policy on one of these machines."""
+    read = set(reads(policy_module(policy)))
+    columns = []
+    for at, key in enumerate(known):
+        owner, _, name = key.partition("/")
+        of_another = owner.partition("+")[0] in set(machines) - {machine}
+        if not of_another and read & {name, *MADE_FROM.get(name, ())}:
+            columns.append(at)
+    return np.array(columns)
+
+
+def _chances(
+    values: np.ndarray, emulators: list[emulator.Emulator], rows: pd.DataFrame, settings: Settings
+) -> np.ndarray:
+    """With what probability each candidate is simulated, [candidate]; 1 for those of the first round."""
+    likely = np.stack(
+        [
+            log_likelihood(row["measured_s"], row["vanilla_s"], np.exp(each.log_added(values)), row["cores"])
+            for (_, row), each in zip(rows.iterrows(), emulators, strict=True)
+        ]
+    )  # [row, candidate]
+    chance = np.full(len(values), DEFENCE)
+    for takes in FITS.values():
+        log = likely[takes(rows).to_numpy()].sum(axis=0)
+        likelihood = np.exp(log - log.max())
+        chance = np.maximum(chance, settings.draws_a_fit * likelihood / likelihood.sum())
+    chance[: settings.draws] = 1.0
+    return np.minimum(chance, 1.0)
+
+
+def _fit(pool: Pool, name: str, rows: pd.DataFrame) -> Fit:
+    """A fit's weights; BadInput where they cannot be trusted."""
+    log = np.zeros(len(pool.chance))
+    for at in np.flatnonzero(FITS[name](rows)):
+        row = rows.iloc[at]
+        log += log_likelihood(row["measured_s"], row["vanilla_s"], pool.added[at], row["cores"])
+    weights = np.exp(log - log.max()) / pool.chance
+    fit = Fit(name, weights / weights.sum(), effective_size(weights), pareto_k(weights))
+    if fit.size < LEAST_SIZE or fit.k > MOST_K:
+        raise BadInput(
+            f"fitted on {name}: {fit.size:.0f} effective draws and Pareto k {fit.k:.2f}; {LEAST_SIZE:.0f} or more and "
+            f"{MOST_K} or less are needed: give more grid.fit.draws, .candidates or .draws_a_fit"
+        )
+    return fit

@@ -1,0 +1,234 @@
+"""What a calibration found: tables of the posterior, of left-out predictions and of trust, and costs to go on with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from sweep.calibrate.emulator import Emulator
+from sweep.calibrate.pool import Fit, Pool
+from sweep.inputs.catalog import QUANTITIES
+from sweep.inputs.costs import Costs
+from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once, spread
+from sweep.inputs.prior import sobol, values_at
+from sweep.inputs.weights import crps, median_error, quantiles, resample
+from sweep.store.folder import Folder
+
+LEFT_OUT: dict[str, Callable[[pd.DataFrame], pd.Series]] = {  # fitted on: which rows it predicts
+    "literature alone": lambda rows: rows["policy"] != "vanilla",
+    "sync rows": lambda rows: rows["policy"] != "xpfo",
+    "xeon_8160": lambda rows: rows["machine"] != "xeon_8160",
+    "i5_3550": lambda rows: rows["machine"] != "i5_3550",
+    "all rows": lambda rows: rows["policy"] != "vanilla",  # none is left out
+}
+MOVED_SHIFT, MOVED_SHRINKAGE = 0.25, 0.15  # of a prior standard deviation; of its variance
+RANKS, TRUTHS = 16, 1024  # of the simulation-based calibration: bins, and known parameters tried
+BASE = 12  # 2**BASE points for the Sobol indices
+
+
+def tables(pool: Pool, fits: Mapping[str, Fit], emulators: Sequence[Emulator]) -> dict[str, pd.DataFrame]:
+    """Every table, the main one first."""
+    prior = Fit("literature alone", _prior_weights(pool), float(pool.first), -np.inf)
+    return {
+        "validation": validation(pool, {prior.name: prior, **fits}),
+        "posterior": posterior(pool, prior, fits["all rows"]),
+        "ranks": ranks(pool),
+        "total_indices": total_indices(pool, emulators),
+    }
+
+
+def _prior_weights(pool: Pool) -> np.ndarray:
+    return np.where(np.arange(len(pool.chance)) < pool.first, 1.0 / pool.first, 0.0)
+
+
+def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
+    """Predictions of what each fit left out: system times that a measurement would show, run spread and model error in.
+
+    `inside_90` by their 90 % interval; `crps` in seconds, of the fit and of literature alone. `error_s` is the standard
+    error of `predicted_50` from the number of draws.
+    """
+    made = []
+    for name, takes in LEFT_OUT.items():
+        fit = fits[name]
+        for at in np.flatnonzero(takes(pool.rows)):
+            row = pool.rows.iloc[at]
+            keep = np.flatnonzero(fit.weights > 1e-9 * fit.weights.max())
+            prior = slice(0, pool.first)
+            shown, expected = (
+                measured_again(row["vanilla_s"], pool.added[at, some], row["cores"]) for some in (keep, prior)
+            )
+            per = np.repeat(fit.weights[keep] / shown.shape[1], shown.shape[1])
+            low, middle, high = quantiles(shown.ravel(), per)
+            made.append(
+                {
+                    "fitted_on": name,
+                    "machine": row["machine"],
+                    "policy": row["policy"],
+                    "measured_s": row["measured_s"],
+                    "predicted_05": low,
+                    "predicted_50": middle,
+                    "predicted_95": high,
+                    "error_pct": 100.0 * (middle / row["measured_s"] - 1.0),
+                    "inside_90": bool(low <= row["measured_s"] <= high),
+                    "crps": crps(shown.ravel(), per, row["measured_s"]),
+                    "crps_prior": crps(expected.ravel(), np.ones(expected.size), row["measured_s"]),
+                    "error_s": median_error(row["vanilla_s"] + pool.added[at, keep], fit.weights[keep]),
+                    "effective_draws": fit.size,
+                    "pareto_k": fit.k,
+                }
+            )
+    return pd.DataFrame(made)
+
+
+def posterior(pool: Pool, prior: Fit, fit: Fit) -> pd.DataFrame:
+    """Each uncertain quantity before and after; of one of two names, the probability of the alternative.
+
+    `shrinkage` is the share of the prior's variance (of the logarithm) that is gone, `shift` how far the mean went, in
+    prior standard deviations. `error` is the standard error of `posterior_50` from the number of draws.
+    """
+    made = []
+    for at, (key, quantity) in enumerate(pool.known.items()):
+        owner, _, name = key.partition("/")
+        values = pool.values[:, at]
+        logs = values if quantity.alternative is not None else np.log(np.maximum(values, 1e-9))
+        before, after = _moments(logs, prior.weights), _moments(logs, fit.weights)
+        shift = (after[0] - before[0]) / before[1]
+        shrinkage = 1.0 - (after[1] / before[1]) ** 2
+        moved = abs(shift) > MOVED_SHIFT or shrinkage > MOVED_SHRINKAGE
+        row: dict[str, Any] = {"parameter": name, "machine": owner}
+        for when, each in (("prior", prior), ("posterior", fit)):
+            if quantity.alternative is not None:
+                row[f"{when}_50"] = float(values @ each.weights)
+            else:
+                row |= dict(
+                    zip((f"{when}_{p}" for p in ("05", "50", "95")), quantiles(values, each.weights), strict=True)
+                )
+        row |= {
+            "error": np.sqrt(row["posterior_50"] * (1 - row["posterior_50"]) / fit.size)
+            if quantity.alternative is not None
+            else median_error(values, fit.weights),
+            "unit": f"probability of {quantity.alternative}" if quantity.alternative else QUANTITIES[name].unit,
+            "shift": shift,
+            "shrinkage": shrinkage,
+            "verdict": "moved by the data" if moved else "still its prior",
+        }
+        made.append(row)
+    order = [
+        "parameter", "machine", "prior_05", "prior_50", "prior_95", "posterior_05", "posterior_50", "posterior_95",
+        "error", "unit", "shift", "shrinkage", "verdict",
+    ]  # fmt: skip
+    table = pd.DataFrame(made)[order]
+    return table.sort_values("shrinkage", ascending=False, kind="stable", ignore_index=True)
+
+
+def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    mean = float(values @ weights / weights.sum())
+    return mean, float(np.sqrt((values - mean) ** 2 @ weights / weights.sum()))
+
+
+def ranks(pool: Pool) -> pd.DataFrame:
+    """Simulation-based calibration over the first round: where known parameters lie among their posterior's draws.
+
+    Each truth is a draw of the prior; its four times, measured with noise, are fitted by all other draws. The rank of
+    the truth among 15 draws of that posterior is uniform if the likelihood and the weighing are right.
+    Ref: Talts, Betancourt, Simpson, Vehtari, Gelman. `p` is of a chi-squared test, not corrected for many parameters.
+    """
+    from scipy.stats import chisquare
+
+    random = np.random.default_rng(0)
+    truths = random.permutation(pool.first)[:TRUTHS]
+    counts = np.zeros((len(pool.known), RANKS), dtype=int)
+    added, values = pool.added[:, : pool.first], pool.values[: pool.first]
+    shown = [
+        measured_once(row["vanilla_s"], added[at, truths], row["cores"], random)
+        for at, (_, row) in enumerate(pool.rows.iterrows())
+    ]
+    for number, truth in enumerate(truths):
+        log = sum(
+            log_likelihood(shown[at][number], row["vanilla_s"], added[at], row["cores"])
+            for at, (_, row) in enumerate(pool.rows.iterrows())
+        )
+        keys = log + random.gumbel(size=len(added[0]))  # the largest are a weighted sample without replacement
+        keys[truth] = -np.inf
+        drawn = values[np.argpartition(keys, -(RANKS - 1))[-(RANKS - 1) :]]
+        below = (drawn < values[truth]).sum(axis=0)
+        ties = (drawn == values[truth]).sum(axis=0)
+        counts[np.arange(len(below)), below + random.integers(0, ties + 1)] += 1
+    made = []
+    for key, row in zip(pool.known, counts, strict=True):
+        owner, _, name = key.partition("/")
+        made.append(
+            {"parameter": name, "machine": owner, "p": float(chisquare(row).pvalue)}
+            | {f"rank_{at}": int(count) for at, count in enumerate(row)}
+        )
+    return pd.DataFrame(made)
+
+
+def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
+    """Sobol total indices of the logarithm of added seconds over the priors, by the emulator.
+
+    The share of the variance that a parameter has a hand in; `explained` is the emulator's R^2 on draws left out.
+    """
+    keys = list(pool.known)
+    base = sobol(2 * len(keys), 1 << BASE, 0)
+    a, b = values_at(pool.known, base[:, : len(keys)]), values_at(pool.known, base[:, len(keys) :])
+    made = []
+    for (_, row), emulator in zip(pool.rows.iterrows(), emulators, strict=True):
+        at_a = emulator.log_added(a)
+        variance = np.concatenate([at_a, emulator.log_added(b)]).var()
+        for column in emulator.columns:
+            mixed = a.copy()
+            mixed[:, column] = b[:, column]
+            total = 0.5 * np.mean((at_a - emulator.log_added(mixed)) ** 2) / variance  # Jansen's estimator
+            owner, _, name = keys[column].partition("/")
+            made.append(
+                {"machine": row["machine"], "policy": row["policy"], "parameter": name, "of": owner}
+                | {"total_index": total, "explained": emulator.explained}
+            )
+    table = pd.DataFrame(made)
+    return table.sort_values(["machine", "policy", "total_index"], ascending=[True, True, False], ignore_index=True)
+
+
+def write_costs(
+    folder: Folder, name: str, keep: int, pool: Pool, fit: Fit, single: np.ndarray, stamp: Mapping[str, Any]
+) -> Costs:
+    """costs/NAME.yaml and .parquet: `single` [key] in row 0, then draws of the posterior of equal weight."""
+    chosen = resample(fit.weights, keep, int(stamp["seed"]))
+    costs = Costs(name, tuple(pool.known), np.concatenate([single[None], pool.values[chosen]]))
+    sink = io.BytesIO()
+    pq.write_table(pa.table(dict(zip(costs.keys, costs.values.T, strict=True))), sink, compression="zstd")
+    words: dict[str, dict[str, Any]] = {}
+    for (key, prior), value in zip(pool.known.items(), single.tolist(), strict=True):
+        owner, _, quantity = key.partition("/")
+        word = (prior.central, prior.alternative)[int(value)] if prior.alternative else float(f"{value:.4g}")
+        words.setdefault(owner, {})[quantity] = word
+    content = {
+        "fitted_on": [
+            f"{row['source']}: {row['policy']} on {row['machine']}, {row['cores']} CPUs, -j{row['jobs']}: "
+            f"{row['measured_s']} s on {row['vanilla_s']} s"
+            for _, row in pool.rows.iterrows()
+        ],
+        "run_spread": spread().run,
+        "discrepancy": spread().discrepancy_up_to,
+        "effective_draws": round(fit.size),
+        "pareto_k": round(fit.k, 3),
+        "draws": keep,
+        **stamp,
+        "digest": costs.digest,
+        "single": words,
+    }
+    head = (
+        "# Costs fitted to published system times by `sweep +grid=calibrate`: made, not written by hand.\n"
+        f"# {name}.parquet holds the draws; `single` is its row 0, which stands for them, to four digits.\n"
+    )
+    text = head + yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)
+    folder.write(f"costs/{name}.parquet", sink.getvalue())
+    folder.write(f"costs/{name}.yaml", text.encode())
+    return costs

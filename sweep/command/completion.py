@@ -1,0 +1,77 @@
+"""Shell completion: `eval "$(sweep --completion)"` in bash, after `autoload bashcompinit; bashcompinit` in zsh."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from sim.metrics import METRICS
+from sim.policies import policy_names
+from sweep.command.compose import SETTINGS, catalog
+from sweep.inputs.catalog import QUANTITIES
+from sweep.inputs.conf import questions
+from sweep.inputs.costs import LITERATURE, Stored
+from sweep.plan.points import NAMES
+from sweep.tables.make import TABLES
+
+OF_FOLDERS = ("compare", "next", "report", "status", "tables")  # verbs that take the folders of runs
+KINDS = "policies machines workloads grids parameters tables metrics".split()
+PLAIN = re.compile(r"[\w.][\w.+-]*", re.ASCII)  # the shell expands words: a name that is no plain word is not offered
+
+SCRIPT = """\
+_sweep_values() {
+  case $1 in
+%(cases)s
+    *) echo "" ;;
+  esac
+}
+_sweep() {
+  local word=${COMP_WORDS[COMP_CWORD]} key= prefix= verb=${COMP_WORDS[1]}
+  if [[ $COMP_CWORD -ge 2 ]]; then
+    case $verb in
+      %(of_folders)s) COMPREPLY=($(compgen -d -- "$word")); return ;;
+      list) COMPREPLY=($(compgen -W "%(kinds)s" -- "$word")); return ;;
+      show) COMPREPLY=($(compgen -W "%(names)s" -- "$word")); return ;;
+      measure|profile) COMPREPLY=($(compgen -W "--help --config-dir" -- "$word")); return ;;
+    esac
+  fi
+  if [[ $word == = ]]; then key=${COMP_WORDS[COMP_CWORD-1]} word=
+  elif [[ $COMP_CWORD -ge 2 && ${COMP_WORDS[COMP_CWORD-1]} == = ]]; then key=${COMP_WORDS[COMP_CWORD-2]}
+  elif [[ $word == *=* ]]; then key=${word%%%%=*} prefix=$key= word=${word#*=}
+  fi
+  if [[ -n $key ]]; then
+    COMPREPLY=($(compgen -P "$prefix" -W "$(_sweep_values "$key")" -- "$word"))
+  else
+    COMPREPLY=($(compgen -W "%(words)s" -- "$word"))
+    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
+  fi
+}
+complete -F _sweep sweep
+"""
+
+
+def completion(folders: Sequence[Path]) -> str:
+    """The bash function that completes verbs, keys, and values where they are names."""
+    entries = catalog(folders)
+    values: dict[str, Iterable[str]] = {name: entries[name] for name in ("machine", "workload")}
+    values["costs"] = [LITERATURE, *Stored(folders)]
+    values |= {"+grid": questions(folders), "policy": policy_names(), "runner": ["auto", "serial", "ray"]}
+    names = [*policy_names(), *entries["machine"], *entries["workload"], *questions(folders), *QUANTITIES, *TABLES]
+    values |= {name: ["true", "false"] for name in ("quiet", "report", "dry_run")}
+    return script([*QUANTITIES, *SETTINGS, *NAMES, "runner"], values, [*names, *METRICS])
+
+
+def script(keys: Iterable[str], values: Mapping[str, Iterable[str]], names: Iterable[str]) -> str:
+    """The same from keys, the values of some of them, and names that `sweep show` knows."""
+    cases = "\n".join(f'    {key}) echo "{_words(each)}" ;;' for key, each in values.items())
+    options = ["--help", "--version", "--config-dir", "--completion", "--cfg"]
+    verbs = [*OF_FOLDERS, "list", "measure", "profile", "show"]
+    return SCRIPT % {
+        "cases": cases, "words": " ".join(["+grid=", *(f"{key}=" for key in keys), *verbs, *options]),
+        "of_folders": "|".join(OF_FOLDERS), "kinds": " ".join(KINDS), "names": _words(names),
+    }  # fmt: skip
+
+
+def _words(names: Iterable[str]) -> str:
+    return " ".join(name for name in names if PLAIN.fullmatch(name))

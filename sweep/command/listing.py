@@ -1,0 +1,120 @@
+"""`sweep list` and `sweep show`: what there is, and what one of these is."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sim.metrics import METRICS
+from sim.parameters import Parameter
+from sim.policies import policy_module, policy_names
+from sweep.command.compose import catalog, composed_grid
+from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.catalog import QUANTITIES, Entry, Quantity
+from sweep.inputs.conf import questions
+from sweep.tables.make import TABLES
+
+KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics")
+Folders = Sequence[Path]
+
+
+def listed(kind: str | None, folders: Folders) -> str:
+    """Every name of a kind with one line; without a kind, the names of all kinds."""
+    if kind is None:
+        paragraphs = []
+        for each in KINDS:
+            names = textwrap.fill(" ".join(_names(each, folders)), min(width(), 100), break_on_hyphens=False,
+                                  initial_indent="  ", subsequent_indent="  ")  # fmt: skip
+            paragraphs.append(f"{each} (sweep list {each}):\n{names}")
+        return "\n".join(paragraphs)
+    if kind not in KINDS:
+        raise BadInput(f"sweep list {kind}: no such kind{did_you_mean(kind, KINDS)}")
+    lines = _names(kind, folders)
+    longest = max(map(len, lines), default=0)
+    return "\n".join(f"{name:<{longest}}  {line}".rstrip() for name, line in lines.items())
+
+
+def shown(name: str, folders: Folders) -> str:
+    """What one name stands for; every meaning where it is a name of several kinds."""
+    everything = {kind: _names(kind, folders) for kind in KINDS}
+    kinds = [kind for kind in KINDS if name in everything[kind]]
+    if not kinds:
+        known = [each for names in everything.values() for each in names]
+        raise BadInput(f"sweep show {name}: no such name{_closest(name, known)}")
+    return "\n\n".join(_show(kind, name, everything[kind][name], folders) for kind in kinds)
+
+
+def _closest(name: str, known: Sequence[str]) -> str:
+    said = did_you_mean(name, known)
+    return said if said.startswith("; did") else "; `sweep list` has all of them"
+
+
+def _names(kind: str, folders: Folders) -> Mapping[str, str]:
+    """One line of each name of a kind."""
+    if kind == "policies":
+        return {name: (policy_module(name).__doc__ or "").partition("\n")[0] for name in policy_names()}
+    if kind in ("machines", "workloads"):
+        entries = catalog(folders)[kind.removesuffix("s")]
+        return {name: entries[name].title for name in entries}
+    if kind == "grids":
+        return questions(folders)
+    if kind == "parameters":
+        return {name: f"{parameter.meaning} [{_range(parameter)}]" for name, parameter in QUANTITIES.items()}
+    if kind == "tables":
+        return TABLES
+    return {name: f"{meaning} [{unit}]" for name, (unit, meaning) in METRICS.items()}
+
+
+def _show(kind: str, name: str, line: str, folders: Folders) -> str:
+    if kind == "policies":
+        return f"policy {name}\n\n{(policy_module(name).__doc__ or '').strip()}"
+    if kind in ("machines", "workloads"):
+        return _entry(kind.removesuffix("s"), catalog(folders)[kind.removesuffix("s")][name])
+    if kind == "grids":
+        return f"grid {name}: {line}\n\n{composed_grid(name, folders)}".rstrip()
+    return f"{kind.removesuffix('s')} {name}\n{textwrap.fill(line, min(width(), 100))}"
+
+
+def _entry(kind: str, entry: Entry) -> str:
+    """A machine or workload: every number with its interval, unit and source."""
+    built = f", built on {entry.parent.name}" if entry.parent else ""
+    lines = [f"{kind} {entry.name}: {entry.title}{built}", ""]
+    lines += [_quantity(name, quantity) for name, quantity in entry.quantities.items()]
+    for machine, quantities in entry.machines.items():
+        lines += ["", f"on {machine}:", *(_quantity(name, quantity) for name, quantity in quantities.items())]
+    return "\n".join(lines)
+
+
+def _quantity(name: str, quantity: Quantity) -> str:
+    if name == "range_pages":
+        value = ", ".join(f"{pages}: {weight:g}" for pages, weight in quantity.central)
+    elif quantity.alternative is not None:
+        value = f"{quantity.central} or {quantity.alternative}"
+    else:
+        value = f"{quantity.central:g}" if isinstance(quantity.central, int | float) else str(quantity.central)
+    if quantity.low is not None and quantity.low != quantity.high:
+        value += f" ({quantity.low:g} to {quantity.high:g})"
+    unit = quantity.unit or QUANTITIES[name].unit
+    head = f"{name:<24} {value}" + (f" {unit}" if unit not in ("1", "name", "pages: weight") else "")
+    if not quantity.source:
+        return head
+    return f"{head}\n" + textwrap.fill(
+        quantity.source, min(width(), 100), initial_indent="    ", subsequent_indent="    "
+    )
+
+
+def _range(parameter: Parameter) -> str:
+    """Unit and range of a parameter."""
+    if parameter.choices:
+        return ", ".join(parameter.choices)
+    ends = f"at least {parameter.low:g}" if math.isinf(parameter.high) else f"{parameter.low:g} to {parameter.high:g}"
+    whole = ", whole" if parameter.whole else ""
+    return f"{parameter.unit}; {ends}{whole}" if parameter.unit != "pages: weight" else parameter.unit
+
+
+def width() -> int:
+    """Columns of the terminal; 100 where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns

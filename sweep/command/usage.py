@@ -1,0 +1,95 @@
+"""The options and the help of `sweep +grid=NAME KEY=VALUE ...`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep import __version__
+from sweep.command.completion import completion
+from sweep.command.compose import compose, configuration
+from sweep.command.options import Parser
+from sweep.errors import BadInput
+from sweep.inputs.conf import conf_dir, listing
+from sweep.run.request import Request
+
+USAGE = """\
+overrides people use:
+  policy=xpfo machine=i5_3550 cores=8 jobs=8    what is simulated; any parameter of the model
+  ceiling=[0,33,512]                            a list makes an axis, in place of the grid's of that name
+  policy='["xpfo*","!xpfo_broadcast"]'          policies by pattern
+  costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)
+  draws=64                                      5/50/95 % bands: each point under so many draws of its costs
+  replicas=16 precision=0.002 seed=1            how well
+  dry_run=true                                  how much work it would be; writes nothing
+  out=outputs/mine                              where; the same command again continues there
+  runner=serial | runner=ray runner.cpus=4      one process, or Ray
+  quiet=true report=false                       print nothing; make no report.html
+
+examples:
+  sweep +grid=patch                             the patch's table
+  sweep +grid=point policy=xpfo_deferred cores=96 jobs=60
+  sweep +grid=cores policy=[xpfo,xpfo_deferred] jobs='1 x cores' dry_run=true
+
+verbs (each with --help):
+  sweep list [KIND]                             policies, machines, workloads, grids, parameters, tables, metrics
+  sweep show NAME                               what one of these is
+  sweep status OUT                              how far a run is
+  sweep report OUT                              report.html again, and plots/ as PNG and SVG
+  sweep tables OUT                              its tables again
+  sweep compare A B                             which points moved between two runs
+  sweep next OUT                                what to measure next, from a run with draws
+  sweep measure                                 broadcasts on this machine, as a machine file
+  sweep profile -- COMMAND                      a command's work, as a workload file
+  eval "$(sweep --completion)"                  completion in this shell"""
+
+
+def read(arguments: Sequence[str]) -> Request | None:
+    """The request of a command line; None where its answer is printed already. BadInput for anything that is off."""
+    parser = Parser(
+        "sweep",
+        "What would this TLB-flush policy cost on that machine? Sweeps of a validated simulation.",
+        listing([conf_dir()]) + "\n\n" + USAGE,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="+grid=NAME and Hydra overrides")
+    add_config_dir(parser)
+    parser.add_argument("--version", action="version", version=f"sweep {__version__}")
+    parser.add_argument(
+        "--completion", action="store_true", help='print the shell\'s completion: eval "$(sweep --completion)"'
+    )
+    parser.add_argument("-c", "--cfg", metavar="job", help="print the composed configuration, and run nothing")
+    parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
+    given, strange = parser.parse_known_intermixed_args(arguments)
+    if strange:
+        raise BadInput(f"unknown option {strange[0]!r}; see `sweep --help`")
+    if given.multirun:
+        raise BadInput(
+            "-m is refused: it would start one job per point. Give a list instead, like `ceiling=[0,33,512]`, or write "
+            "a grid file"
+        )
+    if given.cfg not in (None, "job"):
+        raise BadInput(f"--cfg {given.cfg}: must be job; Hydra's own settings are not used here")
+    folders = folders_of(given.config_dir)
+    if given.completion:
+        print(completion(folders))
+        return None
+    if given.cfg:
+        print(configuration(given.overrides, folders), end="")
+        return None
+    return compose(given.overrides, folders)
+
+
+def add_config_dir(parser: Parser) -> None:
+    """The option of the user's own folder."""
+    parser.add_argument("--config-dir", metavar="DIR", help="your own grids, machines and workloads, before ours")
+
+
+def folders_of(config_dir: str | None) -> list[Path]:
+    """The folders of configuration files, the user's own first."""
+    if not config_dir:
+        return [conf_dir()]
+    own = Path(config_dir).expanduser().resolve()
+    if not own.is_dir():
+        raise BadInput(f"--config-dir={config_dir}: no such folder")
+    return [own, conf_dir()]

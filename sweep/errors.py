@@ -1,0 +1,32 @@
+"""The ways in which a run ends early, and how a wrong name is answered."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Stopped(BaseException):
+    """The run cannot go on; what is committed stays, and the same command continues from there.
+
+    No Exception: a signal may come while a point is simulated, and is no failure of that point.
+    """
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class BadInput(Exception):
+    """What the user gave cannot be run; the message names the key, the value and what is allowed."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or what there is."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+
+
+class Unmeasurable(Exception):
+    """This machine cannot be measured; the message says why."""

@@ -1,0 +1,142 @@
+"""The uncertain costs: draws of them from the literature's intervals, or from a posterior fitted to measurements.
+
+A quantity's `low` and `high` are the 5th and 95th percentile of a log-normal split at `central`, its median, cut off at
+its hard bounds. Machines are independent of each other; a workload's quantities and the kernel's are the same on all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from sweep.errors import BadInput
+from sweep.inputs.catalog import INSTRUCTION_COSTS, Entry, Quantity, origin
+from sweep.inputs.prior import central, sobol, values_at
+
+LITERATURE = "literature"  # the costs whose row 0 are the central values
+KERNEL = ("accounting", "tick_hz", "timeslice_ms", "pcp_batch", "refill_system_share")  # one value for all machines
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Values of uncertain quantities by name of whose they are. Row 0 is the draw that stands for all the others.
+
+    A quantity that is one of two names is 0 for the central one and 1 for the alternative.
+    """
+
+    name: str
+    keys: tuple[str, ...] = ()  # OWNER/QUANTITY
+    values: np.ndarray = field(default_factory=lambda: np.empty((1, 0)))  # [draw, key]
+    stamp: Mapping[str, Any] = field(default_factory=dict)  # what it was fitted on
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(self.keys).encode() + np.ascontiguousarray(self.values).tobytes()).hexdigest()
+
+    def column(self, key: str) -> np.ndarray | None:
+        """The values of a key, [draw], or None where it is not among these costs."""
+        return self.values[:, self.keys.index(key)] if key in self.keys else None
+
+
+def uncertain(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]]:
+    """Quantities of a workload on a machine that are not known exactly: whose each is, and what is known."""
+    return {
+        name: ("any" if name in KERNEL else owner, quantity)
+        for name, (owner, quantity) in origin(machine, workload).items()
+        if quantity.uncertain
+    }
+
+
+def drawn(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool = True) -> dict[str, np.ndarray]:
+    """The draws of every quantity that these costs speak of, [draw]; instruction costs at their clock, if wanted.
+
+    So that a cost which the user gives is simulated as given, whatever the clock of the draw.
+    """
+    made = {}
+    clock = costs.column(f"{machine.origin('clock_scale')}/clock_scale") if clock_scale else None
+    for name, (owner, quantity) in uncertain(machine, workload).items():
+        values = costs.column(f"{owner}/{name}")
+        if values is None or name == "clock_scale":
+            continue
+        if quantity.alternative is not None:
+            values = np.where(values == 0, quantity.central, quantity.alternative).astype(object)
+        made[name] = values * clock if clock is not None and name in INSTRUCTION_COSTS else values
+    return made
+
+
+def priors(machines: Iterable[Entry], workloads: Iterable[Entry]) -> dict[str, Quantity]:
+    """What is known of every uncertain quantity, by OWNER/QUANTITY, sorted."""
+    workloads = list(workloads)
+    found = {
+        f"{owner}/{name}": quantity
+        for machine in machines
+        for workload in workloads
+        for name, (owner, quantity) in uncertain(machine, workload).items()
+    }
+    return dict(sorted(found.items()))
+
+
+def literature(known: Mapping[str, Quantity], draws: int, seed: int) -> Costs:
+    """Central values, and as many draws of the priors, by a scrambled Sobol sequence."""
+    if not draws:
+        return Costs(LITERATURE)
+    values = np.empty((draws + 1, len(known)))
+    values[1:] = values_at(known, sobol(len(known), draws, seed))
+    values[0] = [central(quantity) for quantity in known.values()]
+    return Costs(LITERATURE, tuple(known), values)
+
+
+def posterior(stored: Costs, known: Mapping[str, Quantity], draws: int, seed: int) -> Costs:
+    """Stored draws, with the priors of what they do not speak of; BadInput where fewer are stored."""
+    if draws >= len(stored.values):
+        raise BadInput(f"draws={draws}: costs={stored.name} holds {len(stored.values) - 1}; give fewer")
+    rest = {key: quantity for key, quantity in known.items() if key not in stored.keys}
+    fresh = literature(rest, draws, seed) if rest else None
+    columns = [
+        stored.values[: draws + 1, stored.keys.index(key)] if key in stored.keys
+        else fresh.values[:, fresh.keys.index(key)] if fresh is not None and draws
+        else np.array([central(known[key])])
+        for key in known
+    ]  # fmt: skip
+    return Costs(stored.name, tuple(known), np.stack(columns, axis=1), stored.stamp)
+
+
+class Stored(Mapping[str, Costs]):
+    """The costs in `costs/` of these folders by name, each read when first used; folders given first win."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._paths = {
+            path.stem: path for folder in reversed(folders) for path in sorted((folder / "costs").glob("*.yaml"))
+        }
+
+    def __getitem__(self, name: str) -> Costs:
+        return read(self._paths[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def read(path: Path) -> Costs:
+    """Costs as `write` leaves them: NAME.yaml with the stamp and row 0, NAME.parquet with all draws."""
+    try:
+        stamp = yaml.safe_load(path.read_text(encoding="utf-8"))
+        table = pq.ParquetFile(path.with_suffix(".parquet")).read()
+        values = np.stack([column.to_numpy() for column in table.columns], axis=1)
+        costs = Costs(path.stem, tuple(table.column_names), values, stamp)
+        wanted = stamp["digest"]
+    except (OSError, yaml.YAMLError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"costs={path.stem}: cannot be read: {type(error).__name__}: {error}") from None
+    if costs.digest != wanted:
+        raise BadInput(f"costs={path.stem}: the draws in {path.stem}.parquet are not those that {path.name} speaks of")
+    return costs

@@ -1,0 +1,142 @@
+"""What a run asked of the kernel, counted: by a command that is run here, or from recorded files.
+
+C:   /proc/vmstat, /proc/stat, /proc/interrupts, getrusage(2), /proc/self/io; perf stat where it is permitted
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep.errors import BadInput
+from sweep.measure.machine import read_interrupts
+
+PERF = ("cpu-migrations", "context-switches", "page-faults", "raw_syscalls:sys_enter")
+
+
+def read_counters(text: str, where: str) -> dict[str, float]:
+    """/proc/vmstat: `name count` lines."""
+    out = {}
+    for line in text.splitlines():
+        parts = line.split()
+        if len(parts) == 2 and re.fullmatch(r"-?\d+", parts[1]):
+            out[parts[0]] = float(parts[1])
+    if not out:
+        raise BadInput(f"{where}: no `name count` lines, as in /proc/vmstat")
+    return out
+
+
+def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
+    """/proc/stat: seconds of all CPUs together by mode, switches, forks, and how many CPUs there are."""
+    modes = re.search(r"^cpu\s+(.+)$", text, re.MULTILINE)
+    if modes is None or len(modes[1].split()) < 8:
+        raise BadInput(f"{where}: no `cpu` line with eight modes, as in /proc/stat")
+    user, nice, system, idle, iowait, irq, softirq, steal = (float(each) / hz for each in modes[1].split()[:8])
+    out = {"user_s": user + nice, "system_s": system + irq + softirq, "idle_s": idle + iowait, "steal_s": steal}
+    out |= {name: float(n) for name, n in re.findall(r"^(ctxt|processes) (\d+)$", text, re.MULTILINE)}
+    return out | {"cpus": float(len(re.findall(r"^cpu\d+ ", text, re.MULTILINE)))}
+
+
+def read_perf(text: str, where: str) -> dict[str, float]:
+    """`perf stat -x,`: counts by event; what was not counted or not supported is left out."""
+    out = {}
+    for line in text.splitlines():
+        fields = line.split(",")
+        if line.startswith("#") or len(fields) < 3:
+            continue
+        try:
+            out[fields[2].removesuffix(":u")] = float(fields[0])
+        except ValueError:
+            continue  # <not counted>, <not supported>
+    if not out:
+        raise BadInput(f"{where}: no counts, as `perf stat -x,` prints them")
+    return out
+
+
+def seen_of_snapshots(
+    vmstat: tuple[str, str], stat: tuple[str, str] | None, interrupts: tuple[str, str] | None, perf: str | None
+) -> dict[str, float]:
+    """What recorded texts say of the time between two snapshots; they count the whole machine."""
+    before, after = (read_counters(text, "vmstat") for text in vmstat)
+    change = {name: after[name] - before.get(name, 0.0) for name in after}
+    seen = {"faults": change.get("pgfault", float("nan")), "huge": change.get("thp_fault_alloc", 0.0)}
+    seen["pgalloc"] = sum(count for name, count in change.items() if name.startswith("pgalloc_"))
+    if stat:
+        first, last = (read_stat(text, "stat") for text in stat)
+        seen |= {name: last[name] - first[name] for name in ("user_s", "system_s", "steal_s")}
+        seen["switches"], seen["cpus"] = last["ctxt"] - first["ctxt"], last["cpus"]
+        seen["elapsed_s"] = sum(last[n] - first[n] for n in ("user_s", "system_s", "idle_s", "steal_s")) / last["cpus"]
+    if interrupts:
+        earlier, later = (read_interrupts(text) for text in interrupts)
+        seen["interrupts"] = float(sum(later[name] - earlier.get(name, 0) for name in later))
+    if perf:
+        seen |= seen_of_perf(read_perf(perf, "perf"))
+    times = "--stat, or user_time and system_time in --perf"
+    for name, needs in (("user_s", times), ("system_s", times), ("faults", "pgfault in --vmstat")):
+        if not seen.get(name, float("nan")) >= 0:
+            raise BadInput(f"recorded files: {name} is not known: give {needs}")
+    return seen
+
+
+def seen_of_perf(counts: Mapping[str, float]) -> dict[str, float]:
+    """perf's own counts under our names; its times are in ns."""
+    names = {"cpu-migrations": "migrations", "context-switches": "switches", "page-faults": "faults"}
+    names["raw_syscalls:sys_enter"] = "system_calls"
+    out = {ours: counts[theirs] for theirs, ours in names.items() if theirs in counts}
+    for theirs, ours in (("user_time", "user_s"), ("system_time", "system_s"), ("duration_time", "elapsed_s")):
+        if theirs in counts:
+            out[ours] = counts[theirs] * 1e-9
+    return out
+
+
+def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+    """Run a command and say what it asked for, and what could not be counted; BadInput where it cannot be run."""
+    if shutil.which(command[0]) is None:
+        raise BadInput(f"{command[0]!r}: no such command")
+    missing: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        counts = Path(folder) / "perf"
+        events = [event for event in PERF if _perf_counts(event)]
+        missing = [f"perf does not count {event} here" for event in PERF if event not in events]
+        prefix = ["perf", "stat", "-x,", "-o", str(counts), "-e", ",".join(events), "--"] if events else []
+        code = Path(folder) / "code"  # perf does not hand it on reliably
+        shell = ["sh", "-c", '"$@"; echo $? > "$0"', str(code)]
+        before, begin = _snapshot(), time.monotonic()
+        subprocess.run([*prefix, *shell, *command])
+        elapsed_s, after = time.monotonic() - begin, _snapshot()
+        ended = code.read_text().strip() if code.exists() else "unknown"
+        perf = read_perf(counts.read_text(), "perf") if events and counts.exists() else {}
+    if ended != "0":
+        raise BadInput(f"{command[0]!r} ended with exit code {ended}: nothing is written")
+    vmstat, stat, interrupts = ((before[n], after[n]) for n in ("vmstat", "stat", "interrupts"))
+    seen = seen_of_snapshots(vmstat, stat, interrupts, None)
+    seen["machine_cpu_s"] = seen["user_s"] + seen["system_s"]
+    seen |= {name: after[name] - before[name] for name in ("user_s", "system_s", "faults", "switches", "bytes")}
+    return seen | seen_of_perf(perf) | {"elapsed_s": elapsed_s}, missing
+
+
+def _snapshot() -> dict[str, Any]:
+    out: dict[str, Any] = {name: Path(f"/proc/{name}").read_text() for name in ("vmstat", "stat", "interrupts")}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    moved = dict(re.findall(r"^(rchar|wchar): (\d+)$", Path("/proc/self/io").read_text(), re.MULTILINE))
+    return out | {
+        "user_s": used.ru_utime, "system_s": used.ru_stime, "faults": float(used.ru_minflt + used.ru_majflt),
+        "switches": float(used.ru_nvcsw + used.ru_nivcsw), "bytes": float(sum(map(int, moved.values()))),
+    }  # fmt: skip
+
+
+def _perf_counts(event: str) -> bool:
+    try:
+        done = subprocess.run(
+            ["perf", "stat", "-x,", "-e", event, "--", "true"], capture_output=True, text=True, timeout=30
+        )
+        return done.returncode == 0 and event in read_perf(done.stderr, "perf")
+    except (OSError, subprocess.SubprocessError, BadInput):
+        return False

@@ -1,0 +1,202 @@
+"""The costs of a measured machine: least squares on log latencies, held by literature priors.
+
+Maximum a posteriori: every cost is log-normal around its literature value with its published interval, every measured
+p50 log-normal around the simulated one; the interval is Laplace's, widened where the residuals are larger than the
+stated noise. Costs that only occur as a sum share what is known of the sum by the width of their priors: read each
+one's interval, not its centre alone.
+Ref: Tarantola, Inverse Problem Theory (2005), 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from scipy.optimize import least_squares
+
+from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.catalog import Entry, read_entry
+from sweep.inputs.conf import conf_dir
+from sweep.measure.experiment import CALLS, keys, number_in
+from sweep.measure.machine import Facts
+from sweep.measure.simulate import COSTS, CROSS, experiments
+
+Z95 = 1.645  # the priors' low and high are 5th and 95th percentiles
+ROBUST = 3.0  # standard deviations beyond which a point counts less than by its square: somebody disturbed it
+STEP = 0.02  # of the logarithms, for differences
+AWAY_PER_CALL = (0.9, 1.3)  # absences of the spinners a call, within which their median is the handler run
+INTERRUPTS = ("ipi_send_ns", "ipi_latency_ns", "ipi_latency_cross_ns", "irq_entry_ns", "irq_exit_ns")
+FIXED = ("ceiling", "smt_slowdown", "idle_exit_ns")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The `fit` part of an experiment's file, checked."""
+
+    prior: Entry
+    noise: float
+    moved: float
+    virtual: float
+    window_events: int
+    held_out: int
+    tolerance: float
+    calls: Mapping[str, Mapping[str, tuple[float, float, float]]]  # low, central, high of a system call's own time
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is known of one cost."""
+
+    low: float
+    central: float
+    high: float
+    fitted: bool  # or hardly moved from its prior
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The result of a fit."""
+
+    costs: Mapping[str, Cost]
+    table: pd.DataFrame  # a row a point: measured beside simulated
+    residual: float  # root mean square of the fitted log p50s over the stated noise
+
+
+def read_settings(content: Any, where: str) -> Settings:
+    """Checked settings; BadInput names key, value and what is allowed."""
+    keys(content, set(Settings.__dataclass_fields__), where)
+    known = sorted(path.stem for path in (conf_dir() / "machine").glob("*.yaml"))
+    if content["prior"] not in known:
+        raise BadInput(
+            f"{where}: prior={content['prior']!r}: no such machine{did_you_mean(str(content['prior']), known)}"
+        )
+    path = conf_dir() / "machine" / f"{content['prior']}.yaml"
+    prior = read_entry(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    calls = {}
+    for call, some in content["calls"].items():
+        here = f"{where}: calls.{call}"
+        if call not in CALLS:
+            raise BadInput(f"{here}: must be one of {', '.join(CALLS)}")
+        keys(some, {"call_ns"} if call == "membarrier" else {"call_ns", "page_ns"}, here)
+        calls[call] = {name: _interval(value, f"{here}.{name}") for name, value in some.items()}
+    return Settings(
+        prior=prior,
+        noise=number_in(content["noise"], 1e-3, 1, f"{where}: noise"),
+        moved=number_in(content["moved"], 0, 1, f"{where}: moved"),
+        virtual=number_in(content["virtual"], 1, 100, f"{where}: virtual"),
+        window_events=int(number_in(content["window_events"], 32, 1e6, f"{where}: window_events", whole=True)),
+        held_out=int(number_in(content["held_out"], 2, 100, f"{where}: held_out", whole=True)),
+        tolerance=number_in(content["tolerance"], 0, 10, f"{where}: tolerance"),
+        calls=calls,
+    )
+
+
+def _interval(value: Any, where: str) -> tuple[float, float, float]:
+    keys(value, {"low", "central", "high"}, where)
+    low, central, high = (number_in(value[name], 1e-3, 1e9, f"{where}.{name}") for name in ("low", "central", "high"))
+    if not low < central < high:
+        raise BadInput(f"{where}: needs low < central < high, and has {low:g}, {central:g}, {high:g}")
+    return low, central, high
+
+
+def priors(settings: Settings, machine: Facts, calls: set[str]) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of the logarithm of every cost that the experiments can move."""
+    out = {}
+    for name in COSTS:
+        if name in CROSS and machine.sockets == 1:
+            continue
+        quantity = settings.prior.quantities[name]
+        assert quantity.low, name
+        assert quantity.high, name
+        wider = settings.virtual if machine.hypervisor and name in INTERRUPTS else 1.0
+        out[name] = (np.log(quantity.central), np.log(quantity.high / quantity.low) / (2 * Z95) * wider)
+    for call in sorted(calls):
+        if call not in settings.calls:
+            raise BadInput(f"fit: calls: {call} is measured, and its own time has no prior")
+        for name, (low, central, high) in settings.calls[call].items():
+            out[f"{call}.{name}"] = (np.log(central), np.log(high / low) / (2 * Z95))
+    return out
+
+
+def held_out(points: pd.DataFrame, every: int) -> np.ndarray:
+    """Which points are kept from the fit: every so-manieth of each curve, in order of think time and pages."""
+    order = points.sort_values(["call", "callers", "spinners", "pages", "asked_think_ns"], kind="stable")
+    rank = order.groupby(["call", "callers", "spinners"]).cumcount()
+    return (rank.reindex(points.index) % every == every - 1).to_numpy()
+
+
+def fit(points: pd.DataFrame, settings: Settings, machine: Facts) -> Fitted:
+    """Fit to the points that are not held out, and simulate all of them with the result."""
+    known = priors(settings, machine, set(points["call"]))
+    names = list(known)
+    mean, deviation = np.array(list(known.values())).T
+    apart = held_out(points, settings.held_out)
+    used = points[~apart]
+    away = _away(used)
+    measured = np.log(np.concatenate([used["measured_p50_ns"], used["away_p50_ns"][away]]))
+    fixed = {name: float(settings.prior.quantities[name].central) for name in FIXED}
+
+    def simulated(some: pd.DataFrame, logs: np.ndarray) -> dict[str, np.ndarray]:  # logs [set, cost]
+        sets = [fixed | dict(zip(names, np.exp(row).tolist(), strict=True)) for row in logs]
+        for each in sets:
+            for name in CROSS - set(names):
+                each[name] = each[name.replace("_cross", "")]
+        return experiments(some, sets, machine, settings.window_events)
+
+    last: dict[str, Any] = {}
+
+    def residuals(logs: np.ndarray) -> np.ndarray:
+        if "at" not in last or not np.array_equal(last["at"], logs):
+            found = simulated(used, np.vstack([logs, logs + STEP * np.eye(len(logs))]))
+            model = np.log(np.hstack([found["flush_wait_p50_ns"], found["away_ns"][:, away]]))
+            slopes = (model[1:] - model[0]).T / STEP
+            last["at"] = logs.copy()
+            last["residuals"] = np.concatenate([(model[0] - measured) / settings.noise, (logs - mean) / deviation])
+            last["slopes"] = np.vstack([slopes / settings.noise, np.diag(1.0 / deviation)])
+        return last["residuals"]
+
+    def slopes(logs: np.ndarray) -> np.ndarray:
+        residuals(logs)
+        return last["slopes"]
+
+    found = least_squares(
+        residuals, mean, jac=slopes, xtol=1e-3, ftol=1e-3, max_nfev=15, loss="soft_l1", f_scale=ROBUST
+    )
+    data = found.fun[: len(measured)]
+    residual = float(np.sqrt(np.mean(data**2)))
+    covariance = np.linalg.inv(found.jac.T @ found.jac) * max(1.0, residual**2)
+    spread = np.minimum(np.sqrt(np.diag(covariance)), deviation)
+    moved = (spread <= settings.moved * deviation) | (np.abs(found.x - mean) >= deviation)
+    low, central, high = np.exp(found.x + np.outer([-Z95, 0.0, Z95], spread))
+    known_now = zip(names, low.tolist(), central.tolist(), high.tolist(), moved.tolist(), strict=True)
+    costs = {name: Cost(*each) for name, *each in known_now}
+    return Fitted(costs, compare(points, simulated(points, found.x[None, :]), apart, settings.tolerance), residual)
+
+
+def _away(points: pd.DataFrame) -> np.ndarray:
+    """Points where the spinners' absences are the handler runs: about one a call."""
+    per_call = points["away_count"] / points["call_count"] / points["spinners"].clip(lower=1)
+    low, high = AWAY_PER_CALL
+    return ((points["callers"] == 1) & (points["spinners"] > 0) & (per_call >= low) & (per_call <= high)).to_numpy()
+
+
+def compare(points: pd.DataFrame, found: Mapping[str, np.ndarray], apart: np.ndarray, tolerance: float) -> pd.DataFrame:
+    """measured_vs_simulated: a row a point, with what the fit has not seen marked as predicted."""
+    table = points[["call", "callers", "spinners", "think_ns", "pages"]].copy()
+    table["used"] = np.where(apart, "predicted", "fitted")
+    table["measured_p50_ns"], table["simulated_p50_ns"] = points["measured_p50_ns"], found["flush_wait_p50_ns"][0]
+    table["error_pct"] = 100.0 * (table["simulated_p50_ns"] / table["measured_p50_ns"] - 1.0)
+    table["within"] = np.where(table["error_pct"].abs() <= 100.0 * tolerance, "yes", "no")
+    table["measured_p99_ns"], table["simulated_p99_ns"] = points["measured_p99_ns"], found["flush_wait_p99_ns"][0]
+    table["measured_calls_per_s"], table["simulated_calls_per_s"] = (
+        points["calls_per_s"],
+        1e9 / found["flush_interval_ns"][0],
+    )
+    table["measured_interrupts_per_call"] = points["cal_per_call"]
+    table["simulated_interrupts_per_call"] = found["interrupts_per_flush"][0]
+    table["measured_away_p50_ns"], table["simulated_away_ns"] = points["away_p50_ns"], found["away_ns"][0]
+    return table

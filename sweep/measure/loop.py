@@ -1,0 +1,123 @@
+"""How long a broadcast takes on this machine, call by call: a closed loop around the kernel's own path, without root.
+
+C:   sweep/measure/loop.c: membarrier(2), madvise(2), mprotect(2), munmap(2) -> smp_call_function_many()
+
+The loop is C, compiled on first use by the system's compiler: an interpreter's own time and lock are of the size of
+what is measured. The curves are a file of `conf/measure/`. Calls during which a CPU was taken from a thread of ours do
+not count; of several passes over a point the median counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweep.errors import Unmeasurable
+from sweep.measure.experiment import Experiment, Point
+from sweep.measure.machine import interrupts
+
+SOURCE = Path(__file__).with_name("loop.c")
+FORBIDDEN = 3  # exit code of the helper where the kernel refuses the call
+
+
+def helper() -> Path:
+    """The compiled loop, made on first use in the user's cache; Unmeasurable where that cannot be done."""
+    if platform.system() != "Linux":
+        raise Unmeasurable(f"{platform.system()} has no membarrier(2) and no /proc: measure on Linux")
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    cache = (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "xpfo-sweep"
+    program = cache / f"measure-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}-{platform.machine()}"
+    if program.exists():
+        return program
+    compiler = next(
+        (found for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if (found := shutil.which(name))), None
+    )
+    if compiler is None:
+        raise Unmeasurable(
+            "no C compiler (cc, gcc, clang or $CC): install one, like `apt install gcc`, and measure again"
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    made = program.with_name(f".{program.name}.{os.getpid()}")
+    done = subprocess.run(
+        [compiler, "-O2", "-pthread", "-o", str(made), str(SOURCE), "-lm"], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise Unmeasurable(f"{compiler} could not compile {SOURCE}:\n{done.stderr.strip()}")
+    made.replace(program)
+    return program
+
+
+def measure_point(program: Path, point: Point, seconds: float, seed: int, cpus: Sequence[int]) -> dict[str, float]:
+    """One pass over one point: what the loop saw, and interrupts per call of the whole machine."""
+    used = cpus[: point.callers + point.spinners]
+    numbers = (point.call, point.callers, point.spinners, point.think_ns, point.pages)
+    before = interrupts()
+    done = subprocess.run(
+        [str(each) for each in (program, *numbers, seconds, seed, *used)],
+        capture_output=True, text=True, timeout=60 + 2 * seconds,
+    )  # fmt: skip
+    after = interrupts()
+    if done.returncode == FORBIDDEN:
+        raise Unmeasurable(f"the kernel forbids the call {point.call}: {done.stderr.strip()}")
+    if done.returncode:
+        raise Unmeasurable(f"the loop failed with exit code {done.returncode}: {done.stderr.strip()}")
+    seen = read_summary(done.stdout)
+    calls = seen["calls_made"]
+    for row in ("CAL", "TLB"):
+        if calls and row in before and row in after:
+            seen[f"{row.lower()}_per_call"] = (after[row] - before[row]) / calls
+    return seen
+
+
+def read_summary(text: str) -> dict[str, float]:
+    """The helper's `key value` lines."""
+    return {key: float(value) for key, value in (line.split() for line in text.splitlines())}
+
+
+def run_experiment(experiment: Experiment, progress: Any = None) -> pd.DataFrame:
+    """Every point, passes one after the other so that a disturbance does not hit one point only; a row a point."""
+    program, cpus = helper(), sorted(os.sched_getaffinity(0))
+    seen: dict[Point, list[dict[str, float]]] = {point: [] for point in experiment.points}
+    for turn in range(experiment.passes):
+        for point in experiment.points:
+            once = measure_point(program, point, experiment.seconds, turn, cpus)
+            if once["call_count"] >= experiment.least_calls:
+                seen[point].append(once)
+        if progress:
+            progress(f"  pass {turn + 1} of {experiment.passes}: {len(experiment.points)} points")
+    rows = []
+    for point, passes in seen.items():
+        if not passes and progress:
+            progress(
+                f"  left out: {point} never made {experiment.least_calls} undisturbed calls in {experiment.seconds:g} s"
+            )
+        if passes:
+            rows.append(_row(point, pd.DataFrame(passes).median()))
+    if not rows:
+        raise Unmeasurable("no point could be measured: others hold the CPUs")
+    return pd.DataFrame(rows)
+
+
+def _row(point: Point, seen: pd.Series) -> dict[str, Any]:
+    row: dict[str, Any] = asdict(point) | {"think_ns": seen["think_ns"], "asked_think_ns": point.think_ns}
+    row |= {f"measured_{q}_ns": seen[f"call_{q}_ns"] for q in ("p50", "p99", "mean")}
+    for name in (
+        "calls_per_s",
+        "cal_per_call",
+        "tlb_per_call",
+        "calls_made",
+        "call_count",
+        "away_count",
+        "away_p50_ns",
+    ):
+        row[name] = seen.get(name, float("nan"))
+    return row

@@ -1,0 +1,180 @@
+"""What this machine says of itself, and the user's own folder: CPUs, kernel, mitigations, hypervisor, interrupts.
+
+The readers take the text of the kernel's files, so that recorded files serve as well. Unprivileged throughout.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+TRACEPOINTS = ("tlb/tlb_flush", "ipi/ipi_send_cpumask")
+
+
+def own_folder(given: str | None = None) -> Path:
+    """The user's folder of configuration: as given, else under XDG_CONFIG_HOME, else under ~/.config."""
+    if given:
+        return Path(given).expanduser().resolve()
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "xpfo-sweep"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The machine and its kernel."""
+
+    cpu_model: str
+    cpus: int
+    sockets: int
+    threads_per_core: int
+    kernel: str
+    hypervisor: str | None  # None: none that shows
+    mitigations: Mapping[str, str]
+    accounting: str | None  # how the kernel books handler time, where it says so
+    tick_hz: int | None
+
+    @property
+    def title(self) -> str:
+        """Processor, kernel and hypervisor, for the head of a picture."""
+        return f"{self.cpu_model}, {self.kernel}" + (f", under {self.hypervisor}" if self.hypervisor else "")
+
+    def lines(self) -> list[str]:
+        """For the head of a file: one fact a line."""
+        active = [f"{name}: {text}" for name, text in sorted(self.mitigations.items()) if text != "Not affected"]
+        return [
+            f"CPU: {self.cpu_model}; CPUs {self.cpus}, sockets {self.sockets}, threads a core {self.threads_per_core}",
+            f"kernel: {self.kernel}",
+            f"hypervisor: {self.hypervisor or 'none seen'}",
+            *([VIRTUAL] if self.hypervisor else []),
+            f"mitigations: {'; '.join(active) or 'none active'}",
+        ]
+
+
+VIRTUAL = (
+    "This is a virtual machine: an interrupt may exit to the hypervisor, which costs about ten times as much as on "
+    "bare metal. The costs hold for this virtual machine, not for its processor."
+)
+
+
+def facts() -> Facts:
+    """Of the machine that this runs on."""
+    cpuinfo = _text("/proc/cpuinfo")
+    model, sockets, threads = read_cpuinfo(cpuinfo)
+    config = read_kernel_config(_kernel_config())
+    return Facts(
+        cpu_model=model or platform.machine(),
+        cpus=os.cpu_count() or 1,
+        sockets=sockets,
+        threads_per_core=threads,
+        kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
+        hypervisor=hypervisor(cpuinfo, _text("/sys/hypervisor/type"), _detect_virt()),
+        mitigations={
+            path.name: _text(str(path)).strip()
+            for path in sorted(Path("/sys/devices/system/cpu/vulnerabilities").glob("*"))
+        },
+        accounting=config[0],
+        tick_hz=config[1],
+    )
+
+
+def read_cpuinfo(text: str) -> tuple[str, int, int]:
+    """Model name, sockets and threads a core from /proc/cpuinfo; one of each where it does not say."""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    sockets = set(re.findall(r"^physical id\s*:\s*(\d+)$", text, re.MULTILINE))
+    siblings = re.search(r"^siblings\s*:\s*(\d+)$", text, re.MULTILINE)
+    cores = re.search(r"^cpu cores\s*:\s*(\d+)$", text, re.MULTILINE)
+    threads = int(siblings[1]) // int(cores[1]) if siblings and cores and int(cores[1]) else 1
+    return (model[1].strip() if model else ""), max(1, len(sockets)), max(1, threads)
+
+
+def hypervisor(cpuinfo: str, sys_type: str, detected: str) -> str | None:
+    """Which hypervisor, or that there is one: by name where anybody says it, by the CPU's own flag else."""
+    if detected and detected != "none":
+        return detected
+    if sys_type.strip():
+        return sys_type.strip()
+    flags = re.search(r"^flags\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return "unnamed, the CPU flag `hypervisor` is set" if flags and "hypervisor" in flags[1].split() else None
+
+
+def read_kernel_config(text: str) -> tuple[str | None, int | None]:
+    """Accounting mode and tick from a kernel configuration; None where it does not say."""
+    irq_time = re.search(r"^CONFIG_IRQ_TIME_ACCOUNTING=y$", text, re.MULTILINE)
+    tick = re.search(r"^CONFIG_TICK_CPU_ACCOUNTING=y$", text, re.MULTILINE)
+    hz = re.search(r"^CONFIG_HZ=(\d+)$", text, re.MULTILINE)
+    return ("irq_time" if irq_time else "tick" if tick else None), (int(hz[1]) if hz else None)
+
+
+def read_interrupts(text: str) -> dict[str, int]:
+    """Sums over all CPUs of the rows of /proc/interrupts, by the row's name."""
+    lines = text.splitlines()
+    cpus = len(lines[0].split()) if lines else 0
+    out = {}
+    for line in lines[1:]:
+        name, _, rest = line.partition(":")
+        counts = rest.split()[:cpus]
+        if counts and all(count.isdigit() for count in counts):
+            out[name.strip()] = sum(map(int, counts))
+    return out
+
+
+def interrupts() -> dict[str, int]:
+    return read_interrupts(_text("/proc/interrupts"))
+
+
+def since_kernel(release: str, major: int, minor: int) -> bool:
+    """Whether a release like 5.15.0-91-generic is at least major.minor."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is None or (int(found[1]), int(found[2])) >= (major, minor)
+
+
+def absent() -> list[str]:
+    """What more rights would add here, one sentence each."""
+    out = []
+    if not shutil.which("perf"):
+        out.append("perf is not installed: no counts of migrations and context switches by process")
+    names = [name for root in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing") for name in _points(root)]
+    missing = [point for point in TRACEPOINTS if point not in names]
+    if missing:
+        out.append(
+            f"tracepoints {', '.join(missing).replace('/', ':')} are not readable: no reasons and sizes of flushes"
+        )
+    rows = interrupts()
+    missing = [row for row in ("CAL", "TLB") if row not in rows]
+    if missing:
+        out.append(f"/proc/interrupts has no row {', '.join(missing)}: interrupts per call are not known")
+    return out
+
+
+def _points(root: str) -> list[str]:
+    return [point for point in TRACEPOINTS if os.access(f"{root}/events/{point}/id", os.R_OK)]
+
+
+def _detect_virt() -> str:
+    try:
+        done = subprocess.run(["systemd-detect-virt", "--vm"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _kernel_config() -> str:
+    try:
+        with gzip.open("/proc/config.gz", "rt") as file:
+            return file.read()
+    except OSError:
+        return _text(f"/boot/config-{platform.release()}")
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,104 @@
+"""Measured beside simulated: the table, and the machine as files that `sweep --config-dir` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sim.parameters import PARAMETERS
+from sweep.errors import Unmeasurable
+from sweep.measure.fit import Fitted, fit, read_settings
+from sweep.measure.machine import Facts
+from sweep.tables.text import as_text
+
+GRID = """\
+# What would XPFO have cost on this machine?
+replicas: 8
+policy: [vanilla, xpfo_no_flush, xpfo, xpfo_deferred]
+machine: this_machine
+jobs: 1 x cores
+"""
+
+
+def fit_and_write(measured: pd.DataFrame, content: Mapping[str, Any], machine: Facts, own: Path) -> Fitted:
+    """Fit half of what was measured, predict the rest, write and print everything but the picture."""
+    if not machine.kernel.endswith("x86_64"):
+        raise Unmeasurable(f"{machine.kernel}: only x86-64 flushes by interrupt; measured.csv is all there is here")
+    settings = read_settings(content, "fit")
+    fitted = fit(measured, settings, machine)
+    folder = own / "measure"
+    fitted.table.to_csv(folder / "measured_vs_simulated.csv", index=False)
+    for group, text in (("machine", machine_file(fitted, settings.prior.quantities, machine)), ("grid", GRID)):
+        path = own / group / "this_machine.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    columns = "call callers spinners think_ns pages used measured_p50_ns simulated_p50_ns error_pct".split()
+    print(as_text(fitted.table[columns].rename(columns={"simulated_p50_ns": "simulated"}), rows=len(fitted.table)))
+    for line in verdict(fitted, settings.tolerance):
+        print(line)
+    return fitted
+
+
+def verdict(fitted: Fitted, tolerance: float) -> list[str]:
+    """How well the half that the fit has not seen is predicted, and where it is not."""
+    predicted = fitted.table[fitted.table["used"] == "predicted"]
+    error = predicted["error_pct"].abs()
+    far = predicted[predicted["within"] == "no"]
+    if predicted.empty:
+        return ["nothing was held out: every curve has one point"]
+    lines = [
+        f"\nof {len(predicted)} points that the fit has not seen {len(predicted) - len(far)} are predicted within "
+        f"{tolerance:.0%} (p50; median {error.median():.0f} %, worst {error.max():.0f} %)"
+    ]
+    for row in far.itertuples():
+        lines.append(
+            f"  not: {row.call}, {row.callers} callers, {row.spinners} others, think {row.think_ns:.0f} ns, "
+            f"{row.pages} pages: {row.error_pct:+.0f} %"
+        )
+    if fitted.residual > 2.0:
+        lines.append(
+            f"the fitted half itself is {fitted.residual:.1f} times the stated noise away: intervals are widened by it"
+        )
+    return lines
+
+
+def machine_file(fitted: Fitted, prior: Mapping[str, Any], machine: Facts) -> str:
+    """machine/this_machine.yaml: the fitted costs, and the prior's where the experiments say nothing."""
+    lines = ["# This machine, measured by `sweep measure`. Half of the measured p50s were fitted."]
+    lines += [f"# {line}" for line in machine.lines()]
+    lines += ["# `fitted`: the measurement narrowed it. `prior`: as in the literature for another machine."]
+    virtual = f", under {machine.hypervisor}" if machine.hypervisor else ""
+    divides = {
+        name: value if machine.cpus % value == 0 else 1
+        for name, value in (("sockets", machine.sockets), ("threads_per_core", machine.threads_per_core))
+    }
+    known: dict[str, Any] = {
+        "title": f"{machine.cpu_model}, {machine.cpus} CPUs{virtual}",
+        "cores": machine.cpus,
+        **divides,
+        "apic": "auto",
+    }
+    if machine.accounting:
+        known["accounting"] = machine.accounting
+    if machine.tick_hz:
+        known["tick_hz"] = {"central": machine.tick_hz, "unit": "Hz", "source": "kernel configuration"}
+    known["clock_scale"] = {"central": 1.0, "unit": "factor", "source": "measured costs need none"}
+    for name, quantity in prior.items():
+        if name in known:
+            continue
+        plain = name.replace("_cross", "")
+        cost = fitted.costs.get(name if name in fitted.costs else plain)
+        if cost is None:
+            known[name] = {key: value for key, value in vars(quantity).items() if value not in (None, "")}
+            known[name]["source"] = f"prior: {quantity.source}"
+            continue
+        source = "fitted" if cost.fitted else "prior, hardly moved by the measurement"
+        if name not in fitted.costs:
+            source = f"one socket: as {plain}, never read"
+        digits = {key: float(f"{getattr(cost, key):.4g}") for key in ("low", "central", "high")}
+        known[name] = digits | {"unit": PARAMETERS[name].unit, "source": source}
+    return "\n".join([*lines, *(f"{name}: {json.dumps(value)}" for name, value in known.items())]) + "\n"

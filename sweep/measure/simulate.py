@@ -1,0 +1,74 @@
+"""The measured experiments, simulated: the same callers, think times and pages under the kernel's own policy.
+
+A system call's own time (entry, exit, page tables) takes the place of XPFO's bookkeeping: work of the sender before it
+tells anybody. Think times are the measured means, misses included, so no refill is added to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from sim import simulate
+from sweep.measure.machine import Facts, since_kernel
+
+COSTS = (
+    "flush_fixed_ns invlpg_ns flush_all_ns mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns "
+    "ipi_latency_cross_ns irq_entry_ns handler_ns irq_exit_ns ack_ns ack_cross_ns"
+).split()  # what the experiments can move; the last half of a pair only on several sockets
+CROSS = {"ipi_latency_cross_ns", "ack_cross_ns"}
+
+
+def policies(kernel: str) -> dict[str, str]:
+    """The policy of every call under a kernel release, like 6.1.0-18-amd64."""
+    shootdown = "mm_shootdown_concurrent" if since_kernel(kernel, 5, 13) else "mm_shootdown"
+    return {"membarrier": "membarrier"} | dict.fromkeys(("dontneed", "munmap", "mprotect"), shootdown)
+
+
+def experiments(
+    points: pd.DataFrame, costs: Sequence[Mapping[str, float]], machine: Facts, window_events: int
+) -> dict[str, np.ndarray]:
+    """Every point under every set of costs, arrays [set, point].
+
+    A set holds COSTS, the ceiling, smt_slowdown, idle_exit_ns, and `CALL.call_ns`, `CALL.page_ns` of every call.
+    """
+    policy = points["call"].map(policies(machine.kernel.split()[1]))
+    sockets, threads = (each if machine.cpus % each == 0 else 1 for each in (machine.sockets, machine.threads_per_core))
+    lengths = sorted({*points["pages"].astype(int), 1} - {0})
+    flushes_nothing = points["call"] == "membarrier"
+    pages = [
+        {each: float(each == int(p)) if p else 1.0 for each in lengths} for p in points["pages"]
+    ]  # the same lengths everywhere: points that differ in pages only run side by side
+    own_ns = np.array(
+        [
+            [
+                each[f"{call}.call_ns"] + p * each.get(f"{call}.page_ns", 0.0)
+                for call, p in zip(points["call"], points["pages"], strict=True)
+            ]
+            for each in costs
+        ]
+    )  # [set, point]
+    sets = len(costs)
+    columns = {name: np.repeat([each[name] for each in costs], len(points)) for name in costs[0] if "." not in name}
+    found = simulate(
+        policy=policy.tolist() * sets,
+        cores=machine.cpus, sockets=sockets, threads_per_core=threads, apic="auto",
+        jobs=np.tile((points["callers"] + points["spinners"]).to_numpy(float), sets),
+        flushers=np.tile(points["callers"].to_numpy(float), sets),
+        think_ns=np.tile(points["think_ns"].to_numpy(float), sets),
+        range_pages=pages * sets,
+        kunmap_events=np.tile(flushes_nothing.to_numpy(float), sets),
+        alloc_events=np.tile((~flushes_nothing).to_numpy(float), sets),
+        alloc_bookkeeping_ns=own_ns.ravel(), kunmap_bookkeeping_ns=own_ns.ravel(),
+        refill_ns=0.0, refill_system_share=0.0, user_refill_ns=0.0,
+        user_s=1.0, base_system_s=1.0, serial_share=0.0, accounting="tick",
+        window_events=window_events, warmup_events=max(32, window_events // 4), precision=0.0,
+        **columns,
+    )  # fmt: skip
+    out = {name: column[:, 0].reshape(sets, len(points)) for name, column in found.items()}
+    busy = (points["callers"] + points["spinners"]).to_numpy(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out["away_ns"] = out["handler_share"] * busy * out["flush_interval_ns"] / out["interrupts_per_flush"]
+    return out

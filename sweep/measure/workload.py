@@ -1,0 +1,106 @@
+"""A workload from a real run: what a command asked of the kernel, as `workload/<name>.yaml` of the user's own folder.
+
+XPFO is in no running kernel, so its events are estimated from what is counted; every number says whether it is
+measured, estimated (with the assumption) or assumed. Recorded files from elsewhere may take the place of a command.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from sweep.inputs.catalog import QUANTITIES
+from sweep.inputs.conf import conf_dir
+from sweep.measure.machine import Facts
+
+PAGE = 4096
+OTHERS = 0.1  # share of its CPUs above which what else ran makes the elapsed time say nothing
+MODEL = "kernel_build"  # whose assumptions are taken over where nothing is known
+Seen = Mapping[str, float]
+
+
+def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
+    """Quantities of a workload file by name, each with how it is known in its source."""
+    model = yaml.safe_load((conf_dir() / "workload" / f"{MODEL}.yaml").read_text(encoding="utf-8"))
+    cpu_s = max(seen["user_s"] + seen["system_s"], 1e-9)
+    faults, copied, allocated = seen["faults"], seen.get("bytes", 0.0) / PAGE, seen.get("pgalloc", 0.0)
+    files = f"{copied:.0f} pages of read and written bytes, pipes included"
+    out: dict[str, Any] = {
+        "user_s": _known(seen["user_s"], "measured: user CPU seconds"),
+        "base_system_s": _known(seen["system_s"], "measured: system CPU seconds, of a kernel without XPFO"),
+        "kunmap_events": {
+            "low": faults, "central": faults + copied, "high": 2 * faults + copied,
+            "source": f"estimated: {faults:.0f} page faults, each zeroes or copies a page (high: copies map two), and "
+            + (files if "bytes" in seen else "nothing for files: bytes are not known"),
+        },
+        "alloc_events": {
+            "low": 0.5 * faults, "central": faults, "high": max(faults, allocated),
+            "source": "estimated: a page fault allocates a page (low: half of them find it in the page cache; high: "
+            f"every page that the whole machine allocated, {allocated:.0f})",
+        },
+        "large_range_share": _known(
+            min(1.0, seen["huge"] / max(faults, 1.0)), "measured: thp_fault_alloc, machine-wide, over page faults"
+        ),
+    }  # fmt: skip
+    others_s = seen.get("machine_cpu_s", cpu_s) - cpu_s
+    alone = "elapsed_s" in seen and others_s <= OTHERS * seen["elapsed_s"] * jobs
+    if alone and jobs > 1:
+        share = (seen["elapsed_s"] / cpu_s - 1 / jobs) / (1 - 1 / jobs)
+        out["serial_share"] = _known(
+            min(1.0, max(0.0, share)),
+            f"estimated: {seen['elapsed_s']:.1f} s elapsed for {cpu_s:.1f} CPU s on {jobs} CPUs; what is not parallel "
+            "counts as serial, waits included",
+        )
+    for name, counted, what in (
+        ("user_switches_per_s", "switches", "context switches of its tasks"),
+        ("migrations_per_s", "migrations", "migrations by perf"),
+    ):
+        if counted in seen:
+            out[name] = _known(seen[counted] / cpu_s, f"measured: {what} over CPU seconds")
+    least = faults + seen.get("interrupts", 0.0)
+    if "system_calls" in seen:
+        out["kernel_entries_per_s"] = _known(
+            (least + seen["system_calls"]) / cpu_s,
+            "measured: system calls by perf, page faults, and interrupts of the machine",
+        )
+    for name, value in model.items():
+        if name not in QUANTITIES or name in out or name == "alloc_per_kunmap":
+            continue
+        some = dict(value) if isinstance(value, Mapping) and name != "range_pages" else {"central": value}
+        why = f"assumed: as {MODEL}" + (f"; {some['source']}" if "source" in some else "")
+        if name == "serial_share" and not alone:
+            why += "; the elapsed time says nothing, others used the CPUs or it is not known"
+        if name == "kernel_entries_per_s":
+            some = {bound: max(least / cpu_s, some[bound]) for bound in ("low", "central", "high")}
+            why += "; at least page faults and interrupts, which are measured"
+        out[name] = some | {"source": why}
+    return out
+
+
+def _known(value: float, source: str) -> dict[str, Any]:
+    return {"central": value, "source": source}
+
+
+def workload_file(name: str, seen: Seen, jobs: int, what: str, machine: Facts | None, missing: Sequence[str]) -> str:
+    """The text of `workload/<name>.yaml`."""
+    lines = [f"# {what}. Every source begins with measured, estimated or assumed."]
+    if machine:
+        lines += [f"# {line}" for line in machine.lines()]
+    lines += [f"# {each}" for each in missing]
+    if "machine_cpu_s" in seen:
+        own = (seen["user_s"] + seen["system_s"]) / max(seen["machine_cpu_s"], 1e-9)
+        lines.append(f"# Of the machine's CPU time meanwhile {min(own, 1.0):.0%} was this command's.")
+        lines.append("# The less that is, the more of its switches and migrations are the others' doing.")
+        lines.append(f"# Stolen by the hypervisor meanwhile: {seen['steal_s']:.1f} s.")
+    lines.append(f"title: {json.dumps(name)}")
+    for key, quantity in workload(seen, jobs).items():
+        rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in quantity.items()}
+        if key == "range_pages":
+            pages = ", ".join(f"{p}: {w}" for p, w in quantity["central"].items())
+            lines.append(f"range_pages: {{{pages}}} # {quantity['source']}")
+        else:
+            lines.append(f"{key}: {json.dumps(rounded | {'unit': QUANTITIES[key].unit})}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,143 @@
+"""What each point of a sweep is: its names and the model's parameters, decoded from its index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sim.parameters import PARAMETERS
+from sweep.inputs.catalog import Entry, quantities_of
+from sweep.inputs.costs import LITERATURE, Costs, drawn
+from sweep.plan.columns import constant, derive, pointwise
+from sweep.plan.grid import Block, Coded, Relative
+
+NAMES = ("policy", "machine", "workload", "costs")
+CONTROLS = ("seed", "replicas")  # one value for the whole sweep
+
+
+@dataclass(frozen=True)
+class Space:
+    """The index space of a sweep: blocks of axes, and what stands behind the names and keys that they give."""
+
+    blocks: tuple[Block, ...]
+    machines: Mapping[str, Entry]
+    workloads: Mapping[str, Entry]
+    defaults: Mapping[str, Any]  # names and parameters where neither axis nor machine nor workload says
+    costs: Mapping[str, Costs] = field(default_factory=dict)  # by name; literature's central values where none is
+
+    def __len__(self) -> int:
+        return sum(len(block) for block in self.blocks)
+
+    def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
+        """Names and model parameters of the points begin..end-1 as arrays, [point]."""
+        parts, offset = [], 0
+        for block in self.blocks:
+            low, high = max(begin, offset), min(end, offset + len(block))
+            if low < high:
+                parts.append(self._quantities(block, np.arange(low - offset, high - offset)))
+            offset += len(block)
+        if len(parts) == 1:
+            return derive(parts[0])
+        names = list(dict.fromkeys(name for part in parts for name in part))
+        out = {}
+        for name in names:
+            unknown = [np.full(len(part["policy"]), np.nan) for part in parts]
+            out[name] = np.concatenate([part.get(name, nan) for part, nan in zip(parts, unknown, strict=True)])
+        return derive(out)
+
+    def block_columns(self, block: Block, index: np.ndarray) -> dict[str, np.ndarray]:
+        """The same of some points of one block, by their index in it."""
+        return derive(self._quantities(block, index))
+
+    def _quantities(self, block: Block, index: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns of names and quantities, before the model's parameters are made from them."""
+        points = len(index)
+        given = block.columns(index)
+        names, which = self._names(given)
+        columns = {name: _spread(name, [each[at] for each in names], which, points) for at, name in enumerate(NAMES)}
+        draw = _spread("draw", *given.pop("draw", ([0], None)), points).astype(np.int64)
+        columns |= self._of_names(names, which, draw, clock_scale="clock_scale" not in given)
+        columns["draw"] = draw
+        relative: dict[str, Coded] = {}
+        values: Sequence[Any] | np.ndarray
+        for name, (values, at) in given.items():
+            if name in (*NAMES, *CONTROLS):
+                continue
+            if not isinstance(values, np.ndarray) and any(isinstance(value, Relative) for value in values):
+                relative[name] = (values, at)
+                values = [None if isinstance(value, Relative) else value for value in values]
+            columns[name] = _spread(name, values, at, points)
+        for name, (values, at) in relative.items():
+            for number, value in enumerate(values):
+                if isinstance(value, Relative):
+                    followed = pointwise(partial(_follow, value), columns[value.of])
+                    columns[name] = followed if at is None else np.where(at == number, followed, columns[name])
+        return columns
+
+    def _of_names(
+        self, names: Sequence[tuple[str, ...]], which: np.ndarray | None, draw: np.ndarray, clock_scale: bool
+    ) -> dict[str, np.ndarray]:
+        """Columns of what machine, workload and costs say, under each point's draw."""
+        points = len(draw)
+        central_values, by_draw = [], []  # for each of `names`: values by name, and those that depend on the draw
+        for _, machine, workload, costs in names:
+            entries = self.machines[machine], self.workloads[workload]
+            central = {name: quantity.central for name, quantity in quantities_of(*entries).items()}
+            of_draws = drawn(self.costs.get(costs, Costs(LITERATURE)), *entries, clock_scale=clock_scale)
+            if (draw == draw[0]).all():
+                central |= {name: values[draw[0]] for name, values in of_draws.items()}
+                of_draws = {}
+            central_values.append({**self.defaults, **central})
+            by_draw.append(of_draws)
+        columns = {}
+        for name in dict.fromkeys(name for central in central_values for name in central):
+            if name not in (*NAMES, *CONTROLS):
+                columns[name] = _spread(name, [central.get(name) for central in central_values], which, points)
+        for number, of_draws in enumerate(by_draw):
+            members = np.ones(points, dtype=bool) if which is None else which == number
+            for name, by_row in of_draws.items():
+                columns[name] = np.array(columns[name])
+                columns[name][members] = by_row[draw[members]]
+        return columns
+
+    def _names(self, given: Mapping[str, Coded]) -> tuple[list[tuple[str, ...]], np.ndarray | None]:
+        """The names that occur together, and which of them each point has, [point]; None if there is one."""
+        combinations: list[tuple[str, ...]] = [()]
+        which: np.ndarray | None = None
+        for name in NAMES:
+            values, at = given[name] if name in given else ([self.defaults[name]], None)
+            if at is None:
+                combinations = [(*names, values[0]) for names in combinations]
+                continue
+            pairs = at if which is None else which * len(values) + at
+            used = np.flatnonzero(np.bincount(pairs))
+            combinations = [(*combinations[pair // len(values)], values[pair % len(values)]) for pair in used.tolist()]
+            which = np.searchsorted(used, pairs)
+        return combinations, which
+
+
+def is_known(value: Any) -> bool:
+    """Whether a quantity has a value: neither None nor NaN."""
+    return value is not None and value == value
+
+
+def _follow(relative: Relative, column: np.ndarray) -> np.ndarray:
+    return np.fmax(relative.least, relative.factor * column)
+
+
+def _spread(name: str, values: Sequence[Any] | np.ndarray, which: np.ndarray | None, points: int) -> np.ndarray:
+    """The column of a name, [point], from its values and which of them each point has; None is not known."""
+    first = values[0]
+    text = name == "range_pages" or name in NAMES or (name in PARAMETERS and bool(PARAMETERS[name].choices))
+    if which is None or all(value is first for value in values):
+        return constant(first if text else np.nan if first is None else float(first), points)
+    held = np.empty(len(values), dtype=object if text else float)
+    for at, value in enumerate(values) if text else ():
+        held[at] = value
+    if not text:
+        held[:] = values if isinstance(values, np.ndarray) else [np.nan if value is None else value for value in values]
+    return held[which]

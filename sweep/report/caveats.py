@@ -1,0 +1,49 @@
+"""What stands beside every result: on what costs it rests, what the model leaves out, what is known of measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweep.inputs.costs import LITERATURE
+
+NOT_MODELLED = (
+    "memory bandwidth and cache contention beyond the lines named",
+    "frequency changes",
+    "NUMA placement",
+    "mmap and LRU locks",
+    "page-lock contention",
+    "I/O waits",
+    "virtualisation exits",
+)
+CAVEATS = (  # of the measurements, numbered on the page
+    "25073.169 s is not an independent measurement: it is 950.966 s x 26.366, the ratio measured one version earlier. "
+    "The measured pair is 915.183 s and 24129.354 s (XPFO v7, same machine).",
+    "Vanilla differs by 3.9 % between the two versions. Vanilla rows are inputs of the simulation, not predictions.",
+    "Run count and spread were never published: a measured number has no interval here.",
+    "“96 cores” are 2 x Xeon Platinum 8160 with hyper-threading: 48 cores, 96 logical CPUs. The i5-3550 has 4, without "
+    "SMT and INVPCID.",
+    "Elapsed and user time, kernel configuration, accounting mode and switch rates were never published: they are "
+    "priors.",
+    "About 480.1 million kunmap events per build come from /proc/lock_stat, two acquisitions of the page lock per "
+    "event: an upper bound.",
+    "Four measured rows cannot fix thirty parameters. A slow sender and busy receivers explain 96 CPUs about equally "
+    "well and part company over -j.",
+)
+GAP = (
+    "The engine steps coarser than the fine simulation it is held to. Above 128 saturated CPUs its flush wait is up to "
+    "28 % short and its interval between flushes up to 13 % short; at the patch's 96 CPUs the wait is 13 % short."
+)
+
+
+def basis(costs: Sequence[str], draws: int) -> str:
+    """On what costs the numbers stand and what their intervals are, in words."""
+    words = [
+        "central published ones, nothing fitted" if name == LITERATURE else f"“{name}”, fitted to published times"
+        for name in costs
+    ]
+    bands = (
+        f"Bands are over {draws} draws of the costs."
+        if draws
+        else "Intervals are the replicas' (95 %) and hold no uncertainty of costs."
+    )
+    return f"Costs: {', '.join(words)}. {bands}" if words else bands

@@ -1,0 +1,174 @@
+"""report.html from results.parquet, run.json and tables/ alone.
+
+The page holds everything it shows, Plotly's JavaScript included, and asks no network. Plotly is not imported: its
+script is read as text, and the page builds its figures from plain tables in JSON.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweep.inputs.costs import LITERATURE
+from sweep.report.caveats import CAVEATS, GAP, NOT_MODELLED, basis
+from sweep.report.plots import Plot, plots
+from sweep.store.folder import Folder
+
+DIGITS = 6  # significant digits of the numbers on the page
+
+
+def read_plots(folder: Folder) -> list[Plot]:
+    """The plots of a run's folder."""
+    table = pd.read_csv(io.BytesIO(folder.read("tables/reproduction.csv"))) if _reproduces(folder) else None
+    return plots(pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))), table)
+
+
+def _reproduces(folder: Folder) -> bool:
+    return folder.exists("tables/reproduction.csv")
+
+
+def write_page(folder: Folder, made: Sequence[Plot]) -> None:
+    """Write report.html."""
+    run = json.loads(folder.read("run.json"))
+    folder.write("report.html", page(run, made).encode())
+
+
+def page(run: Mapping[str, Any], made: Sequence[Plot]) -> str:
+    """The page as text."""
+    text = _text(run, made)
+    parts = {name: html.escape(str(value)) for name, value in text.items()}
+    points = run.get("points", {})
+    parts |= {
+        "facts": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _facts(run).items()),
+        "axes": _axes(points),
+        "not_modelled": "".join(f"<li>{html.escape(each)}</li>" for each in NOT_MODELLED),
+        "caveats": "".join(f"<li>{html.escape(each)}</li>" for each in CAVEATS),
+        "gap": html.escape(GAP),
+        "data": _json({"policies": _policies(made), "plots": [_plain(plot) for plot in made]}),
+        "css": _own("page.css"),
+        "js": _own("page.js"),
+        "plotly": plotly_script(),
+    }
+    return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], _own("page.html"))
+
+
+def plotly_script() -> str:
+    """Plotly's JavaScript as it comes with the Python package, which is found but not imported."""
+    found = importlib.util.find_spec("plotly")
+    assert found is not None
+    assert found.origin is not None
+    script = (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    return re.sub(r"</(script)", r"<\\/\1", script, flags=re.IGNORECASE)
+
+
+def _own(name: str) -> str:
+    return (importlib.resources.files("sweep.report") / name).read_text(encoding="utf-8")
+
+
+def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
+    question = run.get("question") or f"Grid {run.get('grid')}"
+    lead = "Every number was aggregated before it was drawn; the notes say how, and results.parquet holds all rows."
+    named = {plot.name: plot for plot in made}
+    points = run.get("points", {})
+    lead = f"{basis(points.get('costs', []), points.get('draws', 0))} {lead}"
+    versions = run.get("versions", {})
+    return {
+        "title": f"{run.get('grid')}: {question}",
+        "grid": str(run.get("grid")),
+        "question": question,
+        "answer": _answer(named["points"].table) if "points" in named else "",
+        "lead": lead,
+        "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete in itself and asks no network. "
+        "Colours are Okabe and Ito's.",
+    }
+
+
+def _answer(points: pd.DataFrame) -> str:
+    """What each policy costs on each machine at its most CPUs and jobs, where that is one point a policy."""
+    sentences: list[str] = []
+    if "costs" in points:
+        points = points[points["costs"] == min(points["costs"], key=lambda name: (name == LITERATURE, name))]
+    for machine, some in points.groupby("machine", sort=False):
+        for name in ("cores", "jobs"):
+            some = some[some[name] == some[name].max()]
+        if "ceiling" in some and (some["ceiling"] == 33).any():
+            some = some[some["ceiling"] == 33]
+        some = some[some["policy"] != "vanilla"]
+        if some.empty or some["policy"].duplicated().any() or len(some) > 6 or len(sentences) == 3:
+            continue
+        ceiling = ", ceiling 33" if "ceiling" in some else ""
+        costs = [
+            f"{row['policy']} adds\u00a0{row['added_s']:.0f}\u00a0s (x\u00a0{row['ratio']:.3g})"
+            for _, row in some.iterrows()
+        ]
+        first = some.iloc[0]
+        sentences.append(f"{machine}, {first['cores']:g} CPUs, -j{first['jobs']:g}{ceiling}: {'; '.join(costs)}.")
+    return "\n".join(sentences)
+
+
+def _facts(run: Mapping[str, Any]) -> dict[str, str]:
+    """What a reader needs to trust or repeat the run, in words."""
+    points = run.get("points", {})
+    facts = {
+        "command": "sweep " + " ".join(run.get("overrides", [])),
+        "seed, replicas": f"{points.get('seed')}, {points.get('replicas')}",
+        "machines": ", ".join(map(str, points.get("machines", []))),
+        "workloads": ", ".join(map(str, points.get("workloads", []))),
+        "commit": str(run.get("commit") or "not from a checkout"),
+        "versions": ", ".join(f"{name} {value}" for name, value in run.get("versions", {}).items()),
+        "plan": str(run.get("plan")),
+        "code": str(run.get("code")),
+    }
+    return facts
+
+
+def _axes(points: Mapping[str, Any]) -> str:
+    rows = [
+        (f"block {number}" if len(points["blocks"]) > 1 else "grid", name, values)
+        for number, block in enumerate(points.get("blocks", []), 1)
+        for name, values in block.items()
+    ]
+    rows += [("default", name, value) for name, value in points.get("defaults", {}).items()]
+    cells = []
+    for where, name, values in rows:
+        text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+        cells.append("<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in (where, name, text)) + "</tr>")
+    return "<tr><th>where</th><th>key</th><th>values</th></tr>" + "".join(cells)
+
+
+def _policies(made: Sequence[Plot]) -> list[str]:
+    names = [name for plot in made if "policy" in plot.table for name in plot.table["policy"].tolist()]
+    return list(dict.fromkeys(map(str, names)))
+
+
+def _plain(plot: Plot) -> dict[str, Any]:
+    columns = [{"name": str(name), "values": [_value(v) for v in plot.table[name].tolist()]} for name in plot.table]
+    keys = ("name", "title", "note", "kind", "x", "y", "z", "labels", "series", "log")
+    return {key: getattr(plot, key) for key in keys} | {"columns": columns}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        if math.isinf(value):
+            return "inf" if value > 0 else "-inf"
+        return int(value) if value.is_integer() and abs(value) < 1e15 else float(f"{value:.{DIGITS}g}")
+    return value
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand inside a script element whatever its strings hold."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

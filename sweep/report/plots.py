@@ -1,0 +1,268 @@
+"""What a report draws: each plot is a small table with a row per mark, and which of its columns go where.
+
+The page and the pictures are drawn from the same plots. Tables are aggregated here, before anything is drawn: over
+replicas always, over points and into bins where a sweep is too large to show every one, and then the note says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from sim.parameters import PARAMETERS
+from sweep.report.points import FIXED, METRICS, MOST_BINS, binned, read_points, settings_of
+
+COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one")
+PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
+MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
+MOST_ROWS = 4000  # marks of one plot
+REPLICAS = "Means over replicas; the band is their 95 % interval, or 5 to 95 % over the draws of the costs."
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot: its data and how they are to be drawn.
+
+    `kind` is dots, lines, heat, scatter, stack or table. Columns `<y>_lo` and `<y>_hi`, where there, are an interval.
+    """
+
+    name: str
+    title: str
+    note: str
+    kind: str
+    table: pd.DataFrame
+    x: str = ""
+    y: str = ""
+    z: str = ""
+    labels: dict[str, str] = field(default_factory=dict)  # of columns, with units
+    series: str = "policy"
+    log: tuple[str, ...] = ()  # columns drawn on a logarithmic axis
+
+
+def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> list[Plot]:
+    """Every plot that the results allow, the one that was asked for first."""
+    points, own = read_points(file)
+    made: list[Plot | None] = [parts(points, own)]
+    numeric = [name for name in own if name != "jobs_per_core" and points[name].dtype.kind in "fi"]
+    ordered: list[str] = [name for name in ("cores", "jobs", "ceiling") if name in numeric]
+    ordered += [name for name in numeric if name not in ordered]
+    made += [lines(points, own, x, "ratio", "System time over vanilla's") for x in ordered[:6]]
+    made.append(heat(points, own))
+    made.append(front(points, own))
+    made += [counter(points, own, name) for name in COUNTERS if name in points]
+    made.append(listing(points, own))
+    if reproduction is not None and len(reproduction):
+        costs = points["costs"].nunique() if "costs" in points else 1
+        asked = 2 * len(reproduction) * costs >= len(points)  # else measured points are a minority: they follow
+        made.insert(0 if asked else -1, measured(reproduction))
+    return [plot for plot in made if plot is not None]
+
+
+def measured(table: pd.DataFrame) -> Plot:
+    """The published system times beside every prediction that the table has (`<name>_s`, `<name>_lo_s`, ...)."""
+    names = [str(each).removesuffix("_s") for each in table.columns if str(each).endswith("_s")]
+    predictions = [each for each in names if not each.endswith(("_lo", "_hi")) and each != "measured"]
+    rows = []
+    for _, row in table.iterrows():
+        what = f"{row['machine']}, {row['cores']} CPUs, -j{row['jobs']}: {row['policy']}"
+        for name in ["measured", *(each for each in predictions if f"{each}_lo" in names)]:
+            keep = {key: row[key] for key in ("machine", "policy", "cores", "jobs")}
+            ends = {end: row.get(f"{name}_{end}_s", math.nan) for end in ("lo", "hi")}
+            error = 100.0 * (row[f"{name}_s"] / row["measured_s"] - 1.0) if name != "measured" else math.nan
+            rows.append(
+                {**keep, "what": what, "source": name, "system_time_s": row[f"{name}_s"]}
+                | {"system_time_s_lo": ends["lo"], "system_time_s_hi": ends["hi"], "error_pct": error}
+            )
+    note = (
+        "Simulated: mean and 95 % interval over replicas, or under draws of the costs where 90 % of measurements would "
+        "lie. No spread of the measurements was ever published."
+    )
+    return Plot(
+        "measured", "Measured against simulated", note, "dots", pd.DataFrame(rows), "system_time_s", "what",
+        labels={"system_time_s": "system time of the build, s"}, series="source", log=("system_time_s",),
+    )  # fmt: skip
+
+
+def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+    """What the added system time is made of, for a handful of points."""
+    some = points[points["policy"] != "vanilla"]
+    if not 0 < len(some) <= MOST_SETTINGS:
+        return None
+    text = settings_of(
+        some, ["cores", "jobs", *(name for name in own if name not in ("cores", "jobs", "jobs_per_core"))]
+    )
+    where = some["policy"] + " on " + some["machine"].astype(str) + ", " + text
+    long = [
+        some[[*FIXED]].assign(what=where, part=part.removesuffix("_s"), seconds=some[part])
+        for part in PARTS
+        if part in some
+    ]
+    return Plot(
+        "parts", "What the added system time is made of",
+        "Means over replicas. Where handlers are booked as interrupt time, their part is negative.", "stack",
+        pd.concat(long, ignore_index=True), "seconds", "what", series="part",
+        labels={"seconds": "added system time, s"},
+    )  # fmt: skip
+
+
+def lines(points: pd.DataFrame, own: Sequence[str], x: str, y: str, title: str) -> Plot | None:
+    """One metric against one parameter, a line per policy and setting of what else varies."""
+    others = [name for name in own if name not in (x, "jobs_per_core" if x == "jobs" else "jobs")]
+    if x != "jobs" and "jobs" in own and "jobs_per_core" not in own:
+        others.append("jobs")
+    table, note = _gathered(points, x, y, others)
+    if table is None:
+        return None
+    length = table.groupby([*FIXED, "setting"], sort=False)[x].transform("size")
+    table = table[length >= (2 if length.max() == 2 and not others else 3)].reset_index(drop=True)
+    if table.empty:
+        return None
+    wide = bool((table[x] > 0).all() and table[x].max() / table[x].min() >= 8)
+    label = _plain(x)
+    return Plot(
+        f"{y}_{x}", f"{title}, against {label}", note, "lines", table, x, y,
+        labels={x: _with_unit(x), y: "system time over vanilla's" if y == "ratio" else y},
+        log=((x,) if wide else ()) + ((y,) if (table[y] > 0).all() else ()),
+    )  # fmt: skip
+
+
+def _gathered(points: pd.DataFrame, x: str, y: str, others: Sequence[str]) -> tuple[pd.DataFrame | None, str]:
+    some = points[[*FIXED, x, y, f"{y}_lo", f"{y}_hi"]].copy()
+    some = some[np.isfinite(some[y]) & some[x].notna()]
+    if some.empty:
+        return None, ""
+    notes = []
+    if some[x].nunique() > MOST_BINS:
+        some[x] = binned(some[x])
+        notes.append(f"{x} is drawn in {MOST_BINS} bins.")
+    some["setting"] = settings_of(points.loc[some.index], others)
+    rows = some.groupby([*FIXED, "setting", x], sort=False).ngroups
+    if some["setting"].nunique() > MOST_SETTINGS or rows > MOST_ROWS:
+        notes.append(f"Medians over everything else that varies ({', '.join(others)}), the band from 5 to 95 % of it.")
+        some["setting"] = ""
+        grouped = some.groupby([*FIXED, "setting", x], sort=False)[y]
+        table = grouped.median().to_frame(y)
+        table[f"{y}_lo"], table[f"{y}_hi"] = grouped.quantile(0.05), grouped.quantile(0.95)
+    else:
+        notes.append(REPLICAS)
+        grouped = some.groupby([*FIXED, "setting", x], sort=False)
+        table = grouped[[y, f"{y}_lo", f"{y}_hi"]].mean()
+    table["points"] = grouped.size()
+    return table.reset_index().sort_values([*FIXED, "setting", x], ignore_index=True), " ".join(notes)
+
+
+def heat(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+    """System time over ceiling and a second parameter, with the best ceiling of every row."""
+    numeric = [name for name in own if points[name].dtype.kind in "fi" and name not in ("ceiling", "jobs_per_core")]
+    down = next((name for name in ("cores", "jobs") if name in numeric), next(iter(numeric), None))
+    if "ceiling" not in own or down is None:
+        return None
+    some = points[points["policy"] != "vanilla"].copy()
+    notes = [
+        "Means over replicas. A ring marks the best ceiling of its row: the smallest that is within the best one's "
+        "95 % interval."
+    ]
+    for name in ("ceiling", down):
+        if some[name].nunique() > MOST_BINS:
+            some[name] = binned(some[name])
+            notes.append(f"{name} is drawn in {MOST_BINS} bins.")
+    rest = [name for name in own if name not in ("ceiling", down, "jobs" if "jobs_per_core" in own else "")]
+    some["setting"] = settings_of(some, rest)
+    keys = [*FIXED, "setting", down, "ceiling"]
+    if some["setting"].nunique() > MOST_SETTINGS or some.groupby(keys, sort=False).ngroups > MOST_ROWS:
+        some["setting"] = ""
+        notes.append(f"Medians over everything else that varies ({', '.join(rest)}).")
+    table = some.groupby(keys, sort=False)[["ratio", "ratio_half"]].median().reset_index()
+    table = table.sort_values(keys, ignore_index=True)
+    least = table.loc[table.groupby([*FIXED, "setting", down])["ratio"].transform("idxmin")].reset_index(drop=True)
+    near = table["ratio"] <= least["ratio"] + least["ratio_half"].fillna(0.0)
+    table["best"] = False
+    table.loc[table[near].groupby([*FIXED, "setting", down])["ceiling"].idxmin(), "best"] = True
+    table = table.drop(columns="ratio_half")
+    return Plot(
+        "ceiling", "The ceiling of single-page flushes, and the best one", " ".join(notes), "heat", table, "ceiling",
+        down, "ratio", labels={"ceiling": "tlb_single_page_flush_ceiling, pages", down: _with_unit(down)}
+        | {"ratio": "system time over vanilla's"},
+    )  # fmt: skip
+
+
+def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+    """Overhead against the stale window, and the points that nothing beats in both."""
+    x, y = "stale_window_p99_ns", "added_s"
+    if x not in points:
+        return None
+    some = points[points[x].notna() & points[y].notna() & (points["policy"] != "vanilla")].copy()
+    if some.empty:
+        return None
+    some["setting"] = settings_of(some, [name for name in ("cores", "jobs") if name in some] + _rest(own))
+    note = (
+        "Means over replicas. The lines are the Pareto fronts of what is shown, one a machine and workload: "
+        "nothing there is better in both."
+    )
+    keys = [*FIXED, "setting"]
+    if len(some) > MOST_ROWS:
+        some["setting"] = settings_of(some, ["cores"])
+        note = f"Medians of {len(some)} points by machine, workload, policy and cores. " + note
+    table = some.groupby(keys, sort=False)[[x, y, "ratio"]].median().reset_index()
+    table["front"] = pareto(table[x].to_numpy(), table[y].to_numpy())
+    return Plot(
+        "front", "Overhead against the stale window", note, "scatter", table, x, y,
+        labels={x: "stale window, 99th percentile", y: "added system time, s"}, log=(x, y),
+    )  # fmt: skip
+
+
+def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether no other point is at most as large in both and smaller in one, [point]."""
+    order = np.lexsort((y, x))
+    lowest = np.minimum.accumulate(np.r_[np.inf, y[order][:-1]])
+    out = np.zeros(len(x), dtype=bool)
+    out[order] = y[order] < lowest
+    return out
+
+
+def counter(points: pd.DataFrame, own: Sequence[str], name: str) -> Plot | None:
+    """A kernel counter against cores, or by policy."""
+    if "cores" in own:
+        made = lines(points, own, "cores", name, f"{name} over the build")
+        if made is not None:
+            return made
+    some = points[points[name].notna() & (points["policy"] != "vanilla")]
+    if not 0 < len(some) <= MOST_SETTINGS:
+        return None
+    text = some["policy"] + " on " + some["machine"] + ", " + settings_of(some, ["cores", "jobs", *_rest(own)])
+    table = some[[*FIXED]].assign(what=text, source=some["policy"], **{name: some[name]})
+    return Plot(
+        name, f"{name} over the build", "Means over replicas.", "dots", table, name, "what",
+        labels={name: name}, log=(name,) if (table[name] > 0).all() else (), series="policy",
+    )  # fmt: skip
+
+
+def listing(points: pd.DataFrame, own: Sequence[str]) -> Plot:
+    """The points themselves, as many as a page carries."""
+    keep = [*FIXED, "cores", "jobs", *_rest(own)]
+    shown = [name for name in METRICS[:7] if name in points] + [name for name in METRICS[12:] if name in points]
+    table = points[list(dict.fromkeys([*keep, *shown]))]
+    note = "Means over replicas."
+    if len(table) > 1000:
+        pick = np.unique(np.linspace(0, len(table) - 1, 1000).astype(int))
+        table, note = table.iloc[pick], f"1000 of {len(table)} points, evenly spaced; all are in results.parquet."
+    return Plot("points", "The points", note, "table", table.reset_index(drop=True), series="policy")
+
+
+def _rest(own: Sequence[str]) -> list[str]:
+    return [name for name in own if name not in ("cores", "jobs", "jobs_per_core")]
+
+
+def _plain(name: str) -> str:
+    return {"cores": "logical CPUs", "jobs": "make -j"}.get(name, name)
+
+
+def _with_unit(name: str) -> str:
+    if name in ("cores", "jobs"):
+        return _plain(name)
+    return f"{name}, {PARAMETERS[name].unit}" if name in PARAMETERS else name

@@ -1,0 +1,47 @@
+"""One chunk of a plan: points in, an Arrow table of parameters and metrics out, a row per point and replica.
+
+A point that cannot be simulated is a row too: NaN metrics, and a status that says why. Its traceback travels in the
+table's metadata, without paths of the machine it ran on.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pyarrow as pa
+
+from sim import PARAMETERS, simulate
+from sim.policies import add_policies
+from sweep.plan.plan import Plan
+from sweep.store.rows import Points, columns_of, failed, joined, to_table
+
+
+def compute(plan: Plan, points: Points) -> pa.Table:
+    """Simulate these points; where that raises, halves are tried, down to the point that does it.
+
+    A point's result does not depend on its company, so the halves are the rows the whole would have given.
+    """
+    try:
+        if plan.policy_path:
+            add_policies(plan.policy_path)
+        columns = columns_of(plan, points)
+        parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
+        metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
+    except Exception as error:
+        if len(points) == 1:
+            return failed(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
+        middle = len(points) // 2
+        return joined([compute(plan, points[:middle]), compute(plan, points[middle:])])
+    return to_table(plan, points, columns, metrics)
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback below this module, with files named from the package's folder: the same text on any machine."""
+    root = Path(__file__).resolve().parent.parent.parent
+    lines = []
+    for frame in traceback.extract_tb(error.__traceback__)[1:]:
+        path = Path(frame.filename)
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        lines.append(f"  {name}:{frame.lineno} in {frame.name}: {frame.line}\n")
+    return "".join(lines) + "".join(traceback.format_exception_only(error))

@@ -1,0 +1,128 @@
+"""What a run would be, from its plan and a pilot of a few points; nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import numpy as np
+
+from sim import PARAMETERS, simulate
+from sweep.plan.plan import Plan
+from sweep.plan.points import NAMES
+from sweep.run.runner import Runner
+from sweep.store.folder import look
+from sweep.store.parts import finished
+from sweep.store.rows import to_table
+
+PILOT_POINTS = 3
+PILOT_WINDOW = 512  # flush events; a pilot measures speed, not the model
+PARQUET_SHARE = 0.3  # of a part that the same rows take in results.parquet, compressed; measured on the grids here
+
+
+def describe(plan: Plan, runner: Runner, out: str) -> str:
+    """Points, lanes, chunks, bytes, CPU-hours, elapsed time, what is done already, the first and the last point."""
+    cost = plan.chunk_cost_s()
+    done, other = _done(plan, out)
+    todo = [chunk for chunk in range(len(cost)) if chunk not in done]
+    speed, row_bytes, piloted = pilot(plan)
+    work_s = float(cost[todo].sum()) * speed
+    kind, why = runner.choose(float(cost[todo].sum()) if todo else 0.0)
+    cpus = 1 if kind == "serial" else runner.cpus or os.cpu_count() or 1
+    longest_s = float(cost[todo].max()) * speed if todo else 0.0
+    elapsed_s = max(work_s / cpus, longest_s)
+    rows = len(plan) * plan.replicas
+    lines = [
+        f"{plan.name}: {plan.question}",
+        "",
+        f"points     {len(plan)} x {plan.replicas} replicas = {rows} lanes, a row each",
+        f"chunks     {len(cost)}, {len(done)} done already in {out}" + (f" ({other})" if other else ""),
+        f"bytes      about {_bytes(rows * row_bytes)} of parts, {_bytes(rows * row_bytes * PARQUET_SHARE)} of results",
+        f"work       about {work_s / 3600:.3g} CPU-hours ({work_s:.3g} CPU s); formula x {speed:.2f}, from {piloted}",
+        f"elapsed    about {_duration(elapsed_s)} on {cpus} CPU{'s' if cpus > 1 else ''} ({why})",
+        f"first      {_point(plan, 0)}",
+        f"last       {_point(plan, len(plan) - 1)}",
+        "",
+        "Nothing was written.",
+    ]
+    return "\n".join(lines)
+
+
+def pilot(plan: Plan) -> tuple[float, float, str]:
+    """Measured over estimated time, bytes of a row, and which points were run: some from cheap to expensive.
+
+    Windows are cut to PILOT_WINDOW events; warm-up stays what it is.
+    """
+    segments = [each for each in plan.segments if each[2] > 0] or plan.segments
+    ranked = sorted(range(len(segments)), key=lambda at: segments[at][2] + segments[at][3])
+    picked = np.unique(np.linspace(0, len(ranked) - 1, min(PILOT_POINTS, len(ranked))).astype(int))
+    estimated_s = measured_s = row_bytes = 0.0
+    for at in picked.tolist():
+        first, _, fixed_s, point_s = segments[ranked[at]]
+        columns = plan.columns(first, first + 1)
+        window = float(columns["window_events"][0])
+        warmup = _warmup(columns)
+        short = min(window, PILOT_WINDOW)
+        share = (short + warmup) / (window + warmup)  # both costs are per step
+        columns["window_events"] = np.array([short])
+        if "warmup_events" not in columns or np.isnan(float(columns["warmup_events"][0])):
+            columns["warmup_events"] = np.array([warmup])
+        parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
+        parameters["precision"] = np.array([PARAMETERS["precision"].low])
+        begin_s = time.perf_counter()
+        metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
+        measured_s += time.perf_counter() - begin_s
+        estimated_s += (fixed_s + point_s) * share
+        table = to_table(plan, range(first, first + 1), columns, metrics)
+        row_bytes = max(row_bytes, table.nbytes / table.num_rows)
+    speed = measured_s / estimated_s if estimated_s > 0 else 1.0
+    return speed, row_bytes, f"a pilot of {len(picked)} point{'s' if len(picked) > 1 else ''}"
+
+
+def _warmup(columns: dict[str, np.ndarray]) -> float:
+    given = float(columns["warmup_events"][0]) if "warmup_events" in columns else float("nan")
+    return given if given == given else max(float(columns["window_events"][0]) // 3, 16 * float(columns["cores"][0]))
+
+
+def _done(plan: Plan, out: str) -> tuple[set[int], str]:
+    folder = look(out)
+    if not folder.exists("run.json"):
+        return set(), ""
+    try:
+        found = json.loads(folder.read("run.json")).get("plan")
+    except ValueError:
+        return set(), "its run.json is not JSON: a run would refuse this folder"
+    if found != plan.hash:
+        return set(), "it holds another plan: a run would refuse this folder"
+    good, bad = finished(folder, plan)
+    return good, f"{len(bad)} broken" if bad else ""
+
+
+def _point(plan: Plan, at: int) -> str:
+    columns = plan.columns(at, at + 1)
+    axes = [name for block in plan.space.blocks for axis in block.axes for name in axis.names]
+    names = [*NAMES, *(name for name in dict.fromkeys([*axes, "cores", "jobs"]) if name in columns)]
+    return " ".join(f"{name}={_text(columns[name][0])}" for name in dict.fromkeys(names))
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )

@@ -1,0 +1,27 @@
+"""What the user asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sweep.plan.open import Composition
+from sweep.run.runner import Runner
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, checked as far as the command line goes."""
+
+    composition: Composition
+    runner: Runner
+    overrides: tuple[str, ...] = ()
+    out: str | None = None
+    max_points: float = 1e7
+    max_cpu_hours: float = 24.0
+    quiet: bool = False
+    reuse: str | None = None
+    max_failures: int | None = None
+    retry_failed: bool = False
+    commit: str | None = None
+    report: bool = False
+    dry_run: bool = False

@@ -1,0 +1,110 @@
+"""Points of an older run taken over into a new one, by content.
+
+A point's key is a hash of all that its rows depend on: policy and parameters as simulated, seed, and the code, which
+must be the same. Names of machine and workload, index and chunk are no part of it: where the numbers are equal, so are
+the results. A replica depends on its number only, so a run with more replicas holds those of one with fewer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sim import METRICS
+from sweep.errors import BadInput
+from sweep.plan.code import code_hash
+from sweep.plan.plan import Plan
+from sweep.store.folder import Folder
+from sweep.store.parts import verified
+from sweep.store.rows import PARAMETER_COLUMNS, Points, columns_of, to_table
+
+KEYED = ("policy", *PARAMETER_COLUMNS)
+
+
+class Old:
+    """The parts of an older run by the content of their points; memory is some 24 bytes a point."""
+
+    def __init__(self, folder: Folder, plan: Plan) -> None:
+        where = f"reuse={folder}"
+        if not folder.exists("run.json"):
+            raise BadInput(f"{where}: holds no run.json; give the folder of a run")
+        try:
+            run = json.loads(folder.read("run.json"))
+            seed, self._replicas = run["points"]["seed"], int(run["points"]["replicas"])
+        except (ValueError, KeyError, TypeError):
+            raise BadInput(f"{where}: its run.json cannot be read") from None
+        for name, there, here in (("code", run.get("code"), code_hash(plan.policy_path)), ("seed", seed, plan.seed)):
+            if there != here:
+                raise BadInput(f"{where}: was run with {name} {str(there)[:12]}, not {str(here)[:12]}")
+        if self._replicas < plan.replicas:
+            raise BadInput(f"{where}: holds {self._replicas} replicas of each point, and {plan.replicas} are needed")
+        self._folder = folder
+        self._plan = plan
+        self.taken = 0
+        self._names = [name for name in folder.names("parts") if name.endswith(".parquet")]
+        self._part = lru_cache(maxsize=4)(self._read)
+        keys, at = [np.empty(0, "S16")], [np.empty((0, 2), np.int32)]
+        for number in range(len(self._names)):
+            table = self._read(number)
+            if table is None:
+                continue
+            first = np.flatnonzero(table["replica"].to_numpy() == 0)
+            good = pc.equal(table["status"], "ok").to_numpy(zero_copy_only=False)[first]
+            keys.append(_keys(table.take(first[good])))
+            at.append(np.stack([np.full(good.sum(), number), first[good]], axis=1).astype(np.int32))
+        unsorted = np.concatenate(keys)
+        order = np.argsort(unsorted, kind="stable")
+        self._keys, self._at = unsorted[order], np.concatenate(at)[order]
+
+    def _read(self, number: int) -> pa.Table | None:
+        """A part that verifies, or None: what is broken is not taken over."""
+        try:
+            table, _ = verified(self._folder.read(f"parts/{self._names[number]}"))
+        except (OSError, ValueError):
+            return None
+        return table if {*KEYED, *METRICS, "replica", "status"} <= set(table.column_names) else None
+
+    def find(self, chunk: int) -> pa.Table | None:
+        """Rows of this chunk with the metrics of the older run; None if it holds none of them."""
+        plan = self._plan
+        points: Points = range(int(plan.chunks[chunk]), int(plan.chunks[chunk + 1]))
+        if not len(self._keys):
+            return None
+        blank = {name: np.full((len(points), plan.replicas), np.nan) for name in METRICS}
+        keys = _keys(
+            to_table(plan, points, columns_of(plan, points), blank).take(np.arange(len(points)) * plan.replicas)
+        )
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        there = np.flatnonzero(self._keys[place] == keys)
+        if not len(there):
+            return None
+        at = self._at[place[there]]
+        metrics = {name: np.empty((len(there), plan.replicas)) for name in METRICS}
+        for number in np.unique(at[:, 0]):
+            table = self._part(int(number))
+            assert table is not None, "it was read a moment ago"
+            members = np.flatnonzero(at[:, 0] == number)
+            rows = at[members, 1][:, None] + np.arange(plan.replicas)  # [point, replica]
+            for name in METRICS:
+                metrics[name][members] = table[name].to_numpy()[rows]
+        points = there + points[0]
+        self.taken += len(points)
+        return to_table(plan, points, columns_of(plan, points), metrics)
+
+
+def _keys(table: pa.Table) -> np.ndarray:
+    """The key of every row, [row]."""
+    text = [name for name in KEYED if table.schema.field(name).type == pa.string()]
+    numbers = np.stack([table[name].to_numpy() for name in KEYED if name not in text], axis=1) + 0.0  # no -0.0
+    numbers[np.isnan(numbers)] = np.nan  # one NaN
+    words = zip(*(table[name].to_pylist() for name in text), strict=True)
+    made = [
+        hashlib.sha256(row.tobytes() + repr(word).encode()).digest()[:15] + b"."
+        for row, word in zip(numbers, words, strict=True)
+    ]  # numpy strips trailing zero bytes of its byte strings: none ends in one
+    return np.array(made, dtype="S16")

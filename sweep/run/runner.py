@@ -1,0 +1,108 @@
+"""Carrying chunks to processors: how that is chosen, and one after the other in this process.
+
+`sweep.run.ray` carries them on a cluster, and answers with the same type.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sweep.errors import BadInput
+from sweep.plan.plan import Plan
+from sweep.run import compute as simulation
+from sweep.store.parts import part_bytes
+from sweep.store.rows import Points, failures, joined
+
+Compute = Callable[[Plan, Points], pa.Table]  # simulates points
+Known = Callable[[int], pa.Table | None]  # rows of a chunk that need no computing
+
+
+def nothing_known(chunk: int) -> pa.Table | None:
+    """No chunk has rows that need no computing."""
+    return None
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A chunk whose points are all simulated."""
+
+    chunk: int
+    part: bytearray | None  # to be committed; None: the worker that computed it has done so
+    failed: int  # points of it that could not be simulated
+    running: int = 1  # chunks that were being computed when it ended, itself left out on a cluster
+    note: dict[str, Any] = field(default_factory=dict)  # for the journal
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How chunks are carried, from `conf/runner/`."""
+
+    kind: str = "auto"
+    serial_below_s: float = 60.0
+    address: str | None = None
+    cpus: int | None = None
+    tasks_per_cpu: int = 2
+    stall_s: float = 900.0
+    commit: str = "driver"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("auto", "serial", "ray"):
+            raise BadInput(f"runner.kind={self.kind!r}: must be auto, serial or ray")
+        if self.commit not in ("driver", "workers"):
+            raise BadInput(f"runner.commit={self.commit!r}: must be driver or workers")
+        if self.address and self.address.startswith(("http://", "https://")):
+            raise BadInput(
+                f"runner.address={self.address!r}: is Ray's Jobs API; submit with "
+                f"`ray job submit --address {self.address}`, or give HOST:PORT of the head"
+            )
+        if isinstance(self.stall_s, bool) or not isinstance(self.stall_s, int | float) or not self.stall_s > 0:
+            raise BadInput(f"runner.stall_s={self.stall_s!r}: must be seconds, above 0")
+        if self.tasks_per_cpu < 1:
+            raise BadInput(f"runner.tasks_per_cpu={self.tasks_per_cpu}: must be at least 1")
+        if self.cpus is not None and self.cpus < 1:
+            raise BadInput(f"runner.cpus={self.cpus}: must be at least 1")
+
+    def choose(self, estimate_s: float) -> tuple[str, str]:
+        """serial or ray, and why, in words."""
+        if self.kind != "auto":
+            return self.kind, f"runner={self.kind}"
+        if estimate_s < self.serial_below_s:
+            return "serial", f"about {estimate_s:.0f} CPU s of work: one process, without Ray's start"
+        return "ray", f"about {estimate_s:.0f} CPU s of work: on Ray"
+
+
+def serial(plan: Plan, chunks: Sequence[int], known: Known = nothing_known) -> Generator[Carried, None, None]:
+    """One chunk after the other, in this process."""
+    for chunk in chunks:
+        table, points = missing(plan, chunk, known)
+        note: dict[str, Any] = {}
+        if len(points):
+            computed, note = timed(simulation.compute, plan, points)
+            table = computed if table is None else joined([table, computed])
+        assert table is not None, "a chunk has points"
+        yield Carried(chunk, part_bytes(plan, chunk, table), len(failures(table)), note=note)
+
+
+def missing(plan: Plan, chunk: int, known: Known) -> tuple[pa.Table | None, Points]:
+    """Rows of a chunk that are known already, and the points to compute."""
+    points = range(int(plan.chunks[chunk]), int(plan.chunks[chunk + 1]))
+    table = known(chunk)
+    if table is None:
+        return None, points
+    return table, np.setdiff1d(np.asarray(points), table["point"].to_numpy())
+
+
+def timed(compute: Compute, plan: Plan, points: Points) -> tuple[pa.Table, dict[str, Any]]:
+    """Rows, and what the journal says of them."""
+    begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
+    table = compute(plan, points)
+    took = {"wall_s": time.perf_counter() - begun_s, "cpu_s": time.process_time() - begun_cpu_s}
+    return table, {**took, "worker_host": socket.gethostname(), "worker_pid": os.getpid()}

@@ -1,0 +1,51 @@
+"""Ending a run before its end: why, with which exit code, and never in the middle of a commit."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from sweep.errors import Stopped
+
+
+class Signals:
+    """SIGINT and SIGTERM as Stopped with 130 and 143, after the commit that is under way."""
+
+    def __init__(self) -> None:
+        self._committing = False
+        self._pending: Stopped | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._receive)
+            except ValueError:  # not in the main thread: whoever runs us there decides
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        stop = Stopped(128 + number, f"stopped by {signal.Signals(number).name}")
+        self._pending = stop  # raised here it may be lost, in a destructor
+        if not self._committing:
+            raise stop
+
+    @contextmanager
+    def commit(self) -> Iterator[None]:
+        """Nothing in this block is interrupted."""
+        if self._pending:
+            raise self._pending
+        self._committing = True
+        try:
+            yield
+        finally:
+            self._committing = False
+        if self._pending:
+            raise self._pending

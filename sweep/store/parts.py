@@ -1,0 +1,161 @@
+"""Parts: a chunk committed once, under a name of its own, with a checksum in its footer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sweep.plan.plan import Plan
+from sweep.store.folder import Folder
+from sweep.store.rows import CONSTANTS, FAILURES, given, schema
+
+NO_CHECKSUM = "sha256:" + "0" * 64
+
+
+def part_name(chunk: int) -> str:
+    return f"parts/part-{chunk:08d}.parquet"
+
+
+def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
+    """A part as it is committed: plain pages, and in its footer what is the same in all rows, and a checksum.
+
+    Compression comes with the results. The checksum is taken with NO_CHECKSUM in its place.
+    """
+    known = (table.schema.metadata or {}).get(CONSTANTS)
+    same = json.loads(known) if known else constants(table)
+    metadata = {
+        "plan": plan.hash,
+        "chunk": str(chunk),
+        "begin": str(plan.chunks[chunk]),
+        "end": str(plan.chunks[chunk + 1]),
+        "checksum": NO_CHECKSUM,
+        "constants": json.dumps(same),
+    }
+    if lost := (table.schema.metadata or {}).get(FAILURES):
+        metadata[FAILURES.decode()] = lost.decode()
+    sink = pa.BufferOutputStream()
+    plain = {"use_dictionary": False, "compression": "none", "write_statistics": False, "store_schema": False}
+    varying = table.select([name for name in table.column_names if name not in same])
+    with pq.ParquetWriter(sink, varying.schema, **plain) as writer:
+        writer.write_table(varying)
+        writer.add_key_value_metadata(metadata)
+    content = bytearray(sink.getvalue())
+    at = content.rindex(NO_CHECKSUM.encode())
+    content[at : at + len(NO_CHECKSUM)] = _checksum(content).encode()
+    return content
+
+
+def write_part(folder: Folder, plan: Plan, chunk: int, table: pa.Table) -> None:
+    """Commit a chunk: the same bytes under the same name, whoever does it and how often."""
+    folder.write(part_name(chunk), part_bytes(plan, chunk, table))
+
+
+def remove_unfinished(folder: Folder) -> None:
+    """Temp files that workers left when they were killed in a commit; only while nobody commits."""
+    if folder.local:
+        for path in Path(folder.child("parts")).glob(".part-*"):
+            path.unlink(missing_ok=True)
+
+
+def constants(table: pa.Table) -> dict[str, Any]:
+    """Parameters and names that are one value in all rows; metrics are left out, whose NaN are not all alike."""
+    found = {}
+    for name in given():
+        column = table[name].combine_chunks() if table[name].num_chunks > 1 else table[name].chunk(0)
+        first = column[0].as_py()
+        if pa.types.is_string(column.type):
+            one = column.null_count == len(column) if first is None else pc.all(pc.equal(column, first)).as_py()
+            one = one and column.null_count in (0, len(column))
+        else:
+            bits = column.to_numpy().view(np.int64 if column.type == pa.float64() else np.int32)
+            one = bits[-1] == bits[0] and bool((bits == bits[0]).all())
+        if one:
+            found[name] = first
+    return found
+
+
+def _checksum(content: bytes | bytearray) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
+    """The rows of a part; ValueError saying what is wrong with it."""
+    table, found = verified(folder.read(part_name(chunk)))
+    begin, end = int(plan.chunks[chunk]), int(plan.chunks[chunk + 1])
+    wanted = {"plan": plan.hash, "chunk": str(chunk), "begin": str(begin), "end": str(end)}
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise ValueError(f"{key} is {found.get(key)!r}, not {value!r}")
+    if table.num_rows != (end - begin) * plan.replicas:
+        raise ValueError(f"{table.num_rows} rows, not {(end - begin) * plan.replicas}")
+    lost = found.get(FAILURES.decode())
+    return table.replace_schema_metadata({FAILURES: lost} if lost else None)
+
+
+def verified(content: bytes) -> tuple[pa.Table, dict[str, str]]:
+    """Rows and footer of any plan's part whose checksum is right; ValueError saying what is wrong."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        table = file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"cannot be read: {error}") from None
+    found = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
+    checksum = found.get("checksum", "")
+    blank = bytearray(content)
+    at = blank.rfind(checksum.encode())
+    blank[at : at + len(checksum)] = NO_CHECKSUM.encode()
+    if not checksum or _checksum(blank) != checksum:
+        raise ValueError("its checksum is wrong")
+    same = json.loads(found.get("constants", "{}"))
+    form = schema()
+    columns = [
+        pa.repeat(pa.scalar(same[name], form.field(name).type), table.num_rows) if name in same else table[name]
+        for name in form.names
+    ]
+    return pa.Table.from_arrays(columns, schema=form), found
+
+
+def with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
+    """Those of these chunks whose parts hold points that failed."""
+    out = set()
+    for chunk in chunks:
+        with folder.filesystem.open_input_file(folder.child(part_name(chunk))) as file:
+            if FAILURES in (pq.ParquetFile(file).metadata.metadata or {}):
+                out.add(chunk)
+    return out
+
+
+def finished(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
+    """Chunks whose parts verify, and what is wrong with the parts that do not."""
+    good, bad = set(), {}
+    for name in folder.names("parts"):
+        number = name.removeprefix("part-").removesuffix(".parquet")
+        if not (name.startswith("part-") and number.isdigit()):
+            continue
+        chunk = int(number)
+        if chunk >= len(plan.chunks) - 1:
+            bad[chunk] = "no such chunk in this plan"
+            continue
+        try:
+            read_part(folder, plan, chunk)
+            good.add(chunk)
+        except ValueError as error:
+            bad[chunk] = str(error)
+    return good, bad
+
+
+def set_aside(folder: Folder, chunk: int) -> str:
+    """Give a broken part a name that says so; the new name."""
+    name = part_name(chunk)
+    aside = name.replace("parts/", "broken/")
+    folder.filesystem.create_dir(folder.child("broken"), recursive=True)
+    folder.filesystem.move(folder.child(name), folder.child(aside))
+    return aside

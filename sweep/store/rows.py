@@ -1,0 +1,130 @@
+"""The rows of points: columns with units, and how parameters and metrics become an Arrow table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sim import METRICS, PARAMETERS
+from sweep.plan.columns import constant, one_value, pointwise
+from sweep.plan.plan import Plan
+from sweep.plan.points import CONTROLS, NAMES
+
+PARAMETER_COLUMNS = tuple(name for name in PARAMETERS if name not in CONTROLS)
+FAILURES = b"failures"  # key of a table's metadata: [[point, error, traceback], ...]
+CONSTANTS = b"constants"  # key of a table's metadata: {column: its one value, ...}, where they are known
+Points = range | np.ndarray  # indices of points, ascending
+
+
+def _field(name: str, kind: pa.DataType, unit: str, meaning: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"unit": unit, "description": meaning})
+
+
+@cache
+def schema() -> pa.Schema:
+    """The columns of parts and results, with units; the same for every plan."""
+    fields = [
+        _field("point", pa.int64(), "1", "index of the point in the plan"),
+        _field("replica", pa.int32(), "1", "independent repetition"),
+    ]
+    fields += [_field(name, pa.string(), "name", f"{name} of the point") for name in NAMES]
+    fields.append(_field("draw", pa.int32(), "1", "which draw of the costs; 0 stands for all the others"))
+    for name in PARAMETER_COLUMNS:
+        parameter = PARAMETERS[name]
+        text = name == "range_pages" or bool(parameter.choices)
+        fields.append(_field(name, pa.string() if text else pa.float64(), parameter.unit, parameter.meaning))
+    fields += [_field(name, pa.float64(), unit, meaning) for name, (unit, meaning) in METRICS.items()]
+    fields.append(_field("status", pa.string(), "name", "ok, or failed: and why; then its metrics are NaN"))
+    return pa.schema(fields)
+
+
+def columns_of(plan: Plan, points: Points) -> dict[str, np.ndarray]:
+    """Names and model parameters of these points, ascending, as arrays [point]."""
+    columns = plan.columns(int(points[0]), int(points[-1]) + 1)
+    if isinstance(points, range):
+        return columns
+    return {name: column[points - points[0]] for name, column in columns.items()}
+
+
+def failed(plan: Plan, point: int, error: str, trace: str) -> pa.Table:
+    """The rows of a point that could not be simulated."""
+    one = range(point, point + 1)
+    try:
+        columns = columns_of(plan, one)
+    except Exception:  # what failed may be the decoding itself
+        columns = {}
+    metrics = {name: np.full((1, plan.replicas), np.nan) for name in METRICS}
+    table = to_table(plan, one, columns, metrics, f"failed: {' '.join(error.split())[:500]}")
+    return table.replace_schema_metadata({FAILURES: json.dumps([[point, error, trace]])})
+
+
+def failures(table: pa.Table) -> list[tuple[int, str, str]]:
+    """Point, error and traceback of every point of a table that failed."""
+    return [
+        (point, error, trace) for point, error, trace in json.loads((table.schema.metadata or {}).get(FAILURES, b"[]"))
+    ]
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of different points as one, sorted by point and replica."""
+    if len(tables) == 1:
+        return tables[0]
+    whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    points = whole["point"].to_numpy()
+    if (np.diff(points) < 0).any():
+        whole = whole.take(np.argsort(points, kind="stable"))
+    lost = sorted(each for table in tables for each in failures(table))
+    return whole.replace_schema_metadata({FAILURES: json.dumps(lost)} if lost else None).combine_chunks()
+
+
+def to_table(
+    plan: Plan, points: Points, columns: dict[str, np.ndarray], metrics: dict[str, np.ndarray], status: str = "ok"
+) -> pa.Table:
+    """Parameters [point] and metrics [point, replica] side by side."""
+    replicas = plan.replicas
+    rows = len(points) * replicas
+    data: dict[str, pa.Array] = {
+        "point": pa.array(np.repeat(np.asarray(points, dtype=np.int64), replicas)),
+        "replica": pa.array(np.tile(np.arange(replicas, dtype=np.int32), len(points))),
+    }
+    number, text = pa.float64(), pa.string()
+    unknown = {number: np.nan, pa.int32(): 0, text: None}
+    columns = columns | {"status": constant(status, len(points))}
+    same: dict[str, Any] = {}
+    for name, kind in given().items():
+        column = columns[name] if name in columns else constant(unknown[kind], len(points))
+        if name == "range_pages":
+            column = pointwise(_as_text, column)
+        if one_value(column):
+            one = column[0]
+            same[name] = one if kind == text else float(one) if kind == number else int(one)
+            data[name] = _repeated(kind, same[name], rows)
+        else:
+            data[name] = pa.array(column if replicas == 1 else np.repeat(column, replicas), kind)
+    data |= {name: pa.array(metrics[name].reshape(-1)) for name in METRICS}
+    table = pa.Table.from_arrays([data[name] for name in schema().names], schema=schema())
+    return table.replace_schema_metadata({CONSTANTS: json.dumps(same)})
+
+
+@cache
+def given() -> dict[str, pa.DataType]:
+    """Columns that say what was simulated, and how that ended: all but indices and metrics."""
+    return {name: schema().field(name).type for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status")}
+
+
+@lru_cache(maxsize=96)
+def _repeated(kind: pa.DataType, value: float | str | None, rows: int) -> pa.Array:
+    """A column of one value: chunks have many, and the same ones."""
+    return pa.repeat(pa.scalar(value, kind), rows)
+
+
+def _as_text(pages: np.ndarray) -> np.ndarray:
+    """Pages and their weights as JSON; null where they are not known."""
+    listed = pages.tolist()
+    text = {each: None if each is None else json.dumps({str(p): w for p, w in each}) for each in set(listed)}
+    return np.array([text[each] for each in listed], dtype=object)

@@ -1,0 +1,69 @@
+"""5/50/95 % bands of a run's tables over draws of the costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from sim.metrics import METRICS
+from sweep.tables import surface
+
+SHARES = {"05": 0.05, "50": 0.5, "95": 0.95}
+BY_DRAW: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = {
+    "crossover": (surface.crossover, ("cores",)),
+    "best_ceiling": (surface.best_ceiling, ("best_from", "best_to", "best_system_time_s", "price_of_33_pct")),
+}  # tables that are not means over points, made again for every draw: the function, and its values
+
+
+def setting(results: pd.DataFrame) -> pd.Series:
+    """The point of the draw that stands for the others, for each row: draws vary fastest in every plan."""
+    return results["point"] - results["draw"]
+
+
+def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """Quantiles of these metrics' means over replicas, indexed by point: columns METRIC_05, METRIC_50, METRIC_95."""
+    others = results[results["draw"] > 0]
+    means = others.groupby([setting(others).rename("point"), "draw"])[metrics].mean()
+    made = {}
+    for name, share in SHARES.items():
+        for metric, column in means.groupby("point").quantile(share).items():
+            made[f"{metric}_{name}"] = column
+    return pd.DataFrame(made)
+
+
+def added(tables: dict[str, pd.DataFrame], results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of the draw that stands for the others, with bands beside their values."""
+    metrics = sorted({name for table in tables.values() for name in map(str, table.columns) if name in METRICS})
+    spread = over_draws(results, metrics)
+    out = {}
+    for name, table in tables.items():
+        if name in BY_DRAW:
+            table = _by_draw(*BY_DRAW[name], table, results)
+        elif "point" in table:
+            values = [str(column) for column in table.columns if column in METRICS]
+            table = table.join(spread[[f"{value}_{share}" for value in values for share in SHARES]], on="point")
+        out[name] = table
+    return out
+
+
+def _by_draw(
+    make: Callable[[pd.DataFrame], pd.DataFrame], values: tuple[str, ...], table: pd.DataFrame, results: pd.DataFrame
+) -> pd.DataFrame:
+    keys = ["point", "replica"]
+    single = results[results["draw"] == 0].set_index(keys)
+    settings = results.assign(point=setting(results))
+    made = []
+    for draw, rows in settings[settings["draw"] > 0].groupby("draw"):
+        frame = single.copy()  # the coordinates of the one that stands for the others, the metrics of this draw
+        frame[list(METRICS)] = rows.set_index(keys)[list(METRICS)].reindex(frame.index)
+        made.append(make(frame.reset_index())[list(values)].assign(draw=draw))
+    out = table.copy()
+    for value in values:
+        columns = np.stack([each[value].to_numpy(float) for each in made])  # [draw, row]
+        for name, share in SHARES.items():  # a policy that never passes a ratio passes it at infinity
+            filled = np.where(np.isnan(columns), np.inf, columns)
+            at = np.quantile(filled, share, axis=0, method="inverted_cdf")
+            out[f"{value}_{name}"] = np.where(np.isinf(at), np.nan, at)
+    return out

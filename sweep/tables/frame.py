@@ -1,0 +1,66 @@
+"""Results for a notebook: a tidy DataFrame with its units, and a Dataset where the sweep is a full grid."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweep.plan.points import NAMES
+from sweep.store.folder import open_run
+from sweep.store.rows import PARAMETER_COLUMNS
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def load(out: str | PathLike[str]) -> pd.DataFrame:
+    """A row per point and replica; `attrs["units"]` by column, `attrs["run"]` what run.json says.
+
+    Raises BadInput where `out` is not the folder of a finished run.
+    """
+    folder = open_run(str(out))
+    table = pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))).read()
+    frame = table.replace_schema_metadata(None).to_pandas()
+    units = {each.name: (each.metadata or {}).get(b"unit", b"").decode() for each in table.schema}
+    frame.attrs = {"units": units, "run": json.loads(folder.read("run.json"))}
+    return frame
+
+
+def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:
+    """Metrics over what the sweep varies, [axis, ..., draw, replica]; ValueError where the points are not a full grid.
+
+    An axis that follows from another one, as sockets do from cores in a zip, becomes a coordinate of it.
+    """
+    units = frame.attrs.get("units", {})
+    parameters = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in frame]
+    single = frame[frame["draw"] == 0]  # under other draws what is drawn varies too
+    varying = [name for name in parameters if single[name].nunique(dropna=False) > 1]
+    axes: list[str] = []
+    follows: dict[str, str] = {}
+    for name in varying:
+        owner = next((axis for axis in axes if single.groupby(axis)[name].nunique(dropna=False).max() == 1), None)
+        if owner is None:
+            axes.append(name)
+        else:
+            follows[name] = owner
+    repeated = ["draw", "replica"] if len(single) < len(frame) else ["replica"]
+    rows = 1
+    for name in [*axes, *repeated]:
+        rows *= frame[name].nunique(dropna=False)
+    if rows != len(frame) or frame.duplicated([*axes, *repeated]).any():
+        raise ValueError(f"not a full grid: {len(frame)} rows, and {', '.join([*axes, *repeated])} span {rows}")
+    metrics = [name for name in frame if name not in (*parameters, "point", "draw", "replica")]
+    made = frame.set_index([*axes, *repeated])[metrics].to_xarray()
+    for name, owner in follows.items():
+        values = single.drop_duplicates(owner).set_index(owner)[name].reindex(made[owner].to_index())
+        made = made.assign_coords({name: (owner, values.to_numpy())})
+    for name in (*made.data_vars, *made.coords):
+        if units.get(str(name), "name") not in ("name", ""):
+            made[name].attrs["units"] = units[str(name)]
+    constant: dict[str, Any] = {name: single[name].iloc[0] for name in parameters if name not in varying}
+    return made.assign_attrs({name: value for name, value in constant.items() if value == value and value is not None})

@@ -1,0 +1,78 @@
+"""What to measure next: how much each point of a sweep, measured, would tell of the costs and of the other points.
+
+A pure function of a run under draws of the costs, which are equally likely: `sweep next OUT`.
+Measured times are taken as linear in the logarithms of the costs, with run-to-run spread and the model's own error.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sweep.errors import BadInput
+from sweep.inputs.likelihood import spread
+from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.tables.bands import setting
+from sweep.tables.replicas import means
+
+LEAST_DRAWS = 32
+
+
+def next_experiment(results: pd.DataFrame, predict: int | None = None) -> pd.DataFrame:
+    """A row per point that could be measured, the one that tells most first.
+
+    `information_bits` about all costs together; `most_about` the parameter whose variance (of its logarithm) is
+    expected to shrink most, by `its_share`; `others_share` the expected shrinkage of the other points' predictions, on
+    average; `predicted_share` that of the point `predict`. BadInput where there are too few draws or no such point.
+    """
+    others = results[(results["draw"] > 0) & (results["policy"] != "vanilla")]
+    if others.empty or others["draw"].max() < LEAST_DRAWS:
+        raise BadInput(
+            f"{LEAST_DRAWS} draws of the costs or more are needed: give draws={2 * LEAST_DRAWS} to the sweep"
+        )
+    others = others.assign(point=setting(others), log_added=np.log(others["added_s"]))
+    signal = others.groupby(["point", "draw"])["log_added"].mean().unstack()  # [point, draw]
+    draws = signal.shape[1]
+    first = others.drop_duplicates("point").set_index("point").loc[signal.index]
+    added, base = np.exp(signal.mean(axis=1)), first["base_system_s"]
+    noise = first["cores"].map(spread().discrepancy) ** 2 + (spread().run * (base + added) / added) ** 2
+    heard = signal.var(axis=1) / (signal.var(axis=1) + noise)  # share of a measurement's variance that is signal
+    between = pd.DataFrame(_share(signal.to_numpy(), signal.to_numpy(), draws), signal.index, signal.index)
+    if predict is not None and predict not in between:
+        raise BadInput(f"predict={predict}: no such point; there are {', '.join(map(str, between.index))}")
+    own = between.to_numpy(copy=True)
+    np.fill_diagonal(own, np.nan)
+    rows = []
+    for point in signal.index:
+        rows.append(
+            {"point": point, "information_bits": -0.5 * np.log2(1.0 - heard[point])}
+            | _most_about(others[others["point"] == point], signal.loc[point].to_numpy(), draws, heard[point])
+            | {"others_share": float(heard[point] * np.nanmean(own[signal.index.get_loc(point)]))}
+            | ({} if predict is None else {"predicted_share": heard[point] * between.loc[point, predict]})
+        )
+    single, coordinates = means(results[results["draw"] == 0], ["system_time_s"])
+    constant = [name for name in coordinates if single[name].nunique(dropna=False) == 1]
+    table = single.drop(columns=constant).merge(pd.DataFrame(rows), on="point")
+    order = "information_bits" if predict is None else "predicted_share"
+    return table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+
+
+def _most_about(rows: pd.DataFrame, signal: np.ndarray, draws: int, heard: float) -> dict[str, object]:
+    per_draw = rows.drop_duplicates("draw").sort_values("draw")
+    names, columns = [], []
+    for name in PARAMETER_COLUMNS:
+        values = per_draw[name]
+        if name == "range_pages" or values.nunique() < 2:
+            continue
+        names.append(name)
+        numbers = values if pd.api.types.is_numeric_dtype(values) else (values == values.iloc[0]).astype(float)
+        columns.append(np.log(np.maximum(numbers.to_numpy(float), 1e-9)))
+    shares = heard * _share(np.array(columns), signal[None], draws)[:, 0]
+    return {"most_about": names[int(shares.argmax())], "its_share": float(shares.max())}
+
+
+def _share(a: np.ndarray, b: np.ndarray, draws: int) -> np.ndarray:
+    """Share of the variance of each of `a` [n, draw] that each of `b` [m, draw] explains beyond chance, [n, m]."""
+    a, b = (each - each.mean(axis=1, keepdims=True) for each in (a, b))
+    squares = (a @ b.T) ** 2 / np.maximum(np.outer((a**2).sum(axis=1), (b**2).sum(axis=1)), 1e-300)
+    return np.maximum(0.0, (squares - 1.0 / draws) / (1.0 - 1.0 / draws))

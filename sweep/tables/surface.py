@@ -1,0 +1,123 @@
+"""Tables of the surface around the patch: scaling, crossover, best ceiling, Pareto, counters.
+
+Each is a pure function of results. A point's coordinates are what varies in the sweep; the CPU counts that move with
+`cores` (sockets, threads) are not coordinates of their own, and `jobs` becomes jobs per CPU where it follows `cores`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sweep.tables.replicas import means
+
+THRESHOLDS = (1.1, 1.5, 2.0, 10.0)
+FLAT = 0.01  # ceilings within this share of the best system time are as good as it
+LINUX_CEILING = 33
+COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupts_per_flush", "posts_per_flush")
+
+
+def scaling(results: pd.DataFrame) -> pd.DataFrame:
+    """Ratio and system time by policy and cores."""
+    table, coordinates = means(results, ["ratio", "system_time_s", "wall_time_s", "flush_wait_ns", "handler_share"])
+    if table["cores"].nunique() < 2:
+        return pd.DataFrame()
+    table["jobs_per_core"] = (table["jobs"] / table["cores"]).round(3)
+    others = [name for name in coordinates if name not in ("cores", "jobs")]
+    follows = table["jobs_per_core"].nunique() <= table["jobs"].nunique()
+    load, other_load = ("jobs_per_core", "jobs") if follows else ("jobs", "jobs_per_core")
+    order = [*others, load, "cores", other_load]
+    rest = [name for name in table.columns if name not in (*order, "point")]
+    return table.sort_values(order, kind="stable")[[*order, *rest, "point"]].reset_index(drop=True)
+
+
+def crossover(results: pd.DataFrame) -> pd.DataFrame:
+    """Cores at which each policy first passes a ratio, interpolated on log axes; NaN and a word where it never does."""
+    table = scaling(results)
+    if not len(table):
+        return table
+    where = list(table.columns[: list(table.columns).index("cores")])
+    rows = []
+    for key, group in table.groupby(where, sort=False, dropna=False):
+        cores, ratio = group["cores"].to_numpy(float), group["ratio"].to_numpy(float)
+        if len(cores) < 2 or group["policy"].iloc[0] == "vanilla":
+            continue
+        for threshold in THRESHOLDS:
+            at = _first_crossing(cores, ratio, threshold)
+            said = f"at {at:.0f}" if np.isfinite(at) else f"never up to {cores[-1]:.0f}"
+            if at == cores[0]:
+                said = f"already at {cores[0]:.0f}"
+            rows.append(dict(zip(where, key, strict=True)) | {"ratio": threshold, "cores": at, "said": said})
+    return pd.DataFrame(rows)
+
+
+def _first_crossing(cores: np.ndarray, ratio: np.ndarray, threshold: float) -> float:
+    above = np.flatnonzero(ratio >= threshold)
+    if not len(above):
+        return float("nan")
+    k = int(above[0])
+    if k == 0:
+        return float(cores[0])
+    x0, x1 = np.log(cores[k - 1 : k + 1])
+    y0, y1 = np.log(ratio[k - 1 : k + 1])
+    return float(np.exp(x0 + (np.log(threshold) - y0) / (y1 - y0) * (x1 - x0)))
+
+
+def best_ceiling(results: pd.DataFrame) -> pd.DataFrame:
+    """The flat stretch of ceilings around the cheapest, and the price of Linux's 33."""
+    table, coordinates = means(results, ["system_time_s", "added_s"])
+    if "ceiling" not in coordinates:
+        return pd.DataFrame()
+    where = [name for name in coordinates if name != "ceiling"]
+    rows = []
+    for key, group in table.groupby(where, sort=False, dropna=False):
+        group = group.sort_values("ceiling")
+        ceilings, cost = group["ceiling"].to_numpy(float), group["system_time_s"].to_numpy(float)
+        if len(ceilings) < 2 or group["policy"].iloc[0] == "vanilla":
+            continue
+        best = int(cost.argmin())
+        good = cost <= cost[best] * (1.0 + FLAT)
+        low = high = best
+        while low > 0 and good[low - 1]:
+            low -= 1
+        while high < len(good) - 1 and good[high + 1]:
+            high += 1
+        linux = cost[ceilings == LINUX_CEILING]
+        price = float(linux[0] - cost[best]) if len(linux) else float("nan")
+        rows.append(
+            dict(zip(where, key, strict=True))
+            | {
+                "best_from": ceilings[low],
+                "best_to": ceilings[high],
+                "best_system_time_s": cost[best],
+                "price_of_33_s": price,
+                "price_of_33_pct": 100.0 * price / cost[best],
+                "worst_system_time_s": cost.max(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def pareto(results: pd.DataFrame) -> pd.DataFrame:
+    """Ratio and 99th percentile window of each policy; `front` where no other is better in one and as good in both."""
+    table, coordinates = means(results, ["ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns"])
+    table = table[np.isfinite(table["stale_window_p99_ns"])]
+    where = [name for name in coordinates if name not in ("policy", "tick_hz")]  # both are choices
+    rows = []
+    for _, group in table.groupby(where, sort=False, dropna=False):
+        if group["policy"].nunique() < 2:
+            continue
+        ratio, window = group["ratio"].to_numpy(), group["stale_window_p99_ns"].to_numpy()
+        no_worse = (ratio[:, None] <= ratio) & (window[:, None] <= window)
+        better = (ratio[:, None] < ratio) | (window[:, None] < window)
+        rows.append(group.assign(front=~(no_worse & better).any(axis=0)))
+    if not rows:
+        return pd.DataFrame()
+    columns = [*coordinates, "ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns", "front", "point"]
+    return pd.concat(rows)[columns].reset_index(drop=True)
+
+
+def counters(results: pd.DataFrame) -> pd.DataFrame:
+    """The kernel's counters for the whole build."""
+    table, coordinates = means(results, list(COUNTERS))
+    return table[["point", *coordinates, *COUNTERS]]

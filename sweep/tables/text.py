@@ -1,0 +1,97 @@
+"""One point in words: what it costs, and what that is made of."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sweep.tables.replicas import half_width
+
+SHORT = {  # heads for the terminal
+    "measured_s": "measured",
+    "calibrated_s": "calibrated",
+    "calibrated_lo_s": "lo",
+    "calibrated_hi_s": "hi",
+    "calibrated_error_pct": "error_%",
+    "literature_s": "literature",
+    "literature_lo_s": "lo",
+    "literature_hi_s": "hi",
+    "literature_error_pct": "error_%",
+    "measured_ratio": "ratio",
+    "system_time_half_s": "half_s",
+    "interrupts_per_flush": "interrupts",
+}
+
+
+def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
+    """A table for the terminal, cut to `rows` rows and the columns that fit into `width`."""
+    shown = table.head(rows).copy()
+    for name in shown.columns:
+        if shown[name].dtype == float:
+            shown[name] = [_number(value) for value in shown[name]]
+    shown = shown.rename(columns=SHORT)
+    left_out: list[str] = []
+    while len(shown.columns) > 1 and len(shown.to_string(index=False).partition("\n")[0]) > width:
+        left_out.insert(0, str(shown.columns[-1]))
+        shown = shown.iloc[:, :-1]
+    lines = [shown.to_string(index=False)]
+    if len(table) > rows:
+        lines.append(f"... and {len(table) - rows} rows more in tables/")
+    if left_out:
+        lines.append(f"(in tables/ too: {', '.join(left_out)})")
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    if value != value:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+PARTS = {
+    "bookkeeping_s": "XPFO's own work",
+    "sender_s": "flush events on their senders",
+    "handler_s": "interrupt handlers on other CPUs",
+    "switch_s": "flushes and line accesses at switches",
+    "refill_s": "TLB misses after full flushes",
+}
+MORE = {  # shown where the results have them
+    "ratio": "over vanilla's system time",
+    "wall_time_s": "elapsed time of the build",
+    "flush_wait_ns": "length of a flush event, mean",
+    "flush_wait_p99_ns": "length of a flush event, 99th percentile",
+    "flush_interval_ns": "between flush events, machine-wide",
+    "interrupts_per_flush": "interrupts of a flush event",
+    "handler_share": "of a busy CPU's time in handlers",
+    "stale_window_ns": "stale window, mean",
+    "stale_window_p99_ns": "stale window, 99th percentile",
+}
+
+
+def breakdown(results: pd.DataFrame) -> str:
+    """The breakdown of a point: mean over replicas and 95 % half-width of each number; under draws, 5 and 95 %."""
+    first = results.iloc[0]
+    lines = [
+        f"{first['policy']} on {first['machine']}, {first['workload']}: {first['cores']:g} CPUs, -j{first['jobs']:g}",
+        "",
+        _line("", "base_system_s", results, "vanilla", "s"),
+    ]
+    lines += [_line("+ ", name, results, meaning, "s") for name, meaning in PARTS.items()]
+    lines += [_line("= ", "system_time_s", results, "system time of the build", "s"), ""]
+    for name, meaning in MORE.items():
+        if name in results and results[name].notna().any():
+            unit = name.rpartition("_")[2] if name.endswith(("_s", "_ns")) else ""
+            lines.append(_line("", name, results, meaning, unit))
+    return "\n".join(lines)
+
+
+def _line(sign: str, name: str, results: pd.DataFrame, meaning: str, unit: str) -> str:
+    values = results.loc[results["draw"] == 0, name].dropna()
+    mean, half = (values.mean(), half_width(values)) if len(values) else (float("nan"), float("nan"))
+    spread = f"+- {half:.2g}" if half == half and half > 0 else ""
+    others = results[results["draw"] > 0]
+    if len(others):
+        low, high = others.groupby("draw")[name].mean().quantile([0.05, 0.95])
+        spread = f"{low:.4g} .. {high:.4g}" if low < high else ""
+    return f"{sign:2}{name:<22}{mean:>12.6g} {unit:<3}{spread:<17} {meaning}".rstrip()
