@@ -50,5 +50,4 @@ def simulate(**parameters):
 if __name__ == "__main__":
     FAULTS |= json.loads(sys.argv[1])
     simulation.compute = compute
-    assert simulation.compute is not compute
     sys.exit(command.main(sys.argv[2:]))
