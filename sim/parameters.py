@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 APIC = ("auto", "flat", "cluster", "physical")
 ACCOUNTING = ("tick", "irq_time")
 FLAT_APIC_CPUS = 8  # logical destination mode names at most eight CPUs
@@ -133,6 +135,16 @@ def check(name: str, value: Any) -> Any:
     if not parameter.low <= value <= parameter.high:
         raise ValueError(f"{name}={value!r}: must be{_allowed(parameter).replace(', ', ' ', 1)}")
     return int(value) if parameter.whole else float(value)
+
+
+def busy_cpus(jobs: Any, cores: Any) -> Any:
+    """How many CPUs run the build under `make -j`, of numbers or arrays."""
+    return np.clip(np.floor(jobs), 1, cores)
+
+
+def warmup_events(window_events: float, cores: float) -> float:
+    """Flush events before measuring where `warmup_events` is not given."""
+    return max(window_events // 3, 16 * cores)
 
 
 def check_together(point: Mapping[str, Any]) -> None:

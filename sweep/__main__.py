@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from sweep.command import usage, verbs
+from sweep.command.verbs import VERBS
 from sweep.errors import BadInput, Unmeasurable
 
 
@@ -17,8 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if arguments and arguments[0] in verbs.VERBS:
-            return verbs.VERBS[arguments[0]](arguments[1:])
+        if arguments and arguments[0] in VERBS:
+            return VERBS[arguments[0]](arguments[1:])
+        from sweep.command import usage  # Hydra takes half a second, and a verb does without
+
         request = usage.read(arguments)
         if request is None:
             return 0

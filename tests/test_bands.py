@@ -6,8 +6,8 @@ import pytest
 
 from sweep.__main__ import main
 from sweep.errors import BadInput
+from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import bands
-from sweep.tables.make import surface
 from sweep.tables.next_experiment import next_experiment
 
 SMALL = ("window_events=64", "replicas=2", "precision=0.1")
@@ -81,7 +81,7 @@ def made_up(draws=400, noise=0.0):
             )
         )
     results = pd.concat(rows, ignore_index=True)
-    for name in surface.PARAMETER_COLUMNS:
+    for name in PARAMETER_COLUMNS:
         if name not in results:
             results[name] = 0.0
     return results

@@ -144,3 +144,30 @@ def test_bad_grids_name_key_value_and_what_is_allowed(content, said):
 def test_a_range_of_whole_numbers_stays_whole():
     for last, steps in ((99, 100), (9900, 100), (4096, 65), (7, 8)):
         assert all(isinstance(value, int) for value in Span(0, last, steps)), (last, steps)
+
+
+def policies(*given):
+    return list(plan_of({"policy": list(given), "jobs": 4}).columns(0, 100)["policy"])
+
+
+def test_policies_are_named_by_patterns_in_order():
+    every = policies("vanilla", "xpfo*", "!xpfo_broadcast")
+    assert every[0] == "vanilla"
+    assert every[1:] == sorted(every[1:])
+    assert {"xpfo", "xpfo_deferred", "xpfo_concurrent"} <= set(every)
+    assert not {"xpfo_broadcast", "mm_shootdown"} & set(every)
+    assert policies("xpfo_deferred*", "!*batched", "vanilla")[-1] == "vanilla"
+    assert policies("xpfo_concurren?") == ["xpfo_concurrent"]
+
+
+@pytest.mark.parametrize("given", ["xpof*", "!xpfo"])
+def test_a_pattern_that_matches_nothing_is_refused(given):
+    with pytest.raises(BadInput, match="matches no"):
+        plan_of({"policy": [given], "jobs": 4})
+
+
+def test_a_pattern_works_on_the_command_line(sweep_in):
+    import pandas as pd
+
+    run = sweep_in("+grid=smoke", 'policy=["xpfo_deferred_b*","!*batched"]', "window_events=32", "replicas=1")
+    assert set(pd.read_parquet(run / "results.parquet")["policy"]) == {"xpfo_deferred_bounded"}

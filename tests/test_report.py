@@ -26,7 +26,7 @@ from selenium.webdriver.common.by import By
 from sweep.__main__ import main
 from sweep.report.page import read_plots
 from sweep.report.pictures import write_pictures
-from sweep.report.plots import pareto, plots
+from sweep.report.plots import plots
 from sweep.report.points import read_points
 from sweep.store.folder import open_folder, open_run
 
@@ -373,16 +373,6 @@ def test_a_point_is_the_mean_of_its_replicas_whatever_the_order_of_rows(grid, tm
     assert points["system_time_s"].tolist() == pytest.approx(wanted.mean().tolist())
     half = 12.706 * wanted.std() / math.sqrt(2)
     assert (points["system_time_s_hi"] - points["system_time_s"]).tolist() == pytest.approx(half.tolist(), abs=1e-6)
-
-
-def test_no_point_of_the_front_is_beaten_and_every_other_one_is():
-    rng = np.random.default_rng(3)
-    x, y = rng.integers(0, 12, 80).astype(float), rng.integers(0, 12, 80).astype(float)
-    on = pareto(x, y)
-    for i in range(len(x)):
-        beaten = ((x <= x[i]) & (y <= y[i]) & ((x < x[i]) | (y < y[i]))).any()
-        same = on & (x == x[i]) & (y == y[i])
-        assert same.any() == (not beaten)
 
 
 def test_a_sweep_of_one_point_has_no_lines(sweep_in):

@@ -12,11 +12,16 @@ from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import surface
 
 
-def results(rows):
-    """Results with the given columns, everything else constant; one replica."""
+def results(rows, follows=(), relative=("jobs",)):
+    """Results with the given columns, everything else constant; one replica; `jobs` are shares of `cores`."""
     base = dict.fromkeys(PARAMETER_COLUMNS, 1.0) | dict.fromkeys(METRICS, 1.0)
     base |= {"replica": 0, "policy": "xpfo", "machine": "m", "workload": "w"}
-    return pd.DataFrame([base | {"point": at} | row for at, row in enumerate(rows)])
+    frame = pd.DataFrame([base | {"point": at} | row for at, row in enumerate(rows)])
+    names = [name for name in (*PARAMETER_COLUMNS, "policy") if frame[name].nunique() > 1]
+    frame.attrs["coordinates"] = {
+        "names": names, "follows": dict.fromkeys(follows, "cores"), "relative": dict.fromkeys(relative, "cores"),
+    }  # fmt: skip
+    return frame
 
 
 def test_crossover_interpolates_on_log_axes_and_says_never():
@@ -49,10 +54,31 @@ def test_pareto_keeps_what_nothing_dominates():
 
 def test_scaling_follows_cores_and_jobs_per_core():
     rows = [{"cores": c, "jobs": s * c, "sockets": c // 4, "ratio": c} for c in (8, 4) for s in (1, 0.5)]
-    table = surface.scaling(results(rows))
+    table = surface.scaling(results(rows, follows=["sockets"]))
     assert table["cores"].tolist() == [4, 8, 4, 8]
     assert table["jobs_per_core"].tolist() == [0.5, 0.5, 1.0, 1.0]
     assert "sockets" not in table.columns
+
+
+def test_scaling_tells_apart_what_the_plan_tells_apart():
+    rows = [{"cores": c, "jobs": c, "sockets": s, "ratio": c * s} for s in (1, 2) for c in (4, 8)]
+    table = surface.scaling(results(rows))
+    assert table["sockets"].tolist() == [1, 1, 2, 2]
+    assert len(surface.crossover(results(rows))) == 2 * len(surface.THRESHOLDS)
+
+
+def test_jobs_that_are_no_shares_of_cores_are_shown_as_they_are():
+    rows = [{"cores": c, "jobs": j, "ratio": c} for j in (4, 8) for c in (4, 8)]
+    assert surface.scaling(results(rows, relative=()))["jobs"].tolist() == [4, 4, 8, 8]
+
+
+def test_the_front_is_what_a_comparison_of_all_pairs_finds():
+    random = np.random.default_rng(3)
+    for size in (1, 2, 5, 60):
+        x, y = random.integers(0, 6, (2, size)).astype(float)  # with ties and equal points
+        no_worse = (x[:, None] <= x) & (y[:, None] <= y)
+        better = (x[:, None] < x) | (y[:, None] < y)
+        assert surface.on_front(x, y).tolist() == (~(no_worse & better).any(axis=0)).tolist()
 
 
 def test_tables_are_made_again_by_one_command(sweep_in, capsys):

@@ -15,12 +15,12 @@ def test_the_wheel_carries_its_configuration(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
-    assert "sweep/measure.c" in zipfile.ZipFile(wheel).namelist()  # compiled on the user's machine
+    assert "sweep/measure/loop.c" in zipfile.ZipFile(wheel).namelist()  # compiled on the user's machine
     installed, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     zipfile.ZipFile(wheel).extractall(installed)
     elsewhere.mkdir()
     script = (
-        "import sweep, sys; from sweep.conf import conf_dir; from sweep.__main__ import main;"
+        "import sweep, sys; from sweep.inputs.conf import conf_dir; from sweep.__main__ import main;"
         f"assert sweep.__file__.startswith({str(installed)!r}), sweep.__file__;"
         f"assert str(conf_dir()).startswith({str(installed)!r});"
         "sys.exit(main(['+grid=smoke', 'runner=serial', 'window_events=320']))"

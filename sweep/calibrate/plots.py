@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from sweep.inputs.prior import Z95
 from sweep.report.plots import Plot
 
 MOST = 14  # parameters of one plot
@@ -72,7 +73,7 @@ def ranks(table: pd.DataFrame) -> Plot:
     """Rank histograms of the simulation-based calibration, over all parameters."""
     counts = table[[name for name in map(str, table.columns) if name.startswith("rank_")]]
     expected = counts.to_numpy().sum(axis=1).mean() / counts.shape[1]
-    band = 1.645 * np.sqrt(expected * (1 - 1 / counts.shape[1]))
+    band = Z95 * np.sqrt(expected * (1 - 1 / counts.shape[1]))
     made = pd.DataFrame(
         {"machine": "", "workload": "", "policy": "all parameters", "setting": "", "rank": range(counts.shape[1])}
         | {"count": counts.mean().to_numpy(), "count_lo": counts.quantile(0.05).to_numpy()}

@@ -21,11 +21,11 @@ from scipy.optimize import least_squares
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import Entry, read_entry
 from sweep.inputs.conf import conf_dir
+from sweep.inputs.prior import Z95
 from sweep.measure.experiment import CALLS, keys, number_in
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import COSTS, CROSS, experiments
 
-Z95 = 1.645  # the priors' low and high are 5th and 95th percentiles
 ROBUST = 3.0  # standard deviations beyond which a point counts less than by its square: somebody disturbed it
 STEP = 0.02  # of the logarithms, for differences
 AWAY_PER_CALL = (0.9, 1.3)  # absences of the spinners a call, within which their median is the handler run

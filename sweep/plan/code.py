@@ -1,17 +1,77 @@
-"""The hash of the code that turns a point into numbers."""
+"""The hash of the code that turns a point into numbers: of its syntax trees, so that comments and docstrings are free.
+
+That code is all of `sim`, the user's own policies, and `sweep.plan.points` with every module that it imports: they
+decode a point, draw its costs and make parameters from quantities.
+"""
 
 from __future__ import annotations
 
+import ast
 import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
-import sim
+ROOT = Path(__file__).resolve().parent.parent.parent  # of `sim` and `sweep`
+FIRST = "sweep.plan.points"  # what each point is
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+UNREAD = {"ctx", "type_comment", "kind", "type_params", "type_ignores"}  # what no number depends on, or versions add
 
 
-def code_hash(policy_path: str | None = None) -> str:
-    """Hash of the code that simulates, the user's own policies included."""
+@lru_cache(maxsize=8)
+def code_hash(policy_path: str | None = None, root: Path = ROOT) -> str:
+    """The hash of the code below `root`, and of the user's own policies."""
     digest = hashlib.sha256()
-    for root in [Path(sim.__file__).parent, *([Path(policy_path)] if policy_path else [])]:
-        for path in sorted(root.rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    for name, path in _files(policy_path, root):
+        tree = ast.parse(path.read_bytes(), name)
+        digest.update(name.encode() + b"\0" + "".join(_words(tree)).encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()
+
+
+def _files(policy_path: str | None, root: Path) -> list[tuple[str, Path]]:
+    """Every file by the name it is told apart by, in order of these names."""
+    files = {path.relative_to(root).as_posix(): path for path in (root / "sim").rglob("*.py")}
+    files |= {path.relative_to(root).as_posix(): path for path in _imported(root)}
+    if policy_path:
+        own = Path(policy_path)
+        files |= {f"own/{path.relative_to(own).as_posix()}": path for path in own.glob("*.py")}
+    return sorted(files.items())
+
+
+def _imported(root: Path) -> set[Path]:
+    """The module FIRST and those of `sweep` that it imports, and so on."""
+    reached: set[Path] = set()
+    waiting = [_path(FIRST, root)]
+    while waiting:
+        path = waiting.pop()
+        if path is None or path in reached:
+            continue
+        reached.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sweep":
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                waiting += [_path(name, root) for name in names]
+    return reached
+
+
+def _path(module: str, root: Path) -> Path | None:
+    """The file of a module, None for a package or a name that is no module."""
+    path = root / (module.replace(".", "/") + ".py")
+    return path if path.is_file() else None
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    """A syntax tree in words: the same for any layout, comment, docstring and Python version."""
+    yield f"({type(node).__name__}"
+    for name, value in ast.iter_fields(node):
+        if name in UNREAD or value is None or value == []:
+            continue
+        if name == "body" and isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            value = value[1:]
+        yield f" {name}="
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, ast.AST):
+                yield from _words(part)
+            else:
+                yield f"{type(part).__name__}:{part!r} "
+    yield ")"

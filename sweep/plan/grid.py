@@ -8,6 +8,7 @@ side vary slowest, so that a run of consecutive points is wide.
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from sweep.errors import BadInput
+from sim.policies import policy_names
+from sweep.errors import BadInput, did_you_mean
 
 SHAPE = ("policy", "cores", "sockets", "threads_per_core", "jobs", "flushers", "apic", "machine")  # slowest first
 Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and which of them each point has; None: the only
@@ -170,9 +172,31 @@ def _values(name: str, value: Any, check: Callable[[str, Any, str], Any], where:
     if isinstance(value, Mapping):
         return _span(name, value, check, where)
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if name == "policy":
+        values = _matched(values, where)
     if not values:
         raise BadInput(f"{where}: {name}: an axis needs at least one value")
     return [_value(name, each, check, where) for each in values]
+
+
+def _matched(values: Sequence[Any], where: str) -> list[Any]:
+    """Names of policies in place of patterns: `xpfo*` adds, `!xpfo_broadcast` takes away what stands before it."""
+    names: list[Any] = []
+    for value in values:
+        text = str(value)
+        pattern = text.removeprefix("!")
+        if text == pattern and not set("*?[") & set(text):
+            names.append(value)
+            continue
+        matched = fnmatch.filter(policy_names() if text == pattern else map(str, names), pattern)
+        if not matched:
+            among = "no policy" if text == pattern else "nothing that stands before it"
+            raise BadInput(f"{where}: policy={text!r}: matches {among}{did_you_mean(pattern, policy_names())}")
+        if text == pattern:
+            names += [name for name in matched if name not in names]
+        else:
+            names = [name for name in names if name not in matched]
+    return names
 
 
 def _value(name: str, value: Any, check: Callable[[str, Any, str], Any], where: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.parameters import warmup_events
 from sim.policies import policy_module
 from sweep.inputs.catalog import Entry
 from sweep.plan.code import code_hash
@@ -139,7 +140,7 @@ def _cost(point: Mapping[str, Any], replicas: int) -> tuple[float, float]:
     cores = int(point["cores"])
     window = point["window_events"]
     warmup = point.get("warmup_events")
-    steps = window + (warmup if is_known(warmup) else max(window // 3, 16 * cores))
+    steps = window + (warmup if is_known(warmup) else warmup_events(window, cores))
     interrupts = module.flush().tell.interrupts
     lane_ns = LANE_NS + LANE_CPU_NS[interrupts] * cores
     return steps * STEP_NS[interrupts] * 1e-9, steps * lane_ns * replicas * 1e-9

@@ -2,8 +2,7 @@
 // Draws the plots of the embedded data. Text from the data enters by textContent, or escaped where Plotly reads tags.
 const page = JSON.parse(document.getElementById("data").textContent);
 const FILTERS = ["machine", "workload", "policy"];
-const OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"];
-const FIRST = { xpfo_deferred: 0, xpfo: 1, xpfo_no_flush: 2, calibrated: 0, literature: 2, predicted: 0, prior: 2, posterior: 0, bookkeeping: 3, sender: 1, handler: 4, switch: 0, refill: 6 };
+const { palette: PALETTE, ink: INK_NAMES, first: FIRST, others_from: OTHERS_FROM } = page.colours; // colours.json
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x"];
 const off = { machine: new Set(), workload: new Set(), policy: new Set() };
@@ -31,11 +30,11 @@ function number(value) {
 }
 
 function style(name, names) { // the same look for a name in every plot
-  if (name === "vanilla" || name === "measured") return { color: css("--ink"), dash: "dot", symbol: name === "measured" ? "line-ns-open" : "cross" };
-  const others = names.filter((each) => !(each in FIRST) && each !== "vanilla" && each !== "measured").sort();
-  const at = name in FIRST ? FIRST[name] : 3 + others.indexOf(name);
-  const turn = Math.floor(at / OKABE_ITO.length);
-  return { color: OKABE_ITO[at % OKABE_ITO.length], dash: DASHES[turn % DASHES.length], symbol: SYMBOLS[(at + turn) % SYMBOLS.length] };
+  if (INK_NAMES.includes(name)) return { color: css("--ink"), dash: "dot", symbol: name === "measured" ? "line-ns-open" : "cross" };
+  const others = names.filter((each) => !(each in FIRST) && !INK_NAMES.includes(each)).sort();
+  const at = name in FIRST ? FIRST[name] : OTHERS_FROM + others.indexOf(name);
+  const turn = Math.floor(at / PALETTE.length);
+  return { color: PALETTE[at % PALETTE.length], dash: DASHES[turn % DASHES.length], symbol: SYMBOLS[(at + turn) % SYMBOLS.length] };
 }
 const everyName = (plot) => plot.series === "policy" ? page.policies : unique(rowsOf(plot).map((row) => row[plot.series]));
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from sweep.inputs.costs import LITERATURE
 from sweep.report.caveats import CAVEATS, GAP, NOT_MODELLED, basis
-from sweep.report.plots import Plot, plots
+from sweep.report.plots import Plot, colours, plots
 from sweep.store.folder import Folder
 
 DIGITS = 6  # significant digits of the numbers on the page
@@ -55,7 +55,7 @@ def page(run: Mapping[str, Any], made: Sequence[Plot]) -> str:
         "not_modelled": "".join(f"<li>{html.escape(each)}</li>" for each in NOT_MODELLED),
         "caveats": "".join(f"<li>{html.escape(each)}</li>" for each in CAVEATS),
         "gap": html.escape(GAP),
-        "data": _json({"policies": _policies(made), "plots": [_plain(plot) for plot in made]}),
+        "data": _json({"policies": _policies(made), "plots": [_plain(plot) for plot in made], "colours": colours()}),
         "css": _own("page.css"),
         "js": _own("page.js"),
         "plotly": plotly_script(),
@@ -73,7 +73,7 @@ def plotly_script() -> str:
 
 
 def _own(name: str) -> str:
-    return (importlib.resources.files("sweep.report") / name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The plots of a report as PNG and SVG, for a slide or a mail: the only module that imports matplotlib."""
+"""The plots of a report as PNG and SVG, for a slide or a mail, by the only module that imports matplotlib."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweep.report.plots import Plot
+from sweep.report.plots import Plot, colours
 from sweep.report.points import FIXED
 from sweep.store.folder import Folder
 
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-FIRST = {"xpfo_deferred": 0, "switch": 0, "xpfo": 1, "sender": 1, "xpfo_no_flush": 2, "bookkeeping": 3, "handler": 4}
-FIRST |= {"refill": 6, "calibrated": 0, "predicted": 0, "posterior": 0, "literature": 2, "prior": 2}
 INK = "#1b1f24"
 MARKERS, DASHES = "osD^X", ("-", "--", ":", "-.")
 STYLE: Any = {
@@ -69,13 +66,14 @@ def _height(plot: Plot, table: pd.DataFrame) -> float:
 
 
 def _look(name: str, names: Sequence[str]) -> dict[str, Any]:
-    if name in ("vanilla", "measured"):
+    palette, first, ink = (colours()[key] for key in ("palette", "first", "ink"))
+    if name in ink:
         return {"color": INK, "linestyle": ":", "marker": "|" if name == "measured" else "P"}
-    others = sorted(each for each in names if each not in FIRST and each not in ("vanilla", "measured"))
-    at = FIRST[name] if name in FIRST else 3 + others.index(name)
-    turn = at // len(OKABE_ITO)
+    others = sorted(each for each in names if each not in first and each not in ink)
+    at = first[name] if name in first else colours()["others_from"] + others.index(name)
+    turn = at // len(palette)
     return {
-        "color": OKABE_ITO[at % len(OKABE_ITO)],
+        "color": palette[at % len(palette)],
         "linestyle": DASHES[turn % 4],
         "marker": MARKERS[(at + turn) % len(MARKERS)],
     }

@@ -6,9 +6,13 @@ replicas always, over points and into bins where a sweep is too large to show ev
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +20,19 @@ import pyarrow.parquet as pq
 
 from sim.parameters import PARAMETERS
 from sweep.report.points import FIXED, METRICS, MOST_BINS, binned, read_points, settings_of
+from sweep.tables.surface import on_front
 
 COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one")
 PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
 MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
 MOST_ROWS = 4000  # marks of one plot
 REPLICAS = "Means over replicas; the band is their 95 % interval, or 5 to 95 % over the draws of the costs."
+
+
+@cache
+def colours() -> dict[str, Any]:
+    """Which name has which colour, on the page and in the pictures: Okabe and Ito's."""
+    return json.loads(Path(__file__).with_name("colours.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -209,20 +220,11 @@ def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
         some["setting"] = settings_of(some, ["cores"])
         note = f"Medians of {len(some)} points by machine, workload, policy and cores. " + note
     table = some.groupby(keys, sort=False)[[x, y, "ratio"]].median().reset_index()
-    table["front"] = pareto(table[x].to_numpy(), table[y].to_numpy())
+    table["front"] = on_front(table[x].to_numpy(), table[y].to_numpy())
     return Plot(
         "front", "Overhead against the stale window", note, "scatter", table, x, y,
         labels={x: "stale window, 99th percentile", y: "added system time, s"}, log=(x, y),
     )  # fmt: skip
-
-
-def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Whether no other point is at most as large in both and smaller in one, [point]."""
-    order = np.lexsort((y, x))
-    lowest = np.minimum.accumulate(np.r_[np.inf, y[order][:-1]])
-    out = np.zeros(len(x), dtype=bool)
-    out[order] = y[order] < lowest
-    return out
 
 
 def counter(points: pd.DataFrame, own: Sequence[str], name: str) -> Plot | None:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
-from sweep.tables.replicas import half_width
+from sweep.tables.coordinates import ALWAYS, attrs_of, coordinates
+from sweep.tables.replicas import t95
 
 METRICS = (
     "system_time_s added_s ratio wall_time_s flush_wait_ns flush_wait_p99_ns interrupts_per_flush "
@@ -27,8 +28,7 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
 
     `<metric>_lo` and `<metric>_hi` are the 95 % interval over replicas; under draws of the costs a row is the draw that
     stands for the others, and they are 5 and 95 % over these. Constant columns are left out, column by column, so that
-    a large file does not have to fit into memory. A parameter that follows from machine, workload, costs, policy and
-    cores is not one that varies on its own.
+    a large file does not have to fit into memory.
     """
     names = file.schema_arrow.names
     every_point = file.read(columns=["point"]).column("point").to_numpy()
@@ -46,7 +46,7 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
                 columns[name] = values
     groups = np.unique(point, return_inverse=True)[1]
     replicas = int(count.max())
-    factor = _half_width_over_deviation(replicas)
+    factor = t95(replicas - 1) / math.sqrt(replicas)
     for name in [*METRICS, *(each for each in names if each.startswith("nr_tlb_"))]:
         if name not in names:
             continue
@@ -66,27 +66,19 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
                 over = others.groupby(level=0).quantile(quantile)
                 columns[f"{name}_{end}"] = over.reindex(point[first]).to_numpy()
     points = pd.DataFrame(columns)
-    varying = [name for name in PARAMETER_COLUMNS if name in points and points[name].nunique(dropna=False) > 1]
-    if {"cores", "jobs"} <= set(varying):
+    points.attrs |= attrs_of(file.schema_arrow.metadata)
+    told_apart = coordinates(points)
+    own = [name for name in PARAMETER_COLUMNS if name in (*ALWAYS, *told_apart.own) and name in points]
+    own = [name for name in own if points[name].nunique(dropna=False) > 1]
+    if told_apart.relative.get("jobs") == "cores" and {"cores", "jobs"} <= set(own):
         share = (points["jobs"] / points["cores"]).round(6)
         if share.nunique() == 1:
-            varying.remove("jobs")
-        elif share.nunique() < points["jobs"].nunique():
+            own.remove("jobs")
+        else:
             points["jobs_per_core"] = share
-            varying.append("jobs_per_core")
-    varying += ["costs"] if "costs" in points else []
-    codes = points.groupby([*(name for name in NAMES if name in points), "cores"], sort=False, dropna=False).ngroup()
-    own = [
-        name
-        for name in varying
-        if name in ("cores", "jobs", "costs") or points[name].groupby(codes).nunique(dropna=False).max() > 1
-    ]
+            own.append("jobs_per_core")
+    own += ["costs"] if "costs" in points else []
     return points, own
-
-
-def _half_width_over_deviation(replicas: int) -> float:
-    sample = pd.Series(np.arange(float(replicas)))
-    return half_width(sample) / float(sample.std(ddof=1)) if replicas > 1 else math.nan
 
 
 def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:

@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from sim import PARAMETERS, simulate
+from sim.parameters import warmup_events
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
 from sweep.run.runner import Runner
@@ -82,7 +83,7 @@ def pilot(plan: Plan) -> tuple[float, float, str]:
 
 def _warmup(columns: dict[str, np.ndarray]) -> float:
     given = float(columns["warmup_events"][0]) if "warmup_events" in columns else float("nan")
-    return given if given == given else max(float(columns["window_events"][0]) // 3, 16 * float(columns["cores"][0]))
+    return given if given == given else warmup_events(float(columns["window_events"][0]), float(columns["cores"][0]))
 
 
 def _done(plan: Plan, out: str) -> tuple[set[int], str]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim import METRICS
+from sweep.plan.coordinates import coordinates
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
 from sweep.store.parts import read_part
@@ -24,11 +25,11 @@ def compact(folder: Folder, plan: Plan) -> int:
     These are in failures.parquet too, with traceback. Memory holds a row group and a part, whatever the plan.
     """
     form = schema()
-    attrs = {name: form.field(name).metadata[b"unit"].decode() for name in form.names}
+    units = {name: form.field(name).metadata[b"unit"].decode() for name in form.names}
     metadata = {
         "plan": plan.hash,
         "seed": str(plan.seed),
-        "PANDAS_ATTRS": json.dumps({"plan": plan.hash, "units": attrs}),
+        "PANDAS_ATTRS": json.dumps({"plan": plan.hash, "units": units, "coordinates": coordinates(plan.space.blocks)}),
     }
     form = form.with_metadata(metadata)
     lost: list[tuple[int, str, str]] = []

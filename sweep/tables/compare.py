@@ -6,7 +6,7 @@ divided by the root of the squared half-widths (95 %, over replicas) of both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pandas as pd
 from sweep.errors import BadInput
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.tables.coordinates import ALWAYS, coordinates
 from sweep.tables.replicas import half_width
 
 
@@ -23,14 +24,17 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> tuple[pd.DataFrame
         raise BadInput(f"--metric {metric}: is not a column of both runs")
     a, b = (frame[frame["draw"] == 0] for frame in (a, b))  # the draw that stands for the costs
     names = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in a and name in b]
-    axes = [name for name in names if a[name].nunique(dropna=False) > 1 or b[name].nunique(dropna=False) > 1]
+    axes = [name for frame in (a, b) for name in coordinates(frame).own if name in names]
     one = max(a["costs"].nunique(), b["costs"].nunique()) == 1  # runs under different costs have the same points
-    keys = list(dict.fromkeys([*(name for name in NAMES if name != "costs" or not one), "cores", "jobs", *axes]))
-    keys = [name for name in keys if not (name in _costs(names) and _follows(a, name) and _follows(b, name))]
+    keys = list(dict.fromkeys([*(name for name in NAMES if name != "costs" or not one), *ALWAYS, *axes]))
+    keys = [name for name in keys if name != "costs" or not one]
     changed = {
         name: (a[name].iloc[0], b[name].iloc[0])
         for name in names
-        if name not in keys and name not in axes and not _same(a[name].iloc[0], b[name].iloc[0])
+        if name not in keys
+        and _one_value(a[name])
+        and _one_value(b[name])
+        and not _same(a[name].iloc[0], b[name].iloc[0])
     }
     sides = []
     for frame in (a, b):
@@ -58,13 +62,8 @@ def as_text(table: pd.DataFrame, changed: Mapping[str, tuple[object, object]], m
     return "\n".join(lines)
 
 
-def _costs(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name not in (*NAMES, "cores", "jobs")]
-
-
-def _follows(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a parameter follows from machine and workload."""
-    return bool(frame.groupby(["machine", "workload"])[name].nunique(dropna=False).max() == 1)
+def _one_value(values: pd.Series) -> bool:
+    return bool(values.nunique(dropna=False) == 1)
 
 
 def _same(a: object, b: object) -> bool:

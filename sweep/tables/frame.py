@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep.plan.points import NAMES
-from sweep.store.folder import open_run
+from sweep.store.folder import Folder, open_run
 from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.tables.coordinates import attrs_of
 
 if TYPE_CHECKING:
     import xarray
@@ -24,10 +25,16 @@ def load(out: str | PathLike[str]) -> pd.DataFrame:
     Raises BadInput where `out` is not the folder of a finished run.
     """
     folder = open_run(str(out))
+    frame = read_results(folder)
+    frame.attrs["run"] = json.loads(folder.read("run.json"))
+    return frame
+
+
+def read_results(folder: Folder) -> pd.DataFrame:
+    """results.parquet with what stands in its metadata: `attrs["units"]` and `attrs["coordinates"]`."""
     table = pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))).read()
     frame = table.replace_schema_metadata(None).to_pandas()
-    units = {each.name: (each.metadata or {}).get(b"unit", b"").decode() for each in table.schema}
-    frame.attrs = {"units": units, "run": json.loads(folder.read("run.json"))}
+    frame.attrs = attrs_of(table.schema.metadata)
     return frame
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sweep.store.folder import Folder
 from sweep.tables import bands, surface
+from sweep.tables.frame import read_results
 from sweep.tables.next_experiment import LEAST_DRAWS, next_experiment
 from sweep.tables.replicas import summary
 from sweep.tables.reproduction import measurements, reproduction
@@ -46,7 +45,7 @@ def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:
     """Make the tables of a run's results and write them; tables by name, the main one first."""
-    made = make_tables(pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))).read().to_pandas())
+    made = make_tables(read_results(folder))
     write(folder, made)
     return made
 

@@ -50,8 +50,8 @@ def next_experiment(results: pd.DataFrame, predict: int | None = None) -> pd.Dat
             | {"others_share": float(heard[point] * np.nanmean(own[signal.index.get_loc(point)]))}
             | ({} if predict is None else {"predicted_share": heard[point] * between.loc[point, predict]})
         )
-    single, coordinates = means(results[results["draw"] == 0], ["system_time_s"])
-    constant = [name for name in coordinates if single[name].nunique(dropna=False) == 1]
+    single, names = means(results[results["draw"] == 0], ["system_time_s"])
+    constant = [name for name in names if single[name].nunique(dropna=False) == 1]
     table = single.drop(columns=constant).merge(pd.DataFrame(rows), on="point")
     order = "information_bits" if predict is None else "predicted_share"
     return table.sort_values(order, ascending=False, kind="stable", ignore_index=True)

@@ -1,7 +1,7 @@
 """Tables of the surface around the patch: scaling, crossover, best ceiling, Pareto, counters.
 
-Each is a pure function of results. A point's coordinates are what varies in the sweep; the CPU counts that move with
-`cores` (sockets, threads) are not coordinates of their own, and `jobs` becomes jobs per CPU where it follows `cores`.
+Each is a pure function of results. A point's coordinates are what tells points apart by the plan's axes; `jobs` becomes
+jobs per CPU where the grid gives it as a share of `cores`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sweep.tables.coordinates import coordinates
 from sweep.tables.replicas import means
 
 THRESHOLDS = (1.1, 1.5, 2.0, 10.0)
@@ -19,13 +20,13 @@ COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupt
 
 def scaling(results: pd.DataFrame) -> pd.DataFrame:
     """Ratio and system time by policy and cores."""
-    table, coordinates = means(results, ["ratio", "system_time_s", "wall_time_s", "flush_wait_ns", "handler_share"])
+    table, names = means(results, ["ratio", "system_time_s", "wall_time_s", "flush_wait_ns", "handler_share"])
     if table["cores"].nunique() < 2:
         return pd.DataFrame()
     table["jobs_per_core"] = (table["jobs"] / table["cores"]).round(3)
-    others = [name for name in coordinates if name not in ("cores", "jobs")]
-    follows = table["jobs_per_core"].nunique() <= table["jobs"].nunique()
-    load, other_load = ("jobs_per_core", "jobs") if follows else ("jobs", "jobs_per_core")
+    others = [name for name in names if name not in ("cores", "jobs")]
+    relative = coordinates(results).relative.get("jobs") == "cores"
+    load, other_load = ("jobs_per_core", "jobs") if relative else ("jobs", "jobs_per_core")
     order = [*others, load, "cores", other_load]
     rest = [name for name in table.columns if name not in (*order, "point")]
     return table.sort_values(order, kind="stable")[[*order, *rest, "point"]].reset_index(drop=True)
@@ -65,10 +66,10 @@ def _first_crossing(cores: np.ndarray, ratio: np.ndarray, threshold: float) -> f
 
 def best_ceiling(results: pd.DataFrame) -> pd.DataFrame:
     """The flat stretch of ceilings around the cheapest, and the price of Linux's 33."""
-    table, coordinates = means(results, ["system_time_s", "added_s"])
-    if "ceiling" not in coordinates:
+    table, names = means(results, ["system_time_s", "added_s"])
+    if "ceiling" not in names:
         return pd.DataFrame()
-    where = [name for name in coordinates if name != "ceiling"]
+    where = [name for name in names if name != "ceiling"]
     rows = []
     for key, group in table.groupby(where, sort=False, dropna=False):
         group = group.sort_values("ceiling")
@@ -100,24 +101,34 @@ def best_ceiling(results: pd.DataFrame) -> pd.DataFrame:
 
 def pareto(results: pd.DataFrame) -> pd.DataFrame:
     """Ratio and 99th percentile window of each policy; `front` where no other is better in one and as good in both."""
-    table, coordinates = means(results, ["ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns"])
+    table, names = means(results, ["ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns"])
     table = table[np.isfinite(table["stale_window_p99_ns"])]
-    where = [name for name in coordinates if name not in ("policy", "tick_hz")]  # both are choices
-    rows = []
+    where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
+    groups = []
     for _, group in table.groupby(where, sort=False, dropna=False):
-        if group["policy"].nunique() < 2:
-            continue
-        ratio, window = group["ratio"].to_numpy(), group["stale_window_p99_ns"].to_numpy()
-        no_worse = (ratio[:, None] <= ratio) & (window[:, None] <= window)
-        better = (ratio[:, None] < ratio) | (window[:, None] < window)
-        rows.append(group.assign(front=~(no_worse & better).any(axis=0)))
-    if not rows:
+        if group["policy"].nunique() >= 2:
+            ratio, window = group["ratio"].to_numpy(), group["stale_window_p99_ns"].to_numpy()
+            groups.append(group.assign(front=on_front(ratio, window)))
+    if not groups:
         return pd.DataFrame()
-    columns = [*coordinates, "ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns", "front", "point"]
-    return pd.concat(rows)[columns].reset_index(drop=True)
+    columns = [*names, "ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns", "front", "point"]
+    return pd.concat(groups)[columns].reset_index(drop=True)
+
+
+def on_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether no other point is at most as large in both and smaller in one, [point]: the Pareto front."""
+    order = np.lexsort((y, x))
+    ascending, least = x[order], y[order]
+    begins = np.r_[True, ascending[1:] != ascending[:-1]]
+    group = np.cumsum(begins) - 1
+    lowest = least[begins]  # y of each x
+    before = np.r_[np.inf, np.minimum.accumulate(lowest)[:-1]]  # of all smaller x
+    front = np.zeros(len(x), dtype=bool)
+    front[order] = (least == lowest[group]) & (least < before[group])
+    return front
 
 
 def counters(results: pd.DataFrame) -> pd.DataFrame:
     """The kernel's counters for the whole build."""
-    table, coordinates = means(results, list(COUNTERS))
-    return table[["point", *coordinates, *COUNTERS]]
+    table, names = means(results, list(COUNTERS))
+    return table[["point", *names, *COUNTERS]]

@@ -1,0 +1,85 @@
+"""The plan's hash covers the code that makes the numbers, wherever it stands, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweep.plan.code import ROOT, code_hash
+
+SWEEP = ("sweep/plan/points.py", "sweep/plan/columns.py", "sweep/plan/grid.py", "sweep/inputs/costs.py")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Copies of both trees, to change."""
+    for name in ("sim", "sweep"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "conf"))
+    return tmp_path
+
+
+def changed(root: Path, name: str, old: str, new: str) -> str:
+    """The hash after a change of one file, which is undone."""
+    path = root / name
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{name} holds no {old!r}"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    code_hash.cache_clear()
+    found = code_hash(root=root)
+    path.write_text(text, encoding="utf-8")
+    return found
+
+
+def test_a_copy_has_the_hash_of_the_original(copy):
+    assert code_hash(root=copy) == code_hash()
+
+
+@pytest.mark.parametrize("name", ["sim/simulation.py", "sim/policies/xpfo.py", *SWEEP])
+def test_comments_docstrings_and_layout_are_free(copy, name):
+    before = code_hash(root=copy)
+    first = (copy / name).read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith('"""')
+    assert changed(copy, name, first, first[:3] + "Another word. " + first[3:]) == before
+    assert changed(copy, name, "\nfrom ", "\n# a comment\n\n\nfrom ") == before
+    assert changed(copy, name, "    return ", "    return  \\\n        ") == before
+
+
+FORMULAS = [
+    ("sweep/plan/points.py", "relative.factor * column", "relative.factor + column"),  # a value that follows another
+    ("sweep/plan/columns.py", "np.multiply", "np.add"),  # parameters made from quantities
+    ("sweep/plan/grid.py", "self.last * k", "self.last + k"),  # a point decoded from its index
+    ("sweep/inputs/costs.py", "np.where(values == 0", "np.where(values == 1"),  # the draws of costs
+    ("sweep/inputs/prior.py", "1.6448536269514722", "1.645"),  # the priors
+    ("sim/engine.py", "BATCHES = 32", "BATCHES = 16"),
+    ("sim/policies/xpfo.py", "AFTER_ACKS", "AFTER_SENDS"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), FORMULAS, ids=[name for name, _, _ in FORMULAS])
+def test_a_changed_formula_moves_it(copy, name, old, new):
+    assert changed(copy, name, old, new) != code_hash()
+
+
+@pytest.mark.parametrize("name", ["sweep/report/page.py", "sweep/run/driver.py", "sweep/tables/surface.py"])
+def test_what_only_shows_numbers_is_no_part_of_it(copy, name):
+    assert changed(copy, name, "\nfrom __future__", "\nimport os\nfrom __future__") == code_hash(root=copy)
+
+
+def test_the_users_own_policies_are_part_of_it(tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text('"""Mine."""\n\nX = 1\n', encoding="utf-8")
+    hashes = []
+    for text in ('"""Mine."""\n\nX = 1\n', '"""Yours."""\n\nX = 1  # one\n', '"""Mine."""\n\nX = 2\n'):
+        own.write_text(text, encoding="utf-8")
+        code_hash.cache_clear()
+        hashes.append(code_hash(str(tmp_path)))
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert hashes[0] != code_hash()
+
+
+def test_the_stamp_of_the_fitted_costs_names_this_code():
+    stamp = (ROOT / "conf" / "costs" / "calibrated.yaml").read_text(encoding="utf-8")
+    assert re.search(r"^code: (\w+)$", stamp, re.MULTILINE)[1] == code_hash()
