@@ -125,7 +125,7 @@ def test_the_committed_costs_are_whole_and_fitted_to_the_marked_rows(tmp_path):
         assert f"{row['measured_s']} s on {row['vanilla_s']} s" in said
     assert set(costs.keys) == set(known("xeon_8160", "i5_3550"))
     owner, name = "xeon_8160", "handler_ns"
-    assert costs.column(f"{owner}/{name}")[0] == pytest.approx(costs.stamp["single"][owner][name], rel=1e-3)
+    assert costs.column(f"{owner}/{name}")[0] == pytest.approx(costs.stamp["representative"][owner][name], rel=1e-3)
     content = yaml.safe_load(path.read_text()) | {"digest": "0"}
     (tmp_path / "calibrated.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "calibrated.parquet").write_bytes(path.with_suffix(".parquet").read_bytes())

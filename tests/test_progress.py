@@ -69,7 +69,7 @@ def test_a_failing_run_does_not_claim_to_be_done(clock):
 
 def test_on_a_terminal_the_line_redraws_in_place():
     script = (
-        "from sweep.progress import progress\n"
+        "from sweep.run.progress import progress\n"
         "with progress(3, quiet=False) as advance:\n"
         "    for _ in range(3): advance(1)\n"
     )

@@ -13,7 +13,7 @@ from sim import METRICS
 from sweep.__main__ import main
 from sweep.plan.columns import one_value
 from sweep.store.parts import part_bytes
-from sweep.store.rows import CONSTANTS, columns_of, joined, to_table
+from sweep.store.rows import CONSTANTS, columns_of, join_tables, to_table
 from tests.test_grid import plan_of
 
 SMALL = ("+grid=smoke", "ceiling=[0,33,512]")
@@ -66,7 +66,7 @@ def test_a_part_does_not_show_how_its_constant_columns_were_found():
             {name: np.repeat(each, end - begin, 0) for name, each in metrics.items()},
         )
         pieces = [known.slice(at, plan.replicas) for at in range(0, known.num_rows, plan.replicas)]
-        pieced = joined([piece.replace_schema_metadata(None) for piece in pieces])
+        pieced = join_tables([piece.replace_schema_metadata(None) for piece in pieces])
         assert CONSTANTS in known.schema.metadata
         assert part_bytes(plan, 0, pieced) == part_bytes(plan, 0, known)
 

@@ -1,4 +1,4 @@
-"""The one draw that stands for a posterior, so that a sweep need not carry them all."""
+"""The representative draw of a posterior: it stands for all draws, so that a sweep need not carry them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sweep.inputs.weights import quantiles
 STEPS = 3  # of the secant method; the times are nearly linear in the logarithms of the costs
 
 
-def single_draw(
+def representative_draw(
     pool: Pool, fit: Fit, read: Sequence[np.ndarray], added: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """Values [key]: the most central ones under which the fitted rows take their posterior predictive medians.

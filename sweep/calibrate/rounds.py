@@ -23,7 +23,7 @@ from sim.policies import policy_module, reads
 from sweep.calibrate import emulator
 from sweep.calibrate.plots import plots
 from sweep.calibrate.pool import Fit, Pool
-from sweep.calibrate.representative import single_draw
+from sweep.calibrate.representative import representative_draw
 from sweep.calibrate.tables import tables, write_costs
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.costs import LITERATURE, Costs, priors
@@ -131,7 +131,7 @@ def calibrate(request: Request) -> int:
         plan = _open(request, rows, {LITERATURE: _costs(known, costs[None])})
         return np.asarray(compute(plan, range(len(rows)))["added_s"].to_numpy())
 
-    single = single_draw(pool, fits["all rows"], read, simulated)
+    single = representative_draw(pool, fits["all rows"], read, simulated)
     write_costs(folder, settings.name, settings.keep, pool, fits["all rows"], single, stamp)
     run = describe(first, request)
     run["points"] |= {"costs": [], "draws": len(chosen)}

@@ -222,11 +222,11 @@ def write_costs(
         "draws": keep,
         **stamp,
         "digest": costs.digest,
-        "single": words,
+        "representative": words,
     }
     head = (
         "# Costs fitted to published system times by `sweep +grid=calibrate`: made, not written by hand.\n"
-        f"# {name}.parquet holds the draws; `single` is its row 0, which stands for them, to four digits.\n"
+        f"# {name}.parquet holds the draws; `representative` is its row 0, to four digits.\n"
     )
     text = head + yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)
     folder.write(f"costs/{name}.parquet", sink.getvalue())

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.catalog import QUANTITIES, Entry, inherited, read_entry
+from sweep.inputs.catalog import QUANTITIES, Entry, inherit, read_entry
 from sweep.inputs.conf import listing, questions
 from sweep.inputs.costs import Stored
 from sweep.plan.open import Composition
@@ -58,7 +58,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
     plain = [text for text, (key, _) in zip(overrides, parsed, strict=True) if key not in GROUPS]
     chosen = {key: value for key, value in parsed if key in GROUPS}
     try:
-        config = _composed("config", plain, folders)
+        config = _compose_file("config", plain, folders)
     except (HydraException, OmegaConfBaseException) as error:
         raise BadInput(_one_line(error)) from None
     entries = catalog(folders)
@@ -145,13 +145,13 @@ class Catalog(Mapping[str, Entry]):
     def _read(self, name: str) -> Entry:
         where = f"{self._group}/{name}"
         try:
-            entry = read_entry(name, _composed(where, [], self._folders)[self._group], where)
+            entry = read_entry(name, _compose_file(where, [], self._folders)[self._group], where)
             path = next(folder / f"{where}.yaml" for folder in self._folders if (folder / f"{where}.yaml").is_file())
             own: Any = OmegaConf.load(path)
         except (HydraException, OmegaConfBaseException) as error:
             raise BadInput(f"{where}: {_one_line(error)}") from None
         parent = next((str(each) for each in own.get("defaults", ()) if each != "_self_"), None)
-        return entry if parent is None else inherited(entry, {str(key) for key in own}, self[parent])
+        return entry if parent is None else inherit(entry, {str(key) for key in own}, self[parent])
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -168,7 +168,7 @@ def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
     return {group: Catalog(group, folders) for group in ("machine", "workload")}
 
 
-def _composed(name: str, overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
+def _compose_file(name: str, overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
     """A config file with what it builds on, from all folders; Hydra finds a primary config in one folder only."""
     home = next(folder for folder in folders if (folder / f"{name}.yaml").is_file())
     others = ",".join(f"file://{folder}" for folder in folders if folder != home)

@@ -17,7 +17,7 @@ from sweep.inputs.conf import conf_dir
 from sweep.measure.counters import seen_of_command, seen_of_snapshots
 from sweep.measure.experiment import read_experiment
 from sweep.measure.loop import run_experiment
-from sweep.measure.machine import VIRTUAL, Facts, absent, facts, own_folder
+from sweep.measure.machine import VIRTUAL, Facts, facts, own_folder, sources_not_used
 from sweep.measure.workload import workload_file
 
 
@@ -47,7 +47,7 @@ def measure(arguments: Sequence[str]) -> int:
     folder = own / "measure"
     folder.mkdir(parents=True, exist_ok=True)
     say(experiment.title)
-    for line in absent():
+    for line in sources_not_used():
         say(f"not used: {line}")
     if machine.hypervisor:
         say(f"hypervisor {machine.hypervisor}. {VIRTUAL}")

@@ -89,7 +89,7 @@ def read_entry(name: str, content: Mapping[str, Any], where: str) -> Entry:
     return Entry(name, title, quantities, machines)
 
 
-def inherited(entry: Entry, own: set[str], parent: Entry) -> Entry:
+def inherit(entry: Entry, own: set[str], parent: Entry) -> Entry:
     """The entry with what its own file does not say labelled as taken over from the parent."""
     quantities = {
         name: quantity if name in own or not quantity.source

@@ -22,12 +22,13 @@ from sweep.inputs.catalog import INSTRUCTION_COSTS, Entry, Quantity, origin
 from sweep.inputs.prior import central, sobol, values_at
 
 LITERATURE = "literature"  # the costs whose row 0 are the central values
+REPRESENTATIVE = 0  # the draw that stands for all the others
 KERNEL = ("accounting", "tick_hz", "timeslice_ms", "pcp_batch", "refill_system_share")  # one value for all machines
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Values of uncertain quantities by name of whose they are. Row 0 is the draw that stands for all the others.
+    """Values of uncertain quantities by name of whose they are. Row 0 is the representative draw.
 
     A quantity that is one of two names is 0 for the central one and 1 for the alternative.
     """
@@ -55,7 +56,7 @@ def uncertain(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]
     }
 
 
-def drawn(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool = True) -> dict[str, np.ndarray]:
+def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool = True) -> dict[str, np.ndarray]:
     """The draws of every quantity that these costs speak of, [draw]; instruction costs at their clock, if wanted.
 
     So that a cost which the user gives is simulated as given, whatever the clock of the draw.

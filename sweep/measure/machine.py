@@ -135,7 +135,7 @@ def since_kernel(release: str, major: int, minor: int) -> bool:
     return found is None or (int(found[1]), int(found[2])) >= (major, minor)
 
 
-def absent() -> list[str]:
+def sources_not_used() -> list[str]:
     """What more rights would add here, one sentence each."""
     out = []
     if not shutil.which("perf"):

@@ -104,7 +104,7 @@ def _control(
 
 
 def _draws(content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str) -> int:
-    """How many draws of the costs each point is simulated under, beside the one that stands for them."""
+    """How many draws of the costs each point is simulated under, beside the representative one."""
     given = [source.pop("draws", None) for source in (pinned, content, defaults)]
     draws = next((each for each in given if each is not None), 0)
     if isinstance(draws, bool) or not isinstance(draws, int) or not 0 <= draws <= MOST_DRAWS:

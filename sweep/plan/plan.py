@@ -40,7 +40,7 @@ class Plan:
     replicas: int
     chunk_s: float = CHUNK_S
     policy_path: str | None = None  # a folder of the user's own policies
-    draws: int = 0  # of the costs, beside the one that stands for them
+    draws: int = 0  # of the costs, beside the representative one
     cut: tuple[int, int] | None = None  # only these points of it; each keeps its index
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.parameters import PARAMETERS
 from sweep.inputs.catalog import Entry, quantities_of
-from sweep.inputs.costs import LITERATURE, Costs, drawn
+from sweep.inputs.costs import LITERATURE, Costs, draw_values
 from sweep.plan.columns import constant, derive, pointwise
 from sweep.plan.grid import Block, Coded, Relative
 
@@ -87,7 +87,7 @@ class Space:
         for _, machine, workload, costs in names:
             entries = self.machines[machine], self.workloads[workload]
             central = {name: quantity.central for name, quantity in quantities_of(*entries).items()}
-            of_draws = drawn(self.costs.get(costs, Costs(LITERATURE)), *entries, clock_scale=clock_scale)
+            of_draws = draw_values(self.costs.get(costs, Costs(LITERATURE)), *entries, clock_scale=clock_scale)
             if (draw == draw[0]).all():
                 central |= {name: values[draw[0]] for name, values in of_draws.items()}
                 of_draws = {}

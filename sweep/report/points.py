@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from sweep.inputs.costs import REPRESENTATIVE
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, attrs_of, coordinates
@@ -26,14 +27,14 @@ MOST_BINS = 64  # values on one axis; above it they are binned
 def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     """A row per point, and the parameters that the sweep varies on their own.
 
-    `<metric>_lo` and `<metric>_hi` are the 95 % interval over replicas; under draws of the costs a row is the draw that
-    stands for the others, and they are 5 and 95 % over these. Constant columns are left out, column by column, so that
+    `<metric>_lo` and `<metric>_hi` are the 95 % interval over replicas; under draws of the costs a row is the
+    representative draw, and they are 5 and 95 % over these. Constant columns are left out, column by column, so that
     a large file does not have to fit into memory.
     """
     names = file.schema_arrow.names
     every_point = file.read(columns=["point"]).column("point").to_numpy()
     draw = file.read(columns=["draw"]).column("draw").to_numpy() if "draw" in names else np.zeros_like(every_point)
-    single = draw == 0
+    single = draw == REPRESENTATIVE
     point = every_point[single]
     order = np.argsort(point, kind="stable")
     first = order[np.unique(point[order], return_index=True)[1]]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sim import PARAMETERS, simulate
 from sim.policies import add_policies
 from sweep.plan.plan import Plan
-from sweep.store.rows import Points, columns_of, failed, joined, to_table
+from sweep.store.rows import Points, columns_of, failed_rows, join_tables, to_table
 
 
 def compute(plan: Plan, points: Points) -> pa.Table:
@@ -30,9 +30,9 @@ def compute(plan: Plan, points: Points) -> pa.Table:
         metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
     except Exception as error:
         if len(points) == 1:
-            return failed(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
+            return failed_rows(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
         middle = len(points) // 2
-        return joined([compute(plan, points[:middle]), compute(plan, points[middle:])])
+        return join_tables([compute(plan, points[:middle]), compute(plan, points[middle:])])
     return to_table(plan, points, columns, metrics)
 
 

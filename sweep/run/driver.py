@@ -30,16 +30,16 @@ from sweep.store import lock
 from sweep.store.folder import Folder, open_folder
 from sweep.store.journal import Journal
 from sweep.store.parts import (
-    finished,
+    check_parts,
+    chunks_with_failures,
     part_bytes,
     part_name,
     read_part,
     remove_unfinished,
     set_aside,
-    with_failures,
     write_part,
 )
-from sweep.store.results import compact, failed_before, whole
+from sweep.store.results import compact, count_failures, is_complete
 from sweep.tables.frame import load
 from sweep.tables.make import write_tables
 from sweep.tables.text import as_text, breakdown
@@ -114,11 +114,11 @@ class _Run:
         request, plan, folder = self.request, self.plan, self.folder
         claim(folder, describe(plan, request))
         old = reuse.Old(open_folder(request.reuse, make=False), plan) if request.reuse else None
-        good, bad = finished(folder, plan)
+        good, bad = check_parts(folder, plan)
         for chunk, wrong in bad.items():
             say(request, f"part {chunk}: {wrong}: set aside as {set_aside(folder, chunk)}")
         known = old.find if old else runner.nothing_known
-        if request.retry_failed and (again := with_failures(folder, good)):
+        if request.retry_failed and (again := chunks_with_failures(folder, good)):
             say(request, f"failed points in {len(again)} chunks are computed again")
             known = partial(_good_rows, folder, plan, again, known)
             for name in ("results.parquet", "failures.parquet"):  # they would be of the parts that are replaced
@@ -133,11 +133,11 @@ class _Run:
             self._simulate(todo, float(cost[todo].sum()), known)
         if old:
             say(request, f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
-        if todo or not whole(folder, plan):
+        if todo or not is_complete(folder, plan):
             with Signals():
                 remove_unfinished(folder)
                 return compact(folder, plan)
-        return failed_before(folder)
+        return count_failures(folder)
 
     def _simulate(self, todo: list[int], estimate_s: float, known: runner.Known) -> None:
         """Carry these chunks to processors and commit what comes back."""

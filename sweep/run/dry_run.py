@@ -14,7 +14,7 @@ from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
 from sweep.run.runner import Runner
 from sweep.store.folder import look
-from sweep.store.parts import finished
+from sweep.store.parts import check_parts
 from sweep.store.rows import to_table
 
 PILOT_POINTS = 3
@@ -96,7 +96,7 @@ def _done(plan: Plan, out: str) -> tuple[set[int], str]:
         return set(), "its run.json is not JSON: a run would refuse this folder"
     if found != plan.hash:
         return set(), "it holds another plan: a run would refuse this folder"
-    good, bad = finished(folder, plan)
+    good, bad = check_parts(folder, plan)
     return good, f"{len(bad)} broken" if bad else ""
 
 

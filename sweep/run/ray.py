@@ -27,7 +27,7 @@ from sweep.plan.plan import Plan
 from sweep.run import compute as simulation
 from sweep.run.runner import Carried, Compute, Known, Runner, missing, nothing_known, timed
 from sweep.store.parts import part_bytes
-from sweep.store.rows import Points, failed, failures, joined
+from sweep.store.rows import Points, failed_rows, failures, join_tables
 
 MOST_LOST = 100  # results that Ray may lose for good before the run stops
 SHUTDOWN_S = 20.0
@@ -230,7 +230,7 @@ class Flight:
             why = self._crashed(piece, error, by_itself)
             if why is None:
                 return None
-            brought, note = failed(self._plan, int(piece.points[0]), why, why), {}
+            brought, note = failed_rows(self._plan, int(piece.points[0]), why, why), {}
         except self._ray.exceptions.RayError as error:
             self._lost += 1
             if self._lost > MOST_LOST:
@@ -259,7 +259,7 @@ class Flight:
 
     def _close(self, chunk: int) -> Carried:
         opened = self._opened.pop(chunk)
-        table = joined(opened.pieces)
+        table = join_tables(opened.pieces)
         part = part_bytes(self._plan, chunk, table)
         return Carried(chunk, part, len(failures(table)), len(self._opened), opened.note)
 

@@ -20,7 +20,7 @@ from sweep.errors import BadInput
 from sweep.plan.code import code_hash
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
-from sweep.store.parts import verified
+from sweep.store.parts import verify
 from sweep.store.rows import PARAMETER_COLUMNS, Points, columns_of, to_table
 
 KEYED = ("policy", *PARAMETER_COLUMNS)
@@ -64,7 +64,7 @@ class Old:
     def _read(self, number: int) -> pa.Table | None:
         """A part that verifies, or None: what is broken is not taken over."""
         try:
-            table, _ = verified(self._folder.read(f"parts/{self._names[number]}"))
+            table, _ = verify(self._folder.read(f"parts/{self._names[number]}"))
         except (OSError, ValueError):
             return None
         return table if {*KEYED, *METRICS, "replica", "status"} <= set(table.column_names) else None

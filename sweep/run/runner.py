@@ -19,7 +19,7 @@ from sweep.errors import BadInput
 from sweep.plan.plan import Plan
 from sweep.run import compute as simulation
 from sweep.store.parts import part_bytes
-from sweep.store.rows import Points, failures, joined
+from sweep.store.rows import Points, failures, join_tables
 
 Compute = Callable[[Plan, Points], pa.Table]  # simulates points
 Known = Callable[[int], pa.Table | None]  # rows of a chunk that need no computing
@@ -86,7 +86,7 @@ def serial(plan: Plan, chunks: Sequence[int], known: Known = nothing_known) -> G
         note: dict[str, Any] = {}
         if len(points):
             computed, note = timed(simulation.compute, plan, points)
-            table = computed if table is None else joined([table, computed])
+            table = computed if table is None else join_tables([table, computed])
         assert table is not None, "a chunk has points"
         yield Carried(chunk, part_bytes(plan, chunk, table), len(failures(table)), note=note)
 

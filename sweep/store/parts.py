@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
-from sweep.store.rows import CONSTANTS, FAILURES, given, schema
+from sweep.store.rows import CONSTANTS, FAILURES, schema, setting_columns
 
 NO_CHECKSUM = "sha256:" + "0" * 64
 
@@ -68,7 +68,7 @@ def remove_unfinished(folder: Folder) -> None:
 def constants(table: pa.Table) -> dict[str, Any]:
     """Parameters and names that are one value in all rows; metrics are left out, whose NaN are not all alike."""
     found = {}
-    for name in given():
+    for name in setting_columns():
         column = table[name].combine_chunks() if table[name].num_chunks > 1 else table[name].chunk(0)
         first = column[0].as_py()
         if pa.types.is_string(column.type):
@@ -88,7 +88,7 @@ def _checksum(content: bytes | bytearray) -> str:
 
 def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
     """The rows of a part; ValueError saying what is wrong with it."""
-    table, found = verified(folder.read(part_name(chunk)))
+    table, found = verify(folder.read(part_name(chunk)))
     begin, end = int(plan.chunks[chunk]), int(plan.chunks[chunk + 1])
     wanted = {"plan": plan.hash, "chunk": str(chunk), "begin": str(begin), "end": str(end)}
     for key, value in wanted.items():
@@ -100,7 +100,7 @@ def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
     return table.replace_schema_metadata({FAILURES: lost} if lost else None)
 
 
-def verified(content: bytes) -> tuple[pa.Table, dict[str, str]]:
+def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:
     """Rows and footer of any plan's part whose checksum is right; ValueError saying what is wrong."""
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
@@ -123,7 +123,7 @@ def verified(content: bytes) -> tuple[pa.Table, dict[str, str]]:
     return pa.Table.from_arrays(columns, schema=form), found
 
 
-def with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
+def chunks_with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
     """Those of these chunks whose parts hold points that failed."""
     out = set()
     for chunk in chunks:
@@ -133,7 +133,7 @@ def with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
     return out
 
 
-def finished(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
+def check_parts(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
     """Chunks whose parts verify, and what is wrong with the parts that do not."""
     good, bad = set(), {}
     for name in folder.names("parts"):

@@ -13,8 +13,7 @@ from sweep.plan.coordinates import coordinates
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
 from sweep.store.parts import read_part
-from sweep.store.rows import failed as rows_of_failure
-from sweep.store.rows import failures, schema
+from sweep.store.rows import failed_rows, failures, schema
 
 ROW_GROUP = 131_072  # rows; fixed, so that results do not show how the sweep was cut
 
@@ -51,12 +50,12 @@ def write_failures(folder: Folder, plan: Plan, lost: Sequence[tuple[int, str, st
     form = form.append(pa.field("error", pa.string())).append(pa.field("traceback", pa.string()))
     with folder.writing("failures.parquet") as file, pq.ParquetWriter(file, form, compression="zstd") as writer:
         for point, error, trace in lost:
-            row = rows_of_failure(plan, point, error, trace).slice(0, 1).select(names).replace_schema_metadata(None)
+            row = failed_rows(plan, point, error, trace).slice(0, 1).select(names).replace_schema_metadata(None)
             row = row.append_column("error", pa.array([error])).append_column("traceback", pa.array([trace]))
             writer.write_table(row.cast(form))
 
 
-def failed_before(folder: Folder) -> int:
+def count_failures(folder: Folder) -> int:
     """The number of points in failures.parquet."""
     if not folder.exists("failures.parquet"):
         return 0
@@ -64,7 +63,7 @@ def failed_before(folder: Folder) -> int:
         return int(pq.ParquetFile(file).metadata.num_rows)
 
 
-def whole(folder: Folder, plan: Plan) -> bool:
+def is_complete(folder: Folder, plan: Plan) -> bool:
     """Whether results.parquet is there and of this plan."""
     if not folder.exists("results.parquet"):
         return False

@@ -33,7 +33,7 @@ def schema() -> pa.Schema:
         _field("replica", pa.int32(), "1", "independent repetition"),
     ]
     fields += [_field(name, pa.string(), "name", f"{name} of the point") for name in NAMES]
-    fields.append(_field("draw", pa.int32(), "1", "which draw of the costs; 0 stands for all the others"))
+    fields.append(_field("draw", pa.int32(), "1", "which draw of the costs; 0 is the representative one"))
     for name in PARAMETER_COLUMNS:
         parameter = PARAMETERS[name]
         text = name == "range_pages" or bool(parameter.choices)
@@ -51,7 +51,7 @@ def columns_of(plan: Plan, points: Points) -> dict[str, np.ndarray]:
     return {name: column[points - points[0]] for name, column in columns.items()}
 
 
-def failed(plan: Plan, point: int, error: str, trace: str) -> pa.Table:
+def failed_rows(plan: Plan, point: int, error: str, trace: str) -> pa.Table:
     """The rows of a point that could not be simulated."""
     one = range(point, point + 1)
     try:
@@ -70,7 +70,7 @@ def failures(table: pa.Table) -> list[tuple[int, str, str]]:
     ]
 
 
-def joined(tables: Sequence[pa.Table]) -> pa.Table:
+def join_tables(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables of different points as one, sorted by point and replica."""
     if len(tables) == 1:
         return tables[0]
@@ -96,7 +96,7 @@ def to_table(
     unknown = {number: np.nan, pa.int32(): 0, text: None}
     columns = columns | {"status": constant(status, len(points))}
     same: dict[str, Any] = {}
-    for name, kind in given().items():
+    for name, kind in setting_columns().items():
         column = columns[name] if name in columns else constant(unknown[kind], len(points))
         if name == "range_pages":
             column = pointwise(_as_text, column)
@@ -112,7 +112,7 @@ def to_table(
 
 
 @cache
-def given() -> dict[str, pa.DataType]:
+def setting_columns() -> dict[str, pa.DataType]:
     """Columns that say what was simulated, and how that ended: all but indices and metrics."""
     return {name: schema().field(name).type for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status")}
 

@@ -8,7 +8,7 @@ from typing import Any
 from sweep.errors import BadInput
 from sweep.store import journal, lock
 from sweep.store.folder import Folder
-from sweep.store.results import failed_before
+from sweep.store.results import count_failures
 
 
 def status(folder: Folder) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def status(folder: Folder) -> dict[str, Any]:
         "chunks": chunks,
         "done": done,
         "running": int(holder.get("running", 0)) if alive and holder else 0,
-        "failed_points": failed_before(folder) if finished else sum(failed.values()),
+        "failed_points": count_failures(folder) if finished else sum(failed.values()),
         "left": chunks - done,
         "rate": rate,
         "left_s": (chunks - done) / rate if rate else None,

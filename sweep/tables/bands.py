@@ -9,6 +9,7 @@ import pandas as pd
 
 from sim.metrics import METRICS
 from sweep.tables import surface
+from sweep.tables.draws import posterior_draws, representative
 
 SHARES = {"05": 0.05, "50": 0.5, "95": 0.95}
 BY_DRAW: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = {
@@ -18,13 +19,13 @@ BY_DRAW: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]
 
 
 def setting(results: pd.DataFrame) -> pd.Series:
-    """The point of the draw that stands for the others, for each row: draws vary fastest in every plan."""
+    """The point under the representative draw, for each row: draws vary fastest in every plan."""
     return results["point"] - results["draw"]
 
 
 def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Quantiles of these metrics' means over replicas, indexed by point: columns METRIC_05, METRIC_50, METRIC_95."""
-    others = results[results["draw"] > 0]
+    others = posterior_draws(results)
     means = others.groupby([setting(others).rename("point"), "draw"])[metrics].mean()
     made = {}
     for name, share in SHARES.items():
@@ -33,8 +34,8 @@ def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def added(tables: dict[str, pd.DataFrame], results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of the draw that stands for the others, with bands beside their values."""
+def add_bands(tables: dict[str, pd.DataFrame], results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of the representative draw, with bands beside their values."""
     metrics = sorted({name for table in tables.values() for name in map(str, table.columns) if name in METRICS})
     spread = over_draws(results, metrics)
     out = {}
@@ -52,11 +53,11 @@ def _by_draw(
     make: Callable[[pd.DataFrame], pd.DataFrame], values: tuple[str, ...], table: pd.DataFrame, results: pd.DataFrame
 ) -> pd.DataFrame:
     keys = ["point", "replica"]
-    single = results[results["draw"] == 0].set_index(keys)
+    single = representative(results).set_index(keys)
     settings = results.assign(point=setting(results))
     made = []
-    for draw, rows in settings[settings["draw"] > 0].groupby("draw"):
-        frame = single.copy()  # the coordinates of the one that stands for the others, the metrics of this draw
+    for draw, rows in posterior_draws(settings).groupby("draw"):
+        frame = single.copy()  # the coordinates of the representative draw, the metrics of this one
         frame[list(METRICS)] = rows.set_index(keys)[list(METRICS)].reindex(frame.index)
         made.append(make(frame.reset_index())[list(values)].assign(draw=draw))
     out = table.copy()

@@ -15,6 +15,7 @@ from sweep.errors import BadInput
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, coordinates
+from sweep.tables.draws import representative
 from sweep.tables.replicas import half_width
 
 
@@ -22,7 +23,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> tuple[pd.DataFrame
     """Points in both with the metric's means and the difference in intervals, and the constants that differ."""
     if metric not in a or metric not in b:
         raise BadInput(f"--metric {metric}: is not a column of both runs")
-    a, b = (frame[frame["draw"] == 0] for frame in (a, b))  # the draw that stands for the costs
+    a, b = (representative(frame) for frame in (a, b))
     names = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in a and name in b]
     axes = [name for frame in (a, b) for name in coordinates(frame).own if name in names]
     one = max(a["costs"].nunique(), b["costs"].nunique()) == 1  # runs under different costs have the same points

@@ -14,6 +14,7 @@ from sweep.plan.points import NAMES
 from sweep.store.folder import Folder, open_run
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import attrs_of
+from sweep.tables.draws import representative
 
 if TYPE_CHECKING:
     import xarray
@@ -45,7 +46,7 @@ def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:
     """
     units = frame.attrs.get("units", {})
     parameters = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in frame]
-    single = frame[frame["draw"] == 0]  # under other draws what is drawn varies too
+    single = representative(frame)  # under other draws what is drawn varies too
     varying = [name for name in parameters if single[name].nunique(dropna=False) > 1]
     axes: list[str] = []
     follows: dict[str, str] = {}

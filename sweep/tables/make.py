@@ -8,6 +8,7 @@ import pandas as pd
 
 from sweep.store.folder import Folder
 from sweep.tables import bands, surface
+from sweep.tables.draws import representative
 from sweep.tables.frame import read_results
 from sweep.tables.next_experiment import LEAST_DRAWS, next_experiment
 from sweep.tables.replicas import summary
@@ -24,10 +25,9 @@ TABLES = {  # every table with what it says
 def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Every table that the results allow, the main one first.
 
-    Under draws of the costs a table is that of the draw that stands for them, with 5/50/95 % over the others beside its
-    values.
+    Under draws of the costs a table is of the representative draw, with 5/50/95 % over the others beside its values.
     """
-    single = results[results["draw"] == 0]
+    single = representative(results)
     tables = {"reproduction": reproduction(results, measurements()), "summary": summary(single)}
     if 2 * len(tables["reproduction"]) * single["costs"].nunique() < len(
         tables["summary"]
@@ -37,7 +37,7 @@ def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     tables = {name: table for name, table in tables.items() if len(table)}
     if len(single) == len(results):
         return tables
-    tables = bands.added(tables, results)
+    tables = bands.add_bands(tables, results)
     if results["draw"].max() >= LEAST_DRAWS and 2 <= single["point"].nunique() <= MOST_EXPERIMENTS:
         tables["next_experiment"] = next_experiment(results)
     return tables

@@ -13,6 +13,7 @@ from sweep.errors import BadInput
 from sweep.inputs.likelihood import spread
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.bands import setting
+from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import means
 
 LEAST_DRAWS = 32
@@ -25,7 +26,7 @@ def next_experiment(results: pd.DataFrame, predict: int | None = None) -> pd.Dat
     expected to shrink most, by `its_share`; `others_share` the expected shrinkage of the other points' predictions, on
     average; `predicted_share` that of the point `predict`. BadInput where there are too few draws or no such point.
     """
-    others = results[(results["draw"] > 0) & (results["policy"] != "vanilla")]
+    others = posterior_draws(results).query("policy != 'vanilla'")
     if others.empty or others["draw"].max() < LEAST_DRAWS:
         raise BadInput(
             f"{LEAST_DRAWS} draws of the costs or more are needed: give draws={2 * LEAST_DRAWS} to the sweep"
@@ -50,7 +51,7 @@ def next_experiment(results: pd.DataFrame, predict: int | None = None) -> pd.Dat
             | {"others_share": float(heard[point] * np.nanmean(own[signal.index.get_loc(point)]))}
             | ({} if predict is None else {"predicted_share": heard[point] * between.loc[point, predict]})
         )
-    single, names = means(results[results["draw"] == 0], ["system_time_s"])
+    single, names = means(representative(results), ["system_time_s"])
     constant = [name for name in names if single[name].nunique(dropna=False) == 1]
     table = single.drop(columns=constant).merge(pd.DataFrame(rows), on="point")
     order = "information_bits" if predict is None else "predicted_share"

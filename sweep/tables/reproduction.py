@@ -8,6 +8,7 @@ import pandas as pd
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import LITERATURE
 from sweep.inputs.likelihood import measured_again
+from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
 
 
@@ -40,8 +41,8 @@ def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, float]:
-    """Of one point: the mean of the draw that stands for the costs, and the ends of an interval."""
-    single, others = group[group["draw"] == 0], group[group["draw"] > 0]
+    """Of one point: the mean under the representative draw, and the ends of an interval."""
+    single, others = representative(group), posterior_draws(group)
     mean, half = single["system_time_s"].mean(), half_width(single["system_time_s"])
     if others.empty or group["policy"].iloc[0] == "vanilla":
         return mean, mean - half, mean + half

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
 
 SHORT = {  # heads for the terminal
@@ -87,10 +88,10 @@ def breakdown(results: pd.DataFrame) -> str:
 
 
 def _line(sign: str, name: str, results: pd.DataFrame, meaning: str, unit: str) -> str:
-    values = results.loc[results["draw"] == 0, name].dropna()
+    values = representative(results)[name].dropna()
     mean, half = (values.mean(), half_width(values)) if len(values) else (float("nan"), float("nan"))
     spread = f"+- {half:.2g}" if half == half and half > 0 else ""
-    others = results[results["draw"] > 0]
+    others = posterior_draws(results)
     if len(others):
         low, high = others.groupby("draw")[name].mean().quantile([0.05, 0.95])
         spread = f"{low:.4g} .. {high:.4g}" if low < high else ""
