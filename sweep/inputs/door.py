@@ -1,0 +1,77 @@
+"""The typed door: what comes from outside meets a pydantic model, and what is wrong with it is one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.reader import Document
+
+Model = TypeVar("Model", bound="Checked")
+LONGEST = 80  # characters of a value that a sentence repeats
+
+
+class Checked(BaseModel):
+    """A model that takes no key it does not know, and no text for a number, nor a truth value."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Written(Checked):
+    """What another version of this program may have written: keys that are not known are let through."""
+
+    model_config = ConfigDict(extra="ignore", strict=False, frozen=True)
+
+
+def admit(model: type[Model], source: Document | Mapping[str, Any] | Any, where: str = "") -> Model:
+    """A checked model; BadInput naming the key, the value and what is allowed, and the line where it stands."""
+    document = source if isinstance(source, Document) else Document(where, source)
+    content = document.content
+    if not isinstance(content, Mapping):
+        raise BadInput(f"{document.where}: {shorten(content)}: must be a mapping of {', '.join(model.model_fields)}")
+    odd = next((key for key in content if not isinstance(key, str)), None)
+    if odd is not None:
+        raise BadInput(f"{document.place((odd,))}: {odd!r}: a key must be a word; quote it")
+    try:
+        return model.model_validate(dict(content))
+    except ValidationError as error:
+        raise BadInput(sentence(error, model, document)) from None
+
+
+def sentence(error: ValidationError, model: type[BaseModel], document: Document) -> str:
+    """The first thing that is wrong, in one line."""
+    first = error.errors(include_url=False)[0]
+    key = tuple(part for part in first["loc"] if not (isinstance(part, str) and "[" in part))
+    place, name = document.place(key), ".".join(map(str, key))
+    prefix = f"{place}: " if place else ""
+    if first["type"] == "extra_forbidden":
+        return f"{prefix}unknown key {name!r}{did_you_mean(str(key[-1]), _fields(model, key[:-1]))}"
+    if first["type"] == "missing":
+        return f"{prefix}{name}: not given"
+    message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if message.startswith("Input should be"):
+        message = "must be" + message.removeprefix("Input should be")
+    return f"{prefix}{name}={shorten(first['input'])}: {message}" if name else f"{prefix}{message}"
+
+
+def shorten(value: Any) -> str:
+    """A value as a sentence repeats it."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # a number of too many digits
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def _fields(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    """The keys of a model, or of the model that stands in it at `path`."""
+    for part in path:
+        inner = model.model_fields.get(str(part))
+        annotation = getattr(inner, "annotation", None)
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return list(model.model_fields)
+        model = annotation
+    return list(model.model_fields)

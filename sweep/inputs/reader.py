@@ -1,0 +1,215 @@
+"""The one reader of YAML, of version 1.2: `1e3` is a number, `010` is ten, and `on` and `1:30` are text.
+
+What people hand around is data: it may not take all memory, refer to itself, or read the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweep.errors import BadInput
+
+MOST_BYTES = 1_000_000
+MOST_DEPTH = 40
+MOST_NODES = 100_000  # aliases counted as what they stand for
+MOST_DIGITS = 30  # of a whole number
+NAME = re.compile(r"[^\W_][\w.+-]*")  # of a file: letters and digits, `.`, `_`, `-`, `+` inside
+RESOLVER = re.compile(r"\$\{[^}]*:")  # `${oc.env:HOME}`; `${cores}` stays
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe YAML with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: Mapping[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+_SCALARS = (  # YAML 1.2, 10.3.2: what a plain scalar is, and with what it may begin
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
+)
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _form, _first in _SCALARS:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_form})$"), _first)
+
+
+def _whole(loader: Any, node: yaml.ScalarNode) -> int:
+    text = str(node.value)
+    if len(text) > MOST_DIGITS:
+        raise yaml.constructor.ConstructorError(None, None, f"a number of {len(text)} digits", node.start_mark)
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    return int(text[2:] if base != 10 else text, base)
+
+
+def _float(loader: Any, node: yaml.ScalarNode) -> float:
+    text = str(node.value).lower()
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
+    """A mapping whose keys are plain and differ."""
+    seen: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, dict | list):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a word or a number", key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
+        seen[key] = loader.construct_object(value_node, deep=True)
+    return seen
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a file says, and on which line each of its keys stands."""
+
+    where: str
+    content: Any
+    lines: Mapping[tuple[Any, ...], int] = field(default_factory=dict)
+
+    def place(self, key: tuple[Any, ...]) -> str:
+        """Where a key stands, as precisely as it is known: `grid/mine, line 3`."""
+        for length in range(len(key), 0, -1):
+            if (line := self.lines.get(tuple(key[:length]))) is not None:
+                return f"{self.where}, line {line}"
+        return self.where
+
+
+def read_yaml(path: Path, where: str) -> Document:
+    """The one document of a file; BadInput naming file and line where it is no YAML, too large, or no plain data."""
+    return parse_yaml(read_text(path, where), where)
+
+
+def read_text(path: Path, where: str) -> str:
+    """A file's text, without a byte-order mark; BadInput where it cannot be read."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise BadInput(f"{where}: {path.stat().st_size} bytes: must be at most {MOST_BYTES}")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where}: must be UTF-8 text: {error.reason} at byte {error.start}") from None
+    except OSError as error:
+        raise BadInput(f"{where}: cannot be read: {error.strerror or error}") from None
+
+
+def parse_yaml(text: str, where: str) -> Document:
+    """The same of a text."""
+    try:
+        _check_size(text)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return Document(where, None)
+        return Document(where, loader.construct_document(node), dict(_lines(node, ())))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        raise BadInput(f"{where}{line}: {' '.join(problem.split())}") from None
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise BadInput(f"{where}: must be YAML: {' '.join(str(error).split())[:200]}") from None
+
+
+def check_resolvers(document: Document) -> None:
+    """BadInput where a text asks a resolver: files are handed around, and the environment is the user's own."""
+    for key, value in _texts(document.content, ()):
+        if RESOLVER.search(value):
+            raise BadInput(
+                f"{document.place(key)}: {value!r}: resolvers like ${{oc.env:...}} are off in files; give the value on "
+                "the command line"
+            )
+
+
+def question_of(path: Path) -> str:
+    """The question of a grid: its first comment, before anything else; empty where there is none or no text."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            for line in file:
+                text = line.strip()
+                if text.startswith("#"):
+                    return text.lstrip("#").strip()
+                if text and not text.startswith(("---", "%YAML")):
+                    break
+    except OSError:
+        pass
+    return ""
+
+
+def names_in(folder: Path) -> dict[str, Path]:
+    """The YAML files of a folder by name; hidden files, folders, and names that cannot be given are passed over."""
+    try:
+        paths = sorted(folder.glob("*.yaml"))
+    except OSError:
+        return {}
+    return {path.stem: path for path in paths if NAME.fullmatch(path.stem) and _is_file(path)}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _check_size(text: str) -> None:
+    """MarkedYAMLError for what would take too much depth or memory, aliases counted as copies."""
+    sizes: dict[str, int] = {}  # nodes of an anchor
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, and nodes before it
+    nodes = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise yaml.MarkedYAMLError(problem=f"*{event.anchor} refers to itself", problem_mark=event.start_mark)
+            nodes += sizes[event.anchor]
+        elif isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_nodes.append((event.anchor, nodes - 1))
+            elif event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = nodes - before
+        if nodes > MOST_NODES or len(open_nodes) > MOST_DEPTH:
+            limit = f"at most {MOST_NODES} values, {MOST_DEPTH} deep, aliases counted as copies"
+            raise yaml.MarkedYAMLError(problem=f"is too large: {limit}", problem_mark=event.start_mark)
+
+
+def _lines(node: yaml.Node, key: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """The line of every key."""
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value in node.value:
+            here = (*key, getattr(key_node, "value", None))
+            yield here, key_node.start_mark.line + 1
+            yield from _lines(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield (*key, number), value.start_mark.line + 1
+            yield from _lines(value, (*key, number))
+
+
+def _texts(value: Any, key: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(inner, (*key, name))
+            if isinstance(name, str):
+                yield (*key, name), name
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, (*key, number))
