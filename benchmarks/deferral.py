@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from sim import PARAMETERS, engine, simulate
-from sweep.command.compose import catalog
+from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.plan.open import Composition, open_plan
 from sweep.store.rows import columns_of

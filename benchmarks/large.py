@@ -19,10 +19,11 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks import plans
+from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.run import compute as simulation
 from sweep.run.ray import Cluster
-from sweep.run.runner import Runner, serial
+from sweep.run.runner import serial
 from sweep.store.folder import open_folder
 from sweep.store.parts import part_name
 

@@ -20,11 +20,11 @@ import numpy as np
 
 from benchmarks import plans
 from sim import METRICS
+from sweep.inputs.settings import Runner
 from sweep.plan.open import Composition
 from sweep.run import compute as simulation
 from sweep.run import driver
 from sweep.run.request import Request
-from sweep.run.runner import Runner
 from sweep.store.folder import Folder
 from sweep.store.rows import columns_of, to_table
 

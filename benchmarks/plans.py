@@ -7,7 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from sweep.command.compose import catalog
+from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.plan.open import Composition, open_plan
 from sweep.plan.plan import Plan

@@ -11,18 +11,17 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from sim import METRICS
-from sweep.command.compose import catalog
+from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
+from sweep.inputs.settings import Runner
 from sweep.plan.open import Composition, open_plan
 from sweep.run import compute as simulation
 from sweep.run.ray import Cluster
-from sweep.run.runner import Runner
 from sweep.store import rows
 from sweep.store.folder import open_folder
 from sweep.store.journal import Journal
@@ -66,7 +65,7 @@ def measure(cpus: int, sleep_s: float, length_s: float, commit: str) -> float:
         journal = Journal(folder)
         chunks = range(len(plan.chunks) - 1)
         write = partial(write_part, folder) if commit == "workers" else part_bytes
-        settings = replace(Runner(), kind="ray", address="local", cpus=cpus)
+        settings = Runner(kind="ray", address="local", cpus=cpus)
         carried = Cluster(settings).carry(plan, chunks, write=write)
         count, begun = 0, 0.0
         for done, each in enumerate(carried):

@@ -15,6 +15,8 @@ import numpy as np
 
 APIC = ("auto", "flat", "cluster", "physical")
 ACCOUNTING = ("tick", "irq_time")
+LARGEST = 1e15  # of any number: beyond, sums of doubles lose whole units
+MOST_PAGES = 2**40  # of one range
 FLAT_APIC_CPUS = 8  # logical destination mode names at most eight CPUs
 
 
@@ -25,7 +27,7 @@ class Parameter:
     unit: str
     meaning: str
     low: float = 0.0
-    high: float = math.inf
+    high: float = LARGEST
     whole: bool = False
     choices: tuple[str, ...] = ()
     default: Any = None  # None: has to be given when the policy reads it
@@ -97,15 +99,18 @@ PARAMETERS: dict[str, Parameter] = {
     # controls
     "think_ns": Parameter("ns", "mean compute between flush events, instead of the build's", optional=True),
     "flushers": Parameter("1", "busy CPUs that make flush events, the lowest", low=1, whole=True, optional=True),
-    "window_events": Parameter("1", "the most flush events one lane measures", low=32, whole=True, default=8192),
+    "window_events": Parameter(
+        "1", "the most flush events one lane measures", low=32, high=1e8, whole=True, default=8192
+    ),
     "warmup_events": Parameter(
         "1",
         "flush events before measuring; a CPU's first one counts as no wait, so cover it",
+        high=1e8,
         whole=True,
         optional=True,
     ),
     "precision": Parameter("1", "stop at this relative 95 % half-width of system time", default=0.0),
-    "replicas": Parameter("1", "independent repetitions", low=1, whole=True, default=1),
+    "replicas": Parameter("1", "independent repetitions", low=1, high=100_000, whole=True, default=1),
     "seed": Parameter("1", "root of every random stream", whole=True, default=0),
 }
 
@@ -123,17 +128,19 @@ def check(name: str, value: Any) -> Any:
         if value not in parameter.choices:
             raise ValueError(f"{name}={value!r}: must be one of {', '.join(parameter.choices)}")
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not isinstance(value, bool | int | float):
         item = getattr(value, "item", None)  # of a numpy scalar
-        if item is None:
-            raise ValueError(f"{name}={value!r}: must be a number{_allowed(parameter)}")
-        value = item()
-    if not math.isfinite(value):
+        value = item() if callable(item) and getattr(value, "ndim", 1) == 0 else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name}={_short(value)}: must be a number{_allowed(parameter)}")
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name}={value!r}: must be finite{_allowed(parameter)}")
     if parameter.whole and value != int(value):
         raise ValueError(f"{name}={value!r}: must be a whole number{_allowed(parameter)}")
+    if parameter.high == LARGEST < value:
+        raise ValueError(f"{name}={_short(value)}: must be at most {LARGEST:g}")
     if not parameter.low <= value <= parameter.high:
-        raise ValueError(f"{name}={value!r}: must be{_allowed(parameter).replace(', ', ' ', 1)}")
+        raise ValueError(f"{name}={_short(value)}: must be{_allowed(parameter).replace(', ', ' ', 1)}")
     return int(value) if parameter.whole else float(value)
 
 
@@ -157,8 +164,17 @@ def check_together(point: Mapping[str, Any]) -> None:
         raise ValueError(f"apic=flat: reaches at most {FLAT_APIC_CPUS} CPUs, and cores={cores}")
 
 
+def _short(value: Any) -> str:
+    """A value as a sentence repeats it."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of too many digits
+        return "a number of too many digits"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _allowed(parameter: Parameter) -> str:
-    if math.isinf(parameter.high):
+    if parameter.high == LARGEST:
         return f", at least {parameter.low:g}"
     return f", from {parameter.low:g} to {parameter.high:g}"
 
@@ -167,17 +183,21 @@ def _check_pages(value: Any) -> Pages:
     if not isinstance(value, Mapping):
         try:
             value = {int(pages): weight for pages, weight in value}
-        except (TypeError, ValueError):
-            raise ValueError(f"range_pages={value!r}: must map pages to weights, like {{1: 97, 512: 3}}") from None
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(
+                f"range_pages={_short(value)}: must map pages to weights, like {{1: 97, 512: 3}}"
+            ) from None
     out = []
     for pages, weight in value.items():
         try:
-            whole, weight = int(pages), float(weight)
-            if whole != float(pages) or whole < 1 or not math.isfinite(weight) or weight < 0:
+            if isinstance(weight, str | bool):
                 raise ValueError
-        except (TypeError, ValueError):
+            whole, weight = int(pages), float(weight)
+            if whole != float(pages) or not 1 <= whole <= MOST_PAGES or not 0 <= weight <= LARGEST:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(
-                f"range_pages={{{pages!r}: {weight!r}}}: pages must be whole and at least 1, "
+                f"range_pages={{{_short(pages)}: {_short(weight)}}}: pages must be whole and at least 1, "
                 "weights finite and at least 0"
             ) from None
         out.append((whole, weight))

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from sim import PARAMETERS
-from sweep.command.compose import catalog
-from sweep.inputs.catalog import quantities_of
+from sweep.inputs.catalog import catalog, quantities_of
 from sweep.inputs.conf import conf_dir
 
 

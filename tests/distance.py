@@ -16,8 +16,7 @@ import numpy as np
 
 from sim import PARAMETERS, simulate
 from sim.draws import stream
-from sweep.command.compose import catalog
-from sweep.inputs.catalog import quantities_of
+from sweep.inputs.catalog import catalog, quantities_of
 from sweep.inputs.conf import conf_dir
 from tests import fine
 

@@ -10,8 +10,8 @@ from sweep.calibrate import emulator
 from sweep.calibrate import tables as fitted
 from sweep.calibrate.pool import Pool
 from sweep.calibrate.tables import RANKS, TRUTHS, ranks
-from sweep.command.compose import catalog
 from sweep.inputs import likelihood
+from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import literature, priors
 from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sweep.__main__ import main
-from sweep.command.compose import catalog
 from sweep.errors import BadInput
-from sweep.inputs.catalog import QUANTITIES, quantities_of, read_entry
+from sweep.inputs.catalog import QUANTITIES, catalog, quantities_of, read_entry
 from sweep.inputs.conf import conf_dir, questions
+from sweep.inputs.reader import Document
 
 ENTRIES = catalog([conf_dir()])
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "priors.csv"
@@ -89,4 +89,4 @@ def test_every_grid_asks_a_question():
 )
 def test_a_wrong_file_is_refused_by_key(content, said):
     with pytest.raises(BadInput, match=said):
-        read_entry("mine", content, "machine/mine")
+        read_entry("mine", Document("machine/mine", content))

@@ -5,9 +5,8 @@ import pytest
 import yaml
 from scipy.stats import kstest, norm
 
-from sweep.command.compose import catalog
 from sweep.errors import BadInput
-from sweep.inputs.catalog import Quantity
+from sweep.inputs.catalog import Quantity, catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import LITERATURE, Stored, literature, posterior, priors, read
 from sweep.inputs.prior import quantile, sobol

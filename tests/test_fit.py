@@ -11,8 +11,8 @@ import yaml
 
 from sim import simulate
 from sweep.__main__ import main
-from sweep.command.compose import catalog
 from sweep.errors import BadInput
+from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.measure.fit import FIXED, fit, held_out, priors, read_settings
 from sweep.measure.machine import Facts

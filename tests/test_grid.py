@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from sweep.command.compose import catalog
 from sweep.errors import BadInput
+from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.plan.grid import Span
 from sweep.plan.open import Composition, open_plan
@@ -21,9 +21,11 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def plan_of(content, pinned=None, chunk_s=4.0, **changes):
+def plan_of(content, pinned=None, chunk_s=4.0, max_points=1e15, **changes):
     entries = ENTRIES["machine"], ENTRIES["workload"]
-    return open_plan(Composition("test", "?", content, pinned or {}, DEFAULTS | changes, *entries, chunk_s=chunk_s))
+    defaults = DEFAULTS | changes
+    asked = Composition("test", "?", content, pinned or {}, defaults, *entries, chunk_s=chunk_s, max_points=max_points)
+    return open_plan(asked)
 
 
 def test_a_point_is_decoded_from_its_index():
@@ -46,9 +48,42 @@ def test_zip_ties_axes_and_blocks_add():
     assert list(columns["sockets"]) == [1, 1, 2, 2, 1]
 
 
-def test_a_relative_axis_follows_its_key_and_never_falls_below_one():
-    plan = plan_of({"cores": [1, 4], "jobs": ["0.625 x cores", "2 x cores"]})
-    assert list(plan.columns(0, 4)["jobs"]) == [1.0, 2.0, 2.5, 8.0]
+def test_a_relative_axis_follows_its_key():
+    plan = plan_of({"cores": [2, 4], "jobs": ["0.625 x cores", "2 x cores"]})
+    assert list(plan.columns(0, 4)["jobs"]) == [1.25, 4.0, 2.5, 8.0]
+    shares = plan_of({"policy": "xpfo_deferred", "jobs": 4, "serial_share": "0.125 x cores", "cores": 4})
+    assert shares.columns(0, 1)["serial_share"].tolist() == [0.5]  # not raised to 1
+
+
+def test_values_made_from_values_are_made_in_order():
+    plan = plan_of({"sockets": 4, "threads_per_core": 1, "cores": "2 x sockets", "jobs": "1 x cores"})
+    columns = plan.columns(0, 1)
+    assert (columns["cores"][0], columns["jobs"][0]) == (8, 8)
+    plan = plan_of({"jobs": "1 x cores", "cores": "2 x sockets", "sockets": [1, 2, 4], "threads_per_core": 1})
+    assert plan.columns(0, 3)["jobs"].tolist() == [2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"jobs": "0.5 x sockets"}, "point 0: jobs=0.5: must be at least 1"),
+        ({"jobs": "1 x cores", "cores": "1 x jobs"}, "each is relative to the other"),
+        ({"jobs": "1 x jobs"}, "each is relative"),
+        ({"jobs": "1 x apic"}, "apic is no number of a point"),
+        ({"jobs": "1 x seed"}, "seed is no number of a point"),
+        ({"jobs": "1 x range_pages"}, "range_pages is no number of a point"),
+        ({"jobs": "1 x warmup_events"}, "jobs is not given|jobs=nan|warmup_events"),
+        ({"policy": "xpfo_deferred", "serial_share": "2 x cores", "jobs": 4}, "serial_share=8.0: must be from 0 to 1"),
+        ({"refill_ns": "1 x invlpg_ns", "invlpg_ns": [1, 1e15], "handler_ns": "2 x refill_ns"}, "must be at most 1e"),
+        ({"cores": "0.3 x jobs", "jobs": 10.0, "sockets": 1}, "cores=3"),
+    ],
+)
+def test_values_made_from_values_are_held_to_their_own_range_before_anything_starts(content, said):
+    if said == "cores=3":
+        assert plan_of(content | {"threads_per_core": 1}).columns(0, 1)["cores"].tolist() == [3.0]
+        return
+    with pytest.raises(BadInput, match=said):
+        plan_of({"jobs": 4, **content})
 
 
 def test_a_range_is_computed_not_stored():
@@ -91,12 +126,75 @@ def test_the_hash_is_of_the_points_not_of_the_chunks():
     assert plan.hash != plan_of(content, seed=1).hash
 
 
-def test_the_command_line_replaces_an_axis_also_in_a_zip():
-    plan = plan_of({"zip": {"cores": [4, 8], "sockets": [1, 2]}, "ceiling": [0, 1]}, {"sockets": 1, "ceiling": [5]})
+def test_the_command_line_chooses_rows_of_a_zip():
+    tied = {"zip": {"cores": [4, 8, 16], "sockets": [1, 2, 2]}, "ceiling": [0, 1]}
+    plan = plan_of(tied, {"sockets": 2, "ceiling": [5]})
     columns = plan.columns(0, len(plan))
-    assert list(columns["cores"]) == [4, 8]
-    assert set(columns["sockets"]) == {1}
+    assert list(columns["cores"]) == [8, 16]
+    assert set(columns["sockets"]) == {2}
     assert set(columns["ceiling"]) == {5}
+    assert len(plan_of(tied, {"cores": [4, 16]})) == 4
+    both = plan_of(tied, {"cores": [32, 64], "sockets": [4, 8]})
+    assert list(zip(both.columns(0, 4)["cores"], both.columns(0, 4)["sockets"], strict=True))[::2] == [(32, 4), (64, 8)]
+    for pinned in ({"cores": [4, 48]}, {"sockets": 4}):
+        with pytest.raises(BadInput, match=r"tied to \w+ by zip, .* like `cores=\[4\] sockets=\[1\]`"):
+            plan_of(tied, pinned)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"zip": [{"cores": [2, 4], "sockets": [1, 2]}, {"cores": [8, 4], "jobs": [1, 2]}]}, "'cores' stands in two"),
+        ({"zip": {"cores": [2, 4]}, "blocks": [{"zip": {"cores": [8, 4]}}]}, "'cores' stands in two zips"),
+        ({"zip": {"cores": [2, 4, 2], "sockets": [1, 2, 1]}}, "cores=2, sockets=1: twice"),
+        ({"ceiling": [33, 1, 33.0]}, "ceiling=33: twice"),
+        ({"refill_ns": {"from": 1, "to": 9, "steps": 1}}, "drops an end"),
+        ({"refill_ns": {"from": 3, "to": 3, "steps": 4}}, "would be equal"),
+        ({"ceiling": {"from": 0, "to": 10, "steps": 4001}}, "must be of whole numbers"),
+        ({"zip": [1]}, "zip=1: must be a mapping"),
+        ({"blocks": []}, "must be a list of mappings"),
+        ({"blocks": "x"}, "must be a list of mappings"),
+        ({"refill_ns": {"from": "a", "to": 2, "steps": 3}}, "refill_ns='a': must be a number"),
+        ({"refill_ns": {"from": 1, "to": 2, "steps": True}}, "steps=True"),
+        ({"refill_ns": {"from": 1, "to": 2, "steps": 10**18}}, "from 1 to 1e15"),
+        ({"refill_ns": {"from": 1, "to": 2, "steps": 3, "log": 1}}, "log=1: must be true or false"),
+        ({"kunmap_events": 0, "alloc_per_kunmap": 0}, "nothing would be simulated"),
+        ({"policy": "mm_shootdown"}, "its flush events are system calls"),
+        ({"policy": "membarrier"}, "its flush events are system calls"),
+    ],
+)
+def test_what_would_be_another_sweep_than_it_says_is_refused(content, said):
+    with pytest.raises(BadInput, match=said):
+        plan_of({"jobs": 4, **content} if "zip" not in content else content)
+
+
+def test_one_spelling_is_one_plan():
+    plan = plan_of({"ceiling": [0, 33], "jobs": 4})
+    for content, pinned in (
+        ({"ceiling": [0.0, 33.0], "jobs": 4.0}, {}),
+        ({"ceiling": [0, 33], "jobs": 4, "window_events": 512}, {}),
+        ({"ceiling": [0, 33], "jobs": 4}, {"policy": "xpfo_deferred", "precision": 0.0, "window_events": 512.0}),
+        ({"ceiling": [0, 33]}, {"jobs": 4, "replicas": 2, "seed": 0, "draws": None}),
+    ):
+        assert plan_of(content, pinned).hash == plan.hash, (content, pinned)
+    assert plan_of({"ceiling": [0, 33], "jobs": 4}, {"window_events": 513}).hash != plan.hash
+    machine = plan_of({"ceiling": [0, 33], "jobs": 4}, {"tick_hz": 250})  # it is certain now, under any draw
+    assert machine.hash != plan.hash or "tick_hz" not in machine.space.machines["i5_3550"].quantities
+
+
+def test_a_plan_of_a_billion_shapes_opens_at_once():
+    begin = time.perf_counter()
+    content = {"policy": "xpfo", "jobs": {"from": 1, "to": 1000, "steps": 10**9}}
+    plan = open_plan(Composition("t", "", content, {}, DEFAULTS, ENTRIES["machine"], ENTRIES["workload"], points="0:5"))
+    assert len(plan) == 5
+    assert len(plan.chunks) >= 2
+    with pytest.raises(BadInput, match="1000000000 points, and max_points=1e"):
+        plan_of(content | {"sockets": 1}, max_points=1e7)
+    many = {"refill_ns": {"from": 1, "to": 1000, "steps": 10**9}, "invlpg_ns": {"from": 1, "to": 2, "steps": 10**9}}
+    with pytest.raises(BadInput, match=r"1e\+18 points: must be at most 1e\+15"):
+        plan_of({"policy": "xpfo", "jobs": 4, **many})
+    plan_of({"policy": "xpfo", "jobs": {"from": 1, "to": 1000, "steps": 200_000}}).chunks.size  # noqa: B018
+    assert time.perf_counter() - begin < 20.0
 
 
 def test_derived_quantities_follow_what_they_are_made_from():

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from sweep.__main__ import main
-from sweep.command.compose import catalog
+from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.measure.counters import read_counters, read_perf, read_stat, seen_of_snapshots
 from sweep.measure.workload import workload

@@ -14,7 +14,7 @@ from sim.group import Shape
 from sim.machine.vectorized.broadcast import Broadcast
 from sim.machine.vectorized.server import Server
 from sim.policies import policy_module
-from sweep.command.compose import catalog
+from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from tests import twin
 

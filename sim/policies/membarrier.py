@@ -9,6 +9,8 @@ Legal:   from user space; a process of one thread returns at once.
 
 from sim.abi import Flush, Own, Run, Targets
 
+BUILD = False
+
 
 def flush() -> Flush:
     return Flush(tell=Targets.OTHER_BUSY, own=Own.NEVER, run=Run.NOTHING, mutex=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sim.metrics import METRICS
 from sim.policies import policy_names
-from sweep.command.compose import SETTINGS, catalog
-from sweep.inputs.catalog import QUANTITIES
+from sweep.inputs import settings
+from sweep.inputs.catalog import QUANTITIES, catalog
 from sweep.inputs.conf import questions
 from sweep.inputs.costs import LITERATURE, Stored
 from sweep.plan.points import NAMES
@@ -59,7 +59,7 @@ def completion(folders: Sequence[Path]) -> str:
     values |= {"+grid": questions(folders), "policy": policy_names(), "runner": ["auto", "serial", "ray"]}
     names = [*policy_names(), *entries["machine"], *entries["workload"], *questions(folders), *QUANTITIES, *TABLES]
     values |= {name: ["true", "false"] for name in ("quiet", "report", "dry_run")}
-    return script([*QUANTITIES, *SETTINGS, *NAMES, "runner"], values, [*names, *METRICS])
+    return script([*QUANTITIES, *settings.NAMES, *NAMES, "runner"], values, [*names, *METRICS])
 
 
 def script(keys: Iterable[str], values: Mapping[str, Iterable[str]], names: Iterable[str]) -> str:

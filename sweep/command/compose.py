@@ -1,9 +1,14 @@
-"""Hydra composes once, here and only here; from then on there are dataclasses."""
+"""Hydra composes once, here and only here; from then on there are typed models.
+
+Files are read by the one reader and handed to Hydra as data, so that no path and no file of the user's enters its
+grammar. Keys whose values are names, folders or other text never meet Hydra: what is given stays text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, make_dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,214 +16,260 @@ import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.catalog import QUANTITIES, Entry, inherit, read_entry
-from sweep.inputs.conf import listing, questions
+from sweep.inputs import settings
+from sweep.inputs.catalog import QUANTITIES, catalog
+from sweep.inputs.conf import listing, paths_of, questions
 from sweep.inputs.costs import Stored
+from sweep.inputs.door import Checked, admit, shorten
+from sweep.inputs.reader import Document, check_resolvers, read_yaml
 from sweep.plan.open import Composition
 from sweep.plan.points import NAMES
 from sweep.run.request import Request
-from sweep.run.runner import Runner
 
-GROUPS = ("machine", "workload", "costs")  # names whose values are files
-SETTINGS: dict[str, Any] = {
-    "out": None,
-    "policy_path": None,
-    "max_points": 10_000_000,
-    "max_cpu_hours": 24.0,
-    "chunk_s": 10.0,
-    "quiet": False,
-    "report": None,
-    "dry_run": False,
-    "seed": 0,
-    "replicas": 4,
-}
-SETTINGS |= {"draws": None, "points": None, "reuse": None, "max_failures": None, "retry_failed": False, "commit": None}
+GROUPS = ("machine", "workload", "costs", "policy")  # axes whose values are names
+TEXTS = (*settings.TEXTS, "runner.address", "grid", "runner")
+KEYS = (*QUANTITIES, "draws", *settings.NAMES, *NAMES, "runner")
+GRID = "the_grid"  # what the composed grid is called inside Hydra, whatever its file's name
+ITEM = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^,"'\[\]]*?))\s*(?:,|$)""")
+MOST_SAID = 12  # values of a list that a remedy spells out
 
 
-def compose(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
+@dataclass(frozen=True)
+class Override:
+    """KEY=VALUE of the command line: `value` as it was meant, `text` as it was typed."""
+
+    key: str
+    value: Any
+    text: str
+
+
+def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = "") -> Request:
     """The request that the configuration files and overrides describe; BadInput for anything that is off."""
-    known = questions(folders)
-    parsed = _parse(overrides, known, folders)
-    grid = next((value for key, value in parsed if key == "grid"), None)
+    paths = paths_of("grid", folders)
+    given = [_parse(text, paths, folders) for text in overrides]
+    chosen = {override.key: override.value for override in given}
+    grid = chosen.get("grid")
     if grid is None:
         raise BadInput("no grid given; choose one:\n" + listing(folders))
-    schema = make_dataclass(
-        "Config",
-        [(name, Any, field(default=None)) for name in QUANTITIES]
-        + [(name, Any, field(default=None)) for name in (*NAMES, "grid", "runner")]
-        + [(name, Any, field(default=value)) for name, value in SETTINGS.items() if name not in QUANTITIES],
-    )
-    ConfigStore.instance().store(name="schema", node=schema)
-    # machine, workload and costs are axes to us; to Hydra their names are groups, which cannot be given lists
-    plain = [text for text, (key, _) in zip(overrides, parsed, strict=True) if key not in GROUPS]
-    chosen = {key: value for key, value in parsed if key in GROUPS}
-    try:
-        config = _compose_file("config", plain, folders)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise BadInput(_one_line(error)) from None
+    base = _configuration(folders)
+    content, runner = _composed(given, paths[grid], _runner_file(chosen.get("runner"), base, folders))
+    pinned = {key: value for key, value in chosen.items() if key in (*QUANTITIES, *NAMES, "draws")}
+    named = {key: value for key, value in chosen.items() if key in settings.NAMES}
+    asked = admit(settings.Settings, {**{key: base[key] for key in settings.NAMES if key in base}, **named})
+    axes = {key: value for key, value in base.items() if key in (*QUANTITIES, *NAMES, "draws")}
+    defaults = {key: value for key, value in axes.items() if value is not None}
     entries = catalog(folders)
-    settings = {name: config.pop(name) for name in SETTINGS if name not in QUANTITIES}
-    content = config.pop("grid")
-    runner = config.pop("runner")
-    quiet = _flag("quiet", settings["quiet"])
-    if not isinstance(content, Mapping):
-        raise BadInput(f"grid/{grid}: must be a mapping of axes")
-    pinned = {key: config[key] for key, _ in parsed if key in config} | chosen
-    if settings["draws"] is not None:
-        pinned["draws"] = settings["draws"]
-    defaults = {str(key): value for key, value in config.items() if value is not None and key not in pinned}
     composition = Composition(
         grid=grid,
-        question=known[grid],
+        question=questions(folders)[grid],
         content=content,
         pinned=pinned,
         defaults=defaults,
         machines=entries["machine"],
         workloads=entries["workload"],
         costs=Stored(folders),
-        chunk_s=_positive("chunk_s", settings["chunk_s"]),
-        policy_path=settings["policy_path"],
-        points=settings["points"],
+        chunk_s=asked.chunk_s,
+        policy_path=asked.policy_path,
+        points=asked.points,
+        max_points=asked.max_points,
     )
     return Request(
         composition,
-        runner=_runner(runner),
+        runner=runner,
         overrides=tuple(overrides),
-        out=settings["out"],
-        max_points=_positive("max_points", settings["max_points"]),
-        max_cpu_hours=_positive("max_cpu_hours", settings["max_cpu_hours"]),
-        reuse=settings["reuse"],
-        max_failures=_count("max_failures", settings["max_failures"]),
-        retry_failed=bool(settings["retry_failed"]),
-        commit=None if settings["commit"] is None else str(settings["commit"]),
-        quiet=quiet,
-        report=not quiet if settings["report"] is None else _flag("report", settings["report"]),
-        dry_run=_flag("dry_run", settings["dry_run"]),
+        out=asked.out,
+        max_cpu_hours=asked.max_cpu_hours,
+        reuse=asked.reuse,
+        max_failures=asked.max_failures,
+        retry_failed=asked.retry_failed,
+        commit=asked.commit,
+        quiet=asked.quiet,
+        report=not asked.quiet if asked.report is None else asked.report,
+        dry_run=asked.dry_run,
     )
-
-
-def _parse(overrides: Sequence[str], grids: Mapping[str, str], folders: Sequence[Path]) -> list[tuple[str, Any]]:
-    """Key and value of every override; what Hydra would answer unhelpfully is answered here."""
-    out: list[tuple[str, Any]] = []
-    for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-            if override.is_sweep_override():
-                wanted = text.replace("=", "=[", 1) + "]"
-                raise BadInput(f"{text!r}: sweeps are grids here; give a list, like `{wanted}`")
-            value = override.value()
-        except HydraException as error:
-            raise BadInput(f"{text!r}: must be KEY=VALUE: {_one_line(error)}") from None
-        key = override.key_or_group
-        if key == "grid":
-            if not override.is_add():
-                raise BadInput(f"{text!r}: a grid is added, not overridden: write `+grid={value}`")
-            if value not in grids:
-                raise BadInput(f"grid {value!r}: no such grid{did_you_mean(str(value), grids)}\n{listing(folders)}")
-        elif key.split(".")[0] not in (*QUANTITIES, *SETTINGS, *NAMES, "runner", "grid"):
-            names = [*QUANTITIES, *SETTINGS, *NAMES, "runner"]
-            raise BadInput(f"{text!r}: unknown key {key!r}{did_you_mean(key, names)}")
-        out.append((key, value))
-    return out
-
-
-class Catalog(Mapping[str, Entry]):
-    """The machines, or the workloads, by name; each is composed from its files when first used."""
-
-    def __init__(self, group: str, folders: Sequence[Path]) -> None:
-        self._group, self._folders = group, folders
-        self._names = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
-        self._entries: dict[str, Entry] = {}
-
-    def __getitem__(self, name: str) -> Entry:
-        if name not in self._names:
-            raise KeyError(name)
-        if name not in self._entries:
-            self._entries[name] = self._read(name)
-        return self._entries[name]
-
-    def _read(self, name: str) -> Entry:
-        where = f"{self._group}/{name}"
-        try:
-            entry = read_entry(name, _compose_file(where, [], self._folders)[self._group], where)
-            path = next(folder / f"{where}.yaml" for folder in self._folders if (folder / f"{where}.yaml").is_file())
-            own: Any = OmegaConf.load(path)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise BadInput(f"{where}: {_one_line(error)}") from None
-        parent = next((str(each) for each in own.get("defaults", ()) if each != "_self_"), None)
-        return entry if parent is None else inherit(entry, {str(key) for key in own}, self[parent])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
-    """Every machine and workload there is, by group and name."""
-    return {group: Catalog(group, folders) for group in ("machine", "workload")}
-
-
-def _compose_file(name: str, overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
-    """A config file with what it builds on, from all folders; Hydra finds a primary config in one folder only."""
-    home = next(folder for folder in folders if (folder / f"{name}.yaml").is_file())
-    others = ",".join(f"file://{folder}" for folder in folders if folder != home)
-    search = [f"hydra.searchpath=[{others}]"] if others else []
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(home)):
-        content = OmegaConf.to_container(hydra.compose(name, [*overrides, *search]), resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
 
 
 def configuration(overrides: Sequence[str], folders: Sequence[Path]) -> str:
     """The composed configuration as YAML, as Hydra's `--cfg job` prints it."""
     asked = compose(overrides, folders)
     composition = asked.composition
-    settings = {name: value for name, value in composition.defaults.items() if name not in composition.content}
-    runner = {name: getattr(asked.runner, name) for name in Runner.__dataclass_fields__}
-    content = {**settings, "grid": {**composition.content, **composition.pinned}, "runner": runner}
-    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+    defaults = {key: value for key, value in composition.defaults.items() if key not in composition.content}
+    runner = {name: getattr(asked.runner, name) for name in settings.Runner.model_fields}
+    content = {**defaults, "grid": {**composition.content, **composition.pinned}, "runner": runner}
+    return _as_yaml(content)
 
 
 def composed_grid(name: str, folders: Sequence[Path]) -> str:
     """The content of a grid as YAML."""
-    content = compose([f"+grid={name}"], folders).composition.content
+    return _as_yaml(dict(compose([f"+grid={name}"], folders).composition.content))
+
+
+def _as_yaml(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
 
 
-def _runner(content: Any) -> Runner:
-    unknown = sorted(set(content) - set(Runner.__dataclass_fields__))
-    if unknown:
-        raise BadInput(f"runner: unknown key {unknown[0]!r}{did_you_mean(unknown[0], Runner.__dataclass_fields__)}")
-    return Runner(**content)
+def _configuration(folders: Sequence[Path]) -> dict[str, Any]:
+    """What `config.yaml` says; the user's own, where there is one, in place of ours."""
+    path = next(folder / "config.yaml" for folder in folders if (folder / "config.yaml").is_file())
+    document = read_yaml(path, "config")
+    check_resolvers(document)
+    content = document.content
+    if not isinstance(content, Mapping):
+        raise BadInput(f"config: {shorten(content)}: must be a mapping of settings")
+    for key in content:
+        if key not in KEYS:
+            raise BadInput(f"{document.place((key,))}: unknown key {key!r}{did_you_mean(str(key), KEYS)}")
+    return dict(content)
 
 
-def _count(name: str, value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise BadInput(f"{name}={value!r}: must be a whole number, at least 0, or null")
+def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) -> Document:
+    """The content of `runner/NAME.yaml`."""
+    name = base.get("runner", "auto") if name is None else name
+    paths = paths_of("runner", folders)
+    if name not in paths:
+        raise BadInput(f"runner={name}: no runner/{name}.yaml{did_you_mean(str(name), paths)}")
+    document = read_yaml(paths[name], f"runner/{name}")
+    check_resolvers(document)
+    return document
+
+
+def _composed(given: Sequence[Override], grid: Path, runner: Document) -> tuple[dict[str, Any], settings.Runner]:
+    """The grid's content and the runner, with what the command line changes in them."""
+    document = read_yaml(grid, f"grid/{grid.stem}")
+    check_resolvers(document)
+    content = {} if document.content is None else document.content
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        raise BadInput(f"{document.where}: must be a mapping of axes, with words for keys")
+    store = ConfigStore.instance()
+    fields = [(name, Any, field(default=None)) for name in ("grid", "runner")]
+    store.store(name="schema", node=make_dataclass("Config", fields))
+    store.store(group="grid", name=GRID, node=OmegaConf.create(dict(content)))
+    store.store(group="runner", name=GRID, node=OmegaConf.create(dict(runner.content)))
+    store.store(name="composed", node=OmegaConf.create({"defaults": ["schema", {"runner": GRID}, "_self_"]}))
+    inner = [override for override in given if override.key.startswith(("grid.", "runner."))]
+    plain = [override.text for override in inner if override.key not in TEXTS]
+    try:
+        with hydra.initialize(version_base="1.3", config_path=None):
+            config = hydra.compose("composed", [f"+grid={GRID}", *plain])
+            made = OmegaConf.to_container(config, resolve=True)
+    except Exception as error:  # Hydra's and OmegaConf's many kinds: the user's words are what is wrong
+        raise BadInput(f"{document.where}: {_one_line(error)}") from None
+    assert isinstance(made, dict)
+    chosen = {str(key): value for key, value in dict(made["runner"]).items()}
+    chosen |= {override.key.partition(".")[2]: override.value for override in inner if override.key in TEXTS}
+    return {str(key): value for key, value in dict(made["grid"]).items()}, admit(_Chosen, {"runner": chosen}).runner
+
+
+class _Chosen(Checked):
+    runner: settings.Runner
+
+
+def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Override:
+    """An override with its value as it was meant; what Hydra would answer unhelpfully is answered here."""
+    key, equals, typed = text.partition("=")
+    added, bare = key.startswith("+"), key.lstrip("+")
+    if not equals or not bare:
+        raise BadInput(f"{text!r}: must be KEY=VALUE")
+    if bare.startswith("~") or "@" in bare:
+        raise BadInput(f"{text!r}: keys are set here, not removed or moved: write KEY=VALUE")
+    if bare == "grid":
+        return _grid(text, added, typed, grids, folders)
+    head, dot, _ = bare.partition(".")
+    if head not in KEYS and not (head == "grid" and dot):
+        raise BadInput(f"{text!r}: unknown key {bare!r}{did_you_mean(bare, KEYS)}")
+    if dot and head not in ("grid", "runner"):
+        raise BadInput(f"{text!r}: {head} has no parts; give a parameter of its own, like `{bare.rpartition('.')[2]}=`")
+    if bare in TEXTS or bare in GROUPS:
+        return Override(bare, _names(bare, typed, text), text)
+    return Override(bare, _value(text, bare, typed), text)
+
+
+def _grid(text: str, added: bool, typed: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Override:
+    name = _names("grid", typed, text)
+    if not added:
+        raise BadInput(f"{text!r}: a grid is added, not overridden: write `+grid={name}`")
+    if not isinstance(name, str):
+        raise BadInput(f"{text!r}: one grid at a time")
+    if name not in grids:
+        raise BadInput(f"grid {name!r}: no such grid{did_you_mean(name, grids)}\n{listing(folders)}")
+    return Override("grid", name, text)
+
+
+def _names(key: str, typed: str, text: str) -> Any:
+    """What stands for a name, a list of names, or other text: as it was typed, quotes taken off."""
+    stripped = typed.strip()
+    if stripped in ("null", ""):
+        if stripped == "null" and key not in (*GROUPS, "grid", "runner"):
+            return None
+        raise BadInput(f"{text!r}: {key} must be given a name" if key in (*GROUPS, "grid") else f"{text!r}: no value")
+    if key not in GROUPS:
+        return _unquoted(stripped) if stripped[0] in "\"'" else typed
+    if not stripped.startswith("["):
+        if "," in stripped and stripped[0] not in "\"'":
+            raise BadInput(f"{text!r}: sweeps are grids here; give a list, like `{key}=[{stripped}]`")
+        return _unquoted(stripped)
+    inner, items, at = stripped[1:-1], [], 0
+    while at < len(inner) or (at == 0 and inner == ""):
+        match = ITEM.match(inner, at)
+        if not stripped.endswith("]") or match is None or match.end() == at:
+            raise BadInput(f"{text!r}: must be a name, or a list like `{key}=[a,b]`")
+        if item := next((part for part in match.groups() if part), ""):
+            items.append(item)
+        at = match.end()
+    return items
+
+
+def _unquoted(text: str) -> str:
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        return re.sub(r"\\(.)", r"\1", text[1:-1])
+    return text
+
+
+def _value(text: str, key: str, typed: str) -> Any:
+    """The value of an override in Hydra's grammar."""
+    try:
+        override = OverridesParser.create().parse_override(f"{key}={typed}")
+        swept = override.is_sweep_override()
+        value = override._value if swept else _plain(override.value())  # what is swept, to say it as it is done here
+    except BadInput as error:
+        raise BadInput(f"{text!r}: {error}") from None
+    except Exception as error:  # the grammar's many kinds
+        raise BadInput(f"{text!r}: must be KEY=VALUE: {_one_line(error)}") from None
+    if swept:
+        raise BadInput(f"{text!r}: sweeps are grids here; give a list, like `{_as_list(key, value)}`")
     return value
 
 
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise BadInput(f"{name}={value!r}: must be a number above 0")
-    return float(value)
+def _plain(value: Any) -> Any:
+    """Hydra's quoted strings and numbers as Python's own."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, ChoiceSweep | RangeSweep):
+        raise BadInput(f"a sweep inside a list: write out its values, like `{_as_list('KEY', value)}`")
+    return getattr(value, "text", value)
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise BadInput(f"{name}={value!r}: must be true or false")
-    return value
+def _as_list(key: str, value: Any) -> str:
+    """A sweep of Hydra's as the list, range or number that means it here."""
+    if isinstance(value, RangeSweep):
+        numbers = list(value.range()) if value.start is not None else []
+        if len(numbers) > MOST_SAID:
+            return f"{key}={{from:{numbers[0]},to:{numbers[-1]},steps:{len(numbers)}}}"
+        return f"{key}=[{','.join(map(str, numbers))}]"
+    if isinstance(value, ChoiceSweep):
+        values = [str(_plain(each)) for each in value.list]
+        numbers_only = [each for each in values if re.fullmatch(r"[-+]?\d+", each)]
+        if len(values) == 2 and len(numbers_only) == 2 and values[1].startswith("0"):
+            return f"{key}={values[0]}.{values[1]}"  # a decimal comma
+        return f"{key}=[{','.join(values)}]"
+    return f"{key}=[1,2]"
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:400] or type(error).__name__

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sim.metrics import METRICS
-from sim.parameters import Parameter
+from sim.parameters import LARGEST, Parameter
 from sim.policies import policy_module, policy_names
-from sweep.command.compose import catalog, composed_grid
+from sweep.command.compose import composed_grid
 from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.catalog import QUANTITIES, Entry, Quantity
+from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
 from sweep.inputs.conf import questions
 from sweep.tables.make import TABLES
 
@@ -110,7 +109,7 @@ def _range(parameter: Parameter) -> str:
     """Unit and range of a parameter."""
     if parameter.choices:
         return ", ".join(parameter.choices)
-    ends = f"at least {parameter.low:g}" if math.isinf(parameter.high) else f"{parameter.low:g} to {parameter.high:g}"
+    ends = f"at least {parameter.low:g}" if parameter.high >= LARGEST else f"{parameter.low:g} to {parameter.high:g}"
     whole = ", whole" if parameter.whole else ""
     return f"{parameter.unit}; {ends}{whole}" if parameter.unit != "pages: weight" else parameter.unit
 

@@ -6,12 +6,18 @@ The files are `conf/machine/*.yaml` and `conf/workload/*.yaml`. A quantity is a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from sim.parameters import PARAMETERS, Parameter, check
+from pydantic import Field
+
+from sim.parameters import LARGEST, PARAMETERS, Parameter, check
 from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.conf import paths_of
+from sweep.inputs.door import Checked, admit, shorten
+from sweep.inputs.reader import Document, check_resolvers, read_yaml
 
 # Quantities that the model does not read itself: others are made from them, see `derive`.
 DERIVING = {
@@ -25,6 +31,7 @@ INSTRUCTION_COSTS = (
     "enqueue_busy_ns ipi_send_ns irq_entry_ns handler_ns irq_exit_ns"
 ).split()
 QUANTITIES = PARAMETERS | DERIVING
+CERTAIN = ("cores", "sockets", "threads_per_core", "jobs", "flushers", "window_events", "warmup_events", "precision")
 
 
 @dataclass(frozen=True)
@@ -71,56 +78,154 @@ def check_quantity(name: str, value: Any, where: str) -> Any:
             return check(name, value)
         except ValueError as error:
             raise BadInput(f"{where}: {error}") from None
-    low, high = DERIVING[name].low, DERIVING[name].high
+    low, high = DERIVING[name].low, min(DERIVING[name].high, LARGEST)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise BadInput(f"{where}: {name}={value!r}: must be a number from {low:g} to {high:g}")
+        raise BadInput(f"{where}: {name}={shorten(value)}: must be a number from {low:g} to {high:g}")
     return float(value)
 
 
-def read_entry(name: str, content: Mapping[str, Any], where: str) -> Entry:
-    """A machine or workload from the content of its file, every key checked."""
-    content = dict(content)
-    title = str(content.pop("title", name))
-    machines = {
-        machine: {key: _quantity(key, value, f"{where}, machines.{machine}") for key, value in (some or {}).items()}
-        for machine, some in (content.pop("machines", None) or {}).items()
+class Catalog(Mapping[str, Entry]):
+    """The machines, or the workloads, by name; each is read from its file, and what it builds on, when first used."""
+
+    def __init__(self, group: str, folders: Sequence[Path]) -> None:
+        self._group = group
+        self.paths = paths_of(group, folders)
+        self._entries: dict[str, Entry] = {}
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._entry(name, ())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self.paths))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def _entry(self, name: str, above: tuple[str, ...]) -> Entry:
+        if name not in self._entries:
+            self._entries[name] = self._read(name, above)
+        return self._entries[name]
+
+    def _read(self, name: str, above: tuple[str, ...]) -> Entry:
+        where = f"{self._group}/{name}"
+        document = read_yaml(self.paths[name], where)
+        check_resolvers(document)
+        content = {} if document.content is None else document.content
+        if not isinstance(content, Mapping):
+            raise BadInput(f"{where}: {shorten(content)}: must be a mapping of quantities")
+        content = dict(content)
+        parent = self._parent(document, content.pop("defaults", None), (*above, name))
+        return read_entry(name, Document(where, content, document.lines), parent)
+
+    def _parent(self, document: Document, defaults: Any, above: tuple[str, ...]) -> Entry | None:
+        """What a file builds on: `defaults: [NAME, _self_]`."""
+        if defaults is None:
+            return None
+        place = document.place(("defaults",))
+        if not isinstance(defaults, list) or not all(isinstance(name, str | int | float) for name in defaults):
+            raise BadInput(f"{place}: defaults={shorten(defaults)}: must be a list, like [xeon_8160, _self_]")
+        names = [str(name) for name in defaults if name != "_self_"]
+        if len(names) > 1:
+            raise BadInput(f"{place}: defaults={shorten(defaults)}: may name one file, and _self_")
+        for name in names:
+            if name in above:
+                raise BadInput(f"{place}: {' builds on '.join([*above, name])}: a circle")
+            if name not in self.paths:
+                raise BadInput(f"{place}: defaults: {name!r}: no such {self._group}{did_you_mean(name, self.paths)}")
+            return self._entry(name, above)
+        return None
+
+
+def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
+    """Every machine and workload there is, by group and name; of two of one name the first folder's."""
+    return {group: Catalog(group, folders) for group in ("machine", "workload")}
+
+
+def read_entry(name: str, document: Document, parent: Entry | None = None) -> Entry:
+    """A machine or workload from the content of its file, every key checked, on top of what it builds on."""
+    content = dict(document.content)
+    own = frozenset(map(str, content))
+    title = content.pop("title", name)
+    machines = dict(parent.machines) if parent else {}
+    machines |= _by_machine(document, content.pop("machines", None), machines)
+    inherited = parent.quantities if parent else {}
+    quantities = {key: _taken_over(quantity) for key, quantity in inherited.items()}
+    quantities |= _quantities(document, (), content, inherited)
+    return Entry(name, str(title), quantities, machines, parent, own)
+
+
+def _by_machine(
+    document: Document, content: Any, inherited: Mapping[str, Mapping[str, Quantity]]
+) -> dict[str, dict[str, Quantity]]:
+    """What a workload says of single machines."""
+    if not isinstance(content, Mapping | None):
+        raise BadInput(f"{document.place(('machines',))}: machines={shorten(content)}: must be a mapping of machines")
+    machines = {}
+    for machine, some in (content or {}).items():
+        path = ("machines", machine)
+        if not isinstance(some, Mapping | None):
+            raise BadInput(f"{document.place(path)}: machines.{machine}={shorten(some)}: must be a mapping")
+        known = inherited.get(str(machine), {})
+        machines[str(machine)] = {**known, **_quantities(document, path, some or {}, known)}
+    return machines
+
+
+def _taken_over(quantity: Quantity) -> Quantity:
+    """What a file does not say itself is labelled as taken over from what it builds on."""
+    label = "judgement, taken over: "
+    if not quantity.source or quantity.source.startswith(label):
+        return quantity
+    return replace(quantity, source=label + quantity.source)
+
+
+def _quantities(
+    document: Document, path: tuple[Any, ...], content: Mapping[Any, Any], inherited: Mapping[str, Quantity]
+) -> dict[str, Quantity]:
+    """Checked quantities; a mapping adds to what is inherited of the same one."""
+    return {
+        str(key): _quantity(document, (*path, key), value, inherited.get(str(key))) for key, value in content.items()
     }
-    quantities = {key: _quantity(key, value, where) for key, value in content.items()}
-    return Entry(name, title, quantities, machines)
 
 
-def inherit(entry: Entry, own: set[str], parent: Entry) -> Entry:
-    """The entry with what its own file does not say labelled as taken over from the parent."""
-    quantities = {
-        name: quantity if name in own or not quantity.source
-        else replace(quantity, source=f"judgement, taken over: {quantity.source}")
-        for name, quantity in entry.quantities.items()
-    }  # fmt: skip
-    return replace(entry, quantities=quantities, parent=parent, own=frozenset(own))
+class QuantityFile(Checked):
+    """A quantity as a file gives it."""
+
+    central: Any
+    low: float | None = None
+    high: float | None = None
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+    source: str = ""
+    alternative: str | None = None
+    share: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
 
 
-def _quantity(name: str, value: Any, where: str) -> Quantity:
+def _quantity(document: Document, path: tuple[Any, ...], value: Any, inherited: Quantity | None) -> Quantity:
+    name, where = str(path[-1]), document.place(path)
+    if name not in QUANTITIES:
+        raise BadInput(f"{where}: unknown key {name!r}{did_you_mean(name, QUANTITIES)}")
     if name == "range_pages" or not isinstance(value, Mapping):
         return Quantity(check_quantity(name, value, where))
-    unknown = sorted(set(value) - set(Quantity.__dataclass_fields__))
-    if unknown:
-        raise BadInput(
-            f"{where}: {name}: unknown key {unknown[0]!r}{did_you_mean(unknown[0], Quantity.__dataclass_fields__)}"
-        )
-    if "central" not in value:
-        raise BadInput(f"{where}: {name}: needs `central`")
-    quantity = Quantity(**value)
-    unit = QUANTITIES[name].unit if name in QUANTITIES else quantity.unit
+    before = {} if inherited is None else {key: given for key, given in vars(inherited).items() if given is not None}
+    quantity = Quantity(**admit(QuantityFile, {**before, **value}, f"{where}: {name}").model_dump())
+    unit = QUANTITIES[name].unit
     if quantity.unit and quantity.unit != unit:
         raise BadInput(f"{where}: {name}: unit {quantity.unit!r}: must be {unit!r}")
     for given in ("central", "low", "high", "least", "most", "alternative"):
         if getattr(quantity, given) is not None:
             check_quantity(name, getattr(quantity, given), f"{where}, {given}")
-    ordered = [
-        x for x in (quantity.least, quantity.low, quantity.central, quantity.high, quantity.most) if x is not None
-    ]
+    if quantity.uncertain and name in CERTAIN:
+        raise BadInput(f"{where}: {name}: is a size of the point, and cannot be drawn: give one number")
+    bounds = (quantity.least, quantity.low, quantity.central, quantity.high, quantity.most)
+    ordered = [bound for bound in bounds if bound is not None]
     if quantity.alternative is None and ordered != sorted(ordered):
         raise BadInput(f"{where}: {name}: needs least <= low <= central <= high <= most, and has {ordered}")
+    if quantity.alternative is None and (quantity.low is None) != (quantity.high is None):
+        raise BadInput(f"{where}: {name}: needs both low and high, or neither")
     return quantity
 
 

@@ -1,9 +1,11 @@
-"""Where the configuration files are, and what the grids ask."""
+"""Where the configuration files are, which there are, and what the grids ask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from sweep.inputs.reader import names_in, question_of
 
 
 def conf_dir() -> Path:
@@ -12,18 +14,32 @@ def conf_dir() -> Path:
     return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
 
 
-def questions(folders: Sequence[Path]) -> dict[str, str]:
-    """Grids by name with the question in their first line; folders given first win."""
-    found: dict[str, str] = {}
+def paths_of(group: str, folders: Sequence[Path]) -> dict[str, Path]:
+    """The files of a group, like `machine`, by name; folders given first win."""
+    paths: dict[str, Path] = {}
     for folder in reversed(folders):
-        for path in sorted((folder / "grid").glob("*.yaml")):
-            first = path.read_text(encoding="utf-8").partition("\n")[0]
-            found[path.stem] = first.removeprefix("#").strip() if first.startswith("#") else ""
-    return dict(sorted(found.items()))
+        paths |= names_in(folder / group)
+    return dict(sorted(paths.items()))
+
+
+def questions(folders: Sequence[Path]) -> dict[str, str]:
+    """Grids by name with the question in their first comment."""
+    return {name: question_of(path) for name, path in paths_of("grid", folders).items()}
+
+
+def hidden_files(folders: Sequence[Path]) -> list[str]:
+    """Files of the user's own folder that stand in for ours of the same name, as GROUP/NAME."""
+    hidden = []
+    for group in ("grid", "machine", "workload", "costs", "runner", "measure"):
+        ours = names_in(conf_dir() / group)
+        own = {name for folder in folders if folder != conf_dir() for name in names_in(folder / group)}
+        hidden += [f"{group}/{name}" for name in sorted(own & set(ours))]
+    return hidden
 
 
 def listing(folders: Sequence[Path]) -> str:
-    found = questions(folders)
-    width = max(map(len, found), default=0)
-    lines = [f"  +grid={name:<{width}} {question}" for name, question in found.items()]
+    """The grids with their questions, a line each."""
+    asked = questions(folders)
+    width = max(map(len, asked), default=0)
+    lines = [f"  +grid={name:<{width}} {question}" for name, question in asked.items()]
     return "grids:\n" + "\n".join(lines)

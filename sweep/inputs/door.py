@@ -12,6 +12,23 @@ from sweep.inputs.reader import Document
 
 Model = TypeVar("Model", bound="Checked")
 LONGEST = 80  # characters of a value that a sentence repeats
+QUOTE = "'"
+SAID = {  # by pydantic's kind of error
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "finite_number": "must be finite",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "model_type": "must be a mapping of keys and values",
+    "dict_type": "must be a mapping of keys and values",
+    "list_type": "must be a list",
+}
 
 
 class Checked(BaseModel):
@@ -51,10 +68,18 @@ def sentence(error: ValidationError, model: type[BaseModel], document: Document)
         return f"{prefix}unknown key {name!r}{did_you_mean(str(key[-1]), _fields(model, key[:-1]))}"
     if first["type"] == "missing":
         return f"{prefix}{name}: not given"
-    message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if message.startswith("Input should be"):
-        message = "must be" + message.removeprefix("Input should be")
+    message = _allowed(first["type"], first.get("ctx", {}), str(first["msg"]))
     return f"{prefix}{name}={shorten(first['input'])}: {message}" if name else f"{prefix}{message}"
+
+
+def _allowed(kind: str, context: Mapping[str, Any], message: str) -> str:
+    """What is allowed, in our words."""
+    if kind in SAID:
+        return SAID[kind].format(**context)
+    if kind == "literal_error":
+        return f"must be {str(context['expected']).replace(QUOTE, '')}"
+    message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return "must be" + message.removeprefix("Input should be") if message.startswith("Input should be") else message
 
 
 def shorten(value: Any) -> str:

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from scipy.optimize import least_squares
 
 from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.catalog import Entry, read_entry
+from sweep.inputs.catalog import Entry, catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.prior import Z95
 from sweep.measure.experiment import CALLS, keys, number_in
@@ -74,8 +73,7 @@ def read_settings(content: Any, where: str) -> Settings:
         raise BadInput(
             f"{where}: prior={content['prior']!r}: no such machine{did_you_mean(str(content['prior']), known)}"
         )
-    path = conf_dir() / "machine" / f"{content['prior']}.yaml"
-    prior = read_entry(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    prior = catalog([conf_dir()])["machine"][content["prior"]]
     calls = {}
     for call, some in content["calls"].items():
         here = f"{where}: calls.{call}"

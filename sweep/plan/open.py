@@ -7,18 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sim.parameters import PARAMETERS, check_together
 from sim.policies import add_policies, policy_module, policy_names, reads
 from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.catalog import INSTRUCTION_COSTS, QUANTITIES, Entry, check_quantity
+from sweep.inputs.catalog import QUANTITIES, Entry, check_quantity
 from sweep.inputs.costs import LITERATURE, Costs, literature, posterior, priors
-from sweep.plan.grid import Axis, Block, Relative, read_blocks
+from sweep.plan.blocks import read_blocks
+from sweep.plan.checks import check_keys, check_points
+from sweep.plan.grid import Axis, Block
 from sweep.plan.plan import CHUNK_S, Plan
-from sweep.plan.points import CONTROLS, NAMES, Space, is_known
+from sweep.plan.points import CONTROLS, NAMES, Space
 
 MOST_DRAWS = 65_536
+MOST_POINTS = 10**15  # that are indexed; how many may be simulated is `max_points`
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Composition:
     chunk_s: float = CHUNK_S
     policy_path: str | None = None
     points: str | None = None  # BEGIN:END cuts the plan
+    max_points: float = MOST_POINTS
 
     def check(self, key: str, value: Any, where: str) -> Any:
         """The checked value of a key; BadInput naming key, value and what is allowed."""
@@ -61,10 +62,10 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     content, pinned, defaults = dict(asked.content), dict(asked.pinned), {"costs": LITERATURE, **asked.defaults}
     seed, replicas = (_control(asked, name, content, pinned, defaults, where) for name in CONTROLS)
     draws = _draws(content, pinned, defaults, where)
-    for key, value in defaults.items():
-        asked.check(key, value, "configuration")
+    defaults = {key: asked.check(key, value, "configuration") for key, value in defaults.items()}
     blocks = read_blocks(content, pinned, asked.check, where)
-    _check_read(blocks, pinned, defaults, where)
+    cut = _check_size(asked, sum(block.points for block in blocks) * (draws + 1))
+    check_keys(blocks, pinned, defaults, where)
     machines = {name: asked.machines[name] for name in _used(blocks, "machine", defaults)}
     workloads = {name: asked.workloads[name] for name in _used(blocks, "workload", defaults)}
     known = priors(machines.values(), workloads.values())
@@ -78,10 +79,36 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     if rows > 1:
         axis = Axis(("draw",), (range(rows),))
         blocks = tuple(replace(block, axes=(*block.axes, axis)) for block in blocks)
+    blocks = tuple(_without_defaults(block, defaults, [*machines.values(), *workloads.values()]) for block in blocks)
     space = Space(blocks, machines, workloads, defaults, costs)
-    plan = Plan(asked.grid, asked.question, space, seed, replicas, asked.chunk_s, policy_path, rows - 1)
-    _check_points(plan, where)
-    return plan if asked.points is None else replace(plan, cut=_cut(asked.points, len(plan)))
+    plan = Plan(asked.grid, asked.question, space, seed, replicas, asked.chunk_s, policy_path, rows - 1, cut)
+    check_points(plan, where)
+    return plan
+
+
+def _check_size(asked: Composition, points: int) -> tuple[int, int] | None:
+    """The cut; BadInput where it holds more points than the user may mean, before any of them is looked at."""
+    if points > MOST_POINTS:
+        raise BadInput(f"{asked.grid}: {points:.3g} points: must be at most {MOST_POINTS:g}")
+    cut = None if asked.points is None else _cut(asked.points, points)
+    left = points if cut is None else cut[1] - cut[0]
+    if left > asked.max_points:
+        raise BadInput(
+            f"{asked.grid}: {left} points, and max_points={asked.max_points:g}; give max_points={left} to go on"
+        )
+    return cut
+
+
+def _without_defaults(block: Block, defaults: Mapping[str, Any], entries: list[Entry]) -> Block:
+    """The block without constants that are the defaults anyway, so that one spelling of a sweep is one plan."""
+    spoken_of = {name for entry in entries for name in entry.quantities}
+    spoken_of |= {name for entry in entries for among in entry.machines.values() for name in among}
+
+    def is_default(axis: Axis) -> bool:
+        (name, *others), values = axis.names, axis.values[0]
+        return not others and len(axis) == 1 and name not in spoken_of and repr(defaults.get(name)) == repr(values[0])
+
+    return Block(tuple(axis for axis in block.axes if not is_default(axis)))
 
 
 def _find_policies(folder: str | None) -> str | None:
@@ -99,14 +126,14 @@ def _control(
     asked: Composition, name: str, content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str
 ) -> int:
     """One value for the whole sweep: of the command line, else the grid's, else the configuration's."""
-    values = [source.pop(name, None) for source in (pinned, content, defaults)]
-    return int(asked.check(name, next((value for value in values if value is not None), None), where))
+    given = [source.pop(name) for source in (pinned, content, defaults) if name in source]
+    return int(asked.check(name, given[0] if given else None, where))
 
 
 def _draws(content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str) -> int:
     """How many draws of the costs each point is simulated under, beside the representative one."""
-    given = [source.pop("draws", None) for source in (pinned, content, defaults)]
-    draws = next((each for each in given if each is not None), 0)
+    given = [source.pop("draws") for source in (pinned, content, defaults) if "draws" in source]
+    draws = 0 if not given or given[0] is None else given[0]  # null on the command line switches a grid's own off
     if isinstance(draws, bool) or not isinstance(draws, int) or not 0 <= draws <= MOST_DRAWS:
         raise BadInput(f"{where}: draws={draws!r}: must be a whole number from 0 to {MOST_DRAWS}")
     return draws
@@ -114,7 +141,7 @@ def _draws(content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, 
 
 def _cut(points: str, whole: int) -> tuple[int, int]:
     ends = str(points).split(":")
-    if len(ends) == 2 and all(end.isdecimal() or not end for end in ends):
+    if len(ends) == 2 and all((end.isascii() and end.isdecimal() and len(end) < 17) or not end for end in ends):
         begin, end = int(ends[0] or 0), int(ends[1] or whole)
         if begin < end <= whole:
             return begin, end
@@ -137,75 +164,3 @@ def _used(blocks: tuple[Block, ...], name: str, defaults: Mapping[str, Any]) -> 
         values = [v for axis in block.axes for n, v in zip(axis.names, axis.values, strict=True) if n == name]
         used |= dict.fromkeys(values[0] if values else [defaults[name]])
     return list(used)
-
-
-CONTROL_KEYS = {"window_events", "warmup_events", "precision", "flushers", "think_ns", *NAMES}
-MADE_FROM = {  # what a deriving quantity changes
-    "clock_scale": INSTRUCTION_COSTS,
-    "alloc_per_kunmap": ["alloc_events"],
-    "large_range_share": ["range_pages"],
-    "user_s_over_xeon": ["user_s"],
-}
-
-
-def _check_read(blocks: tuple[Block, ...], pinned: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
-    """Every key of a block changes something that a policy of the block reads; a key of the command line, of any."""
-    anywhere: set[str] = set()
-    for number, block in enumerate(blocks):
-        names = {
-            policy
-            for axis in block.axes
-            for name, values in zip(axis.names, axis.values, strict=True)
-            if name == "policy"  # before its values are walked: another axis may be a range of a billion
-            for policy in values
-        } or {defaults["policy"]}
-        read = {name for policy in names for name in reads(policy_module(policy))}
-        anywhere |= read
-        for key in block.names:
-            if key in CONTROL_KEYS or key in pinned or read & {key, *MADE_FROM.get(key, ())}:
-                continue
-            raise BadInput(
-                f"{where}, block {number + 1}: {key!r} is read by none of its policies, {', '.join(sorted(names))}; "
-                f"they read {', '.join(sorted(read))}"
-            )
-    for key in pinned:
-        if key not in CONTROL_KEYS and not anywhere & {key, *MADE_FROM.get(key, ())}:
-            raise BadInput(
-                f"command line: {key!r} is read by no policy of this grid; read are {', '.join(sorted(anywhere))}"
-            )
-
-
-def _check_points(plan: Plan, where: str) -> None:
-    """What one value alone cannot show: relative axes, shapes that contradict each other, missing quantities."""
-    for block in plan.space.blocks:
-        keys = set(block.names) | {*NAMES}
-        for axis in block.axes:
-            for name, values in zip(axis.names, axis.values, strict=True):
-                for value in values if not hasattr(values, "steps") else ():
-                    if isinstance(value, Relative) and value.of not in QUANTITIES:
-                        raise BadInput(
-                            f"{where}: {name}={value}: {value.of!r} is no parameter{did_you_mean(value.of, keys)}"
-                        )
-    offset = 0
-    for block in plan.space.blocks:
-        inner = block.run
-        columns = plan.space.block_columns(block, np.arange(0, len(block), inner))
-        for at in range(len(columns["policy"])):
-            point = {name: column[at] for name, column in columns.items()}
-            here = f"{where}, point {offset + at * inner}"
-            for name in ("cores", "jobs", "sockets", "threads_per_core"):
-                if name not in point:
-                    raise BadInput(f"{here}: {name} is not given: add `{name}=` or an axis of that name")
-                check_quantity(name, point[name], here)
-            try:
-                check_together({**point, "cores": int(point["cores"])})
-            except ValueError as error:
-                raise BadInput(f"{here}: {error}") from None
-            needs = reads(policy_module(point["policy"]))
-            missing = [name for name in needs if not is_known(point.get(name)) and not PARAMETERS[name].optional]
-            if missing:
-                raise BadInput(
-                    f"{here}: policy {point['policy']} reads {', '.join(missing)}, "
-                    f"and neither machine {point['machine']} nor workload {point['workload']} says"
-                )
-        offset += len(block)

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sim.parameters import warmup_events
 from sim.policies import policy_module
 from sweep.inputs.catalog import Entry
 from sweep.plan.code import code_hash
-from sweep.plan.points import Space, is_known
+from sweep.plan.grid import Block
+from sweep.plan.points import Space
 
 # Engine time, measured on one core of a 2.1 GHz Xeon: a step costs this, and each lane in it that plus so much a CPU.
 # They steer chunk sizes and estimates, never results.
@@ -27,6 +27,21 @@ LANE_NS = 200
 LANE_CPU_NS = {True: 21.0, False: 0.2}
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Runs of points of one shape, [run]."""
+
+    first: np.ndarray  # first point
+    points: np.ndarray  # how many
+    fixed_s: np.ndarray  # estimated CPU seconds that a run costs by itself,
+    point_s: np.ndarray  # and each of its points
+
+    def rows(self) -> Iterator[tuple[int, int, float, float]]:
+        """The same, one after the other."""
+        columns = (self.first, self.points, self.fixed_s, self.point_s)
+        return zip(*(column.tolist() for column in columns), strict=True)
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Plan:
 
     @property
     def end(self) -> int:
-        return self.cut[1] if self.cut else len(self.space)
+        return self.cut[1] if self.cut else self.space.points
 
     @cached_property
     def hash(self) -> str:
@@ -75,33 +90,37 @@ class Plan:
         return self.space.columns(begin, end)
 
     @cached_property
-    def segments(self) -> list[tuple[int, int, float, float]]:
-        """Runs of points of one shape: first point, points, seconds a run costs by itself, seconds a point.
-
-        Only those in the cut, and clipped to it.
-        """
-        out, offset = [], 0
-        for block in self.space.blocks:
-            inner = block.run
-            firsts = np.arange(0, len(block), inner)
-            firsts = firsts[(firsts + offset < self.end) & (firsts + offset + inner > self.begin)]
+    def segments(self) -> Segments:
+        """Runs of points of one shape, in order: only those in the cut, and clipped to it."""
+        parts, offset = [], 0
+        for block, firsts in self.shapes():
             if not len(firsts):
-                offset += len(block)
+                offset += block.points
                 continue
             columns = self.space.block_columns(block, firsts)
-            for at, first in enumerate(firsts.tolist()):
-                fixed_s, point_s = _cost({name: column[at] for name, column in columns.items()}, self.replicas)
-                begin, end = max(offset + first, self.begin), min(offset + first + inner, self.end)
-                out.append((begin, end - begin, fixed_s, point_s))
-            offset += len(block)
-        return out
+            fixed_s, point_s = _cost(columns, self.replicas)
+            begin = np.maximum(offset + firsts, self.begin)
+            end = np.minimum(offset + firsts + block.run, self.end)
+            parts.append(np.stack([begin, end - begin, fixed_s, point_s]))
+            offset += block.points
+        first, points, fixed_s, point_s = np.concatenate(parts, axis=1)
+        return Segments(first.astype(np.int64), points.astype(np.int64), fixed_s, point_s)
+
+    def shapes(self) -> Iterator[tuple[Block, np.ndarray]]:
+        """Every block with the first points, by their index in it, of its runs of one shape that are in the cut."""
+        offset = 0
+        for block in self.space.blocks:
+            begin = max(0, self.begin - offset) // block.run
+            end = -(-min(block.points, max(0, self.end - offset)) // block.run)
+            yield block, np.arange(begin, max(begin, end), dtype=np.int64) * block.run
+            offset += block.points
 
     @cached_property
     def chunks(self) -> np.ndarray:
         """Bounds of the chunks: chunk c holds the points chunks[c]..chunks[c + 1] - 1."""
         most = max(1, CHUNK_ROWS // self.replicas)
         bounds, cost_s = [self.begin], 0.0
-        for first, points, fixed_s, point_s in self.segments:
+        for first, points, fixed_s, point_s in self.segments.rows():
             whole_s = fixed_s + points * point_s
             if first > bounds[-1] and (cost_s + whole_s > self.chunk_s or first + points - bounds[-1] > most):
                 bounds.append(first)
@@ -118,11 +137,12 @@ class Plan:
     @cached_property
     def estimate_s(self) -> float:
         """Estimated CPU seconds of the whole sweep on one core."""
-        return sum(fixed_s + points * point_s for _, points, fixed_s, point_s in self.segments)
+        return float((self.segments.fixed_s + self.segments.points * self.segments.point_s).sum())
 
     def chunk_cost_s(self) -> np.ndarray:
         """Estimated CPU seconds of every chunk."""
-        first, points, fixed_s, point_s = (np.array(each) for each in zip(*self.segments, strict=True))
+        segments = self.segments
+        first, points, fixed_s, point_s = segments.first, segments.points, segments.fixed_s, segments.point_s
         begin, end = self.chunks[:-1], self.chunks[1:]
         low, high = (np.searchsorted(first, at, side="right") - 1 for at in (begin, end - 1))  # first, last segment
         fixed_to = np.concatenate([[0.0], np.cumsum(fixed_s)])  # of the segments before each
@@ -132,18 +152,22 @@ class Plan:
         return fixed_to[high + 1] - fixed_to[low] + (after - before)
 
 
-def _cost(point: Mapping[str, Any], replicas: int) -> tuple[float, float]:
-    """Estimated seconds: of a group of lanes whatever its width, and of each point in it."""
-    module = policy_module(point["policy"])
-    if point["policy"] == "vanilla":
-        return 0.0, 2e-6
-    cores = int(point["cores"])
-    window = point["window_events"]
-    warmup = point.get("warmup_events")
-    steps = window + (warmup if is_known(warmup) else warmup_events(window, cores))
-    interrupts = module.flush().tell.interrupts
-    lane_ns = LANE_NS + LANE_CPU_NS[interrupts] * cores
-    return steps * STEP_NS[interrupts] * 1e-9, steps * lane_ns * replicas * 1e-9
+def _cost(columns: Mapping[str, np.ndarray], replicas: int) -> tuple[np.ndarray, np.ndarray]:
+    """Estimated seconds: of a group of lanes whatever its width, and of each point in it, [point]."""
+    policies = columns["policy"].tolist()
+    flushes = {name: policy_module(name).flush() for name in set(policies)}
+    interrupts = np.array([flushes[name].tell.interrupts for name in policies])
+    window, cores = columns["window_events"], columns["cores"]
+    warmup = np.maximum(window // 3, 16 * cores)
+    if "warmup_events" in columns:
+        given = columns["warmup_events"].astype(float)
+        warmup = np.where(np.isnan(given), warmup, given)
+    steps = window + warmup
+    lane_ns = LANE_NS + np.where(interrupts, LANE_CPU_NS[True], LANE_CPU_NS[False]) * cores
+    fixed_s = steps * np.where(interrupts, STEP_NS[True], STEP_NS[False]) * 1e-9
+    point_s = steps * lane_ns * replicas * 1e-9
+    simulated = np.array([name != "vanilla" for name in policies])
+    return np.where(simulated, fixed_s, 0.0), np.where(simulated, point_s, 2e-6)
 
 
 def _centrals(entry: Entry) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sim.parameters import PARAMETERS
 from sweep.inputs.catalog import Entry, quantities_of
 from sweep.inputs.costs import LITERATURE, Costs, draw_values
 from sweep.plan.columns import constant, derive, pointwise
-from sweep.plan.grid import Block, Coded, Relative
+from sweep.plan.grid import Block, Coded, Relative, Span
 
 NAMES = ("policy", "machine", "workload", "costs")
 CONTROLS = ("seed", "replicas")  # one value for the whole sweep
@@ -29,8 +29,10 @@ class Space:
     defaults: Mapping[str, Any]  # names and parameters where neither axis nor machine nor workload says
     costs: Mapping[str, Costs] = field(default_factory=dict)  # by name; literature's central values where none is
 
-    def __len__(self) -> int:
-        return sum(len(block) for block in self.blocks)
+    @property
+    def points(self) -> int:
+        """How many there are, also where that is more than an array can index."""
+        return sum(block.points for block in self.blocks)
 
     def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
         """Names and model parameters of the points begin..end-1 as arrays, [point]."""
@@ -71,7 +73,8 @@ class Space:
                 relative[name] = (values, at)
                 values = [None if isinstance(value, Relative) else value for value in values]
             columns[name] = _spread(name, values, at, points)
-        for name, (values, at) in relative.items():
+        for name in in_order({name: relatives(values) for name, (values, _) in relative.items()}):
+            values, at = relative[name]
             for number, value in enumerate(values):
                 if isinstance(value, Relative):
                     followed = pointwise(partial(_follow, value), columns[value.of])
@@ -125,8 +128,28 @@ def is_known(value: Any) -> bool:
     return value is not None and value == value
 
 
+def relatives(values: Sequence[Any] | np.ndarray) -> set[str]:
+    """The keys that some of these values are shares of."""
+    if isinstance(values, np.ndarray | Span | range):
+        return set()
+    return {value.of for value in values if isinstance(value, Relative)}
+
+
+def in_order(needs: Mapping[str, set[str]]) -> list[str]:
+    """Names in order of dependence; ValueError naming a circle."""
+    ordered: list[str] = []
+    waiting = {name: {of for of in among if of in needs} for name, among in needs.items()}
+    while waiting:
+        ready = [name for name, among in waiting.items() if not among - set(ordered)]
+        if not ready:
+            raise ValueError(" and ".join(waiting))
+        ordered += ready
+        waiting = {name: among for name, among in waiting.items() if name not in ready}
+    return ordered
+
+
 def _follow(relative: Relative, column: np.ndarray) -> np.ndarray:
-    return np.fmax(relative.least, relative.factor * column)
+    return relative.factor * column
 
 
 def _spread(name: str, values: Sequence[Any] | np.ndarray, which: np.ndarray | None, points: int) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 
 from sim import PARAMETERS, simulate
 from sim.parameters import warmup_events
+from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
-from sweep.run.runner import Runner
 from sweep.store.folder import look
 from sweep.store.parts import check_parts
 from sweep.store.rows import to_table
@@ -55,12 +55,13 @@ def pilot(plan: Plan) -> tuple[float, float, str]:
 
     Windows are cut to PILOT_WINDOW events; warm-up stays what it is.
     """
-    segments = [each for each in plan.segments if each[2] > 0] or plan.segments
-    ranked = sorted(range(len(segments)), key=lambda at: segments[at][2] + segments[at][3])
-    picked = np.unique(np.linspace(0, len(ranked) - 1, min(PILOT_POINTS, len(ranked))).astype(int))
+    segments = plan.segments
+    costly = np.flatnonzero(segments.fixed_s > 0) if (segments.fixed_s > 0).any() else np.arange(len(segments.first))
+    ranked = costly[np.argsort((segments.fixed_s + segments.point_s)[costly], kind="stable")]
+    picked = ranked[np.unique(np.linspace(0, len(ranked) - 1, min(PILOT_POINTS, len(ranked))).astype(int))]
     estimated_s = measured_s = row_bytes = 0.0
     for at in picked.tolist():
-        first, _, fixed_s, point_s = segments[ranked[at]]
+        first, fixed_s, point_s = int(segments.first[at]), float(segments.fixed_s[at]), float(segments.point_s[at])
         columns = plan.columns(first, first + 1)
         window = float(columns["window_events"][0])
         warmup = _warmup(columns)

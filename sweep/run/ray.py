@@ -23,9 +23,10 @@ from typing import Any
 import pyarrow as pa
 
 from sweep.errors import BadInput, Stopped
+from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.run import compute as simulation
-from sweep.run.runner import Carried, Compute, Known, Runner, missing, nothing_known, timed
+from sweep.run.runner import Carried, Compute, Known, missing, nothing_known, timed
 from sweep.store.parts import part_bytes
 from sweep.store.rows import Points, failed_rows, failures, join_tables
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sweep.inputs.settings import Runner
 from sweep.plan.open import Composition
-from sweep.run.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,6 @@ class Request:
     runner: Runner
     overrides: tuple[str, ...] = ()
     out: str | None = None
-    max_points: float = 1e7
     max_cpu_hours: float = 24.0
     quiet: bool = False
     reuse: str | None = None

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sweep.errors import BadInput
 from sweep.plan.plan import Plan
 from sweep.run import compute as simulation
 from sweep.store.parts import part_bytes
@@ -39,44 +38,6 @@ class Carried:
     failed: int  # points of it that could not be simulated
     running: int = 1  # chunks that were being computed when it ended, itself left out on a cluster
     note: dict[str, Any] = field(default_factory=dict)  # for the journal
-
-
-@dataclass(frozen=True)
-class Runner:
-    """How chunks are carried, from `conf/runner/`."""
-
-    kind: str = "auto"
-    serial_below_s: float = 60.0
-    address: str | None = None
-    cpus: int | None = None
-    tasks_per_cpu: int = 2
-    stall_s: float = 900.0
-    commit: str = "driver"
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("auto", "serial", "ray"):
-            raise BadInput(f"runner.kind={self.kind!r}: must be auto, serial or ray")
-        if self.commit not in ("driver", "workers"):
-            raise BadInput(f"runner.commit={self.commit!r}: must be driver or workers")
-        if self.address and self.address.startswith(("http://", "https://")):
-            raise BadInput(
-                f"runner.address={self.address!r}: is Ray's Jobs API; submit with "
-                f"`ray job submit --address {self.address}`, or give HOST:PORT of the head"
-            )
-        if isinstance(self.stall_s, bool) or not isinstance(self.stall_s, int | float) or not self.stall_s > 0:
-            raise BadInput(f"runner.stall_s={self.stall_s!r}: must be seconds, above 0")
-        if self.tasks_per_cpu < 1:
-            raise BadInput(f"runner.tasks_per_cpu={self.tasks_per_cpu}: must be at least 1")
-        if self.cpus is not None and self.cpus < 1:
-            raise BadInput(f"runner.cpus={self.cpus}: must be at least 1")
-
-    def choose(self, estimate_s: float) -> tuple[str, str]:
-        """serial or ray, and why, in words."""
-        if self.kind != "auto":
-            return self.kind, f"runner={self.kind}"
-        if estimate_s < self.serial_below_s:
-            return "serial", f"about {estimate_s:.0f} CPU s of work: one process, without Ray's start"
-        return "ray", f"about {estimate_s:.0f} CPU s of work: on Ray"
 
 
 def serial(plan: Plan, chunks: Sequence[int], known: Known = nothing_known) -> Generator[Carried, None, None]:

@@ -1,0 +1,78 @@
+"""Settings of a run that are no parameters of the model: each with its type and its bounds."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from sweep.inputs.door import Checked
+
+Positive = Annotated[float, Field(gt=0)]
+TEXTS = ("out", "policy_path", "points", "reuse", "commit")  # what is given stays text, whatever it looks like
+
+
+class Settings(Checked):
+    """The part of `conf/config.yaml` that says where, how long and how loud."""
+
+    out: str | None = None
+    policy_path: str | None = None
+    max_points: Positive = 10_000_000
+    max_cpu_hours: Positive = 24.0
+    chunk_s: Positive = 10.0
+    points: str | None = None
+    reuse: str | None = None
+    max_failures: Annotated[int, Field(ge=0)] | None = None
+    retry_failed: bool = False
+    commit: str | None = None
+    quiet: bool = False
+    report: bool | None = None
+    dry_run: bool = False
+
+    @field_validator("out", "policy_path", "reuse")
+    @classmethod
+    def _is_a_place(cls, value: Any) -> Any:
+        if value is not None and (not value.strip() or "\0" in value):
+            raise ValueError("must name a folder, or be left out")
+        return value if value is None else os.path.expanduser(value)
+
+
+class Runner(Checked):
+    """How chunks are carried, from `conf/runner/`."""
+
+    kind: Literal["auto", "serial", "ray"] = "auto"
+    serial_below_s: Annotated[float, Field(ge=0)] = 60.0
+    address: str | None = None
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    tasks_per_cpu: Annotated[int, Field(ge=1, le=1000)] = 2
+    stall_s: Positive = 900.0
+    commit: Literal["driver", "workers"] = "driver"
+
+    @field_validator("address")
+    @classmethod
+    def _is_a_head(cls, value: str | None) -> str | None:
+        if value is not None and (wrong := wrong_address(value)):
+            raise ValueError(wrong)
+        return value
+
+    def choose(self, estimate_s: float) -> tuple[str, str]:
+        """serial or ray, and why, in words."""
+        if self.kind != "auto":
+            return self.kind, f"runner={self.kind}"
+        if estimate_s < self.serial_below_s:
+            return "serial", f"about {estimate_s:.0f} CPU s of work: one process, without Ray's start"
+        return "ray", f"about {estimate_s:.0f} CPU s of work: on Ray"
+
+
+def wrong_address(address: str) -> str | None:
+    """What is wrong with the address of a Ray head, and what to give instead; None where nothing shows."""
+    if address.startswith(("http://", "https://")):
+        return f"is Ray's Jobs API; submit with `ray job submit --address {address}`, or give HOST:PORT of the head"
+    if address.startswith("ray://"):
+        return "is Ray's client, which sweeps do without; give HOST:PORT of the head, without `ray://`"
+    return None
+
+
+NAMES = tuple(Settings.model_fields)
+DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}

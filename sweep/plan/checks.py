@@ -1,0 +1,196 @@
+"""What one value alone cannot show: keys that nothing reads, values made from values, points that make no sense."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sim.parameters import PARAMETERS, check_together
+from sim.policies import policy_module, reads
+from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.catalog import INSTRUCTION_COSTS, QUANTITIES, check_quantity
+from sweep.plan.columns import is_constant
+from sweep.plan.grid import SHAPE, Block, Span
+from sweep.plan.plan import Plan
+from sweep.plan.points import NAMES, in_order, is_known, relatives
+
+CONTROL_KEYS = {"window_events", "warmup_events", "precision", "flushers", "think_ns", *NAMES}
+MADE_FROM = {  # what a deriving quantity changes
+    "clock_scale": INSTRUCTION_COSTS,
+    "alloc_per_kunmap": ["alloc_events"],
+    "large_range_share": ["range_pages"],
+    "user_s_over_xeon": ["user_s"],
+}
+NEEDED = ("cores", "jobs", "sockets", "threads_per_core")
+BATCH = 65_536  # points that are looked at side by side
+ALL_OF = 64  # values of an axis that a relative value follows, all of which are tried; of a longer one the ends
+
+
+def check_keys(blocks: Sequence[Block], pinned: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+    """Every key of a block changes something that a policy of the block reads; a key of the command line, of any."""
+    anywhere: set[str] = set()
+    for number, block in enumerate(blocks):
+        here = f"{where}, block {number + 1}"
+        names = set(_values(block, "policy")) or {defaults["policy"]}
+        read = {name for policy in names for name in reads(policy_module(policy))}
+        anywhere |= read
+        for key in block.names:
+            if key in CONTROL_KEYS or key in pinned or read & {key, *MADE_FROM.get(key, ())}:
+                continue
+            raise BadInput(
+                f"{here}: {key!r} is read by none of its policies, {', '.join(sorted(names))}; "
+                f"they read {', '.join(sorted(read))}"
+            )
+        _check_relative(block, here if len(blocks) > 1 else where)
+    for key in pinned:
+        if key not in CONTROL_KEYS and not anywhere & {key, *MADE_FROM.get(key, ())}:
+            raise BadInput(
+                f"command line: {key!r} is read by no policy of this grid; read are {', '.join(sorted(anywhere))}"
+            )
+
+
+def _check_relative(block: Block, where: str) -> None:
+    """What values are shares of is a number of the point, and there is no circle."""
+    needs: dict[str, set[str]] = {}
+    for axis in block.axes:
+        for name, values in zip(axis.names, axis.values, strict=True):
+            for of in relatives(values):
+                needs.setdefault(name, set()).add(of)
+                if of not in QUANTITIES:
+                    raise BadInput(f"{where}: {name}: `x {of}`: {of!r} is no parameter{did_you_mean(of, QUANTITIES)}")
+                if of in ("seed", "replicas", "range_pages") or QUANTITIES[of].choices:
+                    raise BadInput(f"{where}: {name}: `x {of}`: {of} is no number of a point")
+                if name == "range_pages" or name in NAMES or QUANTITIES[name].choices:
+                    raise BadInput(f"{where}: {name}: `x {of}`: {name} is no number")
+    try:
+        in_order(needs)
+    except ValueError as error:
+        raise BadInput(f"{where}: {error}: each is relative to the other; give one of them a number") from None
+
+
+def check_points(plan: Plan, where: str) -> None:
+    """Ranges of all parameters, shapes that contradict each other, missing quantities, policies without events."""
+    offset = 0
+    for block, firsts in plan.shapes():
+        steps = _steps_inside(block)
+        for begin in range(0, len(firsts), BATCH):
+            for step in steps:
+                index = firsts[begin : begin + BATCH] + step
+                columns = plan.space.block_columns(block, index)
+                _check_columns(columns, index + offset, where)
+        offset += block.points
+
+
+def _steps_inside(block: Block) -> list[int]:
+    """From the first point of a shape, the points at which values that follow others are at their ends."""
+    followed = {of for axis in block.axes for values in axis.values for of in relatives(values)}
+    following = {
+        name for axis in block.axes for name, values in zip(axis.names, axis.values, strict=True) if relatives(values)
+    }
+    steps, stride = [0], 1
+    for axis in reversed(block.axes):
+        if set(axis.names) & (followed | following) and not set(axis.names) & set(SHAPE):
+            length = len(axis)
+            digits = range(length) if length <= ALL_OF else _ends(axis.values)
+            steps = [step + digit * stride for step, digit in itertools.product(steps, digits)][:BATCH]
+        stride *= len(axis)
+    return steps
+
+
+def _ends(columns: Sequence[Sequence[Any]]) -> list[int]:
+    """Where the values of an axis are least and greatest."""
+    ends = {0, len(columns[0]) - 1}
+    for values in columns:
+        if not isinstance(values, Span | range) and all(isinstance(value, int | float) for value in values):
+            ends |= {int(np.argmin(values)), int(np.argmax(values))}
+    return sorted(ends)
+
+
+def _check_columns(columns: Mapping[str, np.ndarray], points: np.ndarray, where: str) -> None:
+    """BadInput for the first point that cannot be, and why."""
+
+    def at(row: int) -> str:
+        return f"{where}, point {points[row]}"
+
+    for name in NEEDED:
+        if name not in columns or not is_known(columns[name][0]):
+            raise BadInput(f"{at(0)}: {name} is not given: add `{name}=` or an axis of that name")
+    for name, column in columns.items():
+        if name in PARAMETERS and column.dtype != object:
+            for row in _first(_outside(name, column)):
+                check_quantity(name, column[row].item(), at(row))
+    cores, sockets, threads = (columns[name] for name in ("cores", "sockets", "threads_per_core"))
+    flat = columns["apic"] == "flat" if "apic" in columns else np.zeros(len(points), dtype=bool)
+    for row in _first((cores % sockets != 0) | (cores % threads != 0) | (flat & (cores > 8))):
+        point = {name: column[row] for name, column in columns.items()}
+        try:
+            check_together({**point, "cores": int(point["cores"])})
+        except ValueError as error:
+            raise BadInput(f"{at(row)}: {error}") from None
+    _check_policies(columns, at)
+
+
+def _outside(name: str, column: np.ndarray) -> np.ndarray:
+    """Values that are no value of the parameter, [point]; what is not given is none of them."""
+    parameter = PARAMETERS[name]
+    values = column.astype(float)
+    outside = (values < parameter.low) | (values > parameter.high) | np.isinf(values)
+    if parameter.whole:
+        outside |= (values != np.floor(values)) & ~np.isnan(values)
+    return outside
+
+
+def _check_policies(columns: Mapping[str, np.ndarray], at: Any) -> None:
+    """Each policy finds what it reads, and has something to do."""
+    policies = np.array(columns["policy"].tolist(), dtype=object)
+    for policy in dict.fromkeys(policies.tolist()):
+        module, mine = policy_module(policy), policies == policy
+        missing = []
+        for name in reads(module):
+            if PARAMETERS[name].optional:
+                continue
+            unknown = mine & _unknown(columns[name]) if name in columns else mine
+            missing += [(int(row), name) for row in _first(unknown)]
+        if missing:
+            row = min(row for row, _ in missing)
+            names = ", ".join(name for first, name in missing if first == row)
+            machine, workload = (columns[name][row] for name in ("machine", "workload"))
+            raise BadInput(
+                f"{at(row)}: policy {policy} reads {names}, and neither machine {machine} nor workload {workload} says"
+            )
+        if not getattr(module, "BUILD", True):
+            raise BadInput(
+                f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: its flush events are system calls, and this is "
+                "a build of XPFO's; `sweep measure` compares it with this machine"
+            )
+        if policy != "vanilla":
+            for row in _first(mine & (columns["kunmap_events"] + columns["alloc_events"] == 0)):
+                raise BadInput(
+                    f"{at(row)}: kunmap_events and alloc_events are 0, and policy {policy} flushes: nothing would be "
+                    "simulated; give events, or policy=vanilla"
+                )
+
+
+def _unknown(column: np.ndarray) -> np.ndarray:
+    """Values that are not given, [point]."""
+    if is_constant(column):
+        return np.full(len(column), not is_known(column[0]))
+    return np.isnan(column) if column.dtype == float else np.array([not is_known(value) for value in column.tolist()])
+
+
+def _first(wrong: np.ndarray) -> Iterator[int]:
+    """The first row of a mask, if there is one."""
+    rows = np.flatnonzero(wrong)
+    return iter(rows[:1].tolist())
+
+
+def _values(block: Block, wanted: str) -> Sequence[Any]:
+    """The values of a name in a block, before those of any other name are walked: a range may be of a billion."""
+    for axis in block.axes:
+        for name, values in zip(axis.names, axis.values, strict=True):
+            if name == wanted:
+                return values
+    return ()
