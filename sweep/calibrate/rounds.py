@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim.policies import policy_module, reads
+from sim.quantities import MADE_FROM
 from sweep.calibrate import emulator
 from sweep.calibrate.plots import plots
 from sweep.calibrate.pool import Fit, Pool

@@ -13,23 +13,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sim.parameters import LARGEST, PARAMETERS, Parameter, check
+from sim.parameters import LARGEST, PARAMETERS, check
+from sim.quantities import DERIVING
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.conf import paths_of
 from sweep.inputs.door import Checked, admit, shorten
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
 
-# Quantities that the model does not read itself: others are made from them, see `derive`.
-DERIVING = {
-    "clock_scale": Parameter("factor", "multiplies all instruction costs of the machine", low=1e-3),
-    "alloc_per_kunmap": Parameter("ratio", "alloc events per kunmap event"),
-    "large_range_share": Parameter("share", "share of alloc events over 33 pages", high=1.0),
-    "user_s_over_xeon": Parameter("factor", "user seconds of the build here over those on xeon_8160", low=1e-3),
-}
-INSTRUCTION_COSTS = (
-    "alloc_bookkeeping_ns kunmap_bookkeeping_ns flush_fixed_ns invlpg_ns flush_all_ns mask_scan_ns enqueue_ns "
-    "enqueue_busy_ns ipi_send_ns irq_entry_ns handler_ns irq_exit_ns"
-).split()
 QUANTITIES = PARAMETERS | DERIVING
 CERTAIN = ("cores", "sockets", "threads_per_core", "jobs", "flushers", "window_events", "warmup_events", "precision")
 

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from sim.quantities import INSTRUCTION_COSTS
 from sweep.errors import BadInput
-from sweep.inputs.catalog import INSTRUCTION_COSTS, Entry, Quantity, origin
+from sweep.inputs.catalog import Entry, Quantity, origin
 from sweep.inputs.prior import central, sobol, values_at
 
 LITERATURE = "literature"  # the costs whose row 0 are the central values

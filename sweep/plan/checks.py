@@ -10,20 +10,15 @@ import numpy as np
 
 from sim.parameters import PARAMETERS, check_together
 from sim.policies import policy_module, reads
+from sim.quantities import MADE_FROM
 from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.catalog import INSTRUCTION_COSTS, QUANTITIES, check_quantity
+from sweep.inputs.catalog import QUANTITIES, check_quantity
 from sweep.plan.columns import is_constant
 from sweep.plan.grid import SHAPE, Block, Span
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES, in_order, is_known, relatives
 
 CONTROL_KEYS = {"window_events", "warmup_events", "precision", "flushers", "think_ns", *NAMES}
-MADE_FROM = {  # what a deriving quantity changes
-    "clock_scale": INSTRUCTION_COSTS,
-    "alloc_per_kunmap": ["alloc_events"],
-    "large_range_share": ["range_pages"],
-    "user_s_over_xeon": ["user_s"],
-}
 NEEDED = ("cores", "jobs", "sockets", "threads_per_core")
 BATCH = 65_536  # points that are looked at side by side
 ALL_OF = 64  # values of an axis that a relative value follows, all of which are tried; of a longer one the ends

@@ -3,61 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from sim.parameters import Pages
-from sweep.inputs.catalog import INSTRUCTION_COSTS
-
-LARGE_RANGE = 33  # pages; `large_range_share` speaks of ranges above it
+from sim.quantities import (
+    INSTRUCTION_COSTS,
+    count_alloc_events,
+    factor_or_one,
+    fill_unknown,
+    scale_instruction_cost,
+    scale_user_time,
+    set_large_share,
+)
 
 
 def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Columns of the model's parameters from columns of quantities, [point]; NaN where nothing is known."""
     out = dict(columns)
     if "clock_scale" in out:
-        scale = _or(out.pop("clock_scale"), 1.0)
-        out |= {name: pointwise(np.multiply, out[name], scale) for name in INSTRUCTION_COSTS if name in out}
+        clock_scale = pointwise(factor_or_one, out.pop("clock_scale"))
+        out |= {
+            name: pointwise(scale_instruction_cost, out[name], clock_scale) for name in INSTRUCTION_COSTS if name in out
+        }
     if "user_s_over_xeon" in out:
-        out["user_s"] = pointwise(np.multiply, out["user_s"], _or(out.pop("user_s_over_xeon"), 1.0))
+        factor = pointwise(factor_or_one, out.pop("user_s_over_xeon"))
+        out["user_s"] = pointwise(scale_user_time, out["user_s"], factor)
     if "alloc_per_kunmap" in out:
-        made = pointwise(np.multiply, out["kunmap_events"], out.pop("alloc_per_kunmap"))
-        out["alloc_events"] = (
-            pointwise(_filled, made, out["alloc_events"])
-            if "alloc_events" in out else made
-        )  # fmt: skip
+        alloc_events = pointwise(count_alloc_events, out["kunmap_events"], out.pop("alloc_per_kunmap"))
+        if "alloc_events" in out:  # a number that is given itself comes first
+            alloc_events = pointwise(fill_unknown, out["alloc_events"], alloc_events)
+        out["alloc_events"] = alloc_events
     if "large_range_share" in out:
-        out["range_pages"] = pointwise(_with_large_shares, out["range_pages"], out.pop("large_range_share"))
+        out["range_pages"] = pointwise(_set_large_shares, out["range_pages"], out.pop("large_range_share"))
     return out
 
 
-def _with_large_shares(pages: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    known: dict[tuple[Pages, float], Pages] = {}
+def _set_large_shares(pages: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """`set_large_share` point by point, worked out once for each pair of values."""
+    mixes: dict[tuple[Pages, float], Pages] = {}
     out = np.empty(len(shares), dtype=object)
-    for point, (each, share) in enumerate(zip(pages.tolist(), shares.tolist(), strict=True)):
-        if (each, share) not in known:
-            known[each, share] = _with_large_share(each, share)
-        out[point] = known[each, share]
+    for point, (mix, share) in enumerate(zip(pages.tolist(), shares.tolist(), strict=True)):
+        if (mix, share) not in mixes:
+            mixes[mix, share] = set_large_share(mix, share)
+        out[point] = mixes[mix, share]
     return out
-
-
-def _filled(value: Any, column: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(column), value, column)
-
-
-def _or(column: np.ndarray, value: float) -> np.ndarray:
-    return pointwise(partial(_filled, value), column)
-
-
-def _with_large_share(pages: Pages, share: float) -> Pages:
-    """The same mix below and above LARGE_RANGE, with `share` of the whole above it."""
-    large = sum(weight for p, weight in pages if p > LARGE_RANGE)
-    small = sum(weight for p, weight in pages if p <= LARGE_RANGE)
-    if share != share or large == 0 or small == 0:
-        return pages
-    return tuple((p, weight * (share / large if p > LARGE_RANGE else (1.0 - share) / small)) for p, weight in pages)
 
 
 @lru_cache(maxsize=1024)

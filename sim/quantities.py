@@ -1,0 +1,69 @@
+"""Quantities that are no parameters themselves: the model's parameters are made from them.
+
+A machine says one clock scale and not twelve instruction costs, a workload its alloc events per kunmap event. The
+formulas take scalars or arrays of one shape; NaN stands for a quantity that nobody gives.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.parameters import Pages, Parameter
+
+DERIVING = {
+    "clock_scale": Parameter("factor", "multiplies all instruction costs of the machine", low=1e-3),
+    "alloc_per_kunmap": Parameter("ratio", "alloc events per kunmap event"),
+    "large_range_share": Parameter("share", "share of alloc events over 33 pages", high=1.0),
+    "user_s_over_xeon": Parameter("factor", "user seconds of the build here over those on xeon_8160", low=1e-3),
+}
+INSTRUCTION_COSTS = (  # times that a core needs for instructions of its own, so that they follow its clock
+    "alloc_bookkeeping_ns kunmap_bookkeeping_ns flush_fixed_ns invlpg_ns flush_all_ns mask_scan_ns enqueue_ns "
+    "enqueue_busy_ns ipi_send_ns irq_entry_ns handler_ns irq_exit_ns"
+).split()
+MADE_FROM = {  # the parameters that each of these quantities changes
+    "clock_scale": INSTRUCTION_COSTS,
+    "alloc_per_kunmap": ["alloc_events"],
+    "large_range_share": ["range_pages"],
+    "user_s_over_xeon": ["user_s"],
+}
+LARGE_RANGE = 33  # pages; `large_range_share` speaks of ranges above it
+
+
+def fill_unknown(values: np.ndarray, otherwise: np.ndarray | float) -> np.ndarray:
+    """The values, and `otherwise` where they are NaN."""
+    return np.where(np.isnan(values), otherwise, values)
+
+
+def factor_or_one(factor: np.ndarray) -> np.ndarray:
+    """A factor; 1 where it is NaN."""
+    return fill_unknown(factor, 1.0)
+
+
+def scale_instruction_cost(cost_ns: np.ndarray, clock_scale: np.ndarray) -> np.ndarray:
+    """An instruction cost in ns at the machine's clock; `clock_scale` is known."""
+    return np.multiply(cost_ns, clock_scale)
+
+
+def scale_user_time(user_s: np.ndarray, user_s_over_xeon: np.ndarray) -> np.ndarray:
+    """User CPU seconds of the build on this machine; `user_s_over_xeon` is known."""
+    return np.multiply(user_s, user_s_over_xeon)
+
+
+def count_alloc_events(kunmap_events: np.ndarray, alloc_per_kunmap: np.ndarray) -> np.ndarray:
+    """Alloc events of the whole build from its kunmap events; NaN where either is."""
+    return np.multiply(kunmap_events, alloc_per_kunmap)
+
+
+def set_large_share(pages: Pages, large_range_share: float) -> Pages:
+    """The same mix of ranges below and above LARGE_RANGE, with this share of the whole above it.
+
+    The mix itself where the share is NaN, or where all ranges are on one side.
+    """
+    large = sum(weight for p, weight in pages if p > LARGE_RANGE)
+    small = sum(weight for p, weight in pages if p <= LARGE_RANGE)
+    if large_range_share != large_range_share or large == 0 or small == 0:
+        return pages
+    return tuple(
+        (p, weight * (large_range_share / large if p > LARGE_RANGE else (1.0 - large_range_share) / small))
+        for p, weight in pages
+    )
