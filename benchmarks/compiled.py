@@ -1,5 +1,5 @@
-"""The rule of `sim/broadcast.py` for policy `xpfo` as a compiled scalar loop: one lane after another, one target after
-another, numba in place of numpy. What the engine is measured against.
+"""The rule of `sim/machine/vectorized/broadcast.py` for policy `xpfo` as a compiled scalar loop, lane after lane and
+target after target, numba in place of numpy. What the engine is measured against.
 
 C:   kernel/smp.c  on_each_cpu(), smp_call_function_many(), flush_smp_call_function_queue()
 
@@ -55,7 +55,7 @@ class Source(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a lane remembers from one flush event to the next: see `sim.broadcast.Broadcast`."""
+    """What a lane remembers from one flush event to the next: see `sim/machine/vectorized/state.py`."""
 
     taken: np.ndarray  # [lane, cpu] as all below
     run_end: np.ndarray

@@ -2,10 +2,10 @@
 
     python -m benchmarks.engine [--quick]
 
-Compares, on one thread and in one process: the engine (`sim.broadcast.Broadcast.step`, numpy, all lanes at once), the
-same rule as a compiled scalar loop (`benchmarks/compiled.py`, numba, lane after lane), and the fine simulation as one
-writes it in SimPy (`benchmarks/usual.py`). Policy xpfo, central costs of conf/machine, the kernel build's flush events;
-4 replicas of points that differ in `refill_ns`.
+Compares, on one thread and in one process: the engine (`sim/machine/vectorized/broadcast.py`, numpy, all lanes at
+once), the same rule as a compiled scalar loop (`benchmarks/compiled.py`, numba, lane after lane), and the fine
+simulation as one writes it in SimPy (`benchmarks/usual.py`). Policy xpfo, central costs of conf/machine, the kernel
+build's flush events; 4 replicas of points that differ in `refill_ns`.
 
 All sides are warmed up alike, then serve the same number of flush events in turn, several times over; the best CPU time
 of each side counts. Timed is the stepping alone, with what it notes down of every event. Compilation, construction and
@@ -97,16 +97,16 @@ class Lanes:
 
         def advance(events: int) -> dict[str, np.ndarray]:
             machine.reset()
-            begin = machine.now
+            begin = machine.served.now
             waits, windows = np.empty((events, machine.lanes)), np.empty((events, machine.lanes))
             with np.errstate():
                 fit_buffer(machine.lanes)
                 for row in range(events):
                     machine.step()
-                    waits[row], windows[row] = machine.wait_ns, machine.window_ns
+                    waits[row], windows[row] = machine.served.wait_ns, machine.served.window_ns
             mean = {"wait_ns": waits.mean(axis=0), "window_ns": windows.mean(axis=0)}
-            sums = {name: getattr(machine, name) / events for name in ("interrupts", "handler_ns", "refills")}
-            return mean | sums | {"interval_ns": (machine.now - begin) / events}
+            sums = {name: getattr(machine.counts, name) / events for name in ("interrupts", "handler_ns", "refills")}
+            return mean | sums | {"interval_ns": (machine.served.now - begin) / events}
 
         return advance
 

@@ -24,14 +24,14 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type = float) -> np.ndarray:
     return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
-def full(shape: tuple[int, ...], value: float, dtype: np.dtype | type = float) -> np.ndarray:
-    """The same, all values set."""
+def fill(shape: tuple[int, ...], value: float, dtype: np.dtype | type = float) -> np.ndarray:
+    """An array that begins at a cache line, all values set."""
     out = empty(shape, dtype)
     out[...] = value
     return out
 
 
-keep = np.bitwise_and  # the bits of values where a mask is set, else those of 0.0
+select = np.bitwise_and  # the bits of values where a mask is set, else those of 0.0
 
 
 def widen(flags: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ class Flags:
     @classmethod
     def empty(cls, rows: int, lanes: int) -> Flags:
         """Nothing set."""
-        return cls(full((rows, -(-lanes // WORD.itemsize)), 0, WORD), lanes)
+        return cls(fill((rows, -(-lanes // WORD.itemsize)), 0, WORD), lanes)
 
     def part(self, rows: slice) -> Flags:
         """A view of some rows."""
@@ -134,7 +134,7 @@ class Rank:
 
     def __init__(self, rows: int, lanes: int) -> None:
         self.dtype = np.dtype(np.uint8 if rows <= COUNTED else np.uint16)
-        self._words = full((rows, -(-lanes * self.dtype.itemsize // WORD.itemsize)), 0, WORD)
+        self._words = fill((rows, -(-lanes * self.dtype.itemsize // WORD.itemsize)), 0, WORD)
         self._counts = self._words.view(self.dtype)[:, :lanes]
 
     def __call__(self, flags: Flags) -> np.ndarray:

@@ -6,51 +6,29 @@ Ref: batch means (Law, Simulation Modeling and Analysis, 9.5.3): the window is c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
 
 from sim.arrays import fit_buffer
+from sim.metrics import Counts, Price, Served, priced_counts
 
 BATCHES = 32  # of a full window
 LEAST_BATCHES = 8  # before a lane may stop
+COUNTS = tuple(field.name for field in fields(Counts))
 
 
 class Machine(Protocol):
     """What serves one flush event a step in every lane."""
 
-    now: np.ndarray  # [lane] time of the event served
-    wait_ns: np.ndarray  # [lane] length of a flush event that is over
-    window_ns: np.ndarray  # [lane] how long another busy CPU could use what was flushed; NaN: not known on this scale
     lanes: int
+    served: Served
+    counts: Counts
 
     def step(self) -> None: ...
     def reset(self) -> None: ...
     def keep(self, lanes: np.ndarray) -> None: ...
-
-
-COUNTERS = (
-    "interrupts",
-    "handler_ns",
-    "handler_compute_ns",
-    "refills",
-    "queue_ns",
-    "entries",
-    "entry_ns",
-    "entry_flushes",
-)  # sums over steps
-TERMS = ("handler_ns", "handler_compute_ns", "refills", "entry_ns")  # what system time is priced by, besides waits
-
-
-@dataclass(frozen=True)
-class Price:
-    """System time of one flush event as a sum over what was counted, every weight [lane]."""
-
-    fixed_ns: np.ndarray  # base system time per event
-    handler: np.ndarray  # weight of handler time on busy CPUs
-    handler_compute: np.ndarray  # weight of handler time taken from compute
-    refill_ns: np.ndarray  # per refill
 
 
 def student_t(degrees: int) -> float:
@@ -62,8 +40,9 @@ def student_t(degrees: int) -> float:
 def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.ndarray) -> dict[str, np.ndarray]:
     """Simulate every lane to its precision or to `window` events; means per flush event, [lane].
 
+    A lane stops where the 95 % half-width of system time is at most `precision` [lane] of its mean; 0 is never.
     Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, interval_ns, events, half_ns (95 % half-width of
-    system time per event) and one per counter.
+    system time per event) and one per field of `Counts`.
     """
     with np.errstate():  # the buffer fitted below is of this call alone
         return _run(machine, price, warmup, window, precision)
@@ -76,64 +55,67 @@ def _run(machine: Machine, price: Price, warmup: int, window: int, precision: np
         machine.step()
     machine.reset()
     lane = np.arange(machine.lanes)  # original index of each lane that is still here
-    weights = np.array([price.handler, price.handler_compute, price.refill_ns, np.ones(machine.lanes)])  # [term, lane]
-    fixed = price.fixed_ns
-    out = {name: np.full(machine.lanes, np.nan) for name in _NAMES}
+    weights, fixed = price.weights, price.fixed_ns
+    out: dict[str, np.ndarray] = {}
     waits = np.empty((BATCHES * length, machine.lanes))
     windows = np.empty_like(waits)
     batches = np.empty((BATCHES, machine.lanes))  # system time per event of each batch
-    begin, before = machine.now, np.zeros((len(TERMS), machine.lanes))
+    begin, before = machine.served.now, priced_counts(machine.counts)
     for batch in range(BATCHES):
         rows = slice(batch * length, (batch + 1) * length)
-        for row in range(rows.start, rows.stop):
-            machine.step()
-            waits[row], windows[row] = machine.wait_ns, machine.window_ns
-        zero = np.zeros(machine.lanes)
-        counted = np.array([getattr(machine, name, zero) for name in TERMS])
-        served = _mean_over_rows(waits[rows])
-        for term in range(len(TERMS)):
-            served = served + weights[term] * (counted[term] - before[term]) / length
-        batches[batch] = served
+        _step(machine, waits[rows], windows[rows])
+        counted = priced_counts(machine.counts)
+        batches[batch] = _price_batch(_mean_over_rows(waits[rows]), weights, counted - before, length)
         before = counted
         done = batch + 1
         if done < LEAST_BATCHES and done < BATCHES:
             continue
         mean = _mean_over_rows(batches[:done])
-        half = student_t(done - 1) * np.sqrt(_mean_over_rows((batches[:done] - mean) ** 2) / (done - 1))
-        stop = ((precision > 0.0) & (half <= precision * (fixed + mean))) | (done == BATCHES)
+        half_ns = student_t(done - 1) * np.sqrt(_mean_over_rows((batches[:done] - mean) ** 2) / (done - 1))
+        stop = ((precision > 0.0) & (half_ns <= precision * (fixed + mean))) | (done == BATCHES)
         if not stop.any():
             continue
-        events = done * length
-        here = np.flatnonzero(stop)
-        span = machine.now - begin
-        result = {
-            "interval_ns": span[here] / events,
-            "events": np.full(len(here), float(events)),
-            "half_ns": half[here],
-        }
-        for name, samples in (("wait", waits), ("window", windows)):
-            ascending = np.sort(samples[:events, here], axis=0)
-            result[f"{name}_ns"] = _mean_over_rows(samples[:events, here])
-            result[f"{name}_p50_ns"], result[f"{name}_p99_ns"] = quantile(ascending, 0.5), quantile(ascending, 0.99)
-        for name in COUNTERS:
-            result[name] = getattr(machine, name, zero)[here] / events
-        for name, values in result.items():
-            out[name][lane[here]] = values
-        stay = np.flatnonzero(~stop)
+        leave, stay = np.flatnonzero(stop), np.flatnonzero(~stop)
+        means = _means(machine, begin, waits[: rows.stop], windows[: rows.stop], leave)
+        for name, values in (means | {"half_ns": half_ns[leave]}).items():
+            out.setdefault(name, np.full(len(price.fixed_ns), np.nan))[lane[leave]] = values
         if not len(stay):
             break
         lane, begin, precision, fixed = lane[stay], begin[stay], precision[stay], fixed[stay]
         weights, before = weights[:, stay], before[:, stay]
-        waits, windows, batches = (np.ascontiguousarray(each[:, stay]) for each in (waits, windows, batches))
+        waits, windows, batches = (np.ascontiguousarray(kept[:, stay]) for kept in (waits, windows, batches))
         machine.keep(stay)
         fit_buffer(machine.lanes)
     return out
 
 
-_NAMES = (
-    "wait_ns", "wait_p50_ns", "wait_p99_ns", "window_ns", "window_p50_ns", "window_p99_ns",
-    "interval_ns", "events", "half_ns", *COUNTERS,
-)  # fmt: skip
+def _step(machine: Machine, waits: np.ndarray, windows: np.ndarray) -> None:
+    """Serve as many flush events as there are rows; their waits and windows, [event, lane]."""
+    for row in range(len(waits)):
+        machine.step()
+        waits[row], windows[row] = machine.served.wait_ns, machine.served.window_ns
+
+
+def _price_batch(wait_ns: np.ndarray, weights: np.ndarray, counted: np.ndarray, events: int) -> np.ndarray:
+    """System time per event of a batch: its mean wait and what was counted in it, [lane]."""
+    system_ns = wait_ns
+    for weight, count in zip(weights, counted, strict=True):  # term by term: a lane does not notice its neighbours
+        system_ns = system_ns + weight * count / events
+    return system_ns
+
+
+def _means(
+    machine: Machine, begin: np.ndarray, waits: np.ndarray, windows: np.ndarray, leave: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Means per flush event since `begin` of the lanes that leave (indices); waits and windows are [event, lane]."""
+    events = len(waits)
+    span = machine.served.now - begin
+    means = {"interval_ns": span[leave] / events, "events": np.full(len(leave), float(events))}
+    for name, samples in (("wait", waits), ("window", windows)):
+        ascending = np.sort(samples[:, leave], axis=0)
+        means[f"{name}_ns"] = _mean_over_rows(samples[:, leave])
+        means[f"{name}_p50_ns"], means[f"{name}_p99_ns"] = quantile(ascending, 0.5), quantile(ascending, 0.99)
+    return means | {name: getattr(machine.counts, name)[leave] / events for name in COUNTS}
 
 
 def _mean_over_rows(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What one group of lanes has in common, and the costs that differ by lane, ready for the loops."""
+"""The flush events that the CPUs of a group of lanes make, drawn one by one, and what each kind costs locally."""
 
 from __future__ import annotations
 
@@ -90,11 +90,16 @@ class FlushEvents:
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
-        for name in ("_think_ns", "_alloc_share", "_row"):
-            setattr(self, name, getattr(self, name)[lanes])
-        for name in ("_cumulative", "local_ns", "full", "bookkeeping_ns", "_next"):
-            setattr(self, name, np.ascontiguousarray(getattr(self, name)[:, lanes]))
+        self._think_ns, self._alloc_share, self._row = self._think_ns[lanes], self._alloc_share[lanes], self._row[lanes]
+        self._cumulative, self._next = _keep_columns(self._cumulative, lanes), _keep_columns(self._next, lanes)
+        self.local_ns, self.full = _keep_columns(self.local_ns, lanes), _keep_columns(self.full, lanes)
+        self.bookkeeping_ns = _keep_columns(self.bookkeeping_ns, lanes)
         self._lane = np.arange(len(lanes))
+
+
+def _keep_columns(values: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+    """These columns (indices) alone, row after row in memory."""
+    return np.ascontiguousarray(values[:, lanes])
 
 
 def _sum_rows(values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,67 @@
-"""Every metric of one simulation: its unit and meaning."""
+"""What is measured: of each flush event served, in sums over them, and every metric that is made from both.
+
+`METRICS` holds the unit and meaning of each metric; how it is made stands in `sim/accounting.py`.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Served:
+    """The flush event that the last step served, every field [lane]."""
+
+    now: np.ndarray  # its time; absolute, ns
+    wait_ns: np.ndarray  # length of a flush event that is over
+    window_ns: np.ndarray  # how long another busy CPU could use what was flushed; NaN: not known on this scale
+
+    @classmethod
+    def nothing(cls, lanes: int) -> Served:
+        """Before the first step: time 0, nothing measured."""
+        return cls(np.zeros(lanes), np.zeros(lanes), np.full(lanes, np.nan))
+
+
+@dataclass
+class Counts:
+    """Sums over steps, every field [lane]."""
+
+    interrupts: np.ndarray  # sent
+    handler_ns: np.ndarray  # handler runs on busy CPUs;
+    handler_compute_ns: np.ndarray  # of that, what computing CPUs lost
+    refills: np.ndarray  # compute times that misses after full flushes lengthened, on busy CPUs
+    queue_ns: np.ndarray  # waiting for a server: a line, or the fabric of hardware broadcasts
+    entries: np.ndarray  # kernel entries that looked at a note;
+    entry_ns: np.ndarray  # what they cost: line and full flush;
+    entry_flushes: np.ndarray  # and those that found it set
+
+    @classmethod
+    def zero(cls, lanes: int) -> Counts:
+        """Nothing counted yet."""
+        return cls(*(np.zeros(lanes) for _ in range(8)))
+
+
+@dataclass(frozen=True)
+class Price:
+    """System time of one flush event as a sum of its wait and of what is counted, every weight [lane]."""
+
+    fixed_ns: np.ndarray  # base system time per event
+    handler: np.ndarray  # weight of handler time on busy CPUs
+    handler_compute: np.ndarray  # weight of handler time taken from compute
+    refill_ns: np.ndarray  # per refill
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The weight of each priced count, [term, lane], in the order of `priced_counts`; kernel entries cost 1."""
+        return np.array([self.handler, self.handler_compute, self.refill_ns, np.ones_like(self.fixed_ns)])
+
+
+def priced_counts(counts: Counts) -> np.ndarray:
+    """What system time is priced by, besides waits, [term, lane]."""
+    return np.array([counts.handler_ns, counts.handler_compute_ns, counts.refills, counts.entry_ns])
+
 
 METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
     "system_time_s": ("s", "system CPU time of the build, as `time` shows it"),

@@ -13,6 +13,7 @@ from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.vectorized.broadcast import Broadcast
 from sim.machine.vectorized.server import Server
+from sim.metrics import Price
 from sim.policies import policy_module
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
@@ -67,7 +68,7 @@ def by_engine(flush, shape, cost, think_ns, kunmap, alloc, replica, warmup, wind
     else:
         machine = Server(shape, columns, flush, source, 1, np.array([replica]) if entries else None)
     zero = np.zeros(1)
-    return engine.run(machine, engine.Price(zero, zero, zero, zero), warmup, window, zero)
+    return engine.run(machine, Price(zero, zero, zero, zero), warmup, window, zero)
 
 
 @pytest.mark.parametrize("name", [*POLICIES, *FLUSHES])

@@ -4,12 +4,13 @@ C:   arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(): own flush, then cpumask_o
 Ref: arm64 TLBI ... IS with DSB ISH, AMD INVLPGB with TLBSYNC: one broadcast at a time, the sender waits
 
 Every step serves one flush event in every lane, and the kernel entries that look at the line before it. Arrays are
-[cpu, lane]; [lane] where unsaid; times are absolute.
+[cpu, lane]; [lane] where unsaid; times are absolute. `tests/twin.py` is the same rule, one CPU at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,18 +19,50 @@ from sim.draws import ENTRY, Draws
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.vectorized.earliest import Earliest
+from sim.machine.vectorized.state import NEVER, keep
+from sim.metrics import Counts, Served
 
-NEVER = -1e200
+
+@dataclass
+class Visitors:
+    """The CPUs that make flush events, every field [cpu, lane]."""
+
+    # the flush event to come
+    kind: np.ndarray  # index of its kind
+    start: np.ndarray
+    arrival: np.ndarray  # at the server
+    # misses
+    refills_next: np.ndarray  # flushed by others while in a flush event: the next compute refills
+
+
+@dataclass
+class Visit:
+    """The last visit to the server."""
+
+    owner: np.ndarray  # the CPU, [lane]
+    free: np.ndarray  # its end, [lane]
+
+
+@dataclass
+class Lookers:
+    """The busy CPUs as they look at the note on kernel entries, every field [cpu, lane]; no CPUs if they do not."""
+
+    entry: np.ndarray  # next kernel entry
+    used: np.ndarray  # draws of entries used
+    looked: np.ndarray  # last look
+
+
+@dataclass
+class Posts:
+    """The posts that kernel entries look for, every field [lane]."""
+
+    latest: np.ndarray  # end of the latest one,
+    poster: np.ndarray  # by whom,
+    other: np.ndarray  # and of the latest one by anybody else
 
 
 class Server:
     """The state of all lanes of a group, and the step that serves one flush event in each."""
-
-    # State that leaves with its lane; the last axis is the lane.
-    BY_LANE = (
-        "arrival begin kind owner free now wait_ns window_ns queue_ns refills fabric_ns read_ns owes_refill "
-        "entry entry_row entries_used looked last_post other_post poster entry_ns entries entry_flushes"
-    ).split()
 
     def __init__(
         self,
@@ -44,18 +77,11 @@ class Server:
         self.shape, self.flush, self.source, self.cost = shape, flush, source, dict(cost)
         self.hardware = flush.tell is Targets.HARDWARE
         self.shared = self.hardware or (flush.post is not None and flush.post.line is Line.GLOBAL)
-        self.arrival = np.zeros((shape.flushers, lanes))  # at the server
-        self.begin = np.zeros((shape.flushers, lanes))  # of the flush event
-        self.kind = np.zeros((shape.flushers, lanes), dtype=np.int64)
-        self.owes_refill = np.zeros((shape.flushers, lanes), dtype=bool)  # flushed by others while in a flush event
-        self.owner = np.zeros(lanes, dtype=np.int64)  # the CPU served last
-        self.free = np.zeros(lanes)  # end of the last visit
-        self.now = np.zeros(lanes)
-        self.wait_ns = np.zeros(lanes)
-        self.window_ns = np.full(lanes, np.nan)
-        self.read_ns = self._flags_ns()  # [socket, lane]
-        self.fabric_ns = np.array([self._fabric_ns(pages) for pages in source.pages])  # [kind, lane]
-        self._shape_lanes(lanes)
+        zero = np.zeros((shape.flushers, lanes))
+        self.visitors = Visitors(zero.astype(np.int64), zero.copy(), zero.copy(), zero.astype(bool))
+        self.visit = Visit(np.zeros(lanes, dtype=np.int64), np.zeros(lanes))
+        self.served = Served.nothing(lanes)
+        self._lay_out(lanes)
         self.reset()
         for k in range(shape.flushers):
             cpu = np.full(lanes, k)
@@ -64,166 +90,177 @@ class Server:
         self._begin_entries(entries)
         self._watch()
 
+    def _lay_out(self, lanes: int) -> None:
+        """What follows from costs and the number of lanes alone."""
+        self.lanes, self.lane = lanes, np.arange(lanes)
+        self.read_ns = self._flags_ns()  # [socket, lane]
+        self.fabric_ns = np.array([self._fabric_ns(pages) for pages in self.source.pages])  # [kind, lane]
+
     def _watch(self) -> None:
         """Who comes next is known without looking at every CPU in every step."""
-        self._next_arrival = Earliest(self.arrival, blocks=not self.hardware)  # a broadcast delays all CPUs
-        if len(self.entry):
-            self._next_looker = Earliest(self.entry)
+        self._next_arrival = Earliest(self.visitors.arrival, blocks=not self.hardware)  # a broadcast delays all CPUs
+        if self.looking:
+            self._next_looker = Earliest(self.lookers.entry)
 
     def _begin_entries(self, replicas: np.ndarray | None) -> None:
         """Kernel entries of every busy CPU: a Poisson stream each, and what is known of the note by looker."""
-        busy = self.shape.busy if replicas is not None else 0
-        self.entry = np.full((busy, self.lanes), np.inf)  # next kernel entry
-        self.entries_used = np.zeros((busy, self.lanes), dtype=np.int64)  # draws used
-        self.looked = np.full((busy, self.lanes), NEVER)  # last look
-        self.last_post = np.full(self.lanes, NEVER)  # last post,
-        self.poster = np.zeros(self.lanes, dtype=np.int64)  # by whom,
-        self.other_post = np.full(self.lanes, NEVER)  # and the last one of anybody else
-        self.entry_row = np.zeros(self.lanes, dtype=np.int64)
+        self.looking = replicas is not None
+        busy, lanes = self.shape.busy if self.looking else 0, self.lanes
+        self.lookers = Lookers(
+            np.full((busy, lanes), np.inf), np.zeros((busy, lanes), dtype=np.int64), np.full((busy, lanes), NEVER)
+        )
+        self.posts = Posts(np.full(lanes, NEVER), np.zeros(lanes, dtype=np.int64), np.full(lanes, NEVER))
+        self.replica_row = np.zeros(lanes, dtype=np.int64)
         if replicas is None:
             return
-        unique, self.entry_row = np.unique(replicas, return_inverse=True)
+        unique, self.replica_row = np.unique(replicas, return_inverse=True)
         self._entry_draws = Draws(self.shape.seed, unique, busy, (ENTRY,))
-        everywhere = np.ones(self.lanes, dtype=bool)
+        everywhere = np.ones(lanes, dtype=bool)
         for k in range(busy):
-            self._next_entry(np.full(self.lanes, k), np.zeros(self.lanes), everywhere)
+            self._next_entry(np.full(lanes, k), np.zeros(lanes), everywhere)
 
     def _next_entry(self, cpu: np.ndarray, after: np.ndarray, where: np.ndarray) -> None:
-        at = (cpu, self.lane)
-        used = self.entries_used[at]
+        """The next kernel entry of `cpu`, a drawn time after `after`, in the lanes where it is asked for."""
+        lookers, at = self.lookers, (cpu, self.lane)
+        used = lookers.used[at]
         self._entry_draws.reserve(int(used.max()) + 1)
-        index = (self.entry_row * self.shape.busy + cpu) * self._entry_draws.length + used
+        index = (self.replica_row * self.shape.busy + cpu) * self._entry_draws.length + used
         with np.errstate(divide="ignore"):
             gap = self._entry_draws.tables[0].take(index) * (1e9 / self.cost["kernel_entries_per_s"])
-        self.entry[at] = np.where(where, after + gap, self.entry[at])
-        self.entries_used[at] = used + where
+        lookers.entry[at] = np.where(where, after + gap, lookers.entry[at])
+        lookers.used[at] = used + where
 
     def _flags_ns(self) -> np.ndarray:
         """Reading the flag of every other online CPU, by the reader's socket, [socket, lane]."""
-        sockets, cost = self.shape.sockets, self.cost
+        sockets, others, cost = self.shape.sockets, self.shape.cores - 1, self.cost
         if self.flush.post is None or self.flush.post.line is not Line.PER_CPU:
-            return np.zeros((sockets, len(cost["think_ns"])))
-        near = np.array([(self.shape.cores - 1 - s) // sockets for s in range(sockets)])[
-            :, None
-        ]  # others on its socket
-        return near * cost["ack_ns"] + (self.shape.cores - 1 - near) * cost["ack_cross_ns"]
+            return np.zeros((sockets, self.lanes))
+        near = np.array([(others - socket) // sockets for socket in range(sockets)])[:, None]  # others on its socket
+        return near * cost["ack_ns"] + (others - near) * cost["ack_cross_ns"]
 
     def _fabric_ns(self, pages: int) -> np.ndarray:
+        """A hardware broadcast of so many pages."""
         cost = self.cost
         if not self.hardware:
-            return np.zeros_like(cost["think_ns"])
+            return np.zeros(self.lanes)
         full = (pages > cost["ceiling"]) | (pages == ALL_PAGES)
         return np.where(full, cost["broadcast_all_ns"], cost["broadcast_ns"] + pages * cost["broadcast_page_ns"])
 
-    def _shape_lanes(self, lanes: int) -> None:
-        self.lanes, self.lane = lanes, np.arange(lanes)
-
     def reset(self) -> None:
         """Start counting anew."""
-        self.queue_ns = np.zeros(self.lanes)  # waiting for the server
-        self.refills = np.zeros(self.lanes)  # on busy CPUs
-        self.entries = np.zeros(self.lanes)  # kernel entries that looked,
-        self.entry_ns = np.zeros(self.lanes)  # what they cost: line and full flush
-        self.entry_flushes = np.zeros(self.lanes)
+        self.counts = Counts.zero(self.lanes)
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
-        for name in self.BY_LANE:
-            setattr(self, name, np.ascontiguousarray(getattr(self, name)[..., lanes]))
+        self.visitors, self.visit = keep(self.visitors, lanes), keep(self.visit, lanes)
+        self.lookers, self.posts = keep(self.lookers, lanes), keep(self.posts, lanes)
+        self.served, self.counts = keep(self.served, lanes), keep(self.counts, lanes)
+        self.replica_row = self.replica_row[lanes]
         self.cost = {name: value[lanes] for name, value in self.cost.items()}
         self.source.keep(lanes)
-        self._shape_lanes(len(lanes))
+        self._lay_out(len(lanes))
         self._watch()
 
-    def _schedule(self, cpu: np.ndarray, begin: np.ndarray, kind: np.ndarray) -> None:
-        at = (cpu, self.lane)
+    def _schedule(self, cpu: np.ndarray, start: np.ndarray, kind: np.ndarray) -> None:
+        """The next flush event of `cpu` begins at `start`."""
+        visitors, at = self.visitors, (cpu, self.lane)
         work = self.source.bookkeeping_ns[kind, self.lane]
-        if self.flush.own is Own.BEFORE:
+        if self.flush.own is Own.BEFORE:  # own flush
             work = work + self.source.local_ns[kind, self.lane]
-        self.begin[at], self.arrival[at], self.kind[at] = begin, begin + work, kind
+        visitors.start[at], visitors.arrival[at], visitors.kind[at] = start, start + work, kind
 
     def step(self) -> None:
         """Serve the CPU that arrives first, in every lane."""
-        while len(self.entry) and self._serve_entries():
+        while self.looking and self._serve_entries():
             pass
-        i = self._next_arrival.row()  # ties go to the lowest CPU
-        at = (i, self.lane)
-        arrival, kind = self.arrival[at], self.kind[at]
-        self.now = arrival
-        grant = np.maximum(arrival, self.free) if self.shared else arrival
-        end = grant + self._service_ns(i, kind)
-        self.free, self.owner = end, i
-        self.queue_ns += grant - arrival
-        self.wait_ns = end - self.begin[at]
+        served, visitors = self.served, self.visitors
+        cpu = self._next_arrival.row()  # ties go to the lowest CPU
+        at = (cpu, self.lane)
+        arrival, kind = visitors.arrival[at], visitors.kind[at]
+        served.now = arrival
+        # cpumask_or(), or the fabric: one CPU at a time
+        grant = np.maximum(arrival, self.visit.free) if self.shared else arrival
+        end = grant + self._service_ns(cpu, kind)
+        self.visit.free, self.visit.owner = end, cpu
+        self.counts.queue_ns += grant - arrival
+        served.wait_ns = end - visitors.start[at]
         if self.hardware:
-            self.window_ns = self.wait_ns - self.source.bookkeeping_ns[kind, self.lane]
-        if len(self.entry):
-            self.entry[at] = np.maximum(self.entry[at], end)
-            self._next_looker.changed(i)
-            self.other_post = np.where(i == self.poster, self.other_post, self.last_post)
-            self.last_post, self.poster = end, i
+            served.window_ns = served.wait_ns - self.source.bookkeeping_ns[kind, self.lane]
+        if self.looking:
+            self._post(cpu, end)
         full = self.source.full[kind, self.lane]
         if self.hardware and full.any():
-            self._refill_all(i, full, end)
-        compute, next_kind = self.source.draw(i)
-        self._schedule(i, end + compute + self._refill_ns(at, full), next_kind)
-        self._next_arrival.changed(i)
+            self._refill_all(cpu, full, end)
+        compute, next_kind = self.source.draw(cpu)
+        self._schedule(cpu, end + compute + self._refill_ns(at, full), next_kind)
+        self._next_arrival.changed(cpu)
+
+    def _post(self, cpu: np.ndarray, end: np.ndarray) -> None:
+        """Remember a post that kernel entries will look for; its CPU enters the kernel after it at the earliest."""
+        entry, posts, at = self.lookers.entry, self.posts, (cpu, self.lane)
+        entry[at] = np.maximum(entry[at], end)
+        self._next_looker.changed(cpu)
+        posts.other = np.where(cpu == posts.poster, posts.other, posts.latest)
+        posts.latest, posts.poster = end, cpu
 
     def _serve_entries(self) -> bool:
         """Serve the next kernel entry in the lanes where it comes before the next post; whether there was one."""
-        k = self._next_looker.row()
-        at = (k, self.lane)
-        entered = self.entry[at]
+        visit, lookers, posts, counts, visitors = self.visit, self.lookers, self.posts, self.counts, self.visitors
+        cpu = self._next_looker.row()
+        at = (cpu, self.lane)
+        entered = lookers.entry[at]
         here = entered < self._next_arrival.least()
         if not here.any():
             return False
-        end = np.maximum(entered, self.free) + self._service_ns(k, np.zeros_like(k))
-        posted = np.where(k == self.poster, self.other_post, self.last_post)
-        found = here & (posted > self.looked[at])
-        self.looked[at] = np.where(here, end, self.looked[at])
-        self.free, self.owner = np.where(here, end, self.free), np.where(here, k, self.owner)
-        length = end - entered + np.where(found, self.cost["flush_all_ns"], 0.0)
-        self.entries += here
-        self.entry_ns += np.where(here, length, 0.0)
-        self.entry_flushes += found
-        self.refills += found
-        own = np.minimum(k, self.shape.flushers - 1)
-        to = (own, self.lane)
-        delay = np.where(here & (k == own), length + np.where(found, self.cost["refill_ns"], 0.0), 0.0)
-        self.arrival[to] += delay
-        self.begin[to] += np.where(self.begin[to] > entered, delay, 0.0)
-        self._next_arrival.changed(own)
-        self._next_entry(k, entered + length, here)
-        self._next_looker.changed(k)
+        end = np.maximum(entered, visit.free) + self._service_ns(cpu, np.zeros_like(cpu))
+        posted = np.where(cpu == posts.poster, posts.other, posts.latest)
+        flushes = here & (posted > lookers.looked[at])
+        lookers.looked[at] = np.where(here, end, lookers.looked[at])
+        visit.free, visit.owner = np.where(here, end, visit.free), np.where(here, cpu, visit.owner)
+        length = end - entered + np.where(flushes, self.cost["flush_all_ns"], 0.0)
+        counts.entries += here
+        counts.entry_ns += np.where(here, length, 0.0)
+        counts.entry_flushes += flushes
+        counts.refills += flushes
+        visitor = np.minimum(cpu, self.shape.flushers - 1)
+        of_visitor = (visitor, self.lane)
+        delayed = here & (cpu == visitor)
+        delay = np.where(delayed, length + np.where(flushes, self.cost["refill_ns"], 0.0), 0.0)
+        visitors.arrival[of_visitor] += delay
+        visitors.start[of_visitor] += np.where(visitors.start[of_visitor] > entered, delay, 0.0)
+        self._next_arrival.changed(visitor)
+        self._next_entry(cpu, entered + length, here)
+        self._next_looker.changed(cpu)
         return True
 
-    def _service_ns(self, i: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        cost = self.cost
+    def _service_ns(self, cpu: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        """How long the server is `cpu`'s."""
         if self.hardware:
             return self.fabric_ns[kind, self.lane]
         if not self.shared:
-            return self.read_ns[i % self.shape.sockets, self.lane]
-        near = i % self.shape.sockets == self.owner % self.shape.sockets
-        return np.where(near, cost["mask_line_ns"], cost["mask_line_cross_ns"])
+            return self.read_ns[cpu % self.shape.sockets, self.lane]
+        near = cpu % self.shape.sockets == self.visit.owner % self.shape.sockets
+        return np.where(near, self.cost["mask_line_ns"], self.cost["mask_line_cross_ns"])
 
     def _refill_ns(self, at: tuple[np.ndarray, np.ndarray], full: np.ndarray) -> np.ndarray:
         """What the misses after its own flush add to a CPU's next compute."""
         if self.flush.own is Own.NEVER and not self.hardware:
             return np.zeros(self.lanes)
-        refill = full | self.owes_refill[at]
-        self.owes_refill[at] = False
-        self.refills += refill
+        refill = full | self.visitors.refills_next[at]
+        self.visitors.refills_next[at] = False
+        self.counts.refills += refill
         range_ns = np.zeros(self.lanes) if self.hardware else self.cost["user_refill_ns"]
         return np.where(refill, self.cost["refill_ns"], range_ns)
 
-    def _refill_all(self, i: np.ndarray, full: np.ndarray, end: np.ndarray) -> None:
+    def _refill_all(self, cpu: np.ndarray, full: np.ndarray, end: np.ndarray) -> None:
         """A whole-TLB broadcast empties every busy CPU's TLB: compute in progress grows, else the next one, once."""
-        others = np.ones_like(self.owes_refill)
-        others[i, self.lane] = False
-        hit = others & full
-        computing = hit & (self.begin > end)
+        visitors = self.visitors
+        others = np.ones_like(visitors.refills_next)
+        others[cpu, self.lane] = False
+        flushed = others & full
+        computing = flushed & (visitors.start > end)
         grows = np.where(computing, self.cost["refill_ns"], 0.0)
-        self.begin += grows
-        self.arrival += grows
-        self.owes_refill |= hit & ~computing
-        self.refills += computing.sum(axis=0) + full * (self.shape.busy - self.shape.flushers)
+        visitors.start += grows
+        visitors.arrival += grows
+        visitors.refills_next |= flushed & ~computing
+        self.counts.refills += computing.sum(axis=0) + full * (self.shape.busy - self.shape.flushers)
