@@ -1,100 +1,320 @@
-"""From means per flush event to the metrics of a build."""
+"""From means per flush event to the metrics of a build, in the order of the table of metrics in docs/model.md.
+
+A machine is simulated for a window of flush events; here its means are scaled to the `events` of the whole build, and
+what happens on the slow time scale (`sim/notes.py`) is added. Arrays are [lane] where unsaid.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from sim.abi import Flush, How, Line, Look, Own, Run, Targets
 from sim.group import Shape
-from sim.metrics import METRICS
+from sim.metrics import METRICS, Price
 from sim.notes import Pending, Rates, pending, switches_per_s
 
+Columns = Mapping[str, np.ndarray]
 WINDOWS = ("window_ns", "window_p50_ns", "window_p99_ns")
-_SLOW = (*WINDOWS, "pending_share", "posts_per_flush", "flushes_per_s")
+NOTES = (*WINDOWS, "pending_share", "posts_per_flush", "flushes_per_s")  # taken from `Pending`
 
 
-def slow(
-    looks: Mapping[str, Look],
-    lanes: Mapping[str, np.ndarray],
-    replica: np.ndarray,
-    shape: Shape,
-    flush: Flush,
-    interval_ns: np.ndarray,
-    full_share: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """What looks at notes find, lane by lane; `rare_looks_per_s` leaves out those the loop serves."""
-    out = {name: np.full(len(replica), np.nan) for name in (*_SLOW, "rare_looks_per_s", "set_share")}
-    out["rare_looks_per_s"][:] = out["set_share"][:] = 0.0
-    if flush.tell is not Targets.NOBODY:
-        return out
-    for at in range(len(replica)):
-        lane = {name: float(column[at]) for name, column in lanes.items() if column.dtype == float}
-        interval_s = float(interval_ns[at]) * 1e-9
-        switches = switches_per_s(lane) if "switch_to_user" in looks else 0.0
-        migrations = lane["migrations_per_s"] if "migration" in looks else 0.0
-        ticks = lane["tick_hz"] if "tick" in looks else 0.0
-        entries = lane["kernel_entries_per_s"] if "kernel_entry" in looks else 0.0
-        rates = Rates(
-            switches=switches,
-            switch_cv2=lane.get("switch_cv2", 1.0),
-            ticks=ticks,
-            others=migrations + entries,
-            posts=(1.0 - 1.0 / shape.busy) / interval_s,
-            own_full=0.0 if flush.own is Own.NEVER else float(full_share[at]) / (interval_s * shape.busy),
-        )
-        found: Pending = pending(rates, shape.seed, int(replica[at]))
-        for name in _SLOW:
-            out[name][at] = getattr(found, name)
-        out["rare_looks_per_s"][at] = switches + migrations + ticks
-        out["set_share"][at] = found.flushes_per_s / found.looks_per_s if found.looks_per_s else 0.0
-    if flush.post is None:
-        out["pending_share"][:] = out["posts_per_flush"][:] = np.nan
-    return out
+@dataclass(frozen=True)
+class Scenario:
+    """What a group of lanes simulates, as far as its metrics are made from it."""
+
+    flush: Flush
+    looks: Mapping[str, Look]  # by the policy's function
+    shape: Shape
+    replica: np.ndarray
+    lanes: Columns  # parameters by name, in their units
+    events: np.ndarray  # flush events of the whole build
+    think_ns: np.ndarray  # mean compute between flush events of a CPU
+    bookkeeping_ns: np.ndarray  # of a mean flush event
+    full_share: np.ndarray  # of flush events, those that flush fully
+    range_pages: np.ndarray  # pages flushed one by one in a mean flush event
+
+    @property
+    def tick(self) -> np.ndarray:
+        """Whether the tick books time, and not the interrupt entry."""
+        return self.lanes["accounting"] == "tick"
+
+    @property
+    def system_share(self) -> np.ndarray:
+        """Share of CPU time that is system time: a tick held back by a handler charges the interrupted mode."""
+        return self.lanes["base_system_s"] / (self.lanes["user_s"] + self.lanes["base_system_s"])
+
+    @property
+    def refill_system_ns(self) -> np.ndarray:
+        """System time of the misses after one full flush."""
+        if "refill_ns" not in self.lanes:
+            return np.zeros_like(self.events)
+        return self.lanes["refill_system_share"] * self.lanes["refill_ns"]
+
+    @property
+    def build(self) -> np.ndarray:
+        """From ns per flush event to s per build."""
+        return self.events * 1e-9
 
 
-def line_ns(lanes: Mapping[str, np.ndarray], shape: Shape) -> np.ndarray:
-    """One access to a line whose last owner is any busy CPU, [lane]."""
+def price_system_time(scenario: Scenario) -> Price:
+    """What system time is made of per flush event, for stopping at a precision: `system_time_s` without notes."""
+    tick = scenario.tick
+    return Price(
+        fixed_ns=scenario.lanes["base_system_s"] / scenario.events * 1e9,
+        handler=np.where(tick, 0.0, -1.0),
+        handler_compute=np.where(tick, scenario.system_share, 1.0),
+        refill_ns=scenario.refill_system_ns,
+    )
+
+
+def account(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
+    """Every metric by name, from means per flush event as `engine.run` gives them."""
+    notes = look_at_notes(scenario, mean["interval_ns"])
+    set_ns = flag_writes_ns(scenario, mean, notes)
+    parts = parts_of_added_time(scenario, mean, notes, set_ns)
+    return (
+        system_time(scenario, mean, parts)
+        | wall_time(scenario, mean)
+        | flush_times(mean, set_ns)
+        | parts
+        | handler_runs(scenario, mean)
+        | kernel_counters(scenario, mean, notes)
+        | exposure(scenario, mean, notes)
+        | {"events_simulated": mean["events"]}
+    )
+
+
+def account_without_events(lanes: Columns, shape: Shape) -> dict[str, np.ndarray]:
+    """Every metric where there are no flush events: the machine without XPFO."""
+    base_s = lanes["base_system_s"]
+    out = {name: np.zeros_like(base_s) for name in METRICS}
+    undefined = ("flush_", "stale_", "interrupts", "pending", "posts", "lost")
+    out |= {name: np.full_like(base_s, np.nan) for name in METRICS if name.startswith(undefined)}
+    elapsed_s = wall_time_without_xpfo_s(lanes, shape)
+    return out | {"system_time_s": base_s.copy(), "ratio": np.ones_like(base_s), "wall_time_s": elapsed_s}
+
+
+# system_time_s, added_s, ratio
+
+
+def system_time(scenario: Scenario, mean: Columns, parts: Columns) -> dict[str, np.ndarray]:
+    """System time of the build, and how far above vanilla's it is."""
+    base_s = scenario.lanes["base_system_s"]
+    added_s = (
+        parts["sender_s"] + parts["handler_s"] + parts["switch_s"] + parts["refill_s"] + parts["bookkeeping_s"]
+    )  # in this order, whatever the lanes
+    return {
+        "system_time_s": base_s + added_s,
+        "system_time_half_s": scenario.build * mean["half_ns"],
+        "added_s": added_s,
+        "ratio": (base_s + added_s) / base_s,
+    }
+
+
+# wall_time_s
+
+
+def wall_time(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
+    """Elapsed time of the build: what it takes without XPFO, stretched as the time between flush events is."""
+    stretch = scenario.shape.flushers * mean["interval_ns"] / scenario.think_ns
+    return {"wall_time_s": wall_time_without_xpfo_s(scenario.lanes, scenario.shape) * stretch}
+
+
+def wall_time_without_xpfo_s(lanes: Columns, shape: Shape) -> np.ndarray:
+    """Elapsed time without XPFO: one share of the build runs on one CPU, the rest on all busy ones."""
+    serial = lanes["serial_share"]
+    return (lanes["user_s"] + lanes["base_system_s"]) * (serial + (1.0 - serial) / shape.busy)
+
+
+# flush_wait_ns and its quantiles, flush_interval_ns
+
+
+def flush_times(mean: Columns, set_ns: np.ndarray) -> dict[str, np.ndarray]:
+    """Length of a flush event on its sender, and the time between flush events, machine-wide."""
+    return {
+        "flush_wait_ns": mean["wait_ns"] + set_ns,
+        "flush_wait_p50_ns": mean["wait_p50_ns"],
+        "flush_wait_p99_ns": mean["wait_p99_ns"],
+        "flush_interval_ns": mean["interval_ns"],
+    }
+
+
+# sender_s, handler_s, switch_s, refill_s, bookkeeping_s
+
+
+def parts_of_added_time(scenario: Scenario, mean: Columns, notes: Columns, set_ns: np.ndarray) -> dict[str, np.ndarray]:
+    """The parts that `added_s` is made of, in s per build."""
+    build, tick, lanes = scenario.build, scenario.tick, scenario.lanes
+    in_events_ns = mean["handler_ns"] - mean["handler_compute_ns"]  # booked as interrupt time, unless by the tick
+    looks, flushes = looks_of_the_build(scenario, mean, notes)
+    looks_ns = looks * line_access_ns(scenario, mean) + flushes * lanes.get("flush_all_ns", 0.0)
+    return {
+        "sender_s": build * (mean["wait_ns"] + set_ns - scenario.bookkeeping_ns - np.where(tick, 0.0, in_events_ns)),
+        "handler_s": build * np.where(tick, mean["handler_compute_ns"] * scenario.system_share, 0.0),
+        "switch_s": looks_ns * 1e-9 + build * mean["entry_ns"],
+        "refill_s": (scenario.events * mean["refills"] + flushes) * scenario.refill_system_ns * 1e-9,
+        "bookkeeping_s": build * scenario.bookkeeping_ns,
+    }
+
+
+def looks_of_the_build(scenario: Scenario, mean: Columns, notes: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Looks at notes in the whole build, kernel entries left out, and those of them that find the note set."""
+    cpu_s = scenario.shape.busy * scenario.build * mean["interval_ns"]  # of busy CPUs
+    looks = cpu_s * notes["rare_looks_per_s"]
+    return looks, looks * notes["set_share"]
+
+
+def line_access_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
+    """One access to the line of a note, waiting for it included; 0 where the policy leaves none."""
+    if not scenario.flush.post:
+        return np.zeros_like(scenario.events)
+    return line_ns(scenario.lanes, scenario.shape) + mean["queue_ns"]
+
+
+def line_ns(lanes: Columns, shape: Shape) -> np.ndarray:
+    """One access to a line whose last owner is any busy CPU."""
     near = -(-shape.busy // shape.sockets) / shape.busy  # share of owners on the same socket
     return near * lanes["mask_line_ns"] + (1.0 - near) * lanes["mask_line_cross_ns"]
 
 
-def ahead(
-    flush: Flush, shape: Shape, mean: Mapping[str, np.ndarray], interval_ns: np.ndarray, lanes: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """Foreign posts written between a post's read and its write, mean: those ahead of it in line; 0 if none is lost.
-
-    By Little's law for the line, as one of `busy` customers sees it.
-    """
-    if flush.post is None:
-        return np.full_like(interval_ns, np.nan)
-    if flush.post.line is not Line.GLOBAL or flush.post.how is not How.PLAIN:
-        return np.zeros_like(interval_ns)
-    return (1.0 - 1.0 / shape.busy) * (mean["queue_ns"] + line_ns(lanes, shape)) / interval_ns
+def flag_writes_ns(scenario: Scenario, mean: Columns, notes: Columns) -> np.ndarray:
+    """Setting the flags that a post finds clear, per flush event: each flag once between two looks of its CPU."""
+    if not scenario.flush.post or scenario.flush.post.how is not How.TEST_FIRST:
+        return np.zeros_like(scenario.events)
+    flags = scenario.shape.busy * notes["flushes_per_s"] * mean["interval_ns"] * 1e-9
+    return flags * line_access_ns(scenario, mean)
 
 
-def counters(
-    flush: Flush, shape: Shape, full_share: np.ndarray, mean_pages: np.ndarray, interrupts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """nr_tlb_remote_flush_received and nr_tlb_local_flush_one of a flush event, [lane].
+# interrupts_per_flush, handler_share
+
+
+def handler_runs(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
+    """Interrupts per flush event after coalescing, and the share of a busy CPU's time in handlers."""
+    return {
+        "interrupts_per_flush": mean["interrupts"],
+        "handler_share": mean["handler_ns"] / (scenario.shape.busy * mean["interval_ns"]),
+    }
+
+
+# nr_tlb_remote_flush_received, nr_tlb_local_flush_one
+
+
+def kernel_counters(scenario: Scenario, mean: Columns, notes: Columns) -> dict[str, np.ndarray]:
+    """The kernel's counters over the whole build."""
+    remote, local = counters_per_flush(scenario, mean["interrupts"])
+    _, flushes = looks_of_the_build(scenario, mean, notes)
+    return {
+        "nr_tlb_remote_flush_received": scenario.events * (remote + mean["entry_flushes"]) + flushes,
+        "nr_tlb_local_flush_one": scenario.events * local,
+    }
+
+
+def counters_per_flush(scenario: Scenario, interrupts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """nr_tlb_remote_flush_received and nr_tlb_local_flush_one of a flush event.
 
     C: arch/x86/mm/tlb.c  do_flush_tlb_all() counts the first, __flush_tlb_one_kernel() the second
     """
+    flush, shape, full_share, range_pages = scenario.flush, scenario.shape, scenario.full_share, scenario.range_pages
     others = {Targets.OTHER_ONLINE: shape.cores - 1, Targets.OTHER_BUSY: shape.busy - 1}.get(flush.tell, 0)
     own = 0 if flush.own is Own.NEVER else 1
     if flush.run is Run.NOTHING:
         others = 0
     if flush.run is Run.FIRST_FULLY and others:
-        return interrupts + own * full_share, own * mean_pages
-    return (others + own) * full_share, (others + own) * mean_pages
+        return interrupts + own * full_share, own * range_pages
+    return (others + own) * full_share, (others + own) * range_pages
 
 
-def nothing_simulated(base: np.ndarray, elapsed_s: np.ndarray) -> dict[str, np.ndarray]:
-    """No flush events: the machine without XPFO."""
-    out = {name: np.zeros_like(base) for name in METRICS}
-    undefined = [
-        name for name in METRICS if name.startswith(("flush_", "stale_", "interrupts", "pending", "posts", "lost"))
-    ]
-    out |= {name: np.full_like(base, np.nan) for name in undefined}
-    return out | {"system_time_s": base.copy(), "ratio": np.ones_like(base), "wall_time_s": elapsed_s}
+# posts_per_flush, stale_window_ns and its quantiles, pending_share, outstanding_posts, lost_posts
+
+
+def exposure(scenario: Scenario, mean: Columns, notes: Columns) -> dict[str, np.ndarray]:
+    """What flush events leave exposed on the other busy CPUs, and for how long."""
+    measured = np.isfinite(mean["window_ns"]).all()  # else the window is of the slow time scale
+    window = {name: mean[name] if measured else notes[name] for name in WINDOWS}
+    if scenario.shape.busy == 1:  # nobody else
+        window = {name: np.full_like(scenario.events, np.nan) for name in WINDOWS}
+    posts_per_s = (1.0 - 1.0 / scenario.shape.busy) / mean["interval_ns"] * 1e9  # of others, as a busy CPU sees them
+    return {
+        "posts_per_flush": notes["posts_per_flush"],
+        "stale_window_ns": window["window_ns"],
+        "stale_window_p50_ns": window["window_p50_ns"],
+        "stale_window_p99_ns": window["window_p99_ns"],
+        "pending_share": notes["pending_share"],
+        "outstanding_posts": posts_per_s * window["window_ns"] * 1e-9,  # Little's law
+        "lost_posts": 1e6 * (1.0 - notes["pending_share"]) * posts_ahead(scenario, mean),
+    }
+
+
+def posts_ahead(scenario: Scenario, mean: Columns) -> np.ndarray:
+    """Foreign posts written between a post's read and its write, mean: those ahead of it in line; 0 if none is lost.
+
+    By Little's law for the line, as one of `busy` customers sees it.
+    """
+    post, shape, interval_ns = scenario.flush.post, scenario.shape, mean["interval_ns"]
+    if post is None:
+        return np.full_like(interval_ns, np.nan)
+    if post.line is not Line.GLOBAL or post.how is not How.PLAIN:
+        return np.zeros_like(interval_ns)
+    return (1.0 - 1.0 / shape.busy) * (mean["queue_ns"] + line_ns(scenario.lanes, shape)) / interval_ns
+
+
+# The slow time scale, which several of them need
+
+
+def look_at_notes(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.ndarray]:
+    """What looks at notes find on a busy CPU, lane by lane; NaN where CPUs are told in another way.
+
+    Keys are those of `NOTES`, and rare_looks_per_s (without those that the loop over steps serves) with the share of
+    them that finds the note set, set_share.
+    """
+    lanes = len(scenario.replica)
+    out = {name: np.full(lanes, np.nan) for name in NOTES} | {
+        name: np.zeros(lanes) for name in ("rare_looks_per_s", "set_share")
+    }
+    if scenario.flush.tell is not Targets.NOBODY:
+        return out
+    numbers = {name: column for name, column in scenario.lanes.items() if column.dtype == float}
+    for lane in range(lanes):
+        parameters = {name: float(column[lane]) for name, column in numbers.items()}
+        looks_per_s = _looks_per_s(scenario.looks, parameters)
+        rates = _rates(scenario, looks_per_s, parameters, float(interval_ns[lane]), float(scenario.full_share[lane]))
+        note: Pending = pending(rates, scenario.shape.seed, int(scenario.replica[lane]))
+        for name in NOTES:
+            out[name][lane] = getattr(note, name)
+        out["rare_looks_per_s"][lane] = looks_per_s["switch_to_user"] + looks_per_s["migration"] + looks_per_s["tick"]
+        out["set_share"][lane] = note.flushes_per_s / note.looks_per_s if note.looks_per_s else 0.0
+    if scenario.flush.post is None:
+        out["pending_share"][:] = out["posts_per_flush"][:] = np.nan
+    return out
+
+
+def _looks_per_s(looks: Mapping[str, Look], parameters: Mapping[str, float]) -> dict[str, float]:
+    """How often a busy CPU looks at a note, by the policy's function; 0 where the policy has none."""
+    return {
+        "switch_to_user": switches_per_s(parameters) if "switch_to_user" in looks else 0.0,
+        "tick": parameters["tick_hz"] if "tick" in looks else 0.0,
+        "kernel_entry": parameters["kernel_entries_per_s"] if "kernel_entry" in looks else 0.0,
+        "migration": parameters["migrations_per_s"] if "migration" in looks else 0.0,
+    }
+
+
+def _rates(
+    scenario: Scenario,
+    looks_per_s: Mapping[str, float],
+    parameters: Mapping[str, float],
+    interval_ns: float,
+    full_share: float,
+) -> Rates:
+    """How often things happen on one busy CPU of a lane."""
+    interval_s, busy = interval_ns * 1e-9, scenario.shape.busy
+    return Rates(
+        switches=looks_per_s["switch_to_user"],
+        switch_cv2=parameters.get("switch_cv2", 1.0),
+        ticks=looks_per_s["tick"],
+        others=looks_per_s["migration"] + looks_per_s["kernel_entry"],
+        posts=(1.0 - 1.0 / busy) / interval_s,
+        own_full=0.0 if scenario.flush.own is Own.NEVER else full_share / (interval_s * busy),
+    )

@@ -1,4 +1,4 @@
-"""Lanes: checked columns of parameters, and which of them are simulated side by side."""
+"""Lanes: checked columns of parameters, and which points are simulated side by side."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from sim.parameters import PARAMETERS, check
-from sim.policies import policy_module
 
 MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
 MOST_LANES = 8192  # and lanes: more are no quicker
-GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_events", "warmup_events")
+GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_events", "warmup_events", "flushers")
 
 
 def is_column(name: str, value: Any) -> bool:
@@ -22,31 +21,40 @@ def is_column(name: str, value: Any) -> bool:
     return not isinstance(value, str) and np.ndim(value) > 0
 
 
-def column(name: str, value: Any, points: int) -> np.ndarray:
-    """One checked value per point, [point]; NaN where a number is not given."""
+def check_column(name: str, value: Any, points: int) -> np.ndarray:
+    """One checked value of a parameter per point, [point], in the parameter's unit; NaN where a number is not given.
+
+    Raises ValueError naming parameter, value and what is allowed, or where there are neither one nor `points` values.
+    """
     values = value if is_column(name, value) else [value]
     if len(values) not in (1, points):
         raise ValueError(f"{name}: {len(values)} values for {points} points")
     if name == "policy":
-        checked = values
+        column = values if isinstance(values, np.ndarray) else _array_of(name, values)
     elif isinstance(values, np.ndarray) and values.dtype.kind == "f":
-        for each in values[~_plausible(name, values)].tolist():
-            check(name, each)
-        checked = values
+        for suspect in values[~_plausible(name, values)].tolist():
+            check(name, suspect)
+        column = values
     else:
-        seen: dict[Any, Any] = {}
-        for each in values:
-            key = each if isinstance(each, str | tuple) else repr(each)
-            if key not in seen:
-                seen[key] = check(name, each)
-        checked = [seen[each if isinstance(each, str | tuple) else repr(each)] for each in values]
-    if isinstance(checked, np.ndarray):
-        column = checked
-    else:
-        kind = object if name == "range_pages" or isinstance(checked[0], str) else float
-        column = np.empty(len(checked), dtype=kind)
-        column[:] = [np.nan if each is None else each for each in checked]
+        column = _array_of(name, _check_each(name, values))
     return np.resize(column, points) if len(column) == 1 else column
+
+
+def _check_each(name: str, values: Sequence[Any]) -> list[Any]:
+    """Every value in its checked form; equal values are checked once."""
+    checked: dict[Any, Any] = {}
+    keys = [value if isinstance(value, str | tuple) else repr(value) for value in values]
+    for key, value in zip(keys, values, strict=True):
+        if key not in checked:
+            checked[key] = check(name, value)
+    return [checked[key] for key in keys]
+
+
+def _array_of(name: str, values: Sequence[Any]) -> np.ndarray:
+    """Numbers as floats, NaN for None; names and pages as objects."""
+    array = np.empty(len(values), dtype=object if name == "range_pages" or isinstance(values[0], str) else float)
+    array[:] = [np.nan if value is None else value for value in values]
+    return array
 
 
 def _plausible(name: str, values: np.ndarray) -> np.ndarray:
@@ -58,26 +66,29 @@ def _plausible(name: str, values: np.ndarray) -> np.ndarray:
     return inside | np.isnan(values)
 
 
-def groups(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarray]:
-    """Indices of points that can be simulated side by side, in order of their first point."""
-    keys: dict[tuple[Any, ...], list[int]] = {}
-    pages = [tuple(p for p, _ in each) for each in table["range_pages"]] if "range_pages" in table else [()] * points
+def group_points(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarray]:
+    """Indices of points that can be simulated side by side, group by group, in order of their first point.
+
+    `table` holds a checked column [point] by parameter.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    pages = [tuple(p for p, _ in mix) for mix in table["range_pages"]] if "range_pages" in table else [()] * points
     busy = np.clip(np.floor(table["jobs"]), 1, table["cores"])
-    names = [name for name in (*GROUPED, "flushers") if name in table]
-    columns = [table[name].tolist() for name in names]
+    columns = [table[name].tolist() for name in GROUPED if name in table]
     for point in range(points):
         key = (pages[point], busy[point], *(str(column[point]) for column in columns))
-        keys.setdefault(key, []).append(point)
-    return [np.array(members) for members in keys.values()]
+        groups.setdefault(key, []).append(point)
+    return [np.array(members) for members in groups.values()]
 
 
-def width(policy: str, cores: int) -> int:
-    """Lanes that are simulated side by side at most."""
-    each = cores if policy_module(policy).flush().tell.interrupts else max(1, cores // 16)
-    return min(max(1, MACHINE_WIDTH // each), MOST_LANES)
+def lanes_side_by_side(cores: int, interrupts: bool) -> int:
+    """How many lanes are simulated side by side at most; by `interrupts` a flush event touches every CPU."""
+    rows = cores if interrupts else max(1, cores // 16)
+    return min(max(1, MACHINE_WIDTH // rows), MOST_LANES)
 
 
-def require(lanes: Mapping[str, np.ndarray], names: Sequence[str], policy: str) -> None:
+def require_parameters(lanes: Mapping[str, np.ndarray], names: Sequence[str], policy: str) -> None:
+    """Raise TypeError where a parameter that the policy reads is not given in every lane."""
     missing = [
         name
         for name in names
