@@ -1,7 +1,8 @@
 """The rule of the engine once more, one CPU at a time: plain Python that gives the same numbers from the same draws.
 
 C:   kernel/smp.c  on_each_cpu(), smp_call_function_many(), flush_smp_call_function_queue(); arch/x86/mm/tlb.c
-Ref: docs/model.md; `sim/broadcast.py` and `sim/line.py` say the same for all lanes at once.
+Ref: docs/model.md; `broadcast.py` and `server.py` in `sim/machine/vectorized/` say the same for all lanes at once, with
+     the same comments at the six places of a flush event.
 
 What the rule leaves out of the kernel's truth (`tests/fine.py`) it leaves out here too; a comment says "rule:" there.
 Times are absolute and in ns.
@@ -120,7 +121,7 @@ class Broadcast:
         cpu.start, cpu.kind, cpu.in_loop, cpu.busy_targets = until, kind, False, 0.0
         # As if all queues will be empty; begin_loops() knows better.
         cpu.loop_end = until + kind.bookkeeping + self.cost["mask_scan_ns"] + self.others * self.cost["enqueue_ns"]
-        if self.flush.own is Own.BEFORE:  # rule: interrupts are on in it
+        if self.flush.own is Own.BEFORE:  # own flush; rule: interrupts are on in it
             cpu.loop_end += kind.local
 
     def begin_loops(self) -> None:
@@ -153,6 +154,7 @@ class Broadcast:
         Returns its loop's end, the sender's last wait, and for how long a busy CPU could use the old mapping.
         """
         cost = self.cost
+        # smp_call_function_many(): whose loop over its targets ends next
         if self.flush.mutex:  # who asks first; nobody else is in its loop then
             sender = min(self.flushers, key=lambda cpu: cpu.start)
         else:
@@ -162,42 +164,50 @@ class Broadcast:
         self.ended = now
         sender.began = sender.loop_begin if sender.in_loop else sender.start
         marked, acks = 0, []
-        for target in self.cpus:  # the loop of smp_call_function_many()
+        for target in self.cpus:
             if target is sender:
                 continue
             left = self.others - 1 - len(acks)  # requests after this one, and those of them that find a queue in use
             left_busy = max(sender.busy_targets - (len(acks) + 1), 0.0)
             queued = now - left * cost["enqueue_ns"] - left_busy * (cost["enqueue_busy_ns"] - cost["enqueue_ns"])
             near = target.number % self.sockets == sender.number % self.sockets
-            if target.taken > queued:  # llist_add() found a queue that a run is still to take
-                done = self.run(target, kind, None)
-            else:
+            interrupt = None
+            # llist_add(): a request joins the run that is still to take the queue, or finds it empty and needs an
+            # interrupt
+            if target.taken <= queued:
+                # arch_send_call_function_ipi_mask(): ICR writes for the marked targets
                 marked += 1
                 write = now + ceil(marked / self.reach) * cost["ipi_send_ns"]
-                done = self.run(target, kind, write + cost["ipi_latency_ns" if near else "ipi_latency_cross_ns"])
+                interrupt = write + cost["ipi_latency_ns" if near else "ipi_latency_cross_ns"]
+            # flush_smp_call_function_queue(): handler runs on the targets
+            done = self.run(target, kind, interrupt)
             acks.append((done, cost["ack_ns" if near else "ack_cross_ns"]))
         self.interrupts += marked
         sender.sent = now + ceil(marked / self.reach) * cost["ipi_send_ns"]
-        if self.flush.own is Own.AFTER_SENDS:
+        if self.flush.own is Own.AFTER_SENDS:  # own flush
             sender.sent += kind.local
+        # csd_lock_wait(): acks
         acked = sender.sent
-        for done, ack in acks:  # csd_lock_wait()
+        for done, ack in acks:
             acked = max(acked, done) + ack
         sender.last_done = max((done for done, _ in acks), default=NEVER)
-        window = nan
-        if self.busy > 1:
-            self.turn = (self.turn + 1) % (self.busy - 1)
-            watched = self.cpus[(sender.number + 1 + self.turn) % self.busy]
-            flushed = watched.run_end - self.exit
-            if self.flush.run is Run.FIRST_FULLY:
-                flushed = watched.taken + self.each + cost["flush_all_ns"] * self.slow
-            window = flushed - (sender.began + kind.bookkeeping)
+        window = self.watch_window(sender, kind) if self.busy > 1 else nan
+        # own flush, and the compute after it
         self.finish(sender, now, acked)
         if self.flush.mutex:  # handed over
             for cpu in self.flushers:
                 locked = max(sender.free, cpu.run_end)
                 cpu.loop_end = max(cpu.loop_end, locked + cost["mask_scan_ns"] + self.others * cost["enqueue_ns"])
         return now, wait, window
+
+    def watch_window(self, sender: Cpu, kind: Kind) -> float:
+        """How long one of the other busy CPUs, each in its turn, could use the old mapping."""
+        self.turn = (self.turn + 1) % (self.busy - 1)
+        watched = self.cpus[(sender.number + 1 + self.turn) % self.busy]
+        flushed = watched.run_end - self.exit
+        if self.flush.run is Run.FIRST_FULLY:
+            flushed = watched.taken + self.each + self.cost["flush_all_ns"] * self.slow
+        return flushed - (sender.began + kind.bookkeeping)
 
     def run(self, target: Cpu, kind: Kind, interrupt: float | None) -> float:
         """A request in a handler run: a new one once `interrupt` is there, else the last one. Returns its end."""
@@ -317,7 +327,8 @@ class Server:
         self.entry[k] = after + self.gaps[k].standard_exponential() * (1e9 / self.cost["kernel_entries_per_s"])
 
     def arrival(self, cpu: Cpu) -> float:
-        return cpu.start + cpu.kind.bookkeeping + (cpu.kind.local if self.flush.own is Own.BEFORE else 0.0) + cpu.own
+        own = cpu.kind.local if self.flush.own is Own.BEFORE else 0.0  # own flush
+        return cpu.start + cpu.kind.bookkeeping + own + cpu.own
 
     def visit(self, cpu: Cpu, kind: Kind | None) -> float:
         """How long the server is `cpu`'s."""
@@ -363,6 +374,7 @@ class Server:
             self.enter(cpu)
         sender = min(self.flushers, key=self.arrival)  # ties go to the lowest CPU
         arrival, kind, began = self.arrival(sender), sender.kind, sender.start
+        # cpumask_or(), or the fabric: one CPU at a time
         grant = max(arrival, self.free) if self.one_at_a_time else arrival
         end = grant + self.visit(sender, kind)
         self.free, self.owner = end, sender
