@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.parameters import PARAMETERS, check
+from sim.parameters import PARAMETERS, busy_cpus, check
 
 MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
 MOST_LANES = 8192  # and lanes: more are no quicker
@@ -73,7 +73,7 @@ def group_points(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarra
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
     pages = [tuple(p for p, _ in mix) for mix in table["range_pages"]] if "range_pages" in table else [()] * points
-    busy = np.clip(np.floor(table["jobs"]), 1, table["cores"])
+    busy = busy_cpus(table["jobs"], table["cores"])
     columns = [table[name].tolist() for name in GROUPED if name in table]
     for point in range(points):
         key = (pages[point], busy[point], *(str(column[point]) for column in columns))

@@ -149,9 +149,9 @@ def busy_cpus(jobs: Any, cores: Any) -> Any:
     return np.clip(np.floor(jobs), 1, cores)
 
 
-def warmup_events(window_events: float, cores: float) -> float:
-    """Flush events before measuring where `warmup_events` is not given."""
-    return max(window_events // 3, 16 * cores)
+def default_warmup(window_events: Any, cores: Any) -> Any:
+    """Flush events before measuring where `warmup_events` is not given, of numbers or arrays."""
+    return np.maximum(window_events // 3, 16 * cores)
 
 
 def check_together(point: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from sim.lanes import check_column, group_points, is_column, lanes_side_by_side,
 from sim.machine.vectorized.broadcast import Broadcast
 from sim.machine.vectorized.server import Server
 from sim.metrics import METRICS
-from sim.parameters import PARAMETERS, check_together
+from sim.parameters import PARAMETERS, busy_cpus, check_together, default_warmup
 from sim.policies import LOOKS, policy_module, reads
 
 Columns = Mapping[str, np.ndarray]
@@ -95,7 +95,8 @@ def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int
     else:
         machine = Server(shape, cost, flush, source, len(replica), replica if "kernel_entry" in looks else None)
     window = int(first["window_events"])
-    warmup = max(window // 3, 16 * shape.cores) if np.isnan(first["warmup_events"]) else int(first["warmup_events"])
+    given = first["warmup_events"]
+    warmup = int(default_warmup(window, shape.cores) if np.isnan(given) else given)
     mean = engine.run(machine, price_system_time(scenario), warmup, window, lanes["precision"])
     return account(scenario, mean)
 
@@ -104,7 +105,7 @@ def _shape(first: Mapping[str, Any], seed: int) -> Shape:
     """What all lanes of a group have in common, from the parameters of the first; ValueError where they contradict."""
     cores, sockets, threads = (int(first[name]) for name in ("cores", "sockets", "threads_per_core"))
     check_together({"cores": cores, "sockets": sockets, "threads_per_core": threads, "apic": first["apic"]})
-    busy = max(1, min(int(first["jobs"]), cores))
+    busy = int(busy_cpus(first["jobs"], cores))
     flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
     return Shape(cores, sockets, busy, flushers, threads, first["apic"], seed)
 

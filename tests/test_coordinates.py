@@ -60,7 +60,7 @@ def test_results_carry_their_coordinates(sweep_in, read_it):
     run = sweep_in("+grid=cores", "policy=xpfo_deferred", *SMALL)
     told_apart = read(read_it(run))
     assert told_apart.own == ["machine", "cores", "jobs"]
-    assert told_apart.follows == {"sockets": "cores", "threads_per_core": "cores"}
+    assert told_apart.follows == {"sockets": "cores"}
     assert told_apart.relative == {"jobs": "cores"}
 
 

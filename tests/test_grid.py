@@ -72,7 +72,7 @@ def test_values_made_from_values_are_made_in_order():
         ({"jobs": "1 x apic"}, "apic is no number of a point"),
         ({"jobs": "1 x seed"}, "seed is no number of a point"),
         ({"jobs": "1 x range_pages"}, "range_pages is no number of a point"),
-        ({"jobs": "1 x warmup_events"}, "jobs is not given|jobs=nan|warmup_events"),
+        ({"jobs": "1 x warmup_events"}, "warmup_events is not given"),
         ({"policy": "xpfo_deferred", "serial_share": "2 x cores", "jobs": 4}, "serial_share=8.0: must be from 0 to 1"),
         ({"refill_ns": "1 x invlpg_ns", "invlpg_ns": [1, 1e15], "handler_ns": "2 x refill_ns"}, "must be at most 1e"),
         ({"cores": "0.3 x jobs", "jobs": 10.0, "sockets": 1}, "cores=3"),
@@ -173,13 +173,11 @@ def test_one_spelling_is_one_plan():
     for content, pinned in (
         ({"ceiling": [0.0, 33.0], "jobs": 4.0}, {}),
         ({"ceiling": [0, 33], "jobs": 4, "window_events": 512}, {}),
-        ({"ceiling": [0, 33], "jobs": 4}, {"policy": "xpfo_deferred", "precision": 0.0, "window_events": 512.0}),
+        ({"ceiling": [0, 33], "jobs": 4}, {"policy": DEFAULTS["policy"], "precision": 0.0, "window_events": 512.0}),
         ({"ceiling": [0, 33]}, {"jobs": 4, "replicas": 2, "seed": 0, "draws": None}),
     ):
         assert plan_of(content, pinned).hash == plan.hash, (content, pinned)
     assert plan_of({"ceiling": [0, 33], "jobs": 4}, {"window_events": 513}).hash != plan.hash
-    machine = plan_of({"ceiling": [0, 33], "jobs": 4}, {"tick_hz": 250})  # it is certain now, under any draw
-    assert machine.hash != plan.hash or "tick_hz" not in machine.space.machines["i5_3550"].quantities
 
 
 def test_a_plan_of_a_billion_shapes_opens_at_once():

@@ -31,7 +31,6 @@ from sweep.inputs.costs import LITERATURE, Costs, priors
 from sweep.inputs.likelihood import log_likelihood
 from sweep.inputs.prior import sobol, values_at
 from sweep.inputs.weights import effective_size, pareto_k
-from sweep.plan.checks import MADE_FROM
 from sweep.plan.code import code_hash
 from sweep.plan.open import open_plan
 from sweep.plan.plan import Plan

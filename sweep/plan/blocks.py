@@ -51,9 +51,9 @@ def read_blocks(content: Mapping[str, Any], pinned: Mapping[str, Any], check: Ch
 def _tied_names(content: Mapping[str, Any]) -> set[Any]:
     """The keys that stand in a zip anywhere."""
     blocks = content.get("blocks")
-    holders = (
-        [content, *(block for block in blocks if isinstance(block, Mapping))] if isinstance(blocks, list) else [content]
-    )
+    holders = [content]
+    if isinstance(blocks, list):
+        holders += [block for block in blocks if isinstance(block, Mapping)]
     return {name for holder in holders for group in _zips(holder.get("zip"), "zip") for name in group}
 
 

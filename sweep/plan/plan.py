@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.parameters import default_warmup
 from sim.policies import policy_module
 from sweep.inputs.catalog import Entry
 from sweep.plan.code import code_hash
@@ -158,7 +159,7 @@ def _cost(columns: Mapping[str, np.ndarray], replicas: int) -> tuple[np.ndarray,
     flushes = {name: policy_module(name).flush() for name in set(policies)}
     interrupts = np.array([flushes[name].tell.interrupts for name in policies])
     window, cores = columns["window_events"], columns["cores"]
-    warmup = np.maximum(window // 3, 16 * cores)
+    warmup = default_warmup(window, cores)
     if "warmup_events" in columns:
         given = columns["warmup_events"].astype(float)
         warmup = np.where(np.isnan(given), warmup, given)

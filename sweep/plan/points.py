@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sim.parameters import PARAMETERS
+from sweep.errors import BadInput
 from sweep.inputs.catalog import Entry, quantities_of
 from sweep.inputs.costs import LITERATURE, Costs, draw_values
 from sweep.plan.columns import constant, derive, pointwise
@@ -77,6 +78,8 @@ class Space:
             values, at = relative[name]
             for number, value in enumerate(values):
                 if isinstance(value, Relative):
+                    if value.of not in columns:
+                        raise BadInput(f"{name}={value}: {value.of} is not given")
                     followed = pointwise(partial(_follow, value), columns[value.of])
                     columns[name] = followed if at is None else np.where(at == number, followed, columns[name])
         return columns

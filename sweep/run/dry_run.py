@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from sim import PARAMETERS, simulate
-from sim.parameters import warmup_events
+from sim.parameters import default_warmup
 from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
@@ -84,7 +84,8 @@ def pilot(plan: Plan) -> tuple[float, float, str]:
 
 def _warmup(columns: dict[str, np.ndarray]) -> float:
     given = float(columns["warmup_events"][0]) if "warmup_events" in columns else float("nan")
-    return given if given == given else warmup_events(float(columns["window_events"][0]), float(columns["cores"][0]))
+    window, cores = (float(columns[name][0]) for name in ("window_events", "cores"))
+    return given if given == given else float(default_warmup(window, cores))
 
 
 def _done(plan: Plan, out: str) -> tuple[set[int], str]:
