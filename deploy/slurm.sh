@@ -7,10 +7,10 @@
 #SBATCH --cpus-per-task=32
 #SBATCH --exclusive
 #SBATCH --time=08:00:00
-#SBATCH --signal=TERM@120         # time to finish a commit before the limit
+#SBATCH --signal=TERM@120         # SIGTERM 120 s before the limit, to finish a commit
 set -euo pipefail
 
-export OMP_NUM_THREADS=1          # a chunk is one core's work
+export OMP_NUM_THREADS=1          # a chunk runs on one core
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=6379
 
