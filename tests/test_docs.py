@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,29 @@ import pytest
 
 import sim.policies
 from sweep.__main__ import main
+from sweep.command.verbs import VERBS
+from tests import columns_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [*PAGES, ROOT / "benchmarks" / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").iterdir())]
 FENCE = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SMALL = ["window_events=320", "precision=0.1", "replicas=2"]
+PLAIN_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+NAMED_FILE = re.compile(r"`((?:benchmarks|conf|deploy|docs|sim|sweep|tests)/[\w./-]*)`")
+SMALL = ["window_events=320", "precision=0.1", "replicas=2", "runner=serial"]
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def ids(pages: list[Path]) -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in pages]
 
 
 def blocks(page: Path) -> list[tuple[str, str, str]]:
     """Language, what follows it, and text of every fenced block that has a language."""
-    return FENCE.findall(page.read_text(encoding="utf-8"))
+    return FENCE.findall(read(page))
 
 
 def commands(text: str) -> list[list[str]]:
@@ -31,27 +46,31 @@ def commands(text: str) -> list[list[str]]:
 
 def do(words: list[str]) -> str:
     """Run a command of the docs in this process, windows cut short; what it printed."""
+    if words == ["eval", "$(sweep --completion)"]:
+        words = ["sweep", "--completion"]
+    assert words[0] == "sweep", f"no test knows how to run {words}"
+    run = any(word.startswith("+grid=") for word in words) and not {"dry_run=true", "--cfg"} & set(words)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        if words[0] == "sweep":
-            run = any(word.startswith("+grid=") for word in words)
-            small = SMALL if run and not {"dry_run=true", "--cfg"} & set(words) else []
-            assert main([*words[1:], *small, *(["runner=serial"] if run else [])]) == 0, words
-        else:
-            assert words == ["eval", "$(sweep --completion)"], f"no test knows how to run {words}"
-            assert main(["--completion"]) == 0
+        assert main([*words[1:], *(SMALL if run else [])]) == 0, words
     return said.getvalue()
 
 
+@pytest.fixture(scope="module")
+def run_of_the_patch(tmp_path_factory: pytest.TempPathFactory, sweep_in: Any) -> Path:
+    """The folder of a run like the patch's."""
+    return sweep_in("+grid=patch", *SMALL, out=tmp_path_factory.mktemp("mine") / "run")
+
+
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: Any, sweep_in: Any) -> Path:
-    """A folder with a run like the patch's in outputs/mine."""
+def elsewhere(tmp_path: Path, monkeypatch: Any, run_of_the_patch: Path) -> Path:
+    """A folder with that run in outputs/mine."""
     monkeypatch.chdir(tmp_path)
-    sweep_in("+grid=patch", *SMALL, out=tmp_path / "outputs" / "mine")
+    shutil.copytree(run_of_the_patch, tmp_path / "outputs" / "mine")
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
 def test_every_snippet_runs(page, elsewhere, monkeypatch):
     (elsewhere / "sim" / "policies").mkdir(parents=True)
     monkeypatch.setattr(sim.policies, "__path__", [*sim.policies.__path__, str(elsewhere / "sim" / "policies")])
@@ -71,25 +90,54 @@ def test_every_snippet_runs(page, elsewhere, monkeypatch):
             pytest.fail(f"no test knows how to run a block of {language}")
 
 
-def test_every_page_has_something_that_runs():
-    assert {page.name for page in PAGES if blocks(page)} >= {"README.md", "model.md", "adding.md", "validation.md"}
+def test_the_pages_with_something_that_runs_are_known():
+    expected = "README adding calibration model results running validation".split()
+    assert sorted(page.stem for page in PAGES if blocks(page)) == expected
 
 
 def test_the_readme_stays_short():
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+    """Words are what whitespace separates, outside fenced blocks; those of tables and links count."""
+    text = read(ROOT / "README.md")
+    words = len(PLAIN_FENCE.sub("", text).split())
+    assert words <= 900, f"README.md has {words} words"
+    assert len(text.splitlines()) <= 100
 
 
-def test_every_link_between_pages_leads_somewhere():
-    for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize("page", TEXTS, ids=ids(TEXTS))
+def test_every_link_between_pages_leads_somewhere(page):
+    for target, _, heading in re.findall(r"\]\((?!https?:)([^)#]*)(#([^)]+))?\)", read(page)):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        if heading:
+            heads = re.findall(r"^#+ (.*)$", PLAIN_FENCE.sub("", read(there)), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads]
+            assert heading in slugs, f"{target}#{heading}: no such heading"
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=ids(TEXTS))
+def test_every_file_module_and_verb_that_a_page_names_is_there(page):
+    text = read(page)
+    if page.name == "CHANGELOG.md":  # its last lines say what the old modules became
+        text = text.replace("python -m sweep.report", "")
+    for name in NAMED_FILE.findall(text):
+        made_there = f" {name}\n" in text  # a file that the page itself shows
+        assert made_there or (ROOT / name).exists(), name
+    for module in re.findall(r"python -m ((?:sweep|tests|benchmarks)[\w.]*)", text):
+        assert importlib.util.find_spec(module), module
+    for verb in re.findall(r"(?:`|^|python -m )sweep ([a-z]\w*)\b(?![=.])", text, re.MULTILINE):
+        assert verb in VERBS, f"sweep {verb}"
+
+
+def test_the_tables_of_columns_are_those_of_the_schema():
+    page = read(columns_table.PAGE)
+    assert columns_table.rewritten(page) == page, f"docs/results.md is stale; rewrite it: {columns_table.COMMAND}"
 
 
 def test_the_report_and_the_docs_name_the_same_gaps():
     from sweep.report.caveats import CAVEATS, NOT_MODELLED
 
     for page in (ROOT / "README.md", ROOT / "docs" / "model.md"):
-        text = page.read_text(encoding="utf-8").lower()
+        text = read(page).lower()
         assert all(each.lower() in text for each in NOT_MODELLED), page.name
-    numbered = re.findall(r"^\d+\. ", (ROOT / "docs" / "validation.md").read_text(encoding="utf-8"), re.MULTILINE)
+    numbered = re.findall(r"^\d+\. ", read(ROOT / "docs" / "validation.md"), re.MULTILINE)
     assert len(numbered) == len(CAVEATS)
