@@ -192,7 +192,7 @@ def _grid(text: str, added: bool, typed: str, grids: Mapping[str, Path], folders
     name = _names("grid", typed, text)
     if not added:
         raise BadInput(f"{text!r}: a grid is added, not overridden: write `+grid={name}`")
-    if not isinstance(name, str):
+    if typed.strip().startswith("["):
         raise BadInput(f"{text!r}: one grid at a time")
     if name not in grids:
         raise BadInput(f"grid {name!r}: no such grid{did_you_mean(name, grids)}\n{listing(folders)}")
@@ -202,10 +202,10 @@ def _grid(text: str, added: bool, typed: str, grids: Mapping[str, Path], folders
 def _names(key: str, typed: str, text: str) -> Any:
     """What stands for a name, a list of names, or other text: as it was typed, quotes taken off."""
     stripped = typed.strip()
-    if stripped in ("null", ""):
-        if stripped == "null" and key not in (*GROUPS, "grid", "runner"):
-            return None
-        raise BadInput(f"{text!r}: {key} must be given a name" if key in (*GROUPS, "grid") else f"{text!r}: no value")
+    if not stripped:
+        raise BadInput(f"{text!r}: {key} must be given a value")
+    if stripped == "null" and key not in (*GROUPS, "grid", "runner"):
+        return None
     if key not in GROUPS:
         return _unquoted(stripped) if stripped[0] in "\"'" else typed
     if not stripped.startswith("["):

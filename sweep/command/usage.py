@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sweep.command.completion import completion
 from sweep.command.compose import compose, configuration
 from sweep.command.options import Parser
 from sweep.errors import BadInput
-from sweep.inputs.conf import conf_dir, listing
+from sweep.inputs.conf import conf_dir, hidden_files, listing
 from sweep.run.request import Request
 
 USAGE = """\
@@ -77,7 +78,11 @@ def read(arguments: Sequence[str]) -> Request | None:
     if given.cfg:
         print(configuration(given.overrides, folders), end="")
         return None
-    return compose(given.overrides, folders)
+    request = compose(given.overrides, folders)
+    if not request.quiet:
+        for name in hidden_files(folders):
+            print(f"{name}: the file of {given.config_dir}, not the one that comes with sweep", file=sys.stderr)
+    return request
 
 
 def add_config_dir(parser: Parser) -> None:

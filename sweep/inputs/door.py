@@ -84,6 +84,8 @@ def _allowed(kind: str, context: Mapping[str, Any], message: str) -> str:
 
 def shorten(value: Any) -> str:
     """A value as a sentence repeats it."""
+    if value is None:
+        return "null"
     try:
         text = " ".join(repr(value).split())
     except (ValueError, RecursionError):  # a number of too many digits

@@ -20,6 +20,7 @@ MOST_DEPTH = 40
 MOST_NODES = 100_000  # aliases counted as what they stand for
 MOST_DIGITS = 30  # of a whole number
 NAME = re.compile(r"[^\W_][\w.+-]*")  # of a file: letters and digits, `.`, `_`, `-`, `+` inside
+NAMED = ("policy", "machine", "workload", "costs", "runner")  # keys whose values are names, and so stay text
 RESOLVER = re.compile(r"\$\{[^}]*:")  # `${oc.env:HOME}`; `${cores}` stays
 
 
@@ -63,8 +64,15 @@ def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
             raise yaml.constructor.ConstructorError(None, None, "a key must be a word or a number", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
-        seen[key] = loader.construct_object(value_node, deep=True)
+        seen[key] = _text(value_node) if key in NAMED else loader.construct_object(value_node, deep=True)
     return seen
+
+
+def _text(node: yaml.Node) -> Any:
+    """A name or a list of names as they are written, whatever they look like."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_text(item) for item in node.value]
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole)

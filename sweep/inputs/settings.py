@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from sweep.inputs.door import Checked
 
+HEAD = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}")
 Positive = Annotated[float, Field(gt=0)]
 TEXTS = ("out", "policy_path", "points", "reuse", "commit")  # what is given stays text, whatever it looks like
 
@@ -71,6 +73,8 @@ def wrong_address(address: str) -> str | None:
         return f"is Ray's Jobs API; submit with `ray job submit --address {address}`, or give HOST:PORT of the head"
     if address.startswith("ray://"):
         return "is Ray's client, which sweeps do without; give HOST:PORT of the head, without `ray://`"
+    if address not in ("local", "auto") and not HEAD.fullmatch(address):
+        return "must be HOST:PORT of a running head, or local"
     return None
 
 

@@ -34,7 +34,7 @@ def _files(policy_path: str | None, root: Path) -> list[tuple[str, Path]]:
     files |= {path.relative_to(root).as_posix(): path for path in _imported(root)}
     if policy_path:
         own = Path(policy_path)
-        files |= {f"own/{path.relative_to(own).as_posix()}": path for path in own.glob("*.py")}
+        files |= {f"own/{path.relative_to(own).as_posix()}": path for path in own.glob("[!.]*.py") if path.is_file()}
     return sorted(files.items())
 
 
