@@ -216,9 +216,9 @@ def test_a_design_that_is_too_small_is_refused_with_what_to_do(tmp_path, capsys)
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("grid.fit.draws=3", "fit.draws=3: must be a whole number, at least 64"),
+        ("grid.fit.draws=3", "fit.draws=3: must be at least 64"),
         ("grid.fit.candidates=128", "fit.candidates=128: must be above fit.draws=4096"),
-        ("+grid.fit.drawz=128", "fit: unknown key 'drawz'; did you mean 'draws'?"),
+        ("+grid.fit.drawz=128", "unknown key 'fit.drawz'; did you mean 'draws'?"),
         ("grid.fit.name=literature", "must be a plain word, and not literature"),
         ("draws=64", "draws=: no meaning for a calibration"),
         ("machine=i5_3550", "machine=: no meaning for a calibration, whose points are the measured rows"),

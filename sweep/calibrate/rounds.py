@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, field_validator, model_validator
 
 from sim.policies import policy_module, reads
 from sim.quantities import MADE_FROM
@@ -26,10 +27,13 @@ from sweep.calibrate.plots import plots
 from sweep.calibrate.pool import Fit, Pool
 from sweep.calibrate.representative import representative_draw
 from sweep.calibrate.tables import tables, write_costs
-from sweep.errors import BadInput, did_you_mean
+from sweep.errors import BadInput
+from sweep.inputs.catalog import Quantity
 from sweep.inputs.costs import LITERATURE, Costs, priors
+from sweep.inputs.door import Checked, admit
 from sweep.inputs.likelihood import log_likelihood
 from sweep.inputs.prior import sobol, values_at
+from sweep.inputs.reader import NAME
 from sweep.inputs.weights import effective_size, pareto_k
 from sweep.plan.code import code_hash
 from sweep.plan.open import open_plan
@@ -56,30 +60,110 @@ FITS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {  # fitted on: which row
 }
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """`fit:` of the grid."""
 
     name: str = "calibrated"
-    draws: int = 4096
-    candidates: int = 1 << 19
-    draws_a_fit: int = 1200
-    keep: int = 512
+    draws: Annotated[int, Field(ge=64)] = 4096
+    candidates: Annotated[int, Field(ge=64, le=1 << 24)] = 1 << 19
+    draws_a_fit: Annotated[int, Field(ge=64)] = 1200
+    keep: Annotated[int, Field(ge=64)] = 512
 
-    def __post_init__(self) -> None:
-        if not str(self.name).isidentifier() or self.name == LITERATURE:
-            raise BadInput(f"fit.name={self.name!r}: must be a plain word, and not {LITERATURE}")
-        for name in ("draws", "candidates", "draws_a_fit", "keep"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 64:
-                raise BadInput(f"fit.{name}={value!r}: must be a whole number, at least 64")
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if not NAME.fullmatch(name) or name == LITERATURE:
+            raise ValueError(f"must be a plain word, and not {LITERATURE}")
+        return name
+
+    @model_validator(mode="after")
+    def _holds_the_first_round(self) -> Settings:
         if self.candidates <= self.draws:
-            raise BadInput(f"fit.candidates={self.candidates}: must be above fit.draws={self.draws}")
+            raise ValueError(f"fit.candidates={self.candidates}: must be above fit.draws={self.draws}")
+        return self
+
+
+class _Grid(Checked):
+    fit: Settings
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Points of the priors that may be simulated, and the measured rows that they are held to."""
+
+    rows: pd.DataFrame
+    known: Mapping[str, Quantity]  # priors by OWNER/QUANTITY
+    values: np.ndarray  # [candidate, key]
+
+    def costs(self, which: slice | np.ndarray) -> dict[str, Costs]:
+        """Some of the candidates as the draws of a sweep."""
+        return {LITERATURE: Costs(LITERATURE, tuple(self.known), self.values[which])}
 
 
 def calibrate(request: Request) -> int:
     """Both rounds, the tables, and costs that later runs use by name; the exit code."""
-    settings = _settings(request.composition.content["fit"])
+    settings = admit(_Grid, {"fit": request.composition.content["fit"]}).fit
+    _refuse_what_the_rows_fix(request)
+    rows = measurements().query("fitted == 'yes'").reset_index(drop=True)
+    prior = _open(request, rows, {})
+    known = priors(prior.space.machines.values(), prior.space.workloads.values())
+    candidates = Candidates(rows, known, values_at(known, sobol(len(known), settings.candidates, prior.seed)))
+    first = _open(request, rows, candidates.costs(slice(settings.draws)))
+    out = (request.out or default_out(first)).rstrip("/")
+    if request.dry_run:
+        print(dry_run.describe(first, request.runner, f"{out}/literature"))
+        most = settings.draws_a_fit * len(FITS)
+        print(f"These are {settings.draws} draws; then a second round, of {settings.draws_a_fit} to {most} more.")
+        return 0
+    if code := carry_out(request, first, f"{out}/literature"):
+        return code
+    folder = open_out(out)
+    added = _added(folder, "literature", rows)
+    emulators = _emulators(candidates, settings, added)
+    for (_, row), fitted in zip(rows.iterrows(), emulators, strict=True):
+        say(request, f"emulator of {row['policy']} on {row['machine']}: residual {100 * fitted.residual:.1f} %")
+    chance = _chances(candidates.values, emulators, rows, settings)
+    chosen = np.flatnonzero(np.random.default_rng([first.seed, 1]).random(len(chance)) < chance)
+    second = _open(request, rows, candidates.costs(chosen[chosen >= settings.draws]))
+    if code := carry_out(request, second, f"{out}/likely"):
+        return code
+    added = np.concatenate([added, _added(folder, "likely", rows)], axis=1)
+    pool = Pool(known, candidates.values[chosen], added, chance[chosen], settings.draws, rows)
+    _finish(request, settings, folder, pool, emulators, [first, second])
+    return 0
+
+
+def _finish(
+    request: Request, settings: Settings, folder: Folder, pool: Pool, emulators: list[emulator.Emulator],
+    rounds: list[Plan],
+) -> None:  # fmt: skip
+    """Weigh the pool's draws, and write tables, costs and the page."""
+    fits = {name: _fit(pool, name, pool.rows) for name in FITS}
+    for name, fit in fits.items():
+        say(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
+    made = tables(pool, fits, emulators)
+    write(folder, made)
+
+    def simulated(costs: np.ndarray) -> np.ndarray:
+        plan = _open(request, pool.rows, {LITERATURE: Costs(LITERATURE, tuple(pool.known), costs[None])})
+        return np.asarray(compute(plan, range(len(pool.rows)))["added_s"].to_numpy())
+
+    read = _read_by_row(pool.known, pool.rows)
+    single = representative_draw(pool, fits["all rows"], read, simulated)
+    code = code_hash(request.composition.policy_path)
+    stamp = {"plans": [plan.hash for plan in rounds], "code": code, "seed": rounds[0].seed}
+    write_costs(folder, settings.name, settings.keep, pool, fits["all rows"], single, stamp)
+    run = describe(rounds[0], request)
+    run["points"] |= {"costs": [], "draws": len(pool.chance)}
+    folder.write("run.json", json.dumps(run, indent=1).encode())
+    if request.report:
+        folder.write("report.html", page(run, plots(made)).encode())
+    if not request.quiet:
+        print(f"\n{request.composition.question}\n\n{as_text(made['validation'])}\n\n{folder}")
+        print(f"use them: sweep --config-dir {folder} costs={settings.name} ...")
+
+
+def _refuse_what_the_rows_fix(request: Request) -> None:
     given = {
         "points": request.composition.points,
         "reuse": request.reuse,
@@ -88,70 +172,20 @@ def calibrate(request: Request) -> int:
     strange = [f"{name}=" for name, value in given.items() if value is not None]
     if strange:
         raise BadInput(f"{', '.join(strange)}: no meaning for a calibration, whose points are the measured rows")
-    rows = measurements().query("fitted == 'yes'").reset_index(drop=True)
-    first = _open(request, rows, {})
-    known = priors(first.space.machines.values(), first.space.workloads.values())
-    uniform = sobol(len(known), settings.candidates, first.seed)
-    values = values_at(known, uniform)
-    first = _open(request, rows, {LITERATURE: _costs(known, values[: settings.draws])})
-    out = request.out or default_out(first)
-    if request.dry_run:
-        print(dry_run.describe(first, request.runner, f"{out}/literature"))
-        most = settings.draws_a_fit * len(FITS)
-        print(f"These are {settings.draws} draws; then a second round, of {settings.draws_a_fit} to {most} more.")
-        return 0
-    code = carry_out(request, first, f"{out.rstrip('/')}/literature")
-    if code:
-        return code
-    folder = open_out(out)
-    added = _added(folder, "literature", rows)
-    names = np.array([quantity.alternative is not None for quantity in known.values()])
-    read = [read_by(known, row["policy"], row["machine"], set(rows["machine"])) for _, row in rows.iterrows()]
-    emulators = [
-        emulator.fit(values[: settings.draws], columns, names, seconds)
-        for columns, seconds in zip(read, added, strict=True)
+
+
+def _read_by_row(known: Mapping[str, Quantity], rows: pd.DataFrame) -> list[np.ndarray]:
+    """Which keys move each of the measured rows."""
+    return [read_by(known, row["policy"], row["machine"], set(rows["machine"])) for _, row in rows.iterrows()]
+
+
+def _emulators(candidates: Candidates, settings: Settings, added: np.ndarray) -> list[emulator.Emulator]:
+    """An emulator of each measured row, fitted to the first round."""
+    names = np.array([quantity.alternative is not None for quantity in candidates.known.values()])
+    return [
+        emulator.fit(candidates.values[: settings.draws], columns, names, seconds)
+        for columns, seconds in zip(_read_by_row(candidates.known, candidates.rows), added, strict=True)
     ]
-    for (_, row), each in zip(rows.iterrows(), emulators, strict=True):
-        say(request, f"emulator of {row['policy']} on {row['machine']}: residual {100 * each.residual:.1f} %")
-    chance = _chances(values, emulators, rows, settings)
-    chosen = np.flatnonzero(np.random.default_rng([first.seed, 1]).random(len(chance)) < chance)
-    second = _open(request, rows, {LITERATURE: _costs(known, values[chosen[chosen >= settings.draws]])})
-    code = carry_out(request, second, f"{out.rstrip('/')}/likely")
-    if code:
-        return code
-    added = np.concatenate([added, _added(folder, "likely", rows)], axis=1)
-    pool = Pool(known, values[chosen], added, chance[chosen], settings.draws, rows)
-    fits = {name: _fit(pool, name, rows) for name in FITS}
-    for name, fit in fits.items():
-        say(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
-    stamp = {"plans": [first.hash, second.hash], "code": code_hash(request.composition.policy_path), "seed": first.seed}
-    made = tables(pool, fits, emulators)
-    write(folder, made)
-
-    def simulated(costs: np.ndarray) -> np.ndarray:
-        plan = _open(request, rows, {LITERATURE: _costs(known, costs[None])})
-        return np.asarray(compute(plan, range(len(rows)))["added_s"].to_numpy())
-
-    single = representative_draw(pool, fits["all rows"], read, simulated)
-    write_costs(folder, settings.name, settings.keep, pool, fits["all rows"], single, stamp)
-    run = describe(first, request)
-    run["points"] |= {"costs": [], "draws": len(chosen)}
-    folder.write("run.json", json.dumps(run, indent=1).encode())
-    if request.report:
-        folder.write("report.html", page(run, plots(made)).encode())
-    if not request.quiet:
-        print(f"\n{request.composition.question}\n\n{as_text(made['validation'])}\n\n{folder}")
-        print(f"use them: sweep --config-dir {folder} costs={settings.name} ...")
-    return 0
-
-
-def _settings(content: Any) -> Settings:
-    if not isinstance(content, Mapping):
-        raise BadInput("grid: fit: must be a mapping")
-    unknown = sorted(set(content) - set(Settings.__dataclass_fields__))
-    if unknown:
-        raise BadInput(f"fit: unknown key {unknown[0]!r}{did_you_mean(unknown[0], Settings.__dataclass_fields__)}")
-    return Settings(**content)
 
 
 def _open(request: Request, rows: pd.DataFrame, costs: Mapping[str, Costs]) -> Plan:
@@ -164,10 +198,6 @@ def _open(request: Request, rows: pd.DataFrame, costs: Mapping[str, Costs]) -> P
         for _, row in rows.iterrows()
     ]
     return open_plan(replace(request.composition, content=content), costs)
-
-
-def _costs(known: Mapping[str, Any], values: np.ndarray) -> Costs:
-    return Costs(LITERATURE, tuple(known), values)
 
 
 def _added(folder: Folder, part: str, rows: pd.DataFrame) -> np.ndarray:
