@@ -44,8 +44,8 @@ def fit(values: np.ndarray, columns: np.ndarray, names: np.ndarray, added_s: np.
     features, wanted = _features((raw - middle) / scale), np.log(added_s)
     fold = np.arange(len(wanted)) % FOLDS
     left_out = np.empty((len(RIDGES), len(wanted)))
-    for each in range(FOLDS):
-        out = fold == each
+    for number in range(FOLDS):
+        out = fold == number
         left_out[:, out] = _solve(features[~out], wanted[~out], RIDGES) @ features[out].T
     errors = left_out - wanted
     best = int(errors.var(axis=1).argmin())

@@ -31,24 +31,24 @@ def predictions(validation: pd.DataFrame) -> Plot:
             | {"source": "predicted", "system_time_s": row["predicted_50"]}
             | {"system_time_s_lo": row["predicted_05"], "system_time_s_hi": row["predicted_95"]}
         )
-    made = pd.DataFrame(rows).sort_values(["machine", "policy"], kind="stable", ignore_index=True)
+    frame = pd.DataFrame(rows).sort_values(["machine", "policy"], kind="stable", ignore_index=True)
     note = (
         "Median and 90 % interval of what a measurement would show, run spread and the model's error included. From "
         "literature alone is the prior's prediction; from all rows nothing is left out."
     )
     return Plot(
-        "predictions", "Predicted by what was fitted, and measured", note, "dots", made, "system_time_s", "what",
+        "predictions", "Predicted by what was fitted, and measured", note, "dots", frame, "system_time_s", "what",
         labels={"system_time_s": "system time of the build, s"}, series="source", log=("system_time_s",),
     )  # fmt: skip
 
 
 def posterior(table: pd.DataFrame) -> Plot:
     """The costs that the data moved, over their prior medians."""
-    some = table[(table["verdict"] != "still its prior") & table["prior_05"].notna()].head(MOST)
+    chosen = table[(table["verdict"] != "still its prior") & table["prior_05"].notna()].head(MOST)
     rows = [
         {"what": f"{row['parameter']}, {row['machine']}", "source": when, "over": row[f"{when}_50"] / row["prior_50"]}
         | {f"over_{end}": row[f"{when}_{share}"] / row["prior_50"] for end, share in (("lo", "05"), ("hi", "95"))}
-        for _, row in some.iterrows()
+        for _, row in chosen.iterrows()
         for when in ("prior", "posterior")
     ]
     return Plot(
@@ -59,12 +59,12 @@ def posterior(table: pd.DataFrame) -> Plot:
 
 def indices(table: pd.DataFrame) -> Plot:
     """Sobol total indices of added seconds, the largest of each row."""
-    some = table.groupby(["machine", "policy"], sort=False).head(MOST // 2).copy()
-    some["what"] = some["parameter"] + ", " + some["of"]
-    some["source"] = some["policy"] + " on " + some["machine"]
+    chosen = table.groupby(["machine", "policy"], sort=False).head(MOST // 2).copy()
+    chosen["what"] = chosen["parameter"] + ", " + chosen["of"]
+    chosen["source"] = chosen["policy"] + " on " + chosen["machine"]
     note = "Share of the prior variance of log added seconds that a parameter has a hand in, by the emulator."
     return Plot(
-        "total_indices", "Which costs matter", note, "dots", some[["what", "source", "total_index"]], "total_index",
+        "total_indices", "Which costs matter", note, "dots", chosen[["what", "source", "total_index"]], "total_index",
         "what", labels={"total_index": "Sobol total index"}, series="source",
     )  # fmt: skip
 
@@ -74,7 +74,7 @@ def ranks(table: pd.DataFrame) -> Plot:
     counts = table[[name for name in map(str, table.columns) if name.startswith("rank_")]]
     expected = counts.to_numpy().sum(axis=1).mean() / counts.shape[1]
     band = Z95 * np.sqrt(expected * (1 - 1 / counts.shape[1]))
-    made = pd.DataFrame(
+    frame = pd.DataFrame(
         {"machine": "", "workload": "", "policy": "all parameters", "setting": "", "rank": range(counts.shape[1])}
         | {"count": counts.mean().to_numpy(), "count_lo": counts.quantile(0.05).to_numpy()}
         | {"count_hi": counts.quantile(0.95).to_numpy()}
@@ -84,7 +84,7 @@ def ranks(table: pd.DataFrame) -> Plot:
         f"Right is {expected:.0f}, 5 to 95 % of chance {expected - band:.0f} to {expected + band:.0f}."
     )
     return Plot(
-        "ranks", "Simulation-based calibration", note, "lines", made, "rank", "count",
+        "ranks", "Simulation-based calibration", note, "lines", frame, "rank", "count",
         labels={"rank": "rank of the truth", "count": "times"},
     )  # fmt: skip
 

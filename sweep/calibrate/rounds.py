@@ -141,8 +141,8 @@ def _finish(
     fits = {name: _fit(pool, name, pool.rows) for name in FITS}
     for name, fit in fits.items():
         say(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
-    made = tables(pool, fits, emulators)
-    write(folder, made)
+    tables_by_name = tables(pool, fits, emulators)
+    write(folder, tables_by_name)
 
     def simulated(costs: np.ndarray) -> np.ndarray:
         plan = _open(request, pool.rows, {LITERATURE: Costs(LITERATURE, tuple(pool.known), costs[None])})
@@ -157,9 +157,9 @@ def _finish(
     run["points"] |= {"costs": [], "draws": len(pool.chance)}
     folder.write("run.json", json.dumps(run, indent=1).encode())
     if request.report:
-        folder.write("report.html", page(run, plots(made)).encode())
+        folder.write("report.html", page(run, plots(tables_by_name)).encode())
     if not request.quiet:
-        print(f"\n{request.composition.question}\n\n{as_text(made['validation'])}\n\n{folder}")
+        print(f"\n{request.composition.question}\n\n{as_text(tables_by_name['validation'])}\n\n{folder}")
         print(f"use them: sweep --config-dir {folder} costs={settings.name} ...")
 
 

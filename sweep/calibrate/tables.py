@@ -54,7 +54,7 @@ def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
     `inside_90` by their 90 % interval; `crps` in seconds, of the fit and of literature alone. `error_s` is the standard
     error of `predicted_50` from the number of draws.
     """
-    made = []
+    records = []
     for name, takes in LEFT_OUT.items():
         fit = fits[name]
         for at in np.flatnonzero(takes(pool.rows)):
@@ -66,7 +66,7 @@ def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
             )
             per = np.repeat(fit.weights[keep] / shown.shape[1], shown.shape[1])
             low, middle, high = quantiles(shown.ravel(), per)
-            made.append(
+            records.append(
                 {
                     "fitted_on": name,
                     "machine": row["machine"],
@@ -84,7 +84,7 @@ def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
                     "pareto_k": fit.k,
                 }
             )
-    return pd.DataFrame(made)
+    return pd.DataFrame(records)
 
 
 def posterior(pool: Pool, prior: Fit, fit: Fit) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def posterior(pool: Pool, prior: Fit, fit: Fit) -> pd.DataFrame:
     `shrinkage` is the share of the prior's variance (of the logarithm) that is gone, `shift` how far the mean went, in
     prior standard deviations. `error` is the standard error of `posterior_50` from the number of draws.
     """
-    made = []
+    records = []
     for at, (key, quantity) in enumerate(pool.known.items()):
         owner, _, name = key.partition("/")
         values = pool.values[:, at]
@@ -119,12 +119,12 @@ def posterior(pool: Pool, prior: Fit, fit: Fit) -> pd.DataFrame:
             "shrinkage": shrinkage,
             "verdict": "moved by the data" if moved else "still its prior",
         }
-        made.append(row)
+        records.append(row)
     order = [
         "parameter", "machine", "prior_05", "prior_50", "prior_95", "posterior_05", "posterior_50", "posterior_95",
         "error", "unit", "shift", "shrinkage", "verdict",
     ]  # fmt: skip
-    table = pd.DataFrame(made)[order]
+    table = pd.DataFrame(records)[order]
     return table.sort_values("shrinkage", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -161,14 +161,14 @@ def ranks(pool: Pool) -> pd.DataFrame:
         below = (drawn < values[truth]).sum(axis=0)
         ties = (drawn == values[truth]).sum(axis=0)
         counts[np.arange(len(below)), below + random.integers(0, ties + 1)] += 1
-    made = []
+    records = []
     for key, row in zip(pool.known, counts, strict=True):
         owner, _, name = key.partition("/")
-        made.append(
+        records.append(
             {"parameter": name, "machine": owner, "p": float(chisquare(row).pvalue)}
             | {f"rank_{at}": int(count) for at, count in enumerate(row)}
         )
-    return pd.DataFrame(made)
+    return pd.DataFrame(records)
 
 
 def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
@@ -179,7 +179,7 @@ def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
     keys = list(pool.known)
     base = sobol(2 * len(keys), 1 << BASE, 0)
     a, b = values_at(pool.known, base[:, : len(keys)]), values_at(pool.known, base[:, len(keys) :])
-    made = []
+    records = []
     for (_, row), emulator in zip(pool.rows.iterrows(), emulators, strict=True):
         at_a = emulator.log_added(a)
         variance = np.concatenate([at_a, emulator.log_added(b)]).var()
@@ -188,11 +188,11 @@ def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
             mixed[:, column] = b[:, column]
             total = 0.5 * np.mean((at_a - emulator.log_added(mixed)) ** 2) / variance  # Jansen's estimator
             owner, _, name = keys[column].partition("/")
-            made.append(
+            records.append(
                 {"machine": row["machine"], "policy": row["policy"], "parameter": name, "of": owner}
                 | {"total_index": total, "explained": emulator.explained}
             )
-    table = pd.DataFrame(made)
+    table = pd.DataFrame(records)
     return table.sort_values(["machine", "policy", "total_index"], ascending=[True, True, False], ignore_index=True)
 
 

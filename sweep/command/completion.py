@@ -64,7 +64,7 @@ def completion(folders: Sequence[Path]) -> str:
 
 def script(keys: Iterable[str], values: Mapping[str, Iterable[str]], names: Iterable[str]) -> str:
     """The same from keys, the values of some of them, and names that `sweep show` knows."""
-    cases = "\n".join(f'    {key}) echo "{_words(each)}" ;;' for key, each in values.items())
+    cases = "\n".join(f'    {key}) echo "{_words(names_of_key)}" ;;' for key, names_of_key in values.items())
     options = ["--help", "--version", "--config-dir", "--completion", "--cfg"]
     verbs = [*OF_FOLDERS, "list", "measure", "profile", "show"]
     return SCRIPT % {

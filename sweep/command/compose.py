@@ -155,13 +155,13 @@ def _composed(given: Sequence[Override], grid: Path, runner: Document) -> tuple[
     try:
         with hydra.initialize(version_base="1.3", config_path=None):
             config = hydra.compose("composed", [f"+grid={GRID}", *plain])
-            made = OmegaConf.to_container(config, resolve=True)
+            composed = OmegaConf.to_container(config, resolve=True)
     except Exception as error:  # Hydra's and OmegaConf's many kinds: the user's words are what is wrong
         raise BadInput(f"{document.where}: {_one_line(error)}") from None
-    assert isinstance(made, dict)
-    chosen = {str(key): value for key, value in dict(made["runner"]).items()}
+    assert isinstance(composed, dict)
+    chosen = {str(key): value for key, value in dict(composed["runner"]).items()}
     chosen |= {override.key.partition(".")[2]: override.value for override in inner if override.key in TEXTS}
-    return {str(key): value for key, value in dict(made["grid"]).items()}, admit(_Chosen, {"runner": chosen}).runner
+    return {str(key): value for key, value in dict(composed["grid"]).items()}, admit(_Chosen, {"runner": chosen}).runner
 
 
 class _Chosen(Checked):
@@ -263,8 +263,8 @@ def _as_list(key: str, value: Any) -> str:
             return f"{key}={{from:{numbers[0]},to:{numbers[-1]},steps:{len(numbers)}}}"
         return f"{key}=[{','.join(map(str, numbers))}]"
     if isinstance(value, ChoiceSweep):
-        values = [str(_plain(each)) for each in value.list]
-        numbers_only = [each for each in values if re.fullmatch(r"[-+]?\d+", each)]
+        values = [str(_plain(item)) for item in value.list]
+        numbers_only = [item for item in values if re.fullmatch(r"[-+]?\d+", item)]
         if len(values) == 2 and len(numbers_only) == 2 and values[1].startswith("0"):
             return f"{key}={values[0]}.{values[1]}"  # a decimal comma
         return f"{key}=[{','.join(values)}]"

@@ -24,10 +24,10 @@ def listed(kind: str | None, folders: Folders) -> str:
     """Every name of a kind with one line; without a kind, the names of all kinds."""
     if kind is None:
         paragraphs = []
-        for each in KINDS:
-            names = textwrap.fill(" ".join(_names(each, folders)), min(width(), 100), break_on_hyphens=False,
+        for word in KINDS:
+            names = textwrap.fill(" ".join(_names(word, folders)), min(width(), 100), break_on_hyphens=False,
                                   initial_indent="  ", subsequent_indent="  ")  # fmt: skip
-            paragraphs.append(f"{each} (sweep list {each}):\n{names}")
+            paragraphs.append(f"{word} (sweep list {word}):\n{names}")
         return "\n".join(paragraphs)
     if kind not in KINDS:
         raise BadInput(f"sweep list {kind}: no such kind{did_you_mean(kind, KINDS)}")
@@ -41,7 +41,7 @@ def shown(name: str, folders: Folders) -> str:
     everything = {kind: _names(kind, folders) for kind in KINDS}
     kinds = [kind for kind in KINDS if name in everything[kind]]
     if not kinds:
-        known = [each for names in everything.values() for each in names]
+        known = [word for names in everything.values() for word in names]
         raise BadInput(f"sweep show {name}: no such name{_closest(name, known)}")
     return "\n\n".join(_show(kind, name, everything[kind][name], folders) for kind in kinds)
 
@@ -111,7 +111,9 @@ def _range(parameter: Parameter) -> str:
         return ", ".join(parameter.choices)
     ends = f"at least {parameter.low:g}" if parameter.high >= LARGEST else f"{parameter.low:g} to {parameter.high:g}"
     whole = ", whole" if parameter.whole else ""
-    return f"{parameter.unit}; {ends}{whole}" if parameter.unit != "pages: weight" else parameter.unit
+    if parameter.unit == "pages: weight":
+        return parameter.unit
+    return f"{ends}{whole}" if parameter.unit == "1" else f"{parameter.unit}; {ends}{whole}"
 
 
 def width() -> int:

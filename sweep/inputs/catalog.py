@@ -154,12 +154,12 @@ def _by_machine(
     if not isinstance(content, Mapping | None):
         raise BadInput(f"{document.place(('machines',))}: machines={shorten(content)}: must be a mapping of machines")
     machines = {}
-    for machine, some in (content or {}).items():
+    for machine, quantities_here in (content or {}).items():
         path = ("machines", machine)
-        if not isinstance(some, Mapping | None):
-            raise BadInput(f"{document.place(path)}: machines.{machine}={shorten(some)}: must be a mapping")
+        if not isinstance(quantities_here, Mapping | None):
+            raise BadInput(f"{document.place(path)}: machines.{machine}={shorten(quantities_here)}: must be a mapping")
         known = inherited.get(str(machine), {})
-        machines[str(machine)] = {**known, **_quantities(document, path, some or {}, known)}
+        machines[str(machine)] = {**known, **_quantities(document, path, quantities_here or {}, known)}
     return machines
 
 

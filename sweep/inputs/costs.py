@@ -62,7 +62,7 @@ def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool
 
     So that a cost which the user gives is simulated as given, whatever the clock of the draw.
     """
-    made = {}
+    values_by_name = {}
     clock = costs.column(f"{machine.origin('clock_scale')}/clock_scale") if clock_scale else None
     for name, (owner, quantity) in uncertain(machine, workload).items():
         values = costs.column(f"{owner}/{name}")
@@ -70,20 +70,20 @@ def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool
             continue
         if quantity.alternative is not None:
             values = np.where(values == 0, quantity.central, quantity.alternative).astype(object)
-        made[name] = values * clock if clock is not None and name in INSTRUCTION_COSTS else values
-    return made
+        values_by_name[name] = values * clock if clock is not None and name in INSTRUCTION_COSTS else values
+    return values_by_name
 
 
 def priors(machines: Iterable[Entry], workloads: Iterable[Entry]) -> dict[str, Quantity]:
     """What is known of every uncertain quantity, by OWNER/QUANTITY, sorted."""
     workloads = list(workloads)
-    found = {
+    quantities = {
         f"{owner}/{name}": quantity
         for machine in machines
         for workload in workloads
         for name, (owner, quantity) in uncertain(machine, workload).items()
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(quantities.items()))
 
 
 def literature(known: Mapping[str, Quantity], draws: int, seed: int) -> Costs:
