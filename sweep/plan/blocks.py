@@ -89,8 +89,8 @@ def _tied(tied: Mapping[str, Any], pinned: Pinned, check: Check, where: str) -> 
     given = {name: pinned[name] for name in values if name in pinned}
     if len(given) == len(values):
         values, where = given, "command line"
-    if len({len(value) for value in values.values()}) > 1:
-        sizes = ", ".join(f"{name} {len(value)}" for name, value in values.items())
+    if len({len(column) for column in values.values()}) > 1:
+        sizes = ", ".join(f"{name} {len(column)}" for name, column in values.items())
         raise BadInput(f"{where}, zip: axes of different length: {sizes}")
     if given and len(given) < len(values):
         rows = _chosen(values, given)
@@ -101,7 +101,7 @@ def _tied(tied: Mapping[str, Any], pinned: Pinned, check: Check, where: str) -> 
                 f"command line: {', '.join(given)}: tied to {others} by zip, which has no such row; give all of them, "
                 f"like `{example}`"
             )
-        values = {name: [value[row] for row in rows] for name, value in values.items()}
+        values = {name: [column[row] for row in rows] for name, column in values.items()}
     rows_seen: set[str] = set()
     for row in zip(*values.values(), strict=True) if _length(values) <= MOST_LISTED else ():
         if repr(row) in rows_seen:
@@ -113,7 +113,7 @@ def _tied(tied: Mapping[str, Any], pinned: Pinned, check: Check, where: str) -> 
 
 def _chosen(values: Mapping[str, Sequence[Any]], given: Pinned) -> list[int]:
     """The rows that hold the given values, where every given value is there."""
-    wanted = {name: {repr(value) for value in value} for name, value in given.items()}
+    wanted = {name: {repr(value) for value in column} for name, column in given.items()}
     rows = [
         row for row in range(_length(values)) if all(repr(values[name][row]) in wanted[name] for name in given)
     ]  # fmt: skip
