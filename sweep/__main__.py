@@ -4,39 +4,49 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != str(Path(__file__).resolve().parent.parent):
+    del sys.path[0]  # the working folder, as `python -m sweep` puts it there: a sim.py in it is not ours
 
 from sweep.command.verbs import VERBS
-from sweep.errors import BadInput, Unmeasurable
+from sweep.errors import BadInput, Stopped, Unmeasurable
+from sweep.messages import forgiving, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. The one place that answers a user's mistake.
 
-    0 done; 1 stopped (no room, a hung node, a machine that cannot be measured), 130 or 143 by a signal: the same
-    command goes on; 2 bad input, nothing was started; 3 done, but points failed.
+    0 done; 1 stopped (no room, a hung node, a machine that cannot be measured), 129, 130 or 143 by a signal: the same
+    command goes on; 2 bad input, nothing was started; 3 done, but points failed. No message that cannot be written
+    changes it.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if arguments and arguments[0] in VERBS:
-            return VERBS[arguments[0]](arguments[1:])
-        from sweep.command import usage  # Hydra takes half a second, and a verb does without
+    with forgiving():
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        except (BadInput, Unmeasurable, Stopped) as error:
+            say(f"sweep: {error}")
+            return error.code if isinstance(error, Stopped) else 2 if isinstance(error, BadInput) else 1
+        except KeyboardInterrupt:  # before or after the simulation, which has its own
+            say("sweep: stopped by SIGINT; the same command continues")
+            return 130
 
-        request = usage.read(arguments)
-        if request is None:
-            return 0
-        if "fit" in request.composition.content:
-            from sweep.calibrate.rounds import calibrate
 
-            return calibrate(request)
-        from sweep.run.driver import run
+def _run(arguments: list[str]) -> int:
+    if arguments and arguments[0] in VERBS:
+        return VERBS[arguments[0]](arguments[1:])
+    from sweep.command import usage  # Hydra takes half a second, and a verb does without
 
-        return run(request)
-    except (BadInput, Unmeasurable) as error:
-        print(f"sweep: {error}", file=sys.stderr)
-        return 2 if isinstance(error, BadInput) else 1
-    except KeyboardInterrupt:  # before or after the simulation, which has its own
-        print("sweep: stopped by SIGINT; the same command continues", file=sys.stderr)
-        return 130
+    request = usage.read(arguments)
+    if request is None:
+        return 0
+    if "fit" in request.composition.content:
+        from sweep.calibrate.rounds import calibrate
+
+        return calibrate(request)
+    from sweep.run.driver import run
+
+    return run(request)
 
 
 def console() -> None:

@@ -1,0 +1,107 @@
+"""What is said to the user: on streams that may be gone, and without the credentials that stand in URIs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+PRIVATE = "key|secret|token|password|credential|signature|sas"  # in the names of a URI's parameters
+SECRETS = (
+    (re.compile(r"""(?<=://)(?:[^\s@'"\\]*:[^\s'"\\]*|[^\s/@'"\\]*)@"""), "***@"),  # scheme://key:secret@bucket
+    (re.compile(rf"""(?i)([?&][\w-]*(?:{PRIVATE})[\w-]*=)[^\s&'"\\]+"""), r"\1***"),
+)
+
+
+def without_credentials(text: str) -> str:
+    """A text in which no URI holds keys, secrets or tokens."""
+    for pattern, replacement in SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def say(text: str) -> None:
+    """A line on stderr; dropped where nobody can read it."""
+    stream = sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr)
+    stream.write(without_credentials(text) + "\n")
+    stream.flush()
+
+
+class Forgiving:
+    """A text stream whose errors stop nothing: what cannot be written is dropped, and what has no code replaced."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._gone = stream is None
+
+    def write(self, text: str) -> int:
+        if self._stream is None or self._gone:
+            return len(text)
+        try:
+            self._stream.write(text)
+        except UnicodeError:
+            encoding = getattr(self._stream, "encoding", None) or "ascii"
+            with self._dropping():
+                self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        except (OSError, ValueError):
+            self._drop()
+        return len(text)
+
+    def flush(self) -> None:
+        if self._stream is not None and not self._gone:
+            with self._dropping():
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        try:
+            return self._stream is not None and not self._gone and self._stream.isatty()
+        except (OSError, ValueError):
+            return False
+
+    def __getattr__(self, name: str) -> Any:
+        if self._stream is None:
+            raise AttributeError(name)
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):
+            self._drop()
+
+    def _drop(self) -> None:
+        """Write no more; what the stream still holds goes nowhere, or the interpreter's end would fail of it."""
+        self._gone = True
+        for standard in (sys.__stdout__, sys.__stderr__):
+            if standard is not None and standard is self._stream:
+                with suppress(OSError, ValueError):
+                    nowhere = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nowhere, standard.fileno())
+                    os.close(nowhere)
+
+
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Within, standard output and standard error are streams whose errors stop nothing."""
+    _open_standard_files()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (stream if isinstance(stream, Forgiving) else Forgiving(stream) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _open_standard_files() -> None:
+    """Where 0, 1 or 2 is closed the next file opened would get that number, and a library's complaints with it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
