@@ -19,12 +19,17 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from sweep.run.flight import _timed_part
+from sweep.run.runner import timed
+
 ROOT = Path(__file__).resolve().parent.parent
 CHUNKS = 200
 GRID = (
     "+grid=smoke", "policy=xpfo_deferred", f"jobs={list(range(1, CHUNKS + 1))}", "ceiling=[0,33]",
     "window_events=64", "replicas=1", "chunk_s=1e-9",
 )  # fmt: skip
+
+TASKS = tuple(f"ray::{task.__name__}".encode() for task in (timed, _timed_part))  # how Ray names who carries them
 
 HOST = """
 import json, sys
@@ -112,14 +117,26 @@ def workers(raylets: list[int]) -> list[int]:
                 name = (entry / "cmdline").read_bytes()
             except (OSError, IndexError):
                 continue
-            if parent in raylets and name.startswith((b"ray::IDLE", b"ray::_timed")):
+            if parent in raylets and name.startswith((b"ray::IDLE", *TASKS)):
                 out.append(int(entry.name))
     return out
 
 
-def kill(pid: int) -> None:
+def some_workers(raylets: list[int]) -> list[int]:
+    """As `workers`; there is one soon, where the last has just been killed."""
+    end = time.monotonic() + 10.0
+    while not (found := workers(raylets)):
+        assert time.monotonic() < end, "no process of Ray's carries tasks: is it named as TASKS has it?"
+        time.sleep(0.02)
+    return found
+
+
+def kill(pid: int) -> bool:
+    """Whether it was there to be killed."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+        return True
+    return False
 
 
 def undisturbed(out: Path) -> bytes:
@@ -148,9 +165,9 @@ def disturbed(out: Path, seed: int, commit: str = "driver") -> dict[str, float]:
             for moment in at[:2]:
                 wait_for(out, moment, driver)
                 time.sleep(luck.uniform(0.0, 0.05))
-                if found := workers(cluster["raylets"]):
-                    kill(luck.choice(found))
-                    killed += 1
+                while not kill(luck.choice(some_workers(cluster["raylets"]))):
+                    pass
+                killed += 1
             wait_for(out, at[2], driver)
             kill(cluster["raylets"][1])
             own = not goes_on(out, at[3], driver)
@@ -162,6 +179,7 @@ def disturbed(out: Path, seed: int, commit: str = "driver") -> dict[str, float]:
         code, said = finish(start(out, *on, faults=faults))
         assert code == 0, said
         assert "chunks are there already" in said or before == 0, said
+    assert killed == 2, f"{killed} workers were killed, not 2"
     return {"workers": killed, "resumed_at": before, "own_node": own, "seconds": time.monotonic() - begun}
 
 
