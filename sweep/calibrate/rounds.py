@@ -16,8 +16,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, field_validator, model_validator
 
 from sim.policies import policy_module, reads
@@ -41,10 +39,11 @@ from sweep.plan.plan import Plan
 from sweep.report.page import page
 from sweep.run import dry_run
 from sweep.run.compute import compute
-from sweep.run.driver import carry_out, default_out, open_out, say
+from sweep.run.driver import carry_out, default_out, out_of, say_unless_quiet
 from sweep.run.record import describe
 from sweep.run.request import Request
-from sweep.store.folder import Folder
+from sweep.store.folder import Folder, open_folder
+from sweep.store.results import read_results
 from sweep.tables.make import write
 from sweep.tables.reproduction import measurements
 from sweep.tables.text import as_text
@@ -117,11 +116,13 @@ def calibrate(request: Request) -> int:
         return 0
     if code := carry_out(request, first, f"{out}/literature"):
         return code
-    folder = open_out(out)
+    folder = open_folder(out_of(out))
     added = _added(folder, "literature", rows)
     emulators = _emulators(candidates, settings, added)
     for (_, row), fitted in zip(rows.iterrows(), emulators, strict=True):
-        say(request, f"emulator of {row['policy']} on {row['machine']}: residual {100 * fitted.residual:.1f} %")
+        say_unless_quiet(
+            request, f"emulator of {row['policy']} on {row['machine']}: residual {100 * fitted.residual:.1f} %"
+        )
     chance = _chances(candidates.values, emulators, rows, settings)
     chosen = np.flatnonzero(np.random.default_rng([first.seed, 1]).random(len(chance)) < chance)
     second = _open(request, rows, candidates.costs(chosen[chosen >= settings.draws]))
@@ -140,7 +141,7 @@ def _finish(
     """Weigh the pool's draws, and write tables, costs and the page."""
     fits = {name: _fit(pool, name, pool.rows) for name in FITS}
     for name, fit in fits.items():
-        say(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
+        say_unless_quiet(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
     tables_by_name = tables(pool, fits, emulators)
     write(folder, tables_by_name)
 
@@ -202,8 +203,7 @@ def _open(request: Request, rows: pd.DataFrame, costs: Mapping[str, Costs]) -> P
 
 def _added(folder: Folder, part: str, rows: pd.DataFrame) -> np.ndarray:
     """Simulated added seconds, [row, draw]."""
-    file = pa.BufferReader(folder.read(f"{part}/results.parquet"))
-    table = pq.read_table(file, columns=["point", "added_s", "status"]).to_pandas()
+    table = read_results(Folder(folder.filesystem, folder.child(part))).read(["point", "added_s", "status"]).to_pandas()
     failed = table[table["status"] != "ok"]
     if len(failed):
         raise BadInput(f"{folder}/{part}: {len(failed)} draws failed, like point {failed['point'].iloc[0]}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from sweep.errors import BadInput
 from sweep.inputs.door import Checked
 
 HEAD = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}")
@@ -65,6 +66,15 @@ class Runner(Checked):
         if estimate_s < self.serial_below_s:
             return "serial", f"about {estimate_s:.0f} CPU s of work: one process, without Ray's start"
         return "ray", f"about {estimate_s:.0f} CPU s of work: on Ray"
+
+    def where(self) -> str:
+        """The address of the cluster, or local; BadInput where RAY_ADDRESS names no head."""
+        if self.address:
+            return self.address
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        if wrong := wrong_address(address):
+            raise BadInput(f"RAY_ADDRESS={address}: {wrong}")
+        return address
 
 
 def wrong_address(address: str) -> str | None:

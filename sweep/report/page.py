@@ -12,18 +12,19 @@ import io
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sweep.inputs.costs import LITERATURE
 from sweep.report.caveats import CAVEATS, GAP, NOT_MODELLED, basis
 from sweep.report.plots import Plot, colours, plots
 from sweep.store.folder import Folder
+from sweep.store.results import read_results
+from sweep.store.run_json import read_run
 
 DIGITS = 6  # significant digits of the numbers on the page
 
@@ -31,7 +32,7 @@ DIGITS = 6  # significant digits of the numbers on the page
 def read_plots(folder: Folder) -> list[Plot]:
     """The plots of a run's folder."""
     table = pd.read_csv(io.BytesIO(folder.read("tables/reproduction.csv"))) if _reproduces(folder) else None
-    return plots(pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))), table)
+    return plots(read_results(folder), table)
 
 
 def _reproduces(folder: Folder) -> bool:
@@ -40,8 +41,7 @@ def _reproduces(folder: Folder) -> bool:
 
 def write_page(folder: Folder, made: Sequence[Plot]) -> None:
     """Write report.html."""
-    run = json.loads(folder.read("run.json"))
-    folder.write("report.html", page(run, made).encode())
+    folder.write("report.html", page(read_run(folder), made).encode())
 
 
 def page(run: Mapping[str, Any], made: Sequence[Plot]) -> str:
@@ -121,7 +121,7 @@ def _facts(run: Mapping[str, Any]) -> dict[str, str]:
     """What a reader needs to trust or repeat the run, in words."""
     points = run.get("points", {})
     facts = {
-        "command": "sweep " + " ".join(run.get("overrides", [])),
+        "command": run.get("command") or shlex.join(["sweep", *run.get("overrides", [])]),
         "seed, replicas": f"{points.get('seed')}, {points.get('replicas')}",
         "machines": ", ".join(map(str, points.get("machines", []))),
         "workloads": ", ".join(map(str, points.get("workloads", []))),

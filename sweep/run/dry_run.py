@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 
 import numpy as np
 
 from sim import PARAMETERS, simulate
 from sim.parameters import default_warmup
+from sweep.errors import BadInput
 from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
+from sweep.run.cpus import usable_cpus
 from sweep.store.folder import look
 from sweep.store.parts import check_parts
 from sweep.store.rows import to_table
+from sweep.store.run_json import NAME, read_run
 
 PILOT_POINTS = 3
 PILOT_WINDOW = 512  # flush events; a pilot measures speed, not the model
@@ -30,7 +31,7 @@ def describe(plan: Plan, runner: Runner, out: str) -> str:
     speed, row_bytes, piloted = pilot(plan)
     work_s = float(cost[todo].sum()) * speed
     kind, why = runner.choose(float(cost[todo].sum()) if todo else 0.0)
-    cpus = 1 if kind == "serial" else runner.cpus or os.cpu_count() or 1
+    cpus = 1 if kind == "serial" else runner.cpus or usable_cpus()
     longest_s = float(cost[todo].max()) * speed if todo else 0.0
     elapsed_s = max(work_s / cpus, longest_s)
     rows = len(plan) * plan.replicas
@@ -90,12 +91,12 @@ def _warmup(columns: dict[str, np.ndarray]) -> float:
 
 def _done(plan: Plan, out: str) -> tuple[set[int], str]:
     folder = look(out)
-    if not folder.exists("run.json"):
+    if not folder.exists(NAME):
         return set(), ""
     try:
-        found = json.loads(folder.read("run.json")).get("plan")
-    except ValueError:
-        return set(), "its run.json is not JSON: a run would refuse this folder"
+        found = read_run(folder)["plan"]
+    except BadInput as error:
+        return set(), f"{error}: a run would refuse this folder"
     if found != plan.hash:
         return set(), "it holds another plan: a run would refuse this folder"
     good, bad = check_parts(folder, plan)

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
+
+from sweep.messages import Forgiving
 
 LOG_EVERY_S = 30.0
 BAR = 24  # characters
@@ -48,7 +50,8 @@ def progress(points: int, quiet: bool, stream: TextIO | None = None) -> Iterator
     The line goes to stderr, so that stdout stays the table. The time between calls is not interrupted: a line in a log
     comes with the first advance after 30 s.
     """
-    stream = stream or sys.stderr
+    if stream is None:
+        stream = cast(TextIO, sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr))
     state = Progress(points, begin_s=time.monotonic())
     draw: Callable[[bool], None]
     if quiet:

@@ -1,46 +1,45 @@
 """Chunks on Ray, and the only module that imports it.
 
-A `Cluster` is one that runs already, or one of this machine's own for as long as it carries. A `Flight` is the tasks of
-one plan: a bounded window of them, sent again or cut in halves where a worker dies.
+A `Cluster` is one that runs already, or one of this machine's own for as long as it carries.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from sweep.errors import BadInput, Stopped
 from sweep.inputs.settings import Runner
+from sweep.messages import say
 from sweep.plan.plan import Plan
-from sweep.run import compute as simulation
-from sweep.run.runner import Carried, Compute, Known, missing, nothing_known, timed
+from sweep.run.cpus import usable_cpus
+from sweep.run.flight import Flight, Write, one_line
+from sweep.run.head import Watch
+from sweep.run.runner import Carried, Known, nothing_known
 from sweep.store.parts import part_bytes
-from sweep.store.rows import Points, failed_rows, failures, join_tables
 
-MOST_LOST = 100  # results that Ray may lose for good before the run stops
+OOM_RETRIES = "RAY_task_oom_retries"
+LOOPBACK = "127.0.0.1"
 SHUTDOWN_S = 20.0
 REACH_S = 14.0  # for a head to answer
-WINDOW_S = 5.0  # between two looks at how many CPUs there are: nodes come and go
-
-Write = Callable[[Plan, int, pa.Table], bytearray | None]  # makes the part of a chunk, or commits it
 
 
 def reach(settings: Runner) -> None:
     """BadInput, within 15 s, if the Ray that this runner names does not answer; starts nothing."""
-    address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = settings.where()
     if address == "local":
         return
     wrong = f"runner.address={address!r}: no Ray head answers there"
@@ -55,7 +54,10 @@ def reach(settings: Runner) -> None:
     script = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
     try:  # in a process of its own: Ray tries for over a minute and then ends the process it is in
         asked = subprocess.run(
-            [sys.executable, "-c", script, address], capture_output=True, text=True, timeout=end - time.monotonic()
+            [sys.executable, "-P", "-c", script, address],
+            capture_output=True,
+            text=True,
+            timeout=end - time.monotonic(),
         )
     except subprocess.TimeoutExpired:
         raise BadInput(f"{wrong} within {REACH_S:.0f} s; {remedy}") from None
@@ -64,11 +66,19 @@ def reach(settings: Runner) -> None:
         raise BadInput(f"{wrong} ({last}); {remedy}")
 
 
-class Cluster:
-    """A Ray that carries chunks."""
+def _end_of_process(why: str) -> None:
+    """What a run does of a lost head that has not been told what to do."""
+    say(f"sweep: {why}; the same command continues")
+    os._exit(1)
 
-    def __init__(self, settings: Runner) -> None:
-        self._settings = settings
+
+class Cluster:
+    """A Ray that carries chunks; `lost` is called, from another thread, where its head is gone."""
+
+    def __init__(self, settings: Runner, lost: Callable[[str], None] = _end_of_process) -> None:
+        self._settings, self._lost = settings, lost
+        self._local = settings.where() == "local"
+        self._watch: Watch | None = None
         self.hung = False  # whether Ray's shutdown has not come to an end: its threads would hold the process
 
     def carry(
@@ -78,17 +88,17 @@ class Cluster:
 
         `write` is for chunks that a worker computes whole, on that worker.
         """
-        os.environ.setdefault("RAY_task_oom_retries", "1")  # else Ray repeats what is killed for memory for ever
-        import ray
+        with _environment(self._local):
+            import ray
 
-        owned = not ray.is_initialized()
-        if owned:
-            self._start(ray)
-        try:
-            yield from Flight(ray, plan, self._settings, known, write).carry(chunks)
-        finally:
-            if owned:
-                self._shut_down(ray)
+            owned = not ray.is_initialized()
+            try:
+                if owned:
+                    self._start(ray)
+                yield from Flight(ray, plan, self._settings, known, write, self._watch).carry(chunks)
+            finally:
+                if owned:
+                    self._shut_down(ray)
 
     def cpus_busy(self) -> float | None:
         """CPUs that Ray has given to tasks, as of the last second; None where this process has no Ray."""
@@ -97,25 +107,87 @@ class Cluster:
         return _cpus_busy(int(time.monotonic())) if ray.is_initialized() else None
 
     def _start(self, ray: Any) -> None:
-        address = self._settings.address or os.environ.get("RAY_ADDRESS") or "local"
+        local = self._local
         before = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(
-                address=address, num_cpus=self._settings.cpus if address == "local" else None,
-                include_dashboard=False if address == "local" else None, log_to_driver=False,
-                logging_level=logging.ERROR,
-            )  # fmt: skip
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise Stopped(1, f"Ray does not start: {error}") from None
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
+            with _working_folder():
+                ray.init(
+                    address=self._settings.where(),
+                    num_cpus=self._settings.cpus or usable_cpus() if local else None,
+                    include_dashboard=False if local else None, log_to_driver=False, logging_level=logging.ERROR,
+                    **({"_node_ip_address": LOOPBACK} if local else {}),
+                )  # fmt: skip
+        except SystemExit:  # what Ray makes of a SIGTERM while it starts
+            raise Stopped(128 + signal.SIGTERM, "stopped by SIGTERM") from None
+        except Exception as error:
+            remedy = "; give a shorter TMPDIR" if "AF_UNIX" in str(error) else ""
+            raise Stopped(1, f"Ray does not start: {one_line(error)}{remedy}") from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
+        session = ray._private.worker._global_node.session_name if local else None
+        address = ray.get_runtime_context().gcs_address
+        self._watch = Watch(address, self._lost, self._settings.stall_s, session)
 
     def _shut_down(self, ray: Any) -> None:
         """Ray's own end, for at most SHUTDOWN_S: with a hung node it may never come."""
-        thread = threading.Thread(target=ray.shutdown, daemon=True)
-        thread.start()
-        thread.join(SHUTDOWN_S)
-        self.hung = thread.is_alive()
+        watch = self._watch
+        try:
+            if watch:
+                watch.stop()
+            thread = threading.Thread(target=ray.shutdown, daemon=True)
+            thread.start()
+            thread.join(SHUTDOWN_S)
+            self.hung = thread.is_alive()
+        finally:
+            if watch:
+                watch.end_processes()
+            self._watch = None
+
+
+@contextmanager
+def _environment(local: bool) -> Iterator[None]:
+    """What Ray and its processes are told while they run.
+
+    A cluster of our own answers to who has its token, and listens on the loopback interface alone: Ray puts the
+    host's address for 127.0.0.1 unless it takes the machine for one without clusters.
+    """
+    told = {OOM_RETRIES: os.environ.get(OOM_RETRIES, "1")}  # else what is killed for memory is tried again for ever
+    if local:
+        told |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token(), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@cache
+def _token() -> str:
+    """One for the process: Ray reads it once."""
+    return os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
+
+
+@contextmanager
+def _working_folder() -> Iterator[None]:
+    """Ray puts the driver's working folder first where workers look for modules: it is where ours are, not the user's.
+
+    Where ours are among the installed ones workers find them anyway, and the folder is one that holds no modules.
+    """
+    root = Path(__file__).resolve().parent.parent.parent
+    installed = {Path(path).resolve() for path in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))}
+    before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+    os.chdir(sys.prefix if root in installed else root)
+    try:
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
 
 
 @lru_cache(maxsize=1)
@@ -125,169 +197,3 @@ def _cpus_busy(second: int) -> float:
 
     whole, free = ray.cluster_resources(), ray.available_resources()  # type: ignore[no-untyped-call]
     return float(whole.get("CPU", 0.0) - free.get("CPU", 0.0))
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Points of a chunk that one task computes."""
-
-    chunk: int
-    points: Points
-
-    def halves(self) -> list[_Piece]:
-        middle = len(self.points) // 2
-        return [_Piece(self.chunk, self.points[:middle]), _Piece(self.chunk, self.points[middle:])]
-
-
-class Flight:
-    """The tasks of one plan.
-
-    Ray computes a chunk again when its worker or node dies. Points whose worker runs out of memory, or dies each time,
-    are computed in halves, down to the point that does it; that one fails if it does it with no other task beside it,
-    too: what is ended for want of memory is not always what takes it.
-    """
-
-    def __init__(self, ray: Any, plan: Plan, settings: Runner, known: Known, write: Write) -> None:
-        self._ray, self._plan, self._settings, self._known, self._write = ray, plan, settings, known, write
-        self._crashes = (
-            ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError, ray.exceptions.RayTaskError,
-        )  # fmt: skip
-        remote = ray.remote(max_retries=3, scheduling_strategy="SPREAD")
-        self._timed, self._timed_part = remote(timed), remote(_timed_part)
-        self._shared = ray.put(plan)
-        self._again: deque[_Piece] = deque()  # to be computed next
-        self._by_themselves: deque[_Piece] = deque()  # points to be computed with no other task beside them
-        self._flying: dict[Any, _Piece] = {}
-        self._single: Any = None  # the task that flies by itself
-        self._opened: dict[int, _Opened] = {}
-        self._window, self._window_at, self._landed_at, self._lost = 0, 0.0, time.monotonic(), 0
-
-    def carry(self, chunks: Sequence[int]) -> Generator[Carried, None, None]:
-        """Every chunk, in the order in which they finish."""
-        todo = iter(chunks)
-        while True:
-            self._send_by_itself()
-            yield from self._send(todo)
-            if not self._flying:
-                return
-            for reference in self._wait():
-                if (carried := self._land(reference)) is not None:
-                    yield carried
-
-    def _send_by_itself(self) -> None:
-        if self._by_themselves and not self._flying:
-            piece = self._by_themselves.popleft()
-            self._single = self._task(piece)
-            self._flying[self._single] = piece
-
-    def _send(self, todo: Iterator[int]) -> Generator[Carried, None, None]:
-        """Fill the window with tasks; chunks that need none are there already."""
-        now = time.monotonic()
-        if now - self._window_at > WINDOW_S:
-            cpus = self._ray.cluster_resources().get("CPU", 1)
-            self._window, self._window_at = max(1, int(self._settings.tasks_per_cpu * cpus)), now
-        while not self._by_themselves and self._single is None and len(self._flying) < self._window:
-            if not self._again:
-                chunk = next(todo, None)
-                if chunk is None:
-                    return
-                table, points = missing(self._plan, chunk, self._known)
-                self._opened[chunk] = _Opened([] if table is None else [table], len(points))
-                if not len(points):
-                    yield self._close(chunk)
-                    continue
-                self._again.append(_Piece(chunk, points))
-            piece = self._again.popleft()
-            self._flying[self._task(piece)] = piece
-
-    def _task(self, piece: _Piece) -> Any:
-        chunk, points = piece.chunk, piece.points
-        if len(points) < self._plan.chunks[chunk + 1] - self._plan.chunks[chunk]:
-            return self._timed.remote(simulation.compute, self._shared, points)
-        return self._timed_part.remote(simulation.compute, self._shared, points, self._write, chunk)
-
-    def _wait(self) -> list[Any]:
-        """Tasks that have ended by now; Stopped if none has for too long."""
-        done, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=1.0)
-        if done:
-            self._landed_at = time.monotonic()
-        elif time.monotonic() - self._landed_at > self._settings.stall_s:
-            raise Stopped(
-                1, f"no chunk has finished for {self._settings.stall_s:g} s (runner.stall_s): a node may hang, "
-                f"{len(self._flying)} tasks are still out"
-            )  # fmt: skip
-        return list(done)
-
-    def _land(self, reference: Any) -> Carried | None:
-        """What a task brings; the chunk, where that was all of it."""
-        piece = self._flying.pop(reference)
-        by_itself, self._single = reference == self._single, None
-        chunk = piece.chunk
-        try:
-            brought, note = self._ray.get(reference)
-        except self._crashes as error:
-            if isinstance(getattr(error, "cause", None), Stopped):  # no room where the worker commits
-                raise error.cause from None
-            why = self._crashed(piece, error, by_itself)
-            if why is None:
-                return None
-            brought, note = failed_rows(self._plan, int(piece.points[0]), why, why), {}
-        except self._ray.exceptions.RayError as error:
-            self._lost += 1
-            if self._lost > MOST_LOST:
-                raise Stopped(1, f"Ray has lost {self._lost} results: {type(error).__name__}") from None
-            self._again.append(piece)
-            return None
-        if not isinstance(brought, pa.Table):
-            self._opened.pop(chunk)
-            lost = note.pop("failed")
-            return Carried(chunk, brought, lost, len(self._opened), note)
-        if self._opened[chunk].add(brought, len(piece.points), note):
-            return self._close(chunk)
-        return None
-
-    def _crashed(self, piece: _Piece, error: BaseException, by_itself: bool) -> str | None:
-        """Compute a piece again in halves, or by itself; why its point failed, where nothing is left to try."""
-        memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
-        self._opened[piece.chunk].count("out_of_memory" if memory else "crashed")
-        if len(piece.points) > 1:
-            self._again.extend(piece.halves())
-            return None
-        if not by_itself:
-            self._by_themselves.append(piece)
-            return None
-        return "its worker ran out of memory" if memory else f"its worker died ({type(error).__name__})"
-
-    def _close(self, chunk: int) -> Carried:
-        opened = self._opened.pop(chunk)
-        table = join_tables(opened.pieces)
-        part = part_bytes(self._plan, chunk, table)
-        return Carried(chunk, part, len(failures(table)), len(self._opened), opened.note)
-
-
-@dataclass
-class _Opened:
-    """A chunk of which something is there, and something not yet."""
-
-    pieces: list[pa.Table]
-    left: int  # points
-    note: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, table: pa.Table, points: int, note: Mapping[str, Any]) -> bool:
-        """Whether that was the last piece."""
-        self.pieces.append(table)
-        self.left -= points
-        for name, value in note.items():
-            self.note[name] = self.note.get(name, 0.0) + value if isinstance(value, float) else value
-        return self.left == 0
-
-    def count(self, what: str) -> None:
-        self.note[what] = self.note.get(what, 0.0) + 1.0
-
-
-def _timed_part(
-    compute: Compute, plan: Plan, points: Points, write: Write, chunk: int
-) -> tuple[bytearray | None, dict[str, Any]]:
-    """As `timed`, for a whole chunk that is written here and now; the note says how many of its points failed."""
-    table, note = timed(compute, plan, points)
-    return write(plan, chunk, table), {**note, "failed": len(failures(table))}

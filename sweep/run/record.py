@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -12,27 +14,83 @@ from typing import Any
 
 from sweep import __version__
 from sweep.errors import BadInput
+from sweep.messages import without_credentials
 from sweep.plan.code import code_hash
 from sweep.plan.plan import Plan
 from sweep.run.request import Request
-from sweep.store.folder import Folder
+from sweep.store.folder import Folder, reason
+from sweep.store.parts import chunk_of, committed
+from sweep.store.run_json import NAME, read_run
+
+FOLDERS = ("parts", "broken", "tables", "plots", "journal")
+FILES = (NAME, "results.parquet", "results.sha256", "failures.parquet", "journal.jsonl", "lock.json", "report.html")
+
+
+def check(folder: Folder, run: dict[str, Any]) -> None:
+    """BadInput where a run cannot be in this folder: it is of another plan, or not ours to write."""
+    where = f"out={folder}"
+    if folder.local:
+        _check_access(folder, where)
+    if folder.exists(NAME):
+        try:
+            before = read_run(folder)
+        except BadInput as error:
+            raise BadInput(f"{where}: {error}; choose another folder") from None
+        if before["plan"] != run["plan"]:
+            raise BadInput(f"{where}: holds another plan: {_first_difference(before, run)}; choose another folder")
+        if before["chunk_bounds"] != run["chunk_bounds"]:
+            raise BadInput(f"{where}: its parts are cut at chunk_s={before['chunk_s']}, not {run['chunk_s']}")
+        return
+    if folder.names("parts") or folder.exists("results.parquet"):
+        raise BadInput(f"{where}: holds parts or results without a run.json; choose another folder")
 
 
 def claim(folder: Folder, run: dict[str, Any]) -> None:
-    """Write run.json, or check that the one there is of the same plan; BadInput naming the first difference."""
-    if folder.exists("run.json"):
-        try:
-            before = json.loads(folder.read("run.json"))
-        except ValueError:
-            raise BadInput(f"out={folder}: holds a run.json that is not JSON; choose another folder") from None
-        if before.get("plan") != run["plan"]:
-            raise BadInput(f"out={folder}: holds another plan: {_first_difference(before, run)}; choose another folder")
-        if before.get("chunk_bounds") != run["chunk_bounds"]:
-            raise BadInput(f"out={folder}: its parts are cut at chunk_s={before['chunk_s']}, not {run['chunk_s']}")
+    """Write run.json, once all is checked; while nothing is committed it says what is run now."""
+    check(folder, run)
+    if not folder.exists(NAME) or not committed(folder):
+        folder.write(NAME, json.dumps(run, indent=2, default=str).encode() + b"\n")
+
+
+def check_versions(folder: Folder, run: dict[str, Any]) -> None:
+    """BadInput where what is there was computed by another numpy: its numbers and ours would stand side by side."""
+    before, now = read_run(folder).get("versions", {}).get("numpy"), run["versions"]["numpy"]
+    if before not in (None, now):
+        raise BadInput(
+            f"out={folder}: its parts were computed with numpy {before}, and this is numpy {now}: results would be of "
+            f"both; choose another folder with out=, or go on with numpy {before}"
+        )
+
+
+def _check_access(folder: Folder, where: str) -> None:
+    """Names of ours that are of another kind, and files and folders of another owner."""
+    if not os.path.lexists(folder.path):
         return
-    if folder.names("parts") or folder.exists("results.parquet"):
-        raise BadInput(f"out={folder}: holds parts or results without a run.json; choose another folder")
-    folder.write("run.json", json.dumps(run, indent=2, default=str).encode() + b"\n")
+    try:
+        if not os.path.isdir(folder.path):
+            raise BadInput(f"{where}: is a file, not a folder; choose another folder")
+        os.listdir(folder.path)
+    except OSError as error:
+        raise BadInput(f"{where}: cannot be read: {reason(error)}; choose another folder") from None
+    if not os.access(folder.path, os.W_OK | os.X_OK):
+        raise BadInput(f"{where}: is not writable; choose another folder")
+    for name in FOLDERS:
+        path = folder.child(name)
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise BadInput(f"{where}: {name} is a file, and a folder of that name is needed; move it away")
+        if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise BadInput(f"{where}: {name} cannot be read and written: it may be another user's; {_remedy(path)}")
+    parts = os.listdir(folder.child("parts")) if os.path.isdir(folder.child("parts")) else []
+    for name in (*FILES, *(f"parts/{name}" for name in parts if chunk_of(name) is not None)):
+        path = folder.child(name)
+        if os.path.isdir(path):
+            raise BadInput(f"{where}: {name} is a folder, and a file of that name is needed; move it away")
+        if os.path.lexists(path) and not os.access(path, os.R_OK):
+            raise BadInput(f"{where}: {name} cannot be read: it may be another user's; {_remedy(path)}")
+
+
+def _remedy(path: str) -> str:
+    return f"`chown -R $(id -un) {shlex.quote(path)}` makes it yours, or choose another folder"
 
 
 def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -50,11 +108,14 @@ def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 def describe(plan: Plan, request: Request) -> dict[str, Any]:
     """run.json: what a reader needs to trust or repeat the run."""
+    overrides = [without_credentials(text) for text in request.overrides]
     return {
         "plan": plan.hash,
         "grid": plan.name,
         "question": plan.question,
-        "overrides": list(request.overrides),
+        "command": without_credentials(request.command) or shlex.join(["sweep", *overrides]),
+        "overrides": overrides,
+        "own_files": own_files(request.config_dir),
         "points": {
             "blocks": [
                 {
@@ -90,14 +151,30 @@ def _short(values: Any) -> Any:
     )
 
 
+def own_files(config_dir: str | None) -> dict[str, str]:
+    """SHA-256 of every configuration file of the user's own folder, by its name in it."""
+    found: dict[str, str] = {}
+    if not config_dir:
+        return found
+    root = Path(config_dir)
+    for path in sorted(root.glob("*/[!.]*")):
+        try:
+            if path.is_file():
+                found[path.relative_to(root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            found[path.name] = "cannot be read"
+    return found
+
+
 def commit() -> str | None:
-    """The commit of this checkout and whether it is dirty, or None outside one."""
+    """The commit of this checkout and whether it is dirty, or None outside one; whatever repository git is told of."""
     root = Path(__file__).resolve().parent.parent.parent
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         found = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
             capture_output=True, text=True, timeout=10, check=True,
-            env={**os.environ, "GIT_CEILING_DIRECTORIES": str(root.parent)},
+            env={**environment, "GIT_CEILING_DIRECTORIES": str(root.parent)},
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

@@ -8,8 +8,8 @@ the results. A replica depends on its number only, so a run with more replicas h
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import lru_cache
+from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +20,9 @@ from sweep.errors import BadInput
 from sweep.plan.code import code_hash
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
-from sweep.store.parts import verify
+from sweep.store.parts import chunk_of, verify
 from sweep.store.rows import PARAMETER_COLUMNS, Points, columns_of, to_table
+from sweep.store.run_json import read_run
 
 KEYED = ("policy", *PARAMETER_COLUMNS)
 
@@ -31,14 +32,17 @@ class Old:
 
     def __init__(self, folder: Folder, plan: Plan) -> None:
         where = f"reuse={folder}"
-        if not folder.exists("run.json"):
-            raise BadInput(f"{where}: holds no run.json; give the folder of a run")
         try:
-            run = json.loads(folder.read("run.json"))
-            seed, self._replicas = run["points"]["seed"], int(run["points"]["replicas"])
-        except (ValueError, KeyError, TypeError):
-            raise BadInput(f"{where}: its run.json cannot be read") from None
-        for name, there, here in (("code", run.get("code"), code_hash(plan.policy_path)), ("seed", seed, plan.seed)):
+            run = read_run(folder)
+        except BadInput as error:
+            raise BadInput(f"{where}: {error}") from None
+        seed, self._replicas = run["points"]["seed"], run["points"]["replicas"]
+        numpy = run.get("versions", {}).get("numpy")
+        for name, there, here in (
+            ("code", run["code"], code_hash(plan.policy_path)),
+            ("seed", seed, plan.seed),
+            ("numpy", numpy, version("numpy")),
+        ):
             if there != here:
                 raise BadInput(f"{where}: was run with {name} {str(there)[:12]}, not {str(here)[:12]}")
         if self._replicas < plan.replicas:
@@ -46,7 +50,7 @@ class Old:
         self._folder = folder
         self._plan = plan
         self.taken = 0
-        self._names = [name for name in folder.names("parts") if name.endswith(".parquet")]
+        self._names = [name for name in folder.names("parts") if chunk_of(name) is not None]
         self._part = lru_cache(maxsize=4)(self._read)
         keys, at = [np.empty(0, "S16")], [np.empty((0, 2), np.int32)]
         for number in range(len(self._names)):
@@ -65,7 +69,7 @@ class Old:
         """A part that verifies, or None: what is broken is not taken over."""
         try:
             table, _ = verify(self._folder.read(f"parts/{self._names[number]}"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, BadInput):
             return None
         return table if {*KEYED, *METRICS, "replica", "status"} <= set(table.column_names) else None
 

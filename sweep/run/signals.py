@@ -12,7 +12,10 @@ from sweep.errors import Stopped
 
 
 class Signals:
-    """SIGINT and SIGTERM as Stopped with 130 and 143, after the commit that is under way."""
+    """SIGINT, SIGTERM and SIGHUP as Stopped with 130, 143 and 129, after the commit that is under way.
+
+    A SIGHUP that is ignored, as under nohup, stays so.
+    """
 
     def __init__(self) -> None:
         self._committing = False
@@ -20,7 +23,9 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             try:
                 self._before[number] = signal.signal(number, self._receive)
             except ValueError:  # not in the main thread: whoever runs us there decides

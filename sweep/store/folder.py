@@ -4,6 +4,7 @@ run.json         the plan's hash, configuration, overrides, seed, versions, comm
 parts/           part-<chunk>.parquet, a row per point and replica; a part counts only if it verifies
 journal.jsonl    when what was computed, where and how long it took; nothing is made from it
 results.parquet  all rows, sorted by point and replica; the same bytes for any chunks, workers and crashes
+results.sha256   its digest, as `sha256sum -c` reads it; results.parquet is believed only if that is right
 failures.parquet the points that failed, with traceback; only if there are any
 tables/          CSV and Parquet, functions of results.parquet
 """
@@ -12,18 +13,29 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
 from pyarrow import fs
 
 from sweep.errors import BadInput, Stopped
+from sweep.messages import say, without_credentials
+from sweep.store.processes import lives
+
+ANSWER_S = 20.0  # for an object store to answer
+WORD_S = 3.0  # of silence, after which the user is told what is waited for
+OLD_S = 86_400.0  # a temp file of another host that is older than this is of nobody
+FILE_MODE, FOLDER_MODE = 0o664, 0o775  # and not what the umask takes away: never writable for the world
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -47,17 +59,38 @@ class Folder:
         return f"{self.path}/{name}"
 
     def exists(self, name: str) -> bool:
-        return bool(self.filesystem.get_file_info(self.child(name)).type != fs.FileType.NotFound)
+        return self._kind(name) != fs.FileType.NotFound
+
+    def is_file(self, name: str) -> bool:
+        return self._kind(name) == fs.FileType.File
+
+    def is_folder(self, name: str) -> bool:
+        return self._kind(name) == fs.FileType.Directory
+
+    def _kind(self, name: str) -> fs.FileType:
+        with self._readable(name):
+            return self.filesystem.get_file_info(self.child(name)).type
 
     def names(self, folder: str) -> list[str]:
         """Names of the files in a folder, sorted; hidden ones left out."""
-        selector = fs.FileSelector(self.child(folder), allow_not_found=True)
-        files = [info.base_name for info in self.filesystem.get_file_info(selector) if info.is_file]
+        with self._readable(folder):
+            selector = fs.FileSelector(self.child(folder), allow_not_found=True)
+            files = [info.base_name for info in self.filesystem.get_file_info(selector) if info.is_file]
         return sorted(name for name in files if not name.startswith("."))
 
     def read(self, name: str) -> bytes:
-        with self.filesystem.open_input_stream(self.child(name)) as stream:
+        with self._readable(name), self.filesystem.open_input_stream(self.child(name)) as stream:
             return bytes(stream.read())
+
+    @contextmanager
+    def _readable(self, name: str) -> Iterator[None]:
+        """BadInput where something is there and cannot be read; FileNotFoundError where nothing is."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise BadInput(f"{self.child(name)}: cannot be read: {reason(error)}") from None
 
     def write(self, name: str, content: bytes | bytearray) -> None:
         """All or nothing: a temp file renamed; where there is no rename, the PUT is the commit."""
@@ -66,14 +99,14 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to write in pieces that is there under its name only when whole; Stopped where there is no room."""
+        """A file to write in pieces that is there under its name only when whole; Stopped where it cannot be."""
         target = self.child(name)
-        self.filesystem.create_dir(os.path.dirname(target), recursive=True)
         directory = os.path.dirname(target) if self.local else tempfile.gettempdir()
-        temporary = os.path.join(directory, f".{os.path.basename(target)}.{socket.gethostname()}.{os.getpid()}")
+        temporary = os.path.join(directory, temporary_name(os.path.basename(target)))
         written = 0
         try:
-            with open(temporary, "wb") as file:
+            self.make_folder(os.path.dirname(target))
+            with open(temporary, "wb", opener=private) as file:
                 yield file
                 written = file.tell()
                 file.flush()
@@ -84,55 +117,164 @@ class Folder:
                 with open(temporary, "rb") as file, self.filesystem.open_output_stream(target) as stream:
                     while piece := file.read(1 << 23):
                         stream.write(piece)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            size = written or os.path.getsize(temporary)
+        except (OSError, pa.ArrowException) as error:
+            if not isinstance(error, OSError) or error.errno not in NO_ROOM:
+                raise Stopped(1, f"{target}: cannot be written: {reason(error)}") from None
+            size = written or _size(temporary)
             raise Stopped(
                 1, f"no room in {directory} for {name}: {size} bytes or more are needed ({error.strerror}); nothing of "
                 "it was kept"
             ) from None  # fmt: skip
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                os.unlink(temporary)
+
+    def make_folder(self, path: str) -> None:
+        """A folder and those above it."""
+        if self.local:
+            _make_local(path)
+        else:
+            self.filesystem.create_dir(path, recursive=True)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
-        if self.exists(name):
+        if not self.exists(name):
+            return
+        try:
             self.filesystem.delete_file(self.child(name))
+        except FileNotFoundError:
+            pass
+        except (OSError, pa.ArrowException) as error:
+            raise Stopped(1, f"{self.child(name)}: cannot be removed: {reason(error)}") from None
+
+    def remove_temporaries(self, *folders: str) -> None:
+        """Temp files of writers that were killed; those of living processes of this host stay."""
+        if not self.local:
+            return
+        mine = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.([0-9]{{1,9}})")
+        any_host = re.compile(r"\..+\.[^.]+.*\.[0-9]{1,9}|\.probe-[0-9a-f]{32}")
+        for folder in folders:
+            with suppress(OSError):
+                for entry in os.scandir(os.path.join(self.path, folder)):
+                    if found := mine.fullmatch(entry.name):
+                        stale = not lives(int(found[1]), None)
+                    else:
+                        stale = bool(any_host.fullmatch(entry.name)) and time.time() - entry.stat().st_mtime > OLD_S
+                    if stale and entry.is_file(follow_symlinks=False):
+                        os.unlink(entry.path)
+
+
+def _make_local(path: str) -> None:
+    if os.path.isdir(path):
+        return
+    if (above := os.path.dirname(path)) != path:
+        _make_local(above)
+    try:
+        os.mkdir(path, FOLDER_MODE)  # os.makedirs would leave those above to the umask alone
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
+def temporary_name(name: str) -> str:
+    """A hidden name that says who writes it."""
+    return f".{name}.{socket.gethostname()}.{os.getpid()}"
+
+
+def private(path: str, flags: int) -> int:
+    """As open(2), with the mode of all our files."""
+    return os.open(path, flags, FILE_MODE)
+
+
+def reason(error: Exception) -> str:
+    """What went wrong with a file or a store, in one line, without keys and secrets."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        text = error.strerror.rpartition("] ")[2] + (f": {error.filename}" if error.filename else "")
+    return without_credentials(text)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def open_folder(out: str, make: bool = True) -> Folder:
     """The folder of a path or URI, made if it is not there; BadInput where it cannot be written."""
-    try:
-        if "://" in out:
-            filesystem, path = fs.FileSystem.from_uri(out)
-        else:
-            filesystem, path = fs.LocalFileSystem(), os.path.abspath(out)
-        if make:
-            filesystem.create_dir(path, recursive=True)
-    except (OSError, pa.ArrowException) as error:
-        raise BadInput(f"out={out!r}: cannot be opened for writing: {error}") from None
-    folder = Folder(filesystem, path.rstrip("/"))
+    folder = look(out)
     if not make:
         return folder
+    shown = without_credentials(out)
+    try:
+        folder.make_folder(folder.path)
+    except (OSError, pa.ArrowException) as error:
+        raise BadInput(f"out={shown!r}: cannot be opened for writing: {reason(error)}") from None
     if folder.local and not os.access(folder.path, os.W_OK | os.X_OK):
-        raise BadInput(f"out={out!r}: is not writable")
+        raise BadInput(f"out={shown!r}: is not writable")
     return folder
 
 
 def look(out: str) -> Folder:
-    """The folder of a path or URI, whether it is there or not."""
+    """The folder of a path or URI, whether it is there or not; BadInput where a store does not answer."""
+    shown = without_credentials(out)
+    if slip := re.match(r"(s3|gs|gcs|abfss?|hdfs|viewfs|file):(?!//)/?", out):
+        remedy = without_credentials(f"{slip[1]}://{'/' * (slip[1] == 'file')}{out[slip.end() :]}")
+        raise BadInput(f"{shown!r}: a URI has two slashes: {remedy}; for a folder of that name write ./{shown}")
     try:
-        filesystem, path = fs.FileSystem.from_uri(out) if "://" in out else (fs.LocalFileSystem(), os.path.abspath(out))
-    except (OSError, pa.ArrowException) as error:
-        raise BadInput(f"{out}: cannot be opened: {error}") from None
+        if "://" in out:
+            _wait_for_answer(out)
+            filesystem, path = fs.FileSystem.from_uri(out)
+        else:
+            filesystem, path = fs.LocalFileSystem(), os.path.abspath(out)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise BadInput(f"{shown!r}: cannot be opened: {reason(error)}") from None
     return Folder(filesystem, path.rstrip("/"))
+
+
+ASK = """import sys
+from pyarrow import fs
+filesystem, path = fs.FileSystem.from_uri(sys.stdin.read())
+filesystem.get_file_info(path)
+"""
+
+
+def _wait_for_answer(uri: str) -> None:
+    """BadInput if a store does not answer in time.
+
+    It is asked in a process of its own, which can be ended: a call into a store's library cannot.
+    """
+    if uri.startswith("file:"):
+        return
+    shown = without_credentials(uri)
+    asking = subprocess.Popen(
+        [sys.executable, "-P", "-c", ASK], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    end = time.monotonic() + ANSWER_S
+    try:
+        try:
+            _, wrong = asking.communicate(uri, timeout=WORD_S)
+        except subprocess.TimeoutExpired:
+            say(f"waiting for {shown}, for at most {ANSWER_S:.0f} s")
+            _, wrong = asking.communicate(timeout=end - time.monotonic())
+    except subprocess.TimeoutExpired:
+        raise BadInput(
+            f"{shown!r}: does not answer within {ANSWER_S:.0f} s: check the name, the network and the credentials"
+        ) from None
+    finally:
+        asking.kill()
+        asking.wait()
+    if asking.returncode:
+        last = (wrong.strip().splitlines() or ["no reason given"])[-1]
+        raise BadInput(f"{shown!r}: cannot be opened: {without_credentials(last)}")
 
 
 def open_run(out: str) -> Folder:
     """The folder of a finished run; BadInput where there is none."""
     folder = look(out)
     for name in ("run.json", "results.parquet"):
-        if not folder.exists(name):
-            raise BadInput(f"{out}: holds no {name}: the folder of a finished run is needed")
+        if not folder.is_file(name):
+            raise BadInput(f"{without_credentials(out)}: holds no {name}: the folder of a finished run is needed")
     return folder

@@ -10,11 +10,25 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from sweep.errors import Stopped
-from sweep.store.folder import Folder
+import pyarrow as pa
+
+from sweep.errors import BadInput, Stopped
+from sweep.inputs.door import Written, admit
+from sweep.messages import without_credentials
+from sweep.store.folder import Folder, private
 
 NAME = "journal.jsonl"
 PUT_S = 30.0  # how often the journal is written to an object store, where nothing can be appended
+
+
+class Line(Written):
+    """What of a line is read again: the status is made from it."""
+
+    event: str
+    time: float
+    chunk: int = -1
+    cpu_s: float = 0.0
+    failed: int = 0
 
 
 class Journal:
@@ -31,30 +45,30 @@ class Journal:
 
     def note(self, event: str, **facts: Any) -> None:
         """Add a line; a journal that cannot be written stops nothing."""
-        line = json.dumps({"time": time.time(), "event": event, **self._facts, **facts}).encode() + b"\n"
+        facts = {"time": time.time(), "event": event, **self._facts, **facts}
+        line = without_credentials(json.dumps(facts)).encode() + b"\n"
         if not self._folder.local:
             self._lines.append(line)
             if time.monotonic() - self._put > PUT_S:
                 self.close()
             return
-        with suppress(OSError), open(self._folder.child(NAME), "ab") as file:
+        with suppress(OSError), open(self._folder.child(NAME), "ab", opener=private) as file:
             file.write(b"\n" + line if self._first else line)  # a driver that was killed may have left half a line
             self._first = False
 
     def close(self) -> None:
         """Write what an object store has not got yet."""
         if self._lines:
-            with suppress(OSError, Stopped):
+            with suppress(OSError, Stopped, pa.ArrowException):
                 self._folder.write(self._name, b"".join(self._lines))
             self._put = time.monotonic()
 
 
-def read(folder: Folder) -> Iterator[dict[str, Any]]:
-    """All lines of all drivers, in the order of writing; what is not JSON is left out."""
+def read(folder: Folder) -> Iterator[Line]:
+    """All lines of all drivers, in the order of writing; what is none of ours is left out."""
     names = ([NAME] if folder.exists(NAME) else []) + [f"journal/{name}" for name in folder.names("journal")]
     for name in names:
-        for line in folder.read(name).splitlines():
-            with suppress(ValueError):
-                content = json.loads(line)
-                if isinstance(content, dict):
-                    yield content
+        with suppress(BadInput, FileNotFoundError):  # what is said of a run's progress must not stop it
+            for line in folder.read(name).splitlines():
+                with suppress(ValueError, RecursionError, BadInput):
+                    yield admit(Line, json.loads(line))

@@ -1,9 +1,10 @@
-"""One driver per folder: a lock file with host, pid and a heartbeat.
+"""One driver per folder: a lock file with host, pid, start and a heartbeat.
 
-A lock is stale when its process is gone (same host and pid namespace) or, from anywhere, when its heartbeat is older
-than STALE_S. Ages are differences of the folder's own modification times, so clocks of hosts need not agree. On a local
-or network filesystem the file is created exclusively. On an object store the lock is advisory: two drivers that start
-in the same second may both get it; both would then write the same bytes under the same names.
+Whether the holder lives is asked of the kernel where it can be: on the same boot and in the same pid namespace it is
+the process of that pid and start, whatever the clocks say. From elsewhere it is dead when its heartbeat is older than
+STALE_S. Ages are differences of the folder's own modification times, so clocks of hosts need not agree. On a local or
+network filesystem the file appears whole and exclusively. On an object store the lock is advisory: two drivers that
+start in the same second may both get it; both would then write the same bytes under the same names.
 """
 
 from __future__ import annotations
@@ -17,16 +18,33 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
+import pyarrow as pa
 from pyarrow import fs
 
 from sweep.errors import BadInput, Stopped
-from sweep.store.folder import Folder
+from sweep.inputs.door import Written, admit
+from sweep.store import processes
+from sweep.store.folder import Folder, private, reason, temporary_name
 
 NAME = "lock.json"
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
+NOBODY_S = 10.0  # after which a lock that names nobody is stale: a full disk left it
+
+
+class Holder(Written):
+    """What lock.json says; of one that cannot be read, nothing."""
+
+    host: str = ""
+    space: str = ""
+    pid: int = 0
+    ticks: int | None = None
+    token: str = ""
+    running: int = 0
+
+    def __str__(self) -> str:
+        return f"host {self.host or '?'}, pid {self.pid or '?'}"
 
 
 class Lock:
@@ -37,22 +55,30 @@ class Lock:
         self.running = 0
         self.lost: str | None = None
         self._mine = {
-            "host": socket.gethostname(), "space": _space(), "pid": os.getpid(), "started": time.time(),
-            "token": uuid.uuid4().hex,
+            "host": socket.gethostname(), "space": processes.space(), "pid": os.getpid(),
+            "ticks": processes.start_ticks(os.getpid()), "token": uuid.uuid4().hex,
         }  # fmt: skip
 
     def check(self) -> None:
-        """Stopped if another driver holds the lock by now: this one was taken for dead."""
+        """Stopped if another driver holds the lock by now, or nobody: this one was taken for dead."""
+        if not self.lost and self.folder.local and not os.path.exists(self.folder.child(NAME)):
+            self.lost = self._gone()
         if self.lost:
             raise Stopped(1, self.lost)
 
     def beat(self) -> None:
         """Say that this driver lives."""
         other = read(self.folder)
-        if other is not None and other.get("token") != self._mine["token"]:
-            self.lost = f"{holder(other)} has taken over {self.folder}, since this process was silent for too long"
+        if other is None:
+            self.lost = self._gone()
+            return
+        if other.token != self._mine["token"]:
+            self.lost = f"{other} has taken over {self.folder}, since this process was silent for too long"
             return
         self.folder.write(NAME, self._content())
+
+    def _gone(self) -> str:
+        return f"{self.folder}/{NAME} has gone: the folder was removed or moved, or another sweep takes it over"
 
     def _content(self) -> bytes:
         return json.dumps({**self._mine, "running": self.running}).encode() + b"\n"
@@ -64,7 +90,7 @@ class Lock:
                 age_s = heartbeat_age_s(self.folder)
                 if not dead(other, age_s):
                     raise BadInput(
-                        f"out={self.folder}: another sweep runs there: {holder(other)}, heartbeat {age_s:.0f} s ago; "
+                        f"out={self.folder}: another sweep runs there: {other}, heartbeat {age_s:.0f} s ago; "
                         f"wait for it, stop it, or choose another folder"
                     )
                 self.folder.remove(NAME)
@@ -72,15 +98,33 @@ class Lock:
                 self.folder.write(NAME, self._content())
                 return
             try:
-                with open(self.folder.child(NAME), "xb") as file:
-                    file.write(self._content())
+                self._create(self.folder.child(NAME))
             except FileExistsError:
                 raise BadInput(f"out={self.folder}: another sweep has just started there") from None
+            except OSError as error:
+                raise Stopped(1, f"{self.folder.child(NAME)}: cannot be written: {reason(error)}") from None
+
+    def _create(self, path: str) -> None:
+        """Whole or not at all, and only where there is none."""
+        temporary = os.path.join(self.folder.path, temporary_name(NAME))
+        try:
+            with open(temporary, "wb", opener=private) as file:
+                file.write(self._content())
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise
+            except OSError:  # a filesystem without links
+                with open(path, "xb", opener=private) as file:
+                    file.write(self._content())
+        finally:
+            with suppress(OSError):
+                os.unlink(temporary)
 
     def release(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, Stopped, BadInput):
             other = read(self.folder)
-            if other is not None and other.get("token") == self._mine["token"]:
+            if other is not None and other.token == self._mine["token"]:
                 self.folder.remove(NAME)
 
 
@@ -93,7 +137,7 @@ def held(folder: Folder) -> Iterator[Lock]:
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_S) and not lock.lost:
-            with suppress(OSError, Stopped):
+            with suppress(OSError, Stopped, BadInput):
                 lock.beat()
 
     thread = threading.Thread(target=beat, daemon=True)
@@ -106,19 +150,14 @@ def held(folder: Folder) -> Iterator[Lock]:
         lock.release()
 
 
-def read(folder: Folder) -> dict[str, Any] | None:
-    """What the lock of a folder says, or None where there is none; {} where it cannot be read."""
+def read(folder: Folder) -> Holder | None:
+    """What the lock of a folder says, or None where there is none; of one that cannot be read, nobody."""
     try:
-        content = json.loads(folder.read(NAME))
+        return admit(Holder, json.loads(folder.read(NAME)))
     except FileNotFoundError:
         return None
-    except (ValueError, OSError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def holder(lock: dict[str, Any]) -> str:
-    return f"host {lock.get('host', '?')}, pid {lock.get('pid', '?')}"
+    except (ValueError, RecursionError, BadInput):
+        return Holder()
 
 
 def heartbeat_age_s(folder: Folder) -> float:
@@ -133,44 +172,18 @@ def heartbeat_age_s(folder: Folder) -> float:
     return max(0.0, (now or time.time()) - (_modified(folder, NAME) or 0.0))
 
 
-def dead(lock: dict[str, Any], age_s: float) -> bool:
+def dead(holder: Holder, age_s: float) -> bool:
     """Whether nobody holds this lock any more."""
-    if age_s > STALE_S:
-        return True
-    if (lock.get("host"), lock.get("space")) != (socket.gethostname(), _space()):
-        return False
-    try:
-        os.kill(int(lock["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return _started(int(lock["pid"])) > float(lock["started"]) + 2.0  # the pid belongs to a younger process
-
-
-def _started(pid: int) -> float:
-    """When a process of this host started, seconds since the epoch; 0 where that cannot be known."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            ticks = int(file.read().rpartition(")")[2].split()[19])
-        with open("/proc/stat") as file:
-            boot = next(int(line.split()[1]) for line in file if line.startswith("btime"))
-    except (OSError, StopIteration):
-        return 0.0
-    return boot + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _space() -> str:
-    """What tells apart containers of one host name: a pid means nothing in another pid namespace."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
+    if holder.pid and holder.space and holder.space == processes.space():
+        return not processes.lives(holder.pid, holder.ticks)
+    return age_s > (STALE_S if holder.pid else NOBODY_S)
 
 
 def _modified(folder: Folder, name: str) -> float | None:
-    info = folder.filesystem.get_file_info(folder.child(name))
+    try:
+        info = folder.filesystem.get_file_info(folder.child(name))
+    except (OSError, pa.ArrowException):
+        return None
     return None if info.type == fs.FileType.NotFound or info.mtime_ns is None else info.mtime_ns / 1e9
 
 
@@ -180,7 +193,10 @@ def _exclusive(folder: Folder) -> Iterator[None]:
     if not folder.local:
         yield
         return
-    descriptor = os.open(folder.path, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder.path, os.O_RDONLY)
+    except OSError as error:
+        raise BadInput(f"out={folder}: cannot be read: {reason(error)}") from None
     try:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)

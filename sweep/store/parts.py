@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweep.errors import Stopped
 from sweep.plan.plan import Plan
-from sweep.store.folder import Folder
+from sweep.store.folder import Folder, reason
 from sweep.store.rows import CONSTANTS, FAILURES, schema, setting_columns
 
 NO_CHECKSUM = "sha256:" + "0" * 64
@@ -27,7 +29,8 @@ def part_name(chunk: int) -> str:
 def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
     """A part as it is committed: plain pages, and in its footer what is the same in all rows, and a checksum.
 
-    Compression comes with the results. The checksum is taken with NO_CHECKSUM in its place.
+    Compression comes with the results. The checksum is taken with NO_CHECKSUM in its place. The place is found by a
+    digest of the footer, which no text of an error in it can hold.
     """
     known = (table.schema.metadata or {}).get(CONSTANTS)
     same = json.loads(known) if known else constants(table)
@@ -36,11 +39,12 @@ def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
         "chunk": str(chunk),
         "begin": str(plan.chunks[chunk]),
         "end": str(plan.chunks[chunk + 1]),
-        "checksum": NO_CHECKSUM,
         "constants": json.dumps(same),
     }
     if lost := (table.schema.metadata or {}).get(FAILURES):
         metadata[FAILURES.decode()] = lost.decode()
+    place = _checksum(json.dumps(metadata).encode())
+    metadata["checksum"] = place
     sink = pa.BufferOutputStream()
     plain = {"use_dictionary": False, "compression": "none", "write_statistics": False, "store_schema": False}
     varying = table.select([name for name in table.column_names if name not in same])
@@ -48,8 +52,9 @@ def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
         writer.write_table(varying)
         writer.add_key_value_metadata(metadata)
     content = bytearray(sink.getvalue())
-    at = content.rindex(NO_CHECKSUM.encode())
-    content[at : at + len(NO_CHECKSUM)] = _checksum(content).encode()
+    at = content.rindex(place.encode())
+    content[at : at + len(place)] = NO_CHECKSUM.encode()
+    content[at : at + len(place)] = _checksum(content).encode()
     return content
 
 
@@ -61,8 +66,9 @@ def write_part(folder: Folder, plan: Plan, chunk: int, table: pa.Table) -> None:
 def remove_unfinished(folder: Folder) -> None:
     """Temp files that workers left when they were killed in a commit; only while nobody commits."""
     if folder.local:
-        for path in Path(folder.child("parts")).glob(".part-*"):
-            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            for path in Path(folder.child("parts")).glob(".part-*"):
+                path.unlink(missing_ok=True)
 
 
 def constants(table: pa.Table) -> dict[str, Any]:
@@ -104,16 +110,19 @@ def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:
     """Rows and footer of any plan's part whose checksum is right; ValueError saying what is wrong."""
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
-        table = file.read()
-    except (OSError, pa.ArrowException) as error:
+        found = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise ValueError(f"cannot be read: {error}") from None
-    found = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
     checksum = found.get("checksum", "")
     blank = bytearray(content)
     at = blank.rfind(checksum.encode())
     blank[at : at + len(checksum)] = NO_CHECKSUM.encode()
     if not checksum or _checksum(blank) != checksum:
         raise ValueError("its checksum is wrong")
+    try:
+        table = file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"cannot be read: {error}") from None
     same = json.loads(found.get("constants", "{}"))
     form = schema()
     columns = [
@@ -136,11 +145,7 @@ def chunks_with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
 def check_parts(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
     """Chunks whose parts verify, and what is wrong with the parts that do not."""
     good, bad = set(), {}
-    for name in folder.names("parts"):
-        number = name.removeprefix("part-").removesuffix(".parquet")
-        if not (name.startswith("part-") and number.isdigit()):
-            continue
-        chunk = int(number)
+    for chunk in committed(folder):
         if chunk >= len(plan.chunks) - 1:
             bad[chunk] = "no such chunk in this plan"
             continue
@@ -152,10 +157,27 @@ def check_parts(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
     return good, bad
 
 
+def committed(folder: Folder, chunks: int | None = None) -> list[int]:
+    """Chunks that have a part, of the first `chunks`; a name that only looks like that of a part is none."""
+    found = [chunk_of(name) for name in folder.names("parts")]
+    return [chunk for chunk in found if chunk is not None and (chunks is None or chunk < chunks)]
+
+
+def chunk_of(name: str) -> int | None:
+    """The chunk whose part has this name in parts/; None where there is none."""
+    number = name.removeprefix("part-").removesuffix(".parquet")
+    if not (number.isascii() and number.isdecimal() and len(number) < 19):
+        return None
+    return int(number) if part_name(int(number)) == f"parts/{name}" else None
+
+
 def set_aside(folder: Folder, chunk: int) -> str:
     """Give a broken part a name that says so; the new name."""
     name = part_name(chunk)
     aside = name.replace("parts/", "broken/")
-    folder.filesystem.create_dir(folder.child("broken"), recursive=True)
-    folder.filesystem.move(folder.child(name), folder.child(aside))
+    try:
+        folder.make_folder(folder.child("broken"))
+        folder.filesystem.move(folder.child(name), folder.child(aside))
+    except (OSError, pa.ArrowException) as error:
+        raise Stopped(1, f"{folder.child(name)}: cannot be moved to {aside}: {reason(error)}") from None
     return aside

@@ -1,27 +1,35 @@
-"""results.parquet from all parts, and failures.parquet beside it."""
+"""results.parquet from all parts, its digest, and failures.parquet beside it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sim import METRICS
+from sweep.errors import BadInput
 from sweep.plan.coordinates import coordinates
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
 from sweep.store.parts import read_part
 from sweep.store.rows import failed_rows, failures, schema
 
+NAME = "results.parquet"
+DIGEST = "results.sha256"
+FAILED = "failures.parquet"
 ROW_GROUP = 131_072  # rows; fixed, so that results do not show how the sweep was cut
 
 
 def compact(folder: Folder, plan: Plan) -> int:
     """results.parquet from all parts, in order of points, row group by row group; the number of points that failed.
 
-    These are in failures.parquet too, with traceback. Memory holds a row group and a part, whatever the plan.
+    These are in failures.parquet too, with traceback. Memory holds a row group and a part, whatever the plan. The
+    digest comes last: without it nobody believes the results.
     """
     form = schema()
     units = {name: form.field(name).metadata[b"unit"].decode() for name in form.names}
@@ -32,15 +40,41 @@ def compact(folder: Folder, plan: Plan) -> int:
     }
     form = form.with_metadata(metadata)
     lost: list[tuple[int, str, str]] = []
-    with folder.writing("results.parquet") as file:
-        with pq.ParquetWriter(file, form, compression="zstd", write_page_checksum=True) as writer:
+    folder.remove(DIGEST)
+    with folder.writing(NAME) as file:
+        digested = _Digested(file)
+        with pq.ParquetWriter(digested, form, compression="zstd", write_page_checksum=True) as writer:
             for table in _regrouped(folder, plan, lost):
                 writer.write_table(table.cast(form), row_group_size=ROW_GROUP)
-        if lost:  # before the results are there: who finds these believes that all is done
+        if lost:
             write_failures(folder, plan, lost)
         else:
-            folder.remove("failures.parquet")
+            folder.remove(FAILED)
+    folder.write(DIGEST, f"{digested.digest.hexdigest()}  {NAME}\n".encode())
     return len(lost)
+
+
+class _Digested:
+    """A file that is written from its begin to its end, and the digest of what was written."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self._file.write(content)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """The file is closed by who opened it."""
 
 
 def write_failures(folder: Folder, plan: Plan, lost: Sequence[tuple[int, str, str]]) -> None:
@@ -48,32 +82,59 @@ def write_failures(folder: Folder, plan: Plan, lost: Sequence[tuple[int, str, st
     names = [name for name in schema().names if name not in ("replica", "status", *METRICS)]
     form = pa.schema([schema().field(name) for name in names])
     form = form.append(pa.field("error", pa.string())).append(pa.field("traceback", pa.string()))
-    with folder.writing("failures.parquet") as file, pq.ParquetWriter(file, form, compression="zstd") as writer:
+    with folder.writing(FAILED) as file, pq.ParquetWriter(file, form, compression="zstd") as writer:
         for point, error, trace in lost:
             row = failed_rows(plan, point, error, trace).slice(0, 1).select(names).replace_schema_metadata(None)
             row = row.append_column("error", pa.array([error])).append_column("traceback", pa.array([trace]))
             writer.write_table(row.cast(form))
 
 
+def read_results(folder: Folder) -> pq.ParquetFile:
+    """results.parquet, believed because its digest is right; BadInput saying what to do where it is not."""
+    content = folder.read(NAME)
+    if (wrong := _disbelief(folder, hashlib.sha256(content).hexdigest())) is not None:
+        raise BadInput(f"{folder}/{NAME}: {wrong}: the command of the run makes it again from its parts")
+    try:
+        return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise BadInput(f"{folder}/{NAME}: cannot be read: {error}") from None
+
+
 def count_failures(folder: Folder) -> int:
-    """The number of points in failures.parquet."""
-    if not folder.exists("failures.parquet"):
-        return 0
-    with folder.filesystem.open_input_file(folder.child("failures.parquet")) as file:
-        return int(pq.ParquetFile(file).metadata.num_rows)
+    """The number of points of the results that failed."""
+    with folder.filesystem.open_input_file(folder.child(NAME)) as file:
+        table = pq.ParquetFile(file).read(["point", "status"])
+    return len(pc.unique(table["point"].filter(pc.not_equal(table["status"], "ok"))))
 
 
 def is_complete(folder: Folder, plan: Plan) -> bool:
-    """Whether results.parquet is there and of this plan."""
-    if not folder.exists("results.parquet"):
+    """Whether results.parquet is there, whole and of this plan, and failures.parquet if points failed."""
+    if not folder.is_file(NAME) or _disbelief(folder, _digest(folder)) is not None:
         return False
     try:
-        with folder.filesystem.open_input_file(folder.child("results.parquet")) as file:
+        with folder.filesystem.open_input_file(folder.child(NAME)) as file:
             found = pq.ParquetFile(file).metadata
     except (OSError, pa.ArrowException):
         return False
-    same = (found.metadata or {}).get(b"plan") == plan.hash.encode()
-    return same and bool(found.num_rows == len(plan) * plan.replicas)
+    same = (found.metadata or {}).get(b"plan") == plan.hash.encode() and found.num_rows == len(plan) * plan.replicas
+    return bool(same) and (folder.is_file(FAILED) or not count_failures(folder))
+
+
+def _digest(folder: Folder) -> str:
+    """The digest of results.parquet as it is there; memory holds a piece of it."""
+    digest = hashlib.sha256()
+    with folder.filesystem.open_input_stream(folder.child(NAME)) as stream:
+        while piece := stream.read(1 << 23):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _disbelief(folder: Folder, digest: str) -> str | None:
+    """Why the results are not believed; None where they are."""
+    if not folder.is_file(DIGEST):
+        return f"has no {DIGEST} beside it"
+    words = folder.read(DIGEST).decode("ascii", "replace").split()
+    return None if words[:1] == [digest] else f"is not what was written, by {DIGEST}"
 
 
 def _regrouped(folder: Folder, plan: Plan, lost: list[tuple[int, str, str]]) -> Iterator[pa.Table]:

@@ -53,6 +53,7 @@ def columns_of(plan: Plan, points: Points) -> dict[str, np.ndarray]:
 
 def failed_rows(plan: Plan, point: int, error: str, trace: str) -> pa.Table:
     """The rows of a point that could not be simulated."""
+    error, trace = (text.encode("utf-8", "replace").decode() for text in (error, trace))  # Parquet's text is UTF-8
     one = range(point, point + 1)
     try:
         columns = columns_of(plan, one)

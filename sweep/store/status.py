@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from typing import Any
 
-from sweep.errors import BadInput
+import pyarrow as pa
+
 from sweep.store import journal, lock
 from sweep.store.folder import Folder
-from sweep.store.results import count_failures
+from sweep.store.parts import committed
+from sweep.store.results import NAME, count_failures
+from sweep.store.run_json import read_run
 
 
 def status(folder: Folder) -> dict[str, Any]:
@@ -16,34 +19,36 @@ def status(folder: Folder) -> dict[str, Any]:
 
     `done` counts parts, which is the truth; the rest is from the journal. `rate` is that of the last driver.
     """
-    if not folder.exists("run.json"):
-        raise BadInput(f"{folder}: holds no run.json; give the folder of a run")
-    chunks = int(json.loads(folder.read("run.json"))["chunk_bounds"])
-    done = sum(name.startswith("part-") for name in folder.names("parts"))
+    chunks = read_run(folder)["chunk_bounds"]
+    done = len(committed(folder, chunks))
     failed: dict[int, int] = {}
     cpu_s, begun, last, count = 0.0, None, None, 0
     for line in journal.read(folder):
-        if line["event"] == "start":
-            begun, last, count = line["time"], None, 0
-        elif line["event"] == "chunk":
-            cpu_s += line.get("cpu_s", 0.0)
-            failed[line["chunk"]] = line.get("failed", 0)
-            last, count = line["time"], count + 1
+        if line.event == "start":
+            begun, last, count = line.time, None, 0
+        elif line.event == "chunk":
+            cpu_s += line.cpu_s
+            failed[line.chunk] = line.failed
+            last, count = line.time, count + 1
     rate = count / (last - begun) if begun and last and last > begun else None
     holder = lock.read(folder)
     age_s = lock.heartbeat_age_s(folder) if holder is not None else 0.0
     alive = holder is not None and not lock.dead(holder, age_s)
-    finished = folder.exists("results.parquet")
+    finished = folder.is_file(NAME)
+    lost = sum(failed.values())
+    if finished:
+        with suppress(OSError, pa.ArrowException):  # damaged: the journal says it, too
+            lost = count_failures(folder)
     return {
         "chunks": chunks,
         "done": done,
-        "running": int(holder.get("running", 0)) if alive and holder else 0,
-        "failed_points": count_failures(folder) if finished else sum(failed.values()),
+        "running": holder.running if alive and holder else 0,
+        "failed_points": lost,
         "left": chunks - done,
         "rate": rate,
         "left_s": (chunks - done) / rate if rate else None,
         "cpu_hours": cpu_s / 3600.0,
-        "driver": f"{lock.holder(holder)}, heartbeat {age_s:.0f} s ago" if alive and holder else None,
+        "driver": f"{holder}, heartbeat {age_s:.0f} s ago" if alive and holder else None,
         "finished": finished,
     }
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sweep.plan.points import NAMES
+from sweep.store import results
 from sweep.store.folder import Folder, open_run
 from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.store.run_json import read_run
 from sweep.tables.coordinates import attrs_of
 from sweep.tables.draws import representative
 
@@ -27,13 +26,13 @@ def load(out: str | PathLike[str]) -> pd.DataFrame:
     """
     folder = open_run(str(out))
     frame = read_results(folder)
-    frame.attrs["run"] = json.loads(folder.read("run.json"))
+    frame.attrs["run"] = read_run(folder)
     return frame
 
 
 def read_results(folder: Folder) -> pd.DataFrame:
-    """results.parquet with what stands in its metadata: `attrs["units"]` and `attrs["coordinates"]`."""
-    table = pq.ParquetFile(pa.BufferReader(folder.read("results.parquet"))).read()
+    """results.parquet, if its digest is right, with `attrs["units"]` and `attrs["coordinates"]` from its metadata."""
+    table = results.read_results(folder).read()
     frame = table.replace_schema_metadata(None).to_pandas()
     frame.attrs = attrs_of(table.schema.metadata)
     return frame

@@ -1,0 +1,211 @@
+"""The tasks of one plan on a cluster: a bounded window of them, sent again or cut in halves where a worker dies."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from sweep.errors import Stopped
+from sweep.inputs.settings import Runner
+from sweep.plan.plan import Plan
+from sweep.run import compute as simulation
+from sweep.run.head import Watch
+from sweep.run.runner import Carried, Compute, Known, missing, timed
+from sweep.store.parts import part_bytes
+from sweep.store.rows import Points, failed_rows, failures, join_tables
+
+MOST_LOST = 100  # results that Ray may lose for good before the run stops
+WINDOW_S = 5.0  # between two looks at how many CPUs there are: nodes come and go
+
+Write = Callable[[Plan, int, pa.Table], bytearray | None]  # makes the part of a chunk, or commits it
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text, or its name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Points of a chunk that one task computes."""
+
+    chunk: int
+    points: Points
+
+    def halves(self) -> list[_Piece]:
+        middle = len(self.points) // 2
+        return [_Piece(self.chunk, self.points[:middle]), _Piece(self.chunk, self.points[middle:])]
+
+
+class Flight:
+    """The tasks of one plan.
+
+    Ray computes a chunk again when its worker or node dies. Points whose worker runs out of memory, or dies each time,
+    are computed in halves, down to the point that does it; that one fails if it does it with no other task beside it,
+    too: what is ended for want of memory is not always what takes it.
+    """
+
+    def __init__(
+        self, ray: Any, plan: Plan, settings: Runner, known: Known, write: Write, watch: Watch | None = None
+    ) -> None:
+        self._ray, self._plan, self._settings, self._known, self._write = ray, plan, settings, known, write
+        self._watch = watch
+        self._crashes = (
+            ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError, ray.exceptions.RayTaskError,
+        )  # fmt: skip
+        remote = ray.remote(max_retries=3, scheduling_strategy="SPREAD")
+        self._timed, self._timed_part = remote(timed), remote(_timed_part)
+        self._shared = ray.put(plan)
+        self._again: deque[_Piece] = deque()  # to be computed next
+        self._by_themselves: deque[_Piece] = deque()  # points to be computed with no other task beside them
+        self._flying: dict[Any, _Piece] = {}
+        self._single: Any = None  # the task that flies by itself
+        self._opened: dict[int, _Opened] = {}
+        self._window, self._window_at, self._landed_at, self._lost = 0, 0.0, time.monotonic(), 0
+
+    def carry(self, chunks: Sequence[int]) -> Generator[Carried, None, None]:
+        """Every chunk, in the order in which they finish."""
+        todo = iter(chunks)
+        while True:
+            if self._watch:
+                self._watch.turn()
+            self._send_by_itself()
+            yield from self._send(todo)
+            if not self._flying:
+                return
+            for reference in self._wait():
+                if (carried := self._land(reference)) is not None:
+                    yield carried
+
+    def _send_by_itself(self) -> None:
+        if self._by_themselves and not self._flying:
+            piece = self._by_themselves.popleft()
+            self._single = self._task(piece)
+            self._flying[self._single] = piece
+
+    def _send(self, todo: Iterator[int]) -> Generator[Carried, None, None]:
+        """Fill the window with tasks; chunks that need none are there already."""
+        now = time.monotonic()
+        if now - self._window_at > WINDOW_S:
+            cpus = self._ray.cluster_resources().get("CPU", 1)
+            self._window, self._window_at = max(1, int(self._settings.tasks_per_cpu * cpus)), now
+        while not self._by_themselves and self._single is None and len(self._flying) < self._window:
+            if not self._again:
+                chunk = next(todo, None)
+                if chunk is None:
+                    return
+                table, points = missing(self._plan, chunk, self._known)
+                self._opened[chunk] = _Opened([] if table is None else [table], len(points))
+                if not len(points):
+                    yield self._close(chunk)
+                    continue
+                self._again.append(_Piece(chunk, points))
+            piece = self._again.popleft()
+            self._flying[self._task(piece)] = piece
+
+    def _task(self, piece: _Piece) -> Any:
+        chunk, points = piece.chunk, piece.points
+        if len(points) < self._plan.chunks[chunk + 1] - self._plan.chunks[chunk]:
+            return self._timed.remote(simulation.compute, self._shared, points)
+        return self._timed_part.remote(simulation.compute, self._shared, points, self._write, chunk)
+
+    def _wait(self) -> list[Any]:
+        """Tasks that have ended by now; Stopped if none has for too long."""
+        done, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=1.0)
+        if done:
+            self._landed_at = time.monotonic()
+        elif time.monotonic() - self._landed_at > self._settings.stall_s:
+            raise Stopped(
+                1, f"no chunk has finished for {self._settings.stall_s:g} s (runner.stall_s): a node may hang, "
+                f"{len(self._flying)} tasks are still out"
+            )  # fmt: skip
+        return list(done)
+
+    def _land(self, reference: Any) -> Carried | None:
+        """What a task brings; the chunk, where that was all of it."""
+        piece = self._flying.pop(reference)
+        by_itself, self._single = reference == self._single, None
+        chunk = piece.chunk
+        try:
+            brought, note = self._ray.get(reference)
+        except self._crashes as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, Stopped):  # no room where the worker commits
+                raise cause from None
+            if isinstance(cause, ImportError) or "failed to import on the worker" in str(cause):
+                last = str(cause).strip().splitlines()[-1]
+                raise Stopped(1, f"Ray's workers cannot import what they are to run: {last}") from None
+            why = self._crashed(piece, error, by_itself)
+            if why is None:
+                return None
+            said = str(error) if cause is None and why.startswith("its worker died") else why
+            brought, note = failed_rows(self._plan, int(piece.points[0]), why, said), {}
+        except self._ray.exceptions.RayError as error:
+            self._lost += 1
+            if self._lost > MOST_LOST:
+                raise Stopped(1, f"Ray has lost {self._lost} results: {one_line(error)}") from None
+            self._again.append(piece)
+            return None
+        if not isinstance(brought, pa.Table):
+            self._opened.pop(chunk)
+            lost = note.pop("failed")
+            return Carried(chunk, brought, lost, len(self._opened), note)
+        if self._opened[chunk].add(brought, len(piece.points), note):
+            return self._close(chunk)
+        return None
+
+    def _crashed(self, piece: _Piece, error: BaseException, by_itself: bool) -> str | None:
+        """Compute a piece again in halves, or by itself; why its point failed, where nothing is left to try."""
+        memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+        self._opened[piece.chunk].count("out_of_memory" if memory else "crashed")
+        if len(piece.points) > 1:
+            self._again.extend(piece.halves())
+            return None
+        if not by_itself:
+            self._by_themselves.append(piece)
+            return None
+        if memory:
+            return "its worker ran out of memory"
+        cause = getattr(error, "cause", None)
+        if cause is not None:
+            return f"its worker raised {type(cause).__name__}: {one_line(cause)}"
+        return f"its worker died ({type(error).__name__})"
+
+    def _close(self, chunk: int) -> Carried:
+        opened = self._opened.pop(chunk)
+        table = join_tables(opened.pieces)
+        part = part_bytes(self._plan, chunk, table)
+        return Carried(chunk, part, len(failures(table)), len(self._opened), opened.note)
+
+
+@dataclass
+class _Opened:
+    """A chunk of which something is there, and something not yet."""
+
+    pieces: list[pa.Table]
+    left: int  # points
+    note: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, table: pa.Table, points: int, note: Mapping[str, Any]) -> bool:
+        """Whether that was the last piece."""
+        self.pieces.append(table)
+        self.left -= points
+        for name, value in note.items():
+            self.note[name] = self.note.get(name, 0.0) + value if isinstance(value, float) else value
+        return self.left == 0
+
+    def count(self, what: str) -> None:
+        self.note[what] = self.note.get(what, 0.0) + 1.0
+
+
+def _timed_part(
+    compute: Compute, plan: Plan, points: Points, write: Write, chunk: int
+) -> tuple[bytearray | None, dict[str, Any]]:
+    """As `timed`, for a whole chunk that is written here and now; the note says how many of its points failed."""
+    table, note = timed(compute, plan, points)
+    return write(plan, chunk, table), {**note, "failed": len(failures(table))}

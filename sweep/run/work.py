@@ -1,0 +1,135 @@
+"""A plan on its way into its folder: what is missing is simulated and committed, and the results are made."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sweep.errors import Stopped
+from sweep.messages import say
+from sweep.plan.plan import Plan
+from sweep.run import runner
+from sweep.run.progress import progress
+from sweep.run.ray import Cluster
+from sweep.run.record import check_versions, claim, commit
+from sweep.run.request import Request
+from sweep.run.reuse import Old
+from sweep.run.signals import Signals
+from sweep.store import lock
+from sweep.store.folder import Folder
+from sweep.store.journal import Journal
+from sweep.store.parts import (
+    check_parts,
+    chunks_with_failures,
+    part_bytes,
+    part_name,
+    read_part,
+    remove_unfinished,
+    set_aside,
+    write_part,
+)
+from sweep.store.results import DIGEST, FAILED, NAME, compact, count_failures, is_complete
+
+
+@dataclass
+class Work:
+    """One run of a plan, by the driver that holds its folder's lock."""
+
+    request: Request
+    plan: Plan
+    run: dict[str, Any]  # what run.json says
+    folder: Folder
+    held: lock.Lock
+    journal: Journal
+    cluster: Cluster
+    signals: Signals
+    old: Old | None
+
+    def carry(self) -> int:
+        """Simulate what is missing, commit it, make the results; the number of points that failed."""
+        request, plan, folder, old = self.request, self.plan, self.folder, self.old
+        claim(folder, self.run)
+        folder.remove_temporaries("", "tables", "plots")
+        good, bad = check_parts(folder, plan)
+        known = old.find if old else runner.nothing_known
+        again = chunks_with_failures(folder, good) if request.retry_failed else set()
+        kept = good - again
+        chunks = len(plan.chunks) - 1
+        cost = plan.chunk_cost_s()
+        todo = sorted(set(range(chunks)) - kept, key=lambda chunk: (-cost[chunk], chunk))  # most expensive first
+        if todo and good:
+            check_versions(folder, self.run)
+        for chunk, wrong in bad.items():
+            self._say(f"part {chunk}: {wrong}: set aside as {set_aside(folder, chunk)}")
+        if again:
+            self._say(f"failed points in {len(again)} chunks are computed again")
+            known = partial(_good_rows, folder, plan, again, known)
+            for name in (DIGEST, NAME, FAILED):  # they would be of the parts that are replaced
+                folder.remove(name)
+        if kept:
+            self._say(f"{len(kept)} of {chunks} chunks are there already")
+        if todo:
+            self._simulate(todo, float(cost[todo].sum()), known)
+        if old:
+            self._say(f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
+        if todo or not is_complete(folder, plan):
+            remove_unfinished(folder)
+            return compact(folder, plan)
+        return count_failures(folder)
+
+    def _say(self, text: str) -> None:
+        if not self.request.quiet:
+            say(text)
+
+    def _simulate(self, todo: list[int], estimate_s: float, known: runner.Known) -> None:
+        """Carry these chunks to processors and commit what comes back."""
+        request, plan, folder = self.request, self.plan, self.folder
+        kind, why = request.runner.choose(estimate_s)
+        chunks = len(plan.chunks) - 1
+        self._say(f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
+        self.journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=request.commit or commit())
+        points = np.diff(plan.chunks)
+        write = partial(write_part, folder) if request.runner.commit == "workers" else part_bytes
+        failed = 0
+        with (
+            progress(int(points[todo].sum()), request.quiet) as advance,
+            closing(
+                runner.serial(plan, todo, known) if kind == "serial" else self.cluster.carry(plan, todo, known, write)
+            ) as carried,
+        ):
+            for each in carried:
+                with self.signals.commit():
+                    self._commit(each, int(points[each.chunk]))
+                failed += each.failed
+                if request.max_failures is not None and failed > request.max_failures:
+                    raise Stopped(3, f"{failed} points failed, and max_failures={request.max_failures}")
+                cpus = self.cluster.cpus_busy() if kind == "ray" else None
+                advance(int(points[each.chunk]), failures=each.failed, cpus=cpus)
+
+    def _commit(self, carried: runner.Carried, points: int) -> None:
+        """Commit a chunk, or see that the worker that computed it has done so."""
+        self.held.running = carried.running
+        self.held.check()
+        name = part_name(carried.chunk)
+        if carried.part is not None:
+            self.folder.write(name, carried.part)
+        elif not self.folder.exists(name):
+            raise Stopped(
+                1, f"chunk {carried.chunk} was committed on {carried.note['worker_host']} and is not in {self.folder}: "
+                "with runner.commit=workers out= must be the same folder on all machines"
+            )  # fmt: skip
+        self.journal.note("chunk", chunk=carried.chunk, points=points, failed=carried.failed, **carried.note)
+
+
+def _good_rows(folder: Folder, plan: Plan, again: set[int], otherwise: runner.Known, chunk: int) -> pa.Table | None:
+    """Of a chunk that is computed again, the rows that did not fail."""
+    if chunk not in again:
+        return otherwise(chunk)
+    table = read_part(folder, plan, chunk)
+    good = pa.array([status == "ok" for status in table["status"].to_pylist()])
+    return table.filter(good).replace_schema_metadata(None)

@@ -1,0 +1,63 @@
+"""Who a process is, by what no clock moves: the boot of its machine and its start in ticks since then."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+START = 19  # of the fields of /proc/PID/stat after the command's name: starttime
+PARENT = 1
+STATE = 0
+
+
+def space() -> str:
+    """Boot and pid namespace: within one, a pid means one process; empty where that cannot be known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None where there is none, or only its remains."""
+    fields = _fields(pid)
+    return None if fields is None or fields[STATE] in ("Z", "X") else int(fields[START])
+
+
+def lives(pid: int, ticks: int | None) -> bool:
+    """Whether the process of this pid is still the one that started at `ticks`; where that is not known, any one."""
+    if os.path.isdir("/proc/self"):
+        found = start_ticks(pid)
+        return found is not None and ticks in (None, found)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def descendants(pid: int) -> dict[int, int]:
+    """Pid and start of every process that this one has started, and so on."""
+    parents: dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal() and (fields := _fields(int(entry))) is not None:
+            parents[int(entry)] = int(fields[PARENT])
+    found: dict[int, int] = {}
+    todo = [pid]
+    while todo:
+        above = todo.pop()
+        for child, parent in parents.items():
+            if parent == above and child not in found and (ticks := start_ticks(child)) is not None:
+                found[child] = ticks
+                todo.append(child)
+    return found
+
+
+def _fields(pid: int) -> list[str] | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None

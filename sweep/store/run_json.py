@@ -1,0 +1,57 @@
+"""run.json behind the typed door: what a run was, as this or another version of the program wrote it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from sweep.errors import BadInput
+from sweep.inputs.door import Written, admit
+from sweep.store.folder import Folder
+
+NAME = "run.json"
+Names = Annotated[list[str], Field(default_factory=list)]
+
+
+class Points(Written):
+    """What of a run's points is read again."""
+
+    seed: Annotated[int, Field(strict=True)]
+    replicas: Annotated[int, Field(ge=1, strict=True)]
+    draws: Annotated[int, Field(strict=True)] = 0
+    machines: Names
+    workloads: Names
+    costs: Names
+    blocks: Annotated[list[dict[str, Any]], Field(default_factory=list)]
+    defaults: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+
+class Run(Written):
+    """What of run.json is read again."""
+
+    plan: str
+    points: Points
+    chunk_bounds: Annotated[int, Field(ge=0, strict=True)]
+    chunk_s: Annotated[float, Field(gt=0)]
+    code: str
+    grid: str = ""
+    question: str = ""
+    overrides: Names
+    command: str = ""
+    versions: Annotated[dict[str, str], Field(default_factory=dict)]
+    commit: str | None = None
+
+
+def read_run(folder: Folder) -> dict[str, Any]:
+    """What run.json says, checked; BadInput where there is none, or none of ours."""
+    where = f"{folder}/{NAME}"
+    if not folder.exists(NAME):
+        raise BadInput(f"{folder}: holds no {NAME}; give the folder of a run")
+    try:
+        content = json.loads(folder.read(NAME))
+    except (ValueError, RecursionError):
+        raise BadInput(f"{where}: is not JSON") from None
+    admit(Run, content, where)
+    return dict(content)
