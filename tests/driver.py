@@ -22,7 +22,7 @@ without_faults = simulation.compute
 def compute(plan, points):
     """As simulation.compute, with faults."""
     time.sleep(FAULTS.get("sleep_s", 0.0))
-    simulation.simulate = simulate
+    without_faults.__globals__["simulate"] = simulate  # a worker's copy has globals of its own
     return without_faults(plan, points)
 
 

@@ -137,8 +137,9 @@ class Flight:
             cause = getattr(error, "cause", None)
             if isinstance(cause, Stopped):  # no room where the worker commits
                 raise cause from None
-            if isinstance(cause, ImportError) or "failed to import on the worker" in str(cause):
-                last = str(cause).strip().splitlines()[-1]
+            unread = ImportError, self._ray.exceptions.RaySystemError  # of the task itself: a point's own are rows
+            if isinstance(cause, unread) or "failed to import on the worker" in str(cause):
+                last = (str(cause).strip().splitlines() or [type(cause).__name__])[-1]
                 raise Stopped(1, f"Ray's workers cannot import what they are to run: {last}") from None
             why = self._crashed(piece, error, by_itself)
             if why is None:
@@ -173,7 +174,8 @@ class Flight:
             return "its worker ran out of memory"
         cause = getattr(error, "cause", None)
         if cause is not None:
-            return f"its worker raised {type(cause).__name__}: {one_line(cause)}"
+            first = (str(cause).strip().splitlines() or [""])[0]
+            return f"its worker raised {type(cause).__name__}: {first}"
         return f"its worker died ({type(error).__name__})"
 
     def _close(self, chunk: int) -> Carried:

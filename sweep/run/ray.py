@@ -156,7 +156,10 @@ def _environment(local: bool) -> Iterator[None]:
     if local:
         told |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token(), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     before = {name: os.environ.get(name) for name in told}
+    known = sys.modules.get("ray")
     os.environ.update(told)
+    if known:
+        _read_again(known, local)
     try:
         yield
     finally:
@@ -165,6 +168,15 @@ def _environment(local: bool) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        _read_again(sys.modules["ray"], False)
+
+
+def _read_again(ray: Any, local: bool) -> None:
+    """Let a Ray that was imported before read its environment; while it runs it keeps what it has."""
+    if not ray.is_initialized():
+        ray._raylet.Config.initialize("")
+        ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = not local
 
 
 @cache

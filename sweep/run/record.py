@@ -109,11 +109,12 @@ def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
 def describe(plan: Plan, request: Request) -> dict[str, Any]:
     """run.json: what a reader needs to trust or repeat the run."""
     overrides = [without_credentials(text) for text in request.overrides]
+    folder = ["--config-dir", request.config_dir] if request.config_dir else []
     return {
         "plan": plan.hash,
         "grid": plan.name,
         "question": plan.question,
-        "command": without_credentials(request.command) or shlex.join(["sweep", *overrides]),
+        "command": without_credentials(request.command) or shlex.join(["sweep", *folder, *overrides]),
         "overrides": overrides,
         "own_files": own_files(request.config_dir),
         "points": {

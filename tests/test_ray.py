@@ -1,0 +1,181 @@
+"""The Ray that a sweep starts: whom it answers, what its workers import, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweep.store.processes import descendants, lives
+from tests import faults
+
+RAY = ("+grid=smoke", "policy=xpfo_deferred", "jobs=[1,2,3,4]", "window_events=64", "chunk_s=1e-9", "runner=ray")
+OURS = (*RAY, "runner.cpus=1", "report=false")
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def listening(pids):
+    """Address and port, in hexadecimal, of every TCP socket on which these processes listen, with the pid."""
+    owners = {}
+    for pid in pids:
+        for entry in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                owners[os.readlink(entry)] = pid
+            except OSError:
+                continue
+    found = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and (pid := owners.get(f"socket:[{words[9]}]")):
+                address, _, port = words[1].partition(":")
+                found[address, int(port, 16)] = pid
+    return found
+
+
+def wait_for_process(driver, name, timeout_s=60.0):
+    """The pid of a process below this one whose command line holds the name."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        assert driver.poll() is None, driver.communicate()[1]
+        for pid in descendants(driver.pid):
+            if name in command_line(pid):
+                return pid
+        time.sleep(0.02)
+    raise AssertionError(f"no {name} after {timeout_s} s")
+
+
+def gone(processes, timeout_s=15.0):
+    """The command lines of those that are still there after a while."""
+    end = time.monotonic() + timeout_s
+    while any(lives(*each) for each in processes.items()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return [command_line(pid) for pid, ticks in processes.items() if lives(pid, ticks)]
+
+
+STRANGER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('in'); ray.shutdown()"
+
+
+def knock(port, home, **env):
+    """Whether a stranger gets into the cluster."""
+    clean = {name: value for name, value in faults.environment().items() if not name.startswith("RAY_AUTH")}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", STRANGER, f"127.0.0.1:{port}"], capture_output=True, text=True, timeout=40,
+            env=clean | {"HOME": str(home), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} | env,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0 and "in" in done.stdout
+
+
+def test_a_ray_of_ours_listens_on_loopback_and_answers_only_who_has_its_token(tmp_path):
+    driver = faults.start(tmp_path / "out", *OURS, faults={"sleep_s": 30}, RAY_AUTH_MODE="disabled")
+    try:
+        head = wait_for_process(driver, "gcs_server")
+        wait_for_process(driver, "ray::_timed_part")
+        sockets = listening([driver.pid, *descendants(driver.pid)])
+        assert len(sockets) >= 3
+        assert {address for address, _ in sockets} <= LOOPBACK
+        port = next(port for (_, port), pid in sockets.items() if pid == head)
+        assert not knock(port, tmp_path, RAY_AUTH_MODE="disabled")
+        assert not knock(port, tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+        told = dict(each.partition("=")[::2] for each in Path(f"/proc/{head}/environ").read_text().split("\0"))
+        assert knock(port, tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=told["RAY_AUTH_TOKEN"])
+    finally:
+        driver.send_signal(signal.SIGTERM)
+        code, said = faults.finish(driver, 60)
+    assert code == 143, said
+
+
+@pytest.mark.parametrize("how", ["module", "script"])
+def test_files_in_the_working_folder_do_not_stand_in_for_our_modules(tmp_path, how):
+    here, scripts = tmp_path / "here", tmp_path / "bin"
+    here.mkdir()
+    scripts.mkdir()
+    for name in ("sim", "numpy", "ray", "pyarrow", *(["sweep"] if how == "script" else [])):
+        (here / f"{name}.py").write_text("raise SystemExit('the module of the user was imported')\n")
+    (scripts / "sweep").write_text("from sweep.__main__ import console\nconsole()\n")
+    program = ["-m", "sweep"] if how == "module" else [str(scripts / "sweep")]
+    done = subprocess.run(
+        [sys.executable, *program, *OURS, f"out={tmp_path}/out"], cwd=here, env=faults.environment(),
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "out" / "failures.parquet").exists()
+
+
+ONLY_HERE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import only_here
+from sweep.run import compute as simulation
+from sweep import __main__ as command
+simulation.compute = only_here.compute
+sys.exit(command.main(sys.argv[2:]))
+"""
+
+
+def test_workers_that_cannot_import_what_they_are_to_run_stop_it_at_once_with_the_reason(tmp_path):
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "only_here.py").write_text(
+        "from sweep.run.compute import compute as c\ndef compute(*a): c(*a)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ONLY_HERE, str(tmp_path / "only"), *OURS, f"out={tmp_path}/out"],
+        env=faults.environment(), cwd=faults.ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "cannot import what they are to run" in done.stderr
+    assert "No module named 'only_here'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not faults.parts(tmp_path / "out")
+
+
+def test_the_death_of_our_own_head_ends_the_run_in_time_with_a_sentence_and_no_orphans(tmp_path):
+    driver = faults.start(tmp_path, *faults.GRID, "runner=ray", "runner.cpus=2", faults={"sleep_s": 1})
+    faults.wait_for(tmp_path, 2, driver)
+    started = descendants(driver.pid)
+    begun = time.monotonic()
+    faults.kill(wait_for_process(driver, "gcs_server"))
+    code, said = faults.finish(driver, timeout=100)
+    assert code == 1, said
+    assert time.monotonic() - begun < 90
+    assert "the same command continues" in said
+    assert not gone(started)
+    assert not (tmp_path / "lock.json").exists()
+
+
+def test_a_signal_while_ray_starts_ends_it_with_a_word_and_no_orphans(tmp_path):
+    driver = faults.start(tmp_path, *OURS)
+    head = wait_for_process(driver, "gcs_server")
+    started = descendants(driver.pid) | {head: 0}
+    driver.send_signal(signal.SIGTERM)
+    code, said = faults.finish(driver, timeout=60)
+    assert code == 143, said
+    assert "stopped by SIGTERM" in said
+    assert "the same command continues" in said
+    assert not gone(started)
+    assert not (tmp_path / "lock.json").exists()
+
+
+def test_a_reason_of_the_system_not_to_start_ray_is_a_sentence(tmp_path):
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    code, said = faults.finish(faults.start(tmp_path / "out", *OURS, "quiet=true", TMPDIR=str(long)))
+    assert code == 1, said
+    assert said.count("\n") == 1
+    assert "Ray does not start" in said
+    assert "TMPDIR" in said
