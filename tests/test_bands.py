@@ -54,7 +54,7 @@ def test_tables_that_are_no_means_are_made_for_every_draw(run, results):
 
 def test_a_band_of_a_crossing_that_most_draws_never_reach_is_open():
     values = np.array([10.0, 20.0, np.nan, np.nan])
-    frame = pd.DataFrame({"point": 0, "replica": 0, "draw": range(5), **dict.fromkeys(bands.METRICS, 0.0)})
+    frame = pd.DataFrame({"point": range(5), "replica": 0, "draw": range(5), **dict.fromkeys(bands.METRICS, 0.0)})
     made = iter(values)
     table = bands._by_draw(
         lambda rows: pd.DataFrame({"cores": [next(made)]}), ("cores",), pd.DataFrame({"cores": [15.0]}), frame

@@ -87,16 +87,19 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
         "title": f"{run.get('grid')}: {question}",
         "grid": str(run.get("grid")),
         "question": question,
-        "answer": _answer(named["points"].table) if "points" in named else "",
+        "answer": _answer(named["points"]) if "points" in named else "",
         "lead": lead,
         "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete in itself and asks no network. "
         "Colours are Okabe and Ito's.",
     }
 
 
-def _answer(points: pd.DataFrame) -> str:
+def _answer(plot: Plot) -> str:
     """What each policy costs on each machine at its most CPUs and jobs, where that is one point a policy."""
+    points = plot.table
     sentences: list[str] = []
+    if points.empty:
+        return plot.note
     if "costs" in points:
         points = points[points["costs"] == min(points["costs"], key=lambda name: (name == LITERATURE, name))]
     for machine, some in points.groupby("machine", sort=False):
@@ -104,12 +107,13 @@ def _answer(points: pd.DataFrame) -> str:
             some = some[some[name] == some[name].max()]
         if "ceiling" in some and (some["ceiling"] == 33).any():
             some = some[some["ceiling"] == 33]
-        some = some[some["policy"] != "vanilla"]
+        some = some[(some["policy"] != "vanilla") & some["added_s"].notna()]
         if some.empty or some["policy"].duplicated().any() or len(some) > 6 or len(sentences) == 3:
             continue
         ceiling = ", ceiling 33" if "ceiling" in some else ""
         costs = [
-            f"{row['policy']} adds\u00a0{row['added_s']:.0f}\u00a0s (x\u00a0{row['ratio']:.3g})"
+            f"{row['policy']} adds\u00a0{row['added_s']:.0f}\u00a0s"
+            + (f" (x\u00a0{row['ratio']:.3g})" if math.isfinite(row["ratio"]) else "")
             for _, row in some.iterrows()
         ]
         first = some.iloc[0]

@@ -101,7 +101,9 @@ def measured(table: pd.DataFrame) -> Plot:
 
 def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     """What the added system time is made of, for a handful of points."""
-    some = points[points["policy"] != "vanilla"]
+    some = points[
+        (points["policy"] != "vanilla") & points[[part for part in PARTS if part in points]].notna().any(axis=1)
+    ]
     if not 0 < len(some) <= MOST_SETTINGS:
         return None
     text = settings_of(
@@ -173,7 +175,9 @@ def heat(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     down = next((name for name in ("cores", "jobs") if name in numeric), next(iter(numeric), None))
     if "ceiling" not in own or down is None:
         return None
-    some = points[points["policy"] != "vanilla"].copy()
+    some = points[(points["policy"] != "vanilla") & np.isfinite(points["ratio"])].copy()
+    if some.empty:
+        return None
     notes = [
         "Means over replicas. A ring marks the best ceiling of its row: the smallest that is within the best one's "
         "95 % interval."
@@ -207,7 +211,8 @@ def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     x, y = "stale_window_p99_ns", "added_s"
     if x not in points:
         return None
-    some = points[points[x].notna() & points[y].notna() & (points["policy"] != "vanilla")].copy()
+    drawable = (points[x] > 0) & (points[y] > 0)  # on logarithmic axes; NaN is neither
+    some = points[drawable & (points["policy"] != "vanilla")].copy()
     if some.empty:
         return None
     some["setting"] = settings_of(some, [name for name in ("cores", "jobs") if name in some] + _rest(own))
@@ -253,6 +258,7 @@ def listing(points: pd.DataFrame, own: Sequence[str]) -> Plot:
     if len(table) > 1000:
         pick = np.unique(np.linspace(0, len(table) - 1, 1000).astype(int))
         table, note = table.iloc[pick], f"1000 of {len(table)} points, evenly spaced; all are in results.parquet."
+    note = " ".join([*points.attrs.get("notes", []), *([note] if len(table) else [])])
     return Plot("points", "The points", note, "table", table.reset_index(drop=True), series="policy")
 
 

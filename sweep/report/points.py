@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweep.inputs.costs import REPRESENTATIVE
@@ -15,6 +16,7 @@ from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, attrs_of, coordinates
 from sweep.tables.replicas import t95
+from sweep.tables.selection import OK, copies, notes
 
 METRICS = (
     "system_time_s added_s ratio wall_time_s flush_wait_ns flush_wait_p99_ns interrupts_per_flush "
@@ -25,49 +27,73 @@ MOST_BINS = 64  # values on one axis; above it they are binned
 
 
 def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
-    """A row per point, and the parameters that the sweep varies on their own.
+    """A row per point that was simulated, and the parameters that the sweep varies on their own.
 
     `<metric>_lo` and `<metric>_hi` are the 95 % interval over replicas; under draws of the costs a row is the
     representative draw, and they are 5 and 95 % over these. Constant columns are left out, column by column, so that
-    a large file does not have to fit into memory.
+    a large file does not have to fit into memory. `attrs["notes"]` says which points are not there.
     """
     names = file.schema_arrow.names
-    every_point = file.read(columns=["point"]).column("point").to_numpy()
-    draw = file.read(columns=["draw"]).column("draw").to_numpy() if "draw" in names else np.zeros_like(every_point)
-    single = draw == REPRESENTATIVE
-    point = every_point[single]
-    order = np.argsort(point, kind="stable")
-    first = order[np.unique(point[order], return_index=True)[1]]
-    count = np.bincount(np.unique(point, return_inverse=True)[1])
-    columns: dict[str, Any] = {"point": point[first], "replicas": count}
-    for name in (*NAMES, *PARAMETER_COLUMNS):
+    every_point = _column(file, "point")
+    draw = _column(file, "draw") if "draw" in names else np.zeros_like(every_point)
+    ok = pc.equal(file.read(columns=["status"])["status"], OK).to_numpy() if "status" in names else draw == draw
+    rows = np.flatnonzero((draw == REPRESENTATIVE) & ok)
+    first = rows[np.unique(every_point[rows], return_index=True)[1]]  # of each point
+    points = _settings(file, first).assign(point=every_point[first])
+    copied = copies(points, (*NAMES, *PARAMETER_COLUMNS))
+    planned = np.unique(every_point[draw == REPRESENTATIVE]).size
+    said = notes(planned, planned - len(points), int(copied.sum()))
+    points = points[~copied].reset_index(drop=True)
+    rows = rows[np.isin(every_point[rows], points["point"])]
+    others = np.flatnonzero((draw != REPRESENTATIVE) & ok)
+    groups = np.unique(every_point[rows], return_inverse=True)[1]
+    points = points.assign(replicas=np.bincount(groups))
+    made: dict[str, np.ndarray] = {}
+    for name in [*METRICS, *(each for each in names if each.startswith("nr_tlb_"))]:
         if name in names:
-            values = file.read(columns=[name]).column(name).to_pandas()[single].iloc[first].reset_index(drop=True)
+            values = _column(file, name)
+            made |= _over_replicas(name, values[rows], groups)
+            if len(others):
+                by = [(every_point - draw)[others], draw[others]]
+                over = pd.Series(values[others]).groupby(by).mean().groupby(level=0)
+                for end, share in (("lo", 0.05), ("hi", 0.95)):
+                    made[f"{name}_{end}"] = over.quantile(share).reindex(points["point"]).to_numpy()
+    points = pd.concat([points, pd.DataFrame(made)], axis="columns")
+    points.attrs |= attrs_of(file.schema_arrow.metadata)
+    points.attrs["notes"] = said
+    return points, _own(points)
+
+
+def _column(file: pq.ParquetFile, name: str) -> np.ndarray:
+    return file.read(columns=[name]).column(name).to_numpy()
+
+
+def _settings(file: pq.ParquetFile, rows: np.ndarray) -> pd.DataFrame:
+    """Names and parameters of these rows, as far as they are not constant."""
+    columns: dict[str, Any] = {}
+    for name in (*NAMES, *PARAMETER_COLUMNS):
+        if name in file.schema_arrow.names:
+            values = file.read(columns=[name]).column(name).take(rows).to_pandas()
             if name in ("policy", "machine", "workload", "cores", "jobs") or values.nunique(dropna=False) > 1:
                 columns[name] = values
-    groups = np.unique(point, return_inverse=True)[1]
-    replicas = int(count.max())
-    factor = t95(replicas - 1) / math.sqrt(replicas)
-    for name in [*METRICS, *(each for each in names if each.startswith("nr_tlb_"))]:
-        if name not in names:
-            continue
-        every = file.read(columns=[name]).column(name).to_numpy()
-        values = every[single]
-        mean = np.bincount(groups, values) / count
-        columns[name] = mean
-        with np.errstate(invalid="ignore"):
-            squares = np.bincount(groups, (values - mean[groups]) ** 2)
-            half = factor * np.sqrt(squares / np.maximum(count - 1, 1))
-        if name == "ratio":
-            columns["ratio_half"] = half  # of the replicas alone, draws or not
-        columns[f"{name}_lo"], columns[f"{name}_hi"] = mean - half, mean + half
-        if not single.all():
-            others = pd.Series(every[~single]).groupby([(every_point - draw)[~single], draw[~single]]).mean()
-            for end, quantile in (("lo", 0.05), ("hi", 0.95)):
-                over = others.groupby(level=0).quantile(quantile)
-                columns[f"{name}_{end}"] = over.reindex(point[first]).to_numpy()
-    points = pd.DataFrame(columns)
-    points.attrs |= attrs_of(file.schema_arrow.metadata)
+    return pd.DataFrame(columns)
+
+
+def _over_replicas(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
+    """The mean of each group of rows, and its 95 % interval."""
+    count = np.bincount(groups)
+    replicas = int(count.max(initial=0))
+    factor = t95(replicas - 1) / math.sqrt(max(replicas, 1))
+    mean = np.bincount(groups, values) / count
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares = np.bincount(groups, (values - mean[groups]) ** 2)
+        half = factor * np.sqrt(squares / np.maximum(count - 1, 1))
+        made = {name: mean, f"{name}_lo": mean - half, f"{name}_hi": mean + half}
+    return made | ({"ratio_half": half} if name == "ratio" else {})  # of the replicas alone, draws or not
+
+
+def _own(points: pd.DataFrame) -> list[str]:
+    """The parameters that the sweep varies on their own; `jobs_per_core` where jobs are shares of cores."""
     told_apart = coordinates(points)
     own = [name for name in PARAMETER_COLUMNS if name in (*ALWAYS, *told_apart.own) and name in points]
     own = [name for name in own if points[name].nunique(dropna=False) > 1]
@@ -78,8 +104,7 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
         else:
             points["jobs_per_core"] = share
             own.append("jobs_per_core")
-    own += ["costs"] if "costs" in points else []
-    return points, own
+    return own + (["costs"] if "costs" in points else [])
 
 
 def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:

@@ -26,7 +26,7 @@ def setting(results: pd.DataFrame) -> pd.Series:
 def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Quantiles of these metrics' means over replicas, indexed by point: columns METRIC_05, METRIC_50, METRIC_95."""
     others = posterior_draws(results)
-    means = others.groupby([setting(others).rename("point"), "draw"])[metrics].mean()
+    means = others.groupby([setting(others).rename("point"), "draw"])[metrics].mean().dropna(how="all")
     made = {}
     for name, share in SHARES.items():
         for metric, column in means.groupby("point").quantile(share).items():
@@ -57,10 +57,15 @@ def _by_draw(
     settings = results.assign(point=setting(results))
     made = []
     for draw, rows in posterior_draws(settings).groupby("draw"):
+        mine = rows.set_index(keys)[list(METRICS)]
+        if not single.index.isin(mine.index).all():
+            continue  # a point failed under this draw: it says nothing of the table as a whole
         frame = single.copy()  # the coordinates of the representative draw, the metrics of this one
-        frame[list(METRICS)] = rows.set_index(keys)[list(METRICS)].reindex(frame.index)
+        frame[list(METRICS)] = mine.reindex(frame.index)
         made.append(make(frame.reset_index())[list(values)].assign(draw=draw))
     out = table.copy()
+    if not made:
+        return out.assign(**{f"{value}_{name}": np.nan for value in values for name in SHARES})
     for value in values:
         columns = np.stack([each[value].to_numpy(float) for each in made])  # [draw, row]
         for name, share in SHARES.items():  # a policy that never passes a ratio passes it at infinity

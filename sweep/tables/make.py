@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 import pandas as pd
 
+from sweep.errors import BadInput
 from sweep.store.folder import Folder
 from sweep.tables import bands, surface
-from sweep.tables.draws import representative
+from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.frame import read_results
-from sweep.tables.next_experiment import LEAST_DRAWS, next_experiment
+from sweep.tables.next_experiment import next_experiment
 from sweep.tables.replicas import summary
 from sweep.tables.reproduction import measurements, reproduction
+from sweep.tables.selection import failed_points, notes, simulated, without_copies
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
 MOST_EXPERIMENTS = 500  # points that are compared with one another
 OF_THE_SURFACE = (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters)
 TABLES = {  # every table with what it says
@@ -23,35 +28,62 @@ TABLES = {  # every table with what it says
 
 
 def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Every table that the results allow, the main one first.
+    """Every table that the results allow, the main one first; a summary always, of failed points too.
 
     Under draws of the costs a table is of the representative draw, with 5/50/95 % over the others beside its values.
     """
+    every = without_copies(results)
+    results = simulated(every)
     single = representative(results)
-    tables = {"reproduction": reproduction(results, measurements()), "summary": summary(single)}
+    tables = {"reproduction": reproduction(results, measurements()), "summary": summary(representative(every))}
     if 2 * len(tables["reproduction"]) * single["costs"].nunique() < len(
         tables["summary"]
     ):  # measured points are a minority: not what was asked
         tables["reproduction"] = tables.pop("reproduction")
-    tables |= {make.__name__: make(single) for make in OF_THE_SURFACE}
-    tables = {name: table for name, table in tables.items() if len(table)}
-    if len(single) == len(results):
-        return tables
-    tables = bands.add_bands(tables, results)
-    if results["draw"].max() >= LEAST_DRAWS and 2 <= single["point"].nunique() <= MOST_EXPERIMENTS:
-        tables["next_experiment"] = next_experiment(results)
+    if len(single):
+        tables |= {make.__name__: make(single) for make in OF_THE_SURFACE}
+    tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}
+    if len(posterior_draws(results)):
+        tables = bands.add_bands(tables, results)
+        if 2 <= single["point"].nunique() <= MOST_EXPERIMENTS:
+            with suppress(BadInput):  # too few draws
+                tables["next_experiment"] = next_experiment(results)
+    main = next(iter(tables.values()))
+    main.attrs["notes"] = notes_of(every)
     return tables
 
 
-def write_tables(folder: Folder) -> dict[str, pd.DataFrame]:
-    """Make the tables of a run's results and write them; tables by name, the main one first."""
+def notes_of(every: pd.DataFrame) -> list[str]:
+    """What a reader must know of the points that are not in the tables."""
+    single = representative(every)
+    return notes(single["point"].nunique(), len(failed_points(single)), every.attrs.get("copies", 0))
+
+
+def write_tables(folder: Folder, into: Folder | None = None) -> dict[str, pd.DataFrame]:
+    """Make the tables of a run's results and write them, into another folder if told; the main one first."""
     made = make_tables(read_results(folder))
-    write(folder, made)
+    write(into or folder, made)
     return made
 
 
 def write(folder: Folder, made: Mapping[str, pd.DataFrame]) -> None:
     """Tables by name as CSV and Parquet."""
     for name, table in made.items():
-        folder.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
-        folder.write(f"tables/{name}.parquet", table.to_parquet(index=False))
+        plain = table.copy()
+        plain.attrs = {key: value for key, value in table.attrs.items() if key not in ("notes", "copies")}
+        folder.write(f"tables/{name}.csv", as_csv(plain).encode())
+        folder.write(f"tables/{name}.parquet", plain.to_parquet(index=False))
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """A table as CSV whose text a spreadsheet takes for text."""
+    made = table.rename(columns=as_cell)
+    for position, name in enumerate(made.columns):
+        if not pd.api.types.is_numeric_dtype(made.dtypes.iloc[position]):
+            made = made.assign(**{str(name): made.iloc[:, position].map(as_cell)})
+    return made.to_csv(index=False)
+
+
+def as_cell(value: Any) -> Any:
+    """A value whose text would be run as a formula, with an apostrophe before it; others as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value

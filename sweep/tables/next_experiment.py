@@ -15,6 +15,7 @@ from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.bands import setting
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import means
+from sweep.tables.selection import simulated, without_copies
 
 LEAST_DRAWS = 32
 
@@ -26,14 +27,17 @@ def next_experiment(results: pd.DataFrame, predict: int | None = None) -> pd.Dat
     expected to shrink most, by `its_share`; `others_share` the expected shrinkage of the other points' predictions, on
     average; `predicted_share` that of the point `predict`. BadInput where there are too few draws or no such point.
     """
-    others = posterior_draws(results).query("policy != 'vanilla'")
-    if others.empty or others["draw"].max() < LEAST_DRAWS:
-        raise BadInput(
-            f"{LEAST_DRAWS} draws of the costs or more are needed: give draws={2 * LEAST_DRAWS} to the sweep"
-        )
+    others = posterior_draws(simulated(without_copies(results))).query("policy != 'vanilla' and added_s > 0")
     others = others.assign(point=setting(others), log_added=np.log(others["added_s"]))
     signal = others.groupby(["point", "draw"])["log_added"].mean().unstack()  # [point, draw]
+    signal = signal.dropna(axis="columns")  # draws under which every point could be simulated
+    others = others[others["draw"].isin(signal.columns)]
     draws = signal.shape[1]
+    if draws < LEAST_DRAWS:
+        raise BadInput(
+            f"{LEAST_DRAWS} draws of the costs or more are needed, and there are {draws} without a failed point: give "
+            f"draws={2 * LEAST_DRAWS} to the sweep"
+        )
     first = others.drop_duplicates("point").set_index("point").loc[signal.index]
     added, base = np.exp(signal.mean(axis=1)), first["base_system_s"]
     noise = first["cores"].map(spread().discrepancy) ** 2 + (spread().run * (base + added) / added) ** 2
@@ -42,16 +46,17 @@ def next_experiment(results: pd.DataFrame, predict: int | None = None) -> pd.Dat
     if predict is not None and predict not in between:
         raise BadInput(f"predict={predict}: no such point; there are {', '.join(map(str, between.index))}")
     own = between.to_numpy(copy=True)
-    np.fill_diagonal(own, np.nan)
+    np.fill_diagonal(own, 0.0)
+    others_share = own.sum(axis=1) / max(len(own) - 1, 1)
     rows = []
     for point in signal.index:
         rows.append(
             {"point": point, "information_bits": -0.5 * np.log2(1.0 - heard[point])}
             | _most_about(others[others["point"] == point], signal.loc[point].to_numpy(), draws, heard[point])
-            | {"others_share": float(heard[point] * np.nanmean(own[signal.index.get_loc(point)]))}
+            | {"others_share": float(heard[point] * others_share[signal.index.get_loc(point)])}
             | ({} if predict is None else {"predicted_share": heard[point] * between.loc[point, predict]})
         )
-    single, names = means(representative(results), ["system_time_s"])
+    single, names = means(representative(simulated(results)), ["system_time_s"])
     constant = [name for name in names if single[name].nunique(dropna=False) == 1]
     table = single.drop(columns=constant).merge(pd.DataFrame(rows), on="point")
     order = "information_bits" if predict is None else "predicted_share"
@@ -68,6 +73,8 @@ def _most_about(rows: pd.DataFrame, signal: np.ndarray, draws: int, heard: float
         names.append(name)
         numbers = values if pd.api.types.is_numeric_dtype(values) else (values == values.iloc[0]).astype(float)
         columns.append(np.log(np.maximum(numbers.to_numpy(float), 1e-9)))
+    if not names:
+        return {"most_about": "", "its_share": float("nan")}
     shares = heard * _share(np.array(columns), signal[None], draws)[:, 0]
     return {"most_about": names[int(shares.argmax())], "its_share": float(shares.max())}
 

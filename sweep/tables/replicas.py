@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sweep.tables.coordinates import coordinates
+from sweep.tables.selection import OK, failed_points
 
 SUMMARY = ("system_time_s", "added_s", "ratio", "wall_time_s", "flush_wait_ns", "interrupts_per_flush")
 FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # t95 of 1 to 9 degrees of freedom
@@ -25,14 +26,19 @@ def half_width(values: pd.Series) -> float:
 
 def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """A row per point with its coordinates and the metrics' means over replicas; the names of the coordinates."""
-    first = results[results["replica"] == results["replica"].min()].set_index("point")
+    first = results.drop_duplicates("point").set_index("point")
     names = coordinates(results).columns(results)
     return first[names].join(results.groupby("point")[metrics].mean()).reset_index(), names
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """A row per point: its coordinates, and the main metrics' means with the half-width of system time."""
+    """A row per point: its coordinates, and the main metrics' means with the half-width of system time.
+
+    Where points failed, `status` says so, and why.
+    """
     table, names = means(results, list(SUMMARY))
     half = results.groupby("point")["system_time_s"].apply(half_width).rename("system_time_half_s")
     constant = [name for name in names if table[name].nunique(dropna=False) == 1 and name != "policy"]
-    return table.drop(columns=constant).join(half, on="point")
+    table = table.drop(columns=constant).join(half, on="point")
+    failed = failed_points(results).set_index("point")["status"] if "status" in results else pd.Series(dtype=object)
+    return table.assign(status=table["point"].map(failed).fillna(OK)) if len(failed) else table

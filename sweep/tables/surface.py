@@ -15,6 +15,7 @@ from sweep.tables.replicas import means
 THRESHOLDS = (1.1, 1.5, 2.0, 10.0)
 FLAT = 0.01  # ceilings within this share of the best system time are as good as it
 LINUX_CEILING = 33
+TINY = 1e-9  # a ratio that has a logarithm
 COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupts_per_flush", "posts_per_flush")
 
 
@@ -40,14 +41,15 @@ def crossover(results: pd.DataFrame) -> pd.DataFrame:
     where = list(table.columns[: list(table.columns).index("cores")])
     rows = []
     for key, group in table.groupby(where, sort=False, dropna=False):
-        cores, ratio = group["cores"].to_numpy(float), group["ratio"].to_numpy(float)
-        if len(cores) < 2 or group["policy"].iloc[0] == "vanilla":
+        if len(group) < 2 or group["policy"].iloc[0] == "vanilla":
             continue
+        known = group[group["ratio"].notna()]  # no ratio where the base has no system time
+        cores, ratio = known["cores"].to_numpy(float), known["ratio"].to_numpy(float)
         for threshold in THRESHOLDS:
             at = _first_crossing(cores, ratio, threshold)
-            said = f"at {at:.0f}" if np.isfinite(at) else f"never up to {cores[-1]:.0f}"
-            if at == cores[0]:
-                said = f"already at {cores[0]:.0f}"
+            said = "not known" if not len(cores) else f"never up to {cores[-1]:.0f}"
+            if np.isfinite(at):
+                said = f"already at {cores[0]:.0f}" if at == cores[0] else f"at {at:.0f}"
             rows.append(dict(zip(where, key, strict=True)) | {"ratio": threshold, "cores": at, "said": said})
     return pd.DataFrame(rows)
 
@@ -60,7 +62,7 @@ def _first_crossing(cores: np.ndarray, ratio: np.ndarray, threshold: float) -> f
     if k == 0:
         return float(cores[0])
     x0, x1 = np.log(cores[k - 1 : k + 1])
-    y0, y1 = np.log(ratio[k - 1 : k + 1])
+    y0, y1 = np.log(np.maximum(ratio[k - 1 : k + 1], TINY))
     return float(np.exp(x0 + (np.log(threshold) - y0) / (y1 - y0) * (x1 - x0)))
 
 
@@ -72,37 +74,37 @@ def best_ceiling(results: pd.DataFrame) -> pd.DataFrame:
     where = [name for name in names if name != "ceiling"]
     rows = []
     for key, group in table.groupby(where, sort=False, dropna=False):
-        group = group.sort_values("ceiling")
-        ceilings, cost = group["ceiling"].to_numpy(float), group["system_time_s"].to_numpy(float)
-        if len(ceilings) < 2 or group["policy"].iloc[0] == "vanilla":
+        if len(group) < 2 or group["policy"].iloc[0] == "vanilla":
             continue
-        best = int(cost.argmin())
-        good = cost <= cost[best] * (1.0 + FLAT)
-        low = high = best
-        while low > 0 and good[low - 1]:
-            low -= 1
-        while high < len(good) - 1 and good[high + 1]:
-            high += 1
-        linux = cost[ceilings == LINUX_CEILING]
-        price = float(linux[0] - cost[best]) if len(linux) else float("nan")
-        rows.append(
-            dict(zip(where, key, strict=True))
-            | {
-                "best_from": ceilings[low],
-                "best_to": ceilings[high],
-                "best_system_time_s": cost[best],
-                "price_of_33_s": price,
-                "price_of_33_pct": 100.0 * price / cost[best],
-                "worst_system_time_s": cost.max(),
-            }
-        )
+        known = group[group["system_time_s"].notna()].sort_values("ceiling")
+        stretch = _flat_stretch(known["ceiling"].to_numpy(float), known["system_time_s"].to_numpy(float))
+        rows.append(dict(zip(where, key, strict=True)) | stretch)
     return pd.DataFrame(rows)
+
+
+def _flat_stretch(ceilings: np.ndarray, cost: np.ndarray) -> dict[str, float]:
+    """The ceilings around the cheapest that are as good as it, ascending `ceilings`; NaN of none."""
+    names = "best_from best_to best_system_time_s price_of_33_s price_of_33_pct worst_system_time_s".split()
+    if not len(cost):
+        return dict.fromkeys(names, float("nan"))
+    best = int(cost.argmin())
+    good = cost <= cost[best] * (1.0 + FLAT)
+    low = high = best
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high < len(good) - 1 and good[high + 1]:
+        high += 1
+    linux = cost[ceilings == LINUX_CEILING]
+    price = float(linux[0] - cost[best]) if len(linux) else float("nan")
+    percent = 100.0 * price / cost[best] if cost[best] > 0 else float("nan")
+    values = (ceilings[low], ceilings[high], cost[best], price, percent, cost.max())
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
 def pareto(results: pd.DataFrame) -> pd.DataFrame:
     """Ratio and 99th percentile window of each policy; `front` where no other is better in one and as good in both."""
     table, names = means(results, ["ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns"])
-    table = table[np.isfinite(table["stale_window_p99_ns"])]
+    table = table[np.isfinite(table["stale_window_p99_ns"]) & np.isfinite(table["ratio"])]
     where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
     groups = []
     for _, group in table.groupby(where, sort=False, dropna=False):

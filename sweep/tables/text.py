@@ -6,6 +6,7 @@ import pandas as pd
 
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
+from sweep.tables.selection import failed_points, simulated
 
 SHORT = {  # heads for the terminal
     "measured_s": "measured",
@@ -24,12 +25,17 @@ SHORT = {  # heads for the terminal
 
 
 def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
-    """A table for the terminal, cut to `rows` rows and the columns that fit into `width`."""
+    """A table for the terminal, cut to `rows` rows and the columns that fit into `width`, and what is to be noted."""
+    notes = table.attrs.get("notes", [])
+    if table.empty:
+        return "\n".join(["no rows", *notes])
     shown = table.head(rows).copy()
     for name in shown.columns:
         if shown[name].dtype == float:
             shown[name] = [_number(value) for value in shown[name]]
-    shown = shown.rename(columns=SHORT)
+        elif not pd.api.types.is_numeric_dtype(shown[name]):
+            shown[name] = [printable(str(value)) for value in shown[name]]
+    shown = shown.rename(columns=lambda name: printable(SHORT.get(name, str(name))))
     left_out: list[str] = []
     while len(shown.columns) > 1 and len(shown.to_string(index=False).partition("\n")[0]) > width:
         left_out.insert(0, str(shown.columns[-1]))
@@ -39,7 +45,12 @@ def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
         lines.append(f"... and {len(table) - rows} rows more in tables/")
     if left_out:
         lines.append(f"(in tables/ too: {', '.join(left_out)})")
-    return "\n".join(lines)
+    return "\n".join([*lines, *notes])
+
+
+def printable(text: str) -> str:
+    """A text on one line that moves no cursor and rings no bell: results may be somebody else's."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _number(value: float) -> str:
@@ -72,9 +83,16 @@ MORE = {  # shown where the results have them
 
 def breakdown(results: pd.DataFrame) -> str:
     """The breakdown of a point: mean over replicas and 95 % half-width of each number; under draws, 5 and 95 %."""
+    if results.empty:
+        return "no rows"
     first = results.iloc[0]
+    head = f"{first['policy']} on {first['machine']}, {first['workload']}: {first['cores']:g} CPUs, -j{first['jobs']:g}"
+    failed = failed_points(results)
+    results = simulated(results)
+    if representative(results).empty:
+        return f"{printable(head)}\n\n{printable(str(failed['status'].iloc[0]))}"
     lines = [
-        f"{first['policy']} on {first['machine']}, {first['workload']}: {first['cores']:g} CPUs, -j{first['jobs']:g}",
+        printable(head),
         "",
         _line("", "base_system_s", results, "vanilla", "s"),
     ]
@@ -95,4 +113,5 @@ def _line(sign: str, name: str, results: pd.DataFrame, meaning: str, unit: str) 
     if len(others):
         low, high = others.groupby("draw")[name].mean().quantile([0.05, 0.95])
         spread = f"{low:.4g} .. {high:.4g}" if low < high else ""
-    return f"{sign:2}{name:<22}{mean:>12.6g} {unit:<3}{spread:<17} {meaning}".rstrip()
+    number = f"{mean:.6g}" if mean == mean else "-"
+    return f"{sign:2}{name:<22}{number:>12} {unit:<3}{spread:<17} {meaning}".rstrip()
