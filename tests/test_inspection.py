@@ -12,6 +12,7 @@ import pytest
 import sweep
 from sweep.__main__ import main
 from sweep.errors import BadInput
+from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import compare
 
 SMALL = ("window_events=320", "precision=0.1")
@@ -90,22 +91,89 @@ def test_compare_says_which_points_moved_and_by_how_many_intervals(pair, capsys)
     said = capsys.readouterr().out
     assert "invlpg_ns: 85.0 in A, 400.0 in B" in said
     assert "4 points in both; 2 moved by more than one interval" in said
-    table, _ = compare.compare(sweep.load(a), sweep.load(b), "system_time_s")
+    assert "same seed and code" in said
+    table = compare.compare(sweep.load(a), sweep.load(b), "system_time_s").table
     assert table["intervals"].tolist() == sorted(table["intervals"], reverse=True)
     top = table.iloc[0]
     jobs = top["jobs"]
     frames = [sweep.load(each) for each in pair]
     results = [each[(each["policy"] == "xpfo_deferred") & (each["jobs"] == jobs)] for each in frames]
-    means = [each["system_time_s"].mean() for each in results]
-    halves = [3.182 * each["system_time_s"].std() / 2 for each in results]
-    assert top["intervals"] == pytest.approx((means[1] - means[0]) / np.hypot(*halves))
+    differences = results[1]["system_time_s"].to_numpy() - results[0]["system_time_s"].to_numpy()
+    assert top["intervals"] == pytest.approx(differences.mean() / (3.182 * differences.std(ddof=1) / 2))
 
 
 def test_a_run_did_not_move_from_itself(pair):
     frame = sweep.load(pair[0])
-    table, changed = compare.compare(frame, frame, "added_s")
-    assert changed == {}
-    assert (table["intervals"] == 0).all()
+    found = compare.compare(frame, frame, "added_s")
+    assert found.changed == {}
+    assert (found.table["intervals"] == 0).all()
+
+
+def made_up(values, seed=0, status="ok"):
+    """A run of one point with these system times, a replica each."""
+    base = dict.fromkeys(PARAMETER_COLUMNS, 1.0) | {"point": 0, "draw": 0, "policy": "xpfo", "machine": "m"}
+    base |= {"workload": "w", "costs": "literature", "status": status}
+    frame = pd.DataFrame([base | {"replica": r, "system_time_s": value} for r, value in enumerate(values)])
+    frame.attrs["run"] = {"points": {"seed": seed}, "code": "c"}
+    return frame
+
+
+def test_a_shift_that_every_replica_shows_has_moved():
+    a, b = made_up([100.0, 110.0]), made_up([108.0, 118.8])  # 8 % in both, and 10 % between them
+    found = compare.compare(a, b, "system_time_s")
+    assert found.paired
+    assert found.table["intervals"].item() == pytest.approx(8.4 / (12.706 * np.std([8.0, 8.8], ddof=1) / 2**0.5))
+    assert found.table["intervals"].item() > 1.0
+    assert found.table["change_pct"].item() == pytest.approx(8.0)
+    apart = compare.compare(a, made_up([108.0, 118.8], seed=1), "system_time_s")
+    assert not apart.paired
+    assert apart.table["intervals"].item() < 1.0
+    assert "unpaired" in compare.as_text(apart, "system_time_s", 10)
+
+
+def test_replicas_are_paired_by_their_number():
+    a, b = made_up([100.0, 110.0, 130.0]), made_up([101.0, 111.5])
+    found = compare.compare(a, b, "system_time_s").table.iloc[0]
+    assert (found["a"], found["b"]) == (105.0, 106.25)
+    assert found["intervals"] == pytest.approx(1.25 / (12.706 * np.std([1.0, 1.5], ddof=1) / 2**0.5))
+    assert compare.compare(a, b.iloc[::-1], "system_time_s").table["intervals"].item() == found["intervals"]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("value", [100.0, 108.0])
+def test_one_replica_says_nothing_of_an_interval(seed, value):
+    found = compare.compare(made_up([100.0]), made_up([value], seed), "system_time_s")
+    assert found.table["intervals"].isna().all()
+    said = compare.as_text(found, "system_time_s", 10)
+    assert "0 moved by more than one interval" in said
+    assert "1 points of which that is not known: an interval needs two replicas" in said
+    assert "inf" not in said
+
+
+def test_a_difference_that_is_the_same_in_every_replica_is_beyond_any_interval():
+    found = compare.compare(made_up([100.0, 100.0]), made_up([101.0, 101.0]), "system_time_s")
+    assert found.table["intervals"].item() == np.inf
+
+
+def test_a_failed_point_is_on_a_line_of_its_own():
+    failed = made_up([np.nan, np.nan], status="failed: ZeroDivisionError")
+    found = compare.compare(made_up([1.0, 2.0]), failed, "system_time_s")
+    assert found.table.empty
+    said = compare.as_text(found, "system_time_s", 10)
+    assert "0 points in both; 0 moved" in said
+    assert "failed, and not compared: xpfo, m, w, cores=1, jobs=1 (in B)" in said.splitlines()
+
+
+def test_a_metric_without_a_value_is_not_known():
+    none = [np.nan, np.nan]
+    found = compare.compare(made_up(none), made_up(none), "system_time_s")
+    assert found.table["intervals"].isna().all()
+
+
+@pytest.mark.parametrize("metric", ["policy", "cores", "status", "point", "system_time"])
+def test_only_a_metric_is_compared(pair, metric, capsys):
+    assert main(["compare", *map(str, pair), "--metric", metric]) == 2
+    assert f"--metric {metric}: must be a metric" in capsys.readouterr().err
 
 
 def test_compare_names_what_is_not_a_run(pair, tmp_path, capsys):

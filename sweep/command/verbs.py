@@ -65,7 +65,7 @@ def compare(arguments: Sequence[str]) -> int:
     from sweep.tables.compare import as_text, compare
     from sweep.tables.frame import load
 
-    print(as_text(*compare(load(given.a), load(given.b), given.metric), given.metric, given.rows))
+    print(as_text(compare(load(given.a), load(given.b), given.metric), given.metric, given.rows))
     return 0
 
 

@@ -1,70 +1,157 @@
 """`sweep compare A B`: two result folders side by side, which points moved and by how many intervals.
 
-Points are the same where machine, workload, policy and all parameters that differ within A or B are. A difference is
-divided by the root of the squared half-widths (95 %, over replicas) of both.
+Points are the same where machine, workload, policy and all parameters that differ within A or B are. Where both runs
+have the same seed and code they share their random numbers, and replica r of A belongs to replica r of B: the interval
+is that of the mean paired difference (95 %). Else it is the root of the squared half-widths of both means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from sweep.errors import BadInput
+from sim.metrics import METRICS
+from sweep.errors import BadInput, did_you_mean
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, coordinates
 from sweep.tables.draws import representative
-from sweep.tables.replicas import half_width
+from sweep.tables.replicas import half_widths
+from sweep.tables.selection import failed_points, simulated, without_copies
+from sweep.tables.text import printable
+
+ROUNDING = 1e-12  # a relative difference below it is none
+MOST_FAILED = 8  # failed points that are named
+INTERVALS = {
+    True: "95 % intervals of the mean paired difference: the same seed and code, hence the same draws",
+    False: "95 % intervals of both means, unpaired: the runs have other seeds or code",
+}
 
 
-def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, dict[str, tuple[object, object]]]:
-    """Points in both with the metric's means and the difference in intervals, and the constants that differ."""
-    if metric not in a or metric not in b:
-        raise BadInput(f"--metric {metric}: is not a column of both runs")
-    a, b = (representative(frame) for frame in (a, b))
+@dataclass(frozen=True)
+class Comparison:
+    """Points in both runs, and what else there is to say of the two."""
+
+    table: pd.DataFrame  # a row per point: what tells it apart, a, b, change_pct, intervals (NaN: not known)
+    changed: Mapping[str, tuple[object, object]]  # constants that differ
+    paired: bool
+    failed: Sequence[str]  # points that failed, in words
+    only: tuple[int, int]  # points that are in A alone, and in B alone
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> Comparison:
+    """The metric's means at each point that both runs have, and their difference in intervals."""
+    if metric not in METRICS:
+        raise BadInput(f"--metric {metric}: must be a metric{did_you_mean(metric, METRICS)}")
+    for name, frame in (("A", a), ("B", b)):
+        if metric not in frame or not pd.api.types.is_numeric_dtype(frame[metric]):
+            raise BadInput(f"--metric {metric}: is no column of numbers in {name}")
+    paired = _share_draws(a, b)
+    a, b = (without_copies(representative(frame)) for frame in (a, b))
+    keys, changed = _keys(a, b)
+    failed = [
+        f"{_words(row, keys)} (in {name})"
+        for name, frame in (("A", a), ("B", b))
+        for _, row in failed_points(frame).iterrows()
+    ]
+    left, right = (
+        simulated(frame).groupby([*keys, "replica"], sort=False, dropna=False)[metric].mean().rename(name).reset_index()
+        for name, frame in (("a", a), ("b", b))
+    )
+    made = (_paired if paired else _unpaired)(left, right, keys)
+    shown = [name for name in keys if made[name].nunique(dropna=False) > 1] or ["policy"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = 100.0 * made["difference"] / made["a"].abs()
+    out = made[[*shown, "a", "b"]].assign(change_pct=change.where(made["a"] != 0), intervals=_intervals(made))
+    out = out.sort_values("intervals", ascending=False, ignore_index=True, kind="stable")
+    counts = [side.groupby(keys, dropna=False).ngroups - len(made) for side in (left, right)]
+    return Comparison(out, changed, paired, failed, (counts[0], counts[1]))
+
+
+def _share_draws(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Whether both runs were made of the same random numbers."""
+    facts = [(run.get("points", {}).get("seed"), run.get("code")) for run in (f.attrs.get("run", {}) for f in (a, b))]
+    return facts[0] == facts[1] and None not in facts[0]
+
+
+def _keys(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[str], dict[str, tuple[object, object]]]:
+    """What tells points apart within A or B, and the constants that differ between them."""
     names = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in a and name in b]
     axes = [name for frame in (a, b) for name in coordinates(frame).own if name in names]
-    one = max(a["costs"].nunique(), b["costs"].nunique()) == 1  # runs under different costs have the same points
-    keys = list(dict.fromkeys([*(name for name in NAMES if name != "costs" or not one), *ALWAYS, *axes]))
-    keys = [name for name in keys if name != "costs" or not one]
-    changed = {
-        name: (a[name].iloc[0], b[name].iloc[0])
-        for name in names
-        if name not in keys
-        and _one_value(a[name])
-        and _one_value(b[name])
-        and not _same(a[name].iloc[0], b[name].iloc[0])
-    }
+    one = max(a["costs"].nunique(), b["costs"].nunique()) <= 1  # runs under different costs have the same points
+    keys = [name for name in dict.fromkeys([*NAMES, *ALWAYS, *axes]) if name != "costs" or not one]
+    changed = {}
+    for name in names:
+        values = [frame[name].unique() for frame in (a, b)]
+        if name not in keys and all(len(each) == 1 for each in values) and not _same(values[0][0], values[1][0]):
+            changed[name] = (values[0][0], values[1][0])
+    return keys, changed
+
+
+def _paired(a: pd.DataFrame, b: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Means over the replicas that both have, the mean difference, and its half-width."""
+    both = a.merge(b, on=[*keys, "replica"])
+    both["difference"] = both["b"] - both["a"]
+    grouped = both.groupby(list(keys), sort=False, dropna=False)
+    made = grouped[["a", "b", "difference"]].mean()
+    return made.assign(half=half_widths(both, keys, "difference")).reset_index()
+
+
+def _unpaired(a: pd.DataFrame, b: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The same of runs with draws of their own: of all replicas of each."""
     sides = []
-    for frame in (a, b):
-        grouped = frame.groupby(keys, sort=False, dropna=False)[metric]
-        sides.append(pd.DataFrame({"mean": grouped.mean(), "half": grouped.apply(half_width)}))
-    both = sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
-    difference = both["mean_b"] - both["mean_a"]
-    half = np.sqrt(both["half_a"].fillna(0.0) ** 2 + both["half_b"].fillna(0.0) ** 2)
+    for name, frame in (("a", a), ("b", b)):
+        mean = frame.groupby(list(keys), sort=False, dropna=False)[name].mean()
+        sides.append(pd.DataFrame({name: mean, f"half_{name}": half_widths(frame, keys, name)}).reset_index())
+    made = sides[0].merge(sides[1], on=list(keys))
+    return made.assign(difference=made["b"] - made["a"], half=np.hypot(made["half_a"], made["half_b"]))
+
+
+def _intervals(made: pd.DataFrame) -> np.ndarray:
+    """The difference over its half-width; NaN where that is not known, infinity where every replica says the same."""
+    rounding = ROUNDING * np.maximum(made["a"].abs(), made["b"].abs())
+    difference = made["difference"].abs().where(made["difference"].abs() > rounding, 0.0)
+    half = made["half"].where(~(made["half"] <= rounding), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        intervals = np.where(difference == 0, 0.0, np.abs(difference) / half)
-    shown = [name for name in keys if both[name].nunique(dropna=False) > 1] or ["policy"]
-    out = both[shown].assign(
-        a=both["mean_a"], b=both["mean_b"], change_pct=100.0 * difference / both["mean_a"], intervals=intervals
-    )
-    return out.sort_values("intervals", ascending=False, ignore_index=True), changed
+        found = np.where((difference == 0) & half.notna(), 0.0, difference / half)
+    return np.where(made["difference"].isna(), np.nan, found)
 
 
-def as_text(table: pd.DataFrame, changed: Mapping[str, tuple[object, object]], metric: str, rows: int) -> str:
+def as_text(found: Comparison, metric: str, rows: int) -> str:
     """The comparison for the terminal: constants that differ, how many points moved, the first rows."""
-    moved = table[table["intervals"] > 1.0]
-    lines = [f"{name}: {a} in A, {b} in B" for name, (a, b) in changed.items()]
-    lines.append(f"{len(table)} points in both; {len(moved)} moved by more than one interval ({metric})")
-    if len(table):
-        lines += ["", table.head(rows).to_string(index=False, float_format=lambda value: f"{value:.4g}")]
+    table = found.table
+    lines = [f"{name}: {printable(str(a))} in A, {printable(str(b))} in B" for name, (a, b) in found.changed.items()]
+    known = int(table["intervals"].notna().sum())
+    moved = int((table["intervals"] > 1.0).sum())
+    lines.append(f"{len(table)} points in both; {moved} moved by more than one interval ({metric})")
+    if known < len(table):
+        lines.append(
+            f"{len(table) - known} points of which that is not known: an interval needs two replicas"
+            + (" that are in both runs" if found.paired else " in each run")
+            + " and a value of the metric"
+        )
+    for name, count in zip("AB", found.only, strict=True):
+        if count:
+            lines.append(f"{count} points are in {name} alone")
+    if found.failed:
+        more = len(found.failed) - MOST_FAILED
+        words = [printable(each) for each in found.failed[:MOST_FAILED]] + ([f"and {more} more"] if more > 0 else [])
+        lines.append(f"failed, and not compared: {'; '.join(words)}")
+    lines.append(INTERVALS[found.paired])
+    if len(table) and rows:
+        shown = table.head(rows).copy()
+        shown["intervals"] = ["not known" if value != value else f"{value:.4g}" for value in shown["intervals"]]
+        for text in map(str, shown.select_dtypes(exclude="number").columns):
+            shown[text] = shown[text].map(lambda value: printable(str(value)))
+        lines += ["", shown.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.4g}")]
     return "\n".join(lines)
 
 
-def _one_value(values: pd.Series) -> bool:
-    return bool(values.nunique(dropna=False) == 1)
+def _words(row: pd.Series, keys: Sequence[str]) -> str:
+    return ", ".join(f"{name}={row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in keys)
 
 
 def _same(a: object, b: object) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -22,6 +24,12 @@ def t95(degrees: int) -> float:
 def half_width(values: pd.Series) -> float:
     """95 % half-width of the mean over replicas; NaN of a single one: its spread is not known."""
     return float(t95(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def half_widths(rows: pd.DataFrame, keys: Sequence[str], name: str) -> pd.Series:
+    """The same of each group of rows that are equal in `keys`, in order of appearance."""
+    found = rows.groupby(list(keys), sort=False, dropna=False)[name].agg(["count", "std"])
+    return found["count"].map(lambda count: t95(int(count) - 1)) * found["std"] / np.sqrt(found["count"])
 
 
 def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list[str]]:
