@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import sweep
+from sweep.__main__ import main
 from sweep.plan.coordinates import coordinates
 from sweep.tables.coordinates import coordinates as read
 from tests.test_grid import plan_of
@@ -67,3 +68,23 @@ def test_results_carry_their_coordinates(sweep_in, read_it):
 def test_rows_without_a_plan_are_told_apart_by_all_that_varies():
     frame = pd.DataFrame({"policy": ["a", "b"], "cores": [1.0, 1.0], "ceiling": [0.0, 33.0]})
     assert read(frame).own == ["policy", "ceiling"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "column"),
+    [
+        ("clock_scale=[1,2]", "invlpg_ns"),
+        ("alloc_per_kunmap=[0.5,1]", "alloc_events"),
+        ("large_range_share=[0,0.1]", "range_pages"),
+        ("user_s_over_xeon=[1,2]", "user_s"),
+    ],
+)
+def test_a_quantity_that_others_are_made_from_is_shown_by_one_of_these(sweep_in, axis, column):
+    run = sweep_in("+grid=smoke", "policy=[xpfo]", "ceiling=[0,33]", axis, *SMALL)
+    told = read(sweep.load(run)).names
+    shown = next(name for name in told if name not in ("ceiling", "policy"))
+    assert shown == column or (axis.startswith("clock") and shown in sweep.load(run))
+    summary = pd.read_csv(run / "tables" / "summary.csv")
+    assert summary[shown].nunique() == 2
+    assert len(pd.read_csv(run / "tables" / "best_ceiling.csv")) == 2
+    assert main(["report", str(run), "--no-plots"]) == 0

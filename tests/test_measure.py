@@ -15,7 +15,6 @@ from sweep.measure.experiment import CALLS, Point, read_experiment
 from sweep.measure.loop import helper, measure_point
 from sweep.measure.machine import (
     hypervisor,
-    own_folder,
     read_cpuinfo,
     read_interrupts,
     read_kernel_config,
@@ -130,10 +129,3 @@ def test_kernel_releases_compare_by_number():
     assert since_kernel("5.13.0-52-generic", 5, 13)
     assert since_kernel("6.1.0", 5, 13)
     assert not since_kernel("5.4.0-150", 5, 13)
-
-
-def test_the_users_folder_follows_xdg(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert own_folder() == tmp_path / "xpfo-sweep"
-    monkeypatch.setenv("XDG_CONFIG_HOME", "relative/is/ignored")
-    assert own_folder() == Path.home() / ".config" / "xpfo-sweep"

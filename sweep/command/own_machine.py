@@ -14,10 +14,11 @@ import pandas as pd
 from sweep.command.options import Parser
 from sweep.errors import BadInput, Unmeasurable, did_you_mean
 from sweep.inputs.conf import conf_dir
+from sweep.inputs.home import own_folder
 from sweep.measure.counters import seen_of_command, seen_of_snapshots
 from sweep.measure.experiment import read_experiment
 from sweep.measure.loop import run_experiment
-from sweep.measure.machine import VIRTUAL, Facts, facts, own_folder, sources_not_used
+from sweep.measure.machine import VIRTUAL, Facts, facts, sources_not_used
 from sweep.measure.workload import workload_file
 
 

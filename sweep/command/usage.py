@@ -13,6 +13,7 @@ from sweep.command.compose import compose, configuration
 from sweep.command.options import Parser
 from sweep.errors import BadInput
 from sweep.inputs.conf import conf_dir, hidden_files, listing
+from sweep.inputs.home import expanded
 from sweep.run.request import Request
 
 USAGE = """\
@@ -94,7 +95,7 @@ def folders_of(config_dir: str | None) -> list[Path]:
     """The folders of configuration files, the user's own first."""
     if not config_dir:
         return [conf_dir()]
-    own = Path(config_dir).expanduser().resolve()
+    own = Path(expanded(config_dir, "--config-dir")).resolve()
     if not own.is_dir():
         raise BadInput(f"--config-dir={config_dir}: no such folder")
     return [own, conf_dir()]

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from sweep.command.options import Parser
+from sweep.errors import BadInput
+from sweep.inputs.home import expanded
+
+if TYPE_CHECKING:
+    from sweep.store.folder import Folder
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -13,10 +22,15 @@ def status(arguments: Sequence[str]) -> int:
     parser.add_argument("out", metavar="OUT", help="the run's folder")
     given = parser.parse_args(arguments)
     from sweep.store.folder import open_folder
+    from sweep.store.run_json import read_run
     from sweep.store.status import as_text, status
+    from sweep.tables.frame import reading
 
-    folder = open_folder(given.out, make=False)
-    print(as_text(folder, status(folder)))
+    with reading(given.out):
+        folder = open_folder(expanded(given.out, "OUT"), make=False)
+        if folder.exists("run.json"):
+            read_run(folder)
+        print(as_text(folder, status(folder)))
     return 0
 
 
@@ -25,19 +39,20 @@ def report(arguments: Sequence[str]) -> int:
     parser = Parser("sweep report", "Make report.html and plots/ of a run: from results.parquet, run.json and tables/.")
     parser.add_argument("out", metavar="OUT", help="the run's folder")
     parser.add_argument("--no-plots", action="store_true", help="the page only, no PNG and SVG")
+    _add_into(parser)
     given = parser.parse_args(arguments)
     from sweep.report.page import read_plots, write_page
-    from sweep.store.folder import open_run
 
-    folder = open_run(given.out)
+    folder = _run(given.out)
     plots = read_plots(folder)
-    write_page(folder, plots)
-    print(folder.child("report.html"))
-    if not given.no_plots:
-        from sweep.report.pictures import write_pictures
+    with _writing(given) as into:
+        write_page(folder, plots, into)
+        print(into.child("report.html"))
+        if not given.no_plots:
+            from sweep.report.pictures import write_pictures
 
-        for name in write_pictures(folder, plots):
-            print(folder.child(name))
+            for name in write_pictures(into, plots):
+                print(into.child(name))
     return 0
 
 
@@ -45,12 +60,18 @@ def tables(arguments: Sequence[str]) -> int:
     """The tables of a finished run, without simulating."""
     parser = Parser("sweep tables", "Make the tables of a run again, without simulating.")
     parser.add_argument("out", metavar="OUT", help="the run's folder")
+    _add_into(parser)
     given = parser.parse_args(arguments)
-    from sweep.store.folder import open_run
-    from sweep.tables.make import write_tables
+    from sweep.tables.frame import read_results
+    from sweep.tables.make import make_tables, write
 
-    for name, table in write_tables(open_run(given.out)).items():
+    made = make_tables(read_results(_run(given.out)))
+    with _writing(given) as into:
+        write(into, made)
+    for name, table in made.items():
         print(f"tables/{name}.csv  {len(table)} rows")
+    for note in next(iter(made.values())).attrs.get("notes", []):
+        print(note)
     return 0
 
 
@@ -62,10 +83,13 @@ def compare(arguments: Sequence[str]) -> int:
     parser.add_argument("--metric", default="system_time_s", help="what to compare (default: system_time_s)")
     parser.add_argument("--rows", type=int, default=40, help="how many points to print (default: 40)")
     given = parser.parse_args(arguments)
+    if given.rows < 0:
+        raise BadInput(f"--rows={given.rows}: must be at least 0")
     from sweep.tables.compare import as_text, compare
     from sweep.tables.frame import load
 
-    print(as_text(compare(load(given.a), load(given.b), given.metric), given.metric, given.rows))
+    a, b = (load(expanded(each, name)) for each, name in ((given.a, "A"), (given.b, "B")))
+    print(as_text(compare(a, b, given.metric), given.metric, given.rows))
     return 0
 
 
@@ -78,17 +102,53 @@ def next_(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--predict", type=int, metavar="POINT", help="rank by what is learned of this point's prediction"
     )
+    _add_into(parser)
     given = parser.parse_args(arguments)
-    from sweep.store.folder import open_run
-    from sweep.tables.frame import load
+    from sweep.tables.frame import read_results
     from sweep.tables.make import write
     from sweep.tables.next_experiment import next_experiment
     from sweep.tables.text import as_text
 
-    table = next_experiment(load(given.out), given.predict)
-    write(open_run(given.out), {"next_experiment": table})
+    table = next_experiment(read_results(_run(given.out)), given.predict)
+    with _writing(given) as into:
+        write(into, {"next_experiment": table})
     print(as_text(table, width=140))
     return 0
+
+
+def _add_into(parser: Parser) -> None:
+    """The option of the folder that is written."""
+    parser.add_argument("--out", dest="into", metavar="DIR", help="write there; default is the run's folder itself")
+
+
+def _run(out: str) -> Folder:
+    """The folder of a finished run, whose run.json is one; BadInput where it cannot be read."""
+    from sweep.store.folder import open_run
+    from sweep.store.run_json import read_run
+    from sweep.tables.frame import reading
+
+    with reading(out):
+        folder = open_run(expanded(out, "OUT"))
+        read_run(folder)
+    return folder
+
+
+@contextmanager
+def _writing(given: Namespace) -> Iterator[Folder]:
+    """The folder that is written, made if it is not there; BadInput where it cannot be written."""
+    from sweep.store.folder import look, open_folder
+
+    place = given.out if given.into is None else given.into
+    remedy = "; give --out DIR to write elsewhere" if given.into is None else ""
+    path = expanded(place, "--out")
+    folder = look(path)
+    if folder.local and os.path.isdir(folder.path) and not os.access(folder.path, os.W_OK | os.X_OK):
+        raise BadInput(f"{place}: is not writable{remedy}")
+    try:
+        yield open_folder(path)
+    except OSError as error:
+        why = error.strerror or " ".join(str(error).split())
+        raise BadInput(f"{error.filename or place}: cannot be written: {why}{remedy}") from None
 
 
 def list_(arguments: Sequence[str]) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from sweep.errors import Unmeasurable
+from sweep.inputs.home import cache_folder, not_private
 from sweep.measure.experiment import Experiment, Point
 from sweep.measure.machine import interrupts
 
@@ -30,14 +31,18 @@ FORBIDDEN = 3  # exit code of the helper where the kernel refuses the call
 
 
 def helper() -> Path:
-    """The compiled loop, made on first use in the user's cache; Unmeasurable where that cannot be done."""
+    """The compiled loop, made on first use in the user's cache; Unmeasurable where that cannot be done.
+
+    What is executed is written by this user, in a folder that nobody else can write.
+    """
     if platform.system() != "Linux":
         raise Unmeasurable(f"{platform.system()} has no membarrier(2) and no /proc: measure on Linux")
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    cache = (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "xpfo-sweep"
-    program = cache / f"measure-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}-{platform.machine()}"
-    if program.exists():
-        return program
+    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+    program = cache_folder() / f"measure-{digest}-{platform.machine()}"
+    if os.path.lexists(program):
+        if not not_private(program) and os.access(program, os.X_OK):
+            return program
+        program.unlink()  # the folder is ours alone, so this is an old one's, from when it was not
     compiler = next(
         (found for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if (found := shutil.which(name))), None
     )
@@ -45,14 +50,17 @@ def helper() -> Path:
         raise Unmeasurable(
             "no C compiler (cc, gcc, clang or $CC): install one, like `apt install gcc`, and measure again"
         )
-    cache.mkdir(parents=True, exist_ok=True)
     made = program.with_name(f".{program.name}.{os.getpid()}")
-    done = subprocess.run(
-        [compiler, "-O2", "-pthread", "-o", str(made), str(SOURCE), "-lm"], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise Unmeasurable(f"{compiler} could not compile {SOURCE}:\n{done.stderr.strip()}")
-    made.replace(program)
+    try:
+        done = subprocess.run(
+            [compiler, "-O2", "-pthread", "-o", str(made), str(SOURCE), "-lm"], capture_output=True, text=True
+        )
+        if done.returncode or not made.is_file():
+            raise Unmeasurable(f"{compiler} could not compile {SOURCE}: {' '.join(done.stderr.split())}")
+        made.chmod(0o700)
+        made.replace(program)
+    finally:
+        made.unlink(missing_ok=True)
     return program
 
 

@@ -1,4 +1,4 @@
-"""What this machine says of itself, and the user's own folder: CPUs, kernel, mitigations, hypervisor, interrupts.
+"""What this machine says of itself: CPUs, kernel, mitigations, hypervisor, interrupts.
 
 The readers take the text of the kernel's files, so that recorded files serve as well. Unprivileged throughout.
 """
@@ -16,14 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TRACEPOINTS = ("tlb/tlb_flush", "ipi/ipi_send_cpumask")
-
-
-def own_folder(given: str | None = None) -> Path:
-    """The user's folder of configuration: as given, else under XDG_CONFIG_HOME, else under ~/.config."""
-    if given:
-        return Path(given).expanduser().resolve()
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "xpfo-sweep"
 
 
 @dataclass(frozen=True)

@@ -23,25 +23,26 @@ from sweep.inputs.costs import LITERATURE
 from sweep.report.caveats import CAVEATS, GAP, NOT_MODELLED, basis
 from sweep.report.plots import Plot, colours, plots
 from sweep.store.folder import Folder
-from sweep.store.results import read_results
 from sweep.store.run_json import read_run
+from sweep.tables.frame import open_results, reading
 
+NEEDED = ("point", "policy", "machine", "workload", "cores", "jobs", "system_time_s", "added_s", "ratio")
 DIGITS = 6  # significant digits of the numbers on the page
 
 
 def read_plots(folder: Folder) -> list[Plot]:
     """The plots of a run's folder."""
-    table = pd.read_csv(io.BytesIO(folder.read("tables/reproduction.csv"))) if _reproduces(folder) else None
-    return plots(read_results(folder), table)
+    with reading(folder):
+        name, table = "tables/reproduction.parquet", None
+        if folder.exists(name):
+            table = pd.read_parquet(io.BytesIO(folder.read(name)))
+        return plots(open_results(folder, NEEDED), table)
 
 
-def _reproduces(folder: Folder) -> bool:
-    return folder.exists("tables/reproduction.csv")
-
-
-def write_page(folder: Folder, made: Sequence[Plot]) -> None:
-    """Write report.html."""
-    folder.write("report.html", page(read_run(folder), made).encode())
+def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None) -> None:
+    """Write report.html, into another folder if told."""
+    text = page(read_run(folder), made)
+    (into or folder).write("report.html", text.encode("utf-8", "backslashreplace"))
 
 
 def page(run: Mapping[str, Any], made: Sequence[Plot]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sweep.inputs.home import write_own
 from sweep.report.plots import Plot, colours
 from sweep.report.points import FIXED
 from sweep.store.folder import Folder
@@ -21,24 +23,22 @@ STYLE: Any = {
     "font.family": "DejaVu Sans", "font.size": 10, "axes.edgecolor": "#59636e", "axes.labelcolor": INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e8ebee",
     "axes.axisbelow": True,
+    "text.usetex": False, "text.parse_math": False,  # names are text, whatever dollars they hold
     "legend.frameon": False, "svg.hashsalt": "xpfo-sweep", "svg.fonttype": "none",
 }  # fmt: skip
 
 
 def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
     """Write plots/<name>.png and .svg, a pair per plot and setting of it; their names."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    figure_of, rc_context = _matplotlib()
     names = []
     for plot in made:
         if plot.kind == "table":
             continue
         for suffix, table in _settings(plot):
-            with pyplot.rc_context(STYLE):
-                figure, axes = pyplot.subplots(figsize=(8, _height(plot, table)), layout="constrained")
+            with rc_context(STYLE):
+                figure = figure_of(figsize=(8, _height(plot, table)), layout="constrained")
+                axes = figure.subplots()
                 DRAW[plot.kind](plot, table, figure, axes)
                 title = plot.title + (f"\n{suffix}" if suffix else "")
                 figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
@@ -48,8 +48,23 @@ def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
                     figure.savefig(sink, format=form, dpi=160, metadata=about)
                     names.append(f"plots/{stem}.{form}")
                     folder.write(names[-1], sink.getvalue())
-                pyplot.close(figure)
     return names
+
+
+def _matplotlib() -> tuple[Any, Any]:
+    """Figures that belong to no window, and the context of a style.
+
+    pyplot is left out: it would choose a backend, which is a matter of the process around this one. So is the variable
+    by which a notebook names its own, and which stops the import where that backend is not installed.
+    """
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    return Figure, rc_context
 
 
 def _settings(plot: Plot) -> list[tuple[str, pd.DataFrame]]:
@@ -89,7 +104,9 @@ def _log(plot: Plot, axes: Any, x: bool, values: pd.Series) -> None:
 
     axis = axes.xaxis if x else axes.yaxis
     (axes.set_xscale if x else axes.set_yscale)("log")
-    known = np.unique(values[values > 0])
+    known = np.unique(values[(values > 0) & np.isfinite(values)])
+    if not len(known):
+        return
     if not (x and plot.kind == "lines" and len(known) <= 14):
         powers = np.arange(np.floor(np.log10(known[0])), np.ceil(np.log10(known[-1])) + 1)
         digits = (1,) if known[-1] / known[0] > 300 else (1, 2, 5)
@@ -214,38 +231,35 @@ DRAW: dict[str, Callable[[Plot, pd.DataFrame, Any, Any], None]] = {
 
 def write_measured(table: pd.DataFrame, title: str, path: Path) -> None:
     """Both curves of `sweep measure`: measured points and simulated lines; hollow: not seen by the fit."""
-    import matplotlib
+    figure_of, rc_context = _matplotlib()
+    sink = io.BytesIO()
+    with rc_context({"text.usetex": False, "text.parse_math": False}):
+        figure = figure_of(figsize=(12, 5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        broadcasts = table["call"] == "membarrier"
+        for axis, along, rows in ((left, "think_ns", table[broadcasts]), (right, "pages", table[~broadcasts])):
+            _curves(axis, along, rows)
+        left.set_title("lines: simulated; points: measured, hollow: not seen by the fit", fontsize=9)
+        right.set_title(title, fontsize=9)
+        figure.savefig(sink, format="png", dpi=120)
+    write_own(path, sink.getvalue())
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(12, 5), sharey=False)
-    for axis, along, rows in (
-        (axes[0], "think_ns", table[table["call"] == "membarrier"]),
-        (axes[1], "pages", table[table["call"] != "membarrier"]),
-    ):
-        for number, (key, curve) in enumerate(rows.groupby(["call", "callers", "spinners"])):
-            call, callers, spinners = key
-            curve = curve.sort_values(along)
-            color = f"C{number}"
-            axis.plot(
-                curve[along],
-                curve["simulated_p50_ns"],
-                color=color,
-                label=f"{call}, {callers} callers, {spinners} others busy",
-            )
-            for used, face in (("fitted", color), ("predicted", "none")):
-                some = curve[curve["used"] == used]
-                axis.scatter(some[along], some["measured_p50_ns"], edgecolors=color, facecolors=face, zorder=3)
-        axis.set(
-            xscale="log",
-            yscale="log",
-            ylabel="p50 of a call, ns",
-            xlabel={"think_ns": "mean think time, ns"}.get(along, along),
-        )
+def _curves(axis: Any, along: str, rows: pd.DataFrame) -> None:
+    from matplotlib import ticker
+
+    for number, (key, some) in enumerate(rows.groupby(["call", "callers", "spinners"])):
+        call, callers, spinners = key
+        curve, color = some.sort_values(along), f"C{number}"
+        label = f"{call}, {callers} callers, {spinners} others busy"
+        axis.plot(curve[along], curve["simulated_p50_ns"], color=color, label=label)
+        for used, face in (("fitted", color), ("predicted", "none")):
+            shown = curve[curve["used"] == used]
+            axis.scatter(shown[along], shown["measured_p50_ns"], edgecolors=color, facecolors=face, zorder=3)
+    named = {"think_ns": "mean think time, ns"}.get(along, along)
+    axis.set(xscale="log", yscale="log", ylabel="p50 of a call, ns", xlabel=named)
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        each.set_minor_formatter(ticker.NullFormatter())
+    if len(rows):
         axis.legend(fontsize=7)
-    axes[0].set_title("lines: simulated; points: measured, hollow: not seen by the fit", fontsize=9)
-    axes[1].set_title(title, fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from pydantic import Field
 
+from sim.quantities import MADE_FROM
+from sweep.errors import BadInput
+from sweep.inputs.catalog import QUANTITIES
+from sweep.inputs.door import Written, admit
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 
@@ -37,12 +42,50 @@ def coordinates(results: pd.DataFrame) -> Coordinates:
     """Of a run's results, from `attrs`; of rows without a plan, every name and parameter that varies."""
     written: Any = results.attrs.get("coordinates")
     if written is not None:
-        return Coordinates(tuple(written["names"]), written["follows"], written["relative"])
+        shown = {name: _column(name, results, written["names"]) for name in written["names"]}
+        follows, relative = (
+            {shown.get(name, name): shown.get(of, of) for name, of in written[key].items()}
+            for key in ("follows", "relative")
+        )
+        return Coordinates(tuple(dict.fromkeys(shown.values())), follows, relative)
     columns = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in results]
     return Coordinates(tuple(name for name in columns if results[name].nunique(dropna=False) > 1), {}, {})
 
 
+def _column(name: str, results: pd.DataFrame, names: Sequence[str]) -> str:
+    """The column by which a name is shown: itself, or of a quantity that others are made from, one of these."""
+    made = [column for column in MADE_FROM.get(name, ()) if column in results and column not in names]
+    return next((column for column in made if results[column].nunique(dropna=False) > 1), made[0] if made else name)
+
+
+class Told(Written):
+    """What tells points apart, as the plan has written it."""
+
+    names: Sequence[str]
+    follows: Mapping[str, str]
+    relative: Mapping[str, str]
+
+
+class Attrs(Written):
+    """What results say of themselves."""
+
+    units: Mapping[str, str] = Field(default_factory=dict)
+    coordinates: Told | None = None
+
+
 def attrs_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
-    """What results say of themselves in their schema's metadata, as pandas reads it: units, plan, coordinates."""
-    attrs: dict[str, Any] = json.loads((metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
-    return attrs
+    """What results say of themselves in their schema's metadata, as pandas reads it: units, plan, coordinates.
+
+    BadInput where they are damaged.
+    """
+    where = "results.parquet, its metadata"
+    try:
+        attrs = json.loads((metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where}: must be JSON: {' '.join(str(error).split())[:200]}") from None
+    told = admit(Attrs, attrs, where).coordinates
+    known = {*NAMES, *QUANTITIES}
+    for name in (*told.names, *told.follows.values(), *told.relative.values()) if told else ():
+        if name not in known:
+            raise BadInput(f"{where}: {name!r} is no name of a parameter")
+    return dict(attrs)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from sweep.errors import BadInput
 from sweep.plan.points import NAMES
 from sweep.store import results
 from sweep.store.folder import Folder, open_run
-from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.store.rows import PARAMETER_COLUMNS, schema
 from sweep.store.run_json import read_run
 from sweep.tables.coordinates import attrs_of
 from sweep.tables.draws import representative
@@ -24,18 +29,50 @@ def load(out: str | PathLike[str]) -> pd.DataFrame:
 
     Raises BadInput where `out` is not the folder of a finished run.
     """
-    folder = open_run(str(out))
-    frame = read_results(folder)
-    frame.attrs["run"] = read_run(folder)
+    with reading(out):
+        folder = open_run(str(out))
+        run = read_run(folder)
+        frame = read_results(folder)
+    frame.attrs["run"] = run
     return frame
 
 
 def read_results(folder: Folder) -> pd.DataFrame:
-    """results.parquet, if its digest is right, with `attrs["units"]` and `attrs["coordinates"]` from its metadata."""
-    table = results.read_results(folder).read()
+    """results.parquet with what stands in its metadata: `attrs["units"]` and `attrs["coordinates"]`."""
+    file = open_results(folder, [name for name in schema().names if name not in ("draw", "status")])
+    with reading(folder.child("results.parquet")):
+        table = file.read()
     frame = table.replace_schema_metadata(None).to_pandas()
     frame.attrs = attrs_of(table.schema.metadata)
     return frame
+
+
+def open_results(folder: Folder, needed: Sequence[str]) -> pq.ParquetFile:
+    """results.parquet, to be read column by column; BadInput where it is damaged or lacks a column that is needed."""
+    where = folder.child("results.parquet")
+    file = results.read_results(folder)
+    try:
+        attrs_of(file.schema_arrow.metadata)
+    except ValueError as error:
+        raise BadInput(f"{where}: is damaged: {' '.join(str(error).split())[:200]}") from None
+    found = file.schema_arrow
+    for name in needed:
+        if name not in found.names:
+            raise BadInput(f"{where}: has no column {name!r}: not results of this program")
+        number = pa.types.is_floating(found.field(name).type) or pa.types.is_integer(found.field(name).type)
+        if number != (schema().field(name).type != pa.string()):
+            raise BadInput(f"{where}: column {name!r} is of type {found.field(name).type}")
+    return file
+
+
+@contextmanager
+def reading(out: object) -> Iterator[None]:
+    """What cannot be read while this is open is answered in a sentence."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise BadInput(f"{out}: cannot be read: {why}") from None
 
 
 def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:

@@ -85,5 +85,7 @@ def as_csv(table: pd.DataFrame) -> str:
 
 
 def as_cell(value: Any) -> Any:
-    """A value whose text would be run as a formula, with an apostrophe before it; others as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+    """A value whose text would be run as a formula, with an apostrophe before it; numbers as they are."""
+    if not isinstance(value, str):
+        return value
+    return ("'" if value.startswith(FORMULAS) else "") + value.replace("\r", " ")  # which would end the line
