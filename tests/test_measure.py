@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from sweep.__main__ import main
 from sweep.errors import BadInput, Unmeasurable
+from sweep.inputs import likelihood
 from sweep.inputs.conf import conf_dir
 from sweep.measure.experiment import CALLS, Point, read_experiment
 from sweep.measure.loop import helper, measure_point
@@ -20,6 +22,7 @@ from sweep.measure.machine import (
     read_kernel_config,
     since_kernel,
 )
+from sweep.measure.measured import read_measured
 
 DATA = Path(__file__).parent / "data"
 DEFAULT = conf_dir() / "measure" / "default.yaml"
@@ -53,11 +56,11 @@ def test_all_callers_means_every_cpu_and_larger_numbers_are_left_out():
         (lambda c: c.update(secnds=1), "unknown key 'secnds'; did you mean 'seconds'?"),
         (lambda c: c.pop("passes"), "passes: not given"),
         (lambda c: c.update(seconds=0), "seconds=0: must be a number from 0.001 to 60"),
-        (lambda c: c["curves"][0].update(call="mlock"), "call='mlock': must be one of membarrier"),
-        (lambda c: c["curves"][0].update(others="asleep"), "others='asleep': must be idle or busy"),
+        (lambda c: c["curves"][0].update(call="mlock"), "call='mlock': must be 'membarrier', 'dontneed'"),
+        (lambda c: c["curves"][0].update(others="asleep"), "others='asleep': must be 'idle' or 'busy'"),
         (lambda c: c["curves"][3].update(pages=[0]), "pages=0: must be a whole number from 1 to 2048"),
-        (lambda c: c["curves"][0].update(callers="1"), "callers='1': must be a list"),
-        (lambda c: c["curves"][0].update(callers=[True]), "callers=True: must be a whole number"),
+        (lambda c: c["curves"][0].update(callers="1"), "callers='1': must be a valid list"),
+        (lambda c: c["curves"][0].update(callers=[True]), "callers.0=True: must be a whole number"),
     ],
 )
 def test_a_wrong_experiment_is_named_by_key_value_and_what_is_allowed(tmp_path, change, message):
@@ -129,3 +132,105 @@ def test_kernel_releases_compare_by_number():
     assert since_kernel("5.13.0-52-generic", 5, 13)
     assert since_kernel("6.1.0", 5, 13)
     assert not since_kernel("5.4.0-150", 5, 13)
+
+
+def test_an_experiment_is_read_as_every_other_file(tmp_path):
+    text = DEFAULT.read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("think_ns: [1000]", "think_ns: [1e3]").replace("pages: [1, 2, 4", "pages: [1e0, 2, 4"))
+    assert read_experiment(path, 2).points == read_experiment(DEFAULT, 2).points
+    path.write_text(text.replace("passes: 5", "passes: 1\npasses: 2"))
+    with pytest.raises(BadInput, match="measure/mine, line 4: 'passes' is given twice"):
+        read_experiment(path, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("passes: 5", "passes: 1.5", "passes=1.5: must be a whole number from 1 to 1000"),
+        ("passes: 5", "passes: .inf", "passes=inf: must be a whole number"),
+        ("passes: 5", "passes: null", "passes=None: must be a whole number"),
+        ("passes: 5", f"passes: {'9' * 5000}", "a number of 5000 digits"),
+        ("seconds: 0.1", "seconds: 0,1", "seconds='0,1': must be a number"),
+        ("noise: 0.05", "noise: a lot", "fit.noise='a lot': must be a number from 0.001 to 1"),
+        ("prior: xeon_8160", "prior: 17", "fit.prior=17: must be a valid string"),
+        ("low: 60, central: 180", "low: 600, central: 180", "needs low < central < high, and has 600, 180, 600"),
+        ("think_ns: [1000]}", "think_ns: []}", "curves.0.think_ns=[]"),
+        ("curves:", "curves: &c\n  - *c", "refers to itself"),
+        ("# callers", "\t- {", "line"),
+        ("page_ns: {low: 15", "pgae_ns: {low: 15", "unknown key 'fit.calls.dontneed.pgae_ns'; did you mean 'page_ns'?"),
+    ],
+)
+def test_a_wrong_value_of_an_experiment_is_one_sentence_and_nothing_is_made(tmp_path, capsys, old, new, message):
+    (tmp_path / "measure").mkdir()
+    path = tmp_path / "measure" / "mine.yaml"
+    text = DEFAULT.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert main(["measure", "mine", "--config-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("sweep: measure/mine")
+    assert message in said
+    assert said.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "measure", path]
+
+
+RECORDED = (DATA / "measured.csv").read_text()
+FIRST, SECOND = RECORDED.splitlines()[:2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no column 'call'"),
+        ("call;callers\nmembarrier;1\n", "has no column 'call'"),
+        (FIRST.replace("measured_p50_ns", "p50") + "\n" + SECOND, "has no column 'measured_p50_ns'"),
+        (FIRST, "holds no point"),
+        (FIRST + "\n" + SECOND.replace("membarrier", "mlock"), "line 2: call='mlock': must be 'membarrier'"),
+        (FIRST + "\n" + SECOND.replace("membarrier,1", "membarrier,one"), "line 2: callers='one': must be a whole"),
+        (FIRST + "\n" + SECOND.replace("membarrier,1", "membarrier,1.5"), "line 2: callers='1.5': must be a whole"),
+        (FIRST + "\n" + SECOND.replace("membarrier,1", "membarrier,900"), "900 callers and 0 others: this machine has"),
+        (FIRST + "\n" + SECOND.replace("211.0", "-211"), "measured_p50_ns='-211': must be a number from 0.001"),
+        (FIRST + "\n" + SECOND.replace("211.0", "nan"), "measured_p50_ns='nan': must be a number"),
+        (FIRST + "\n" + SECOND.replace("211.0", ""), "measured_p50_ns='': must be a number"),
+        (FIRST + "\n" + SECOND.replace("211.0", "1e999"), "measured_p50_ns='1e999': must be a number"),
+        (FIRST + "\n" + SECOND.replace("1380.5,0", "1380.5,8"), "pages=8: membarrier has none"),
+        (FIRST + "\n" + SECOND + ",7,8", "line 2: must have 16 fields"),
+        (FIRST + "\n" + SECOND[:30], "line 2: must have 16 fields"),
+        (FIRST + ",call\n" + SECOND + ",munmap", "has two columns of one name"),
+        (FIRST + "\n\x00" + SECOND, "line 2"),
+        ("\xff\xfe", "must be UTF-8 text"),
+        (FIRST + '\n"' + "x" * 200_000, "must be CSV"),
+    ],
+)
+def test_a_table_of_another_form_is_one_sentence_and_nothing_is_made(tmp_path, capsys, text, message):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one CPU only: there is nobody to interrupt")
+    path = tmp_path / "m.csv"
+    path.write_bytes(text.encode("latin-1"))
+    assert main(["measure", "--config-dir", str(tmp_path / "own"), "--measured", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"sweep: --measured={path}")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_recorded_table_is_read_as_it_was_written():
+    found = read_measured(DATA / "measured.csv", 2)
+    wanted = pd.read_csv(DATA / "measured.csv")
+    for name in found:
+        assert found[name].tolist() == pytest.approx(wanted[name].tolist(), nan_ok=True) or name == "call"
+    assert found["call"].tolist() == wanted["call"].tolist()
+
+
+def test_measured_files_have_the_door_for_their_likelihood_too(monkeypatch, tmp_path):
+    assert likelihood.spread() == likelihood.Spread(0.0275, 0.15, 96)
+    (tmp_path / "likelihood.yaml").write_text((conf_dir() / "likelihood.yaml").read_text().replace("0.15", "much"))
+    monkeypatch.setattr(likelihood, "conf_dir", lambda: tmp_path)
+    likelihood.spread.cache_clear()
+    try:
+        with pytest.raises(BadInput, match=r"likelihood.yaml, line 3: discrepancy.central='much': must be"):
+            likelihood.spread()
+    finally:
+        likelihood.spread.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -101,3 +102,89 @@ def test_texts_of_another_kind_are_refused():
     for read in (read_counters, read_stat, read_perf):
         with pytest.raises(BadInput, match=r"as in /proc|as `perf"):
             read("nothing of the kind\n", "here")
+
+
+SECRET = ["python3", "-c", "pass", "--token=s3cret", "two words", "first\ntitle: taken", "\x1b[2J", "\u2028x", "\udcff"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_command_is_a_comment_on_one_line_and_keeps_its_secrets(tmp_path, keep):
+    option = ["--keep-arguments"] if keep else []
+    assert main(["profile", "--config-dir", str(tmp_path), *option, "--", *SECRET]) == 0
+    path = tmp_path / "workload" / "mine.yaml"
+    text = path.read_text()
+    assert yaml.safe_load(text)["title"] == "mine"
+    assert ("s3cret" in text) == keep
+    assert ("'two words'" in text) == keep
+    head = [line for line in text.splitlines() if "python3" in line]
+    assert len(head) == 1
+    assert head[0].startswith("# `python3")
+    assert text.isprintable() or {each for each in text if not each.isprintable()} == {"\n"}
+    if not keep:
+        assert "8 arguments left out (--keep-arguments)" in head[0]
+
+
+@pytest.mark.parametrize("name", ["true", "false", "null", "nan", "inf"])
+def test_a_name_that_is_a_value_of_its_own_is_refused_before_the_command_runs(name, tmp_path, capsys):
+    given = ["profile", "--config-dir", str(tmp_path / "own"), "--name", name, "--", "touch", str(tmp_path / "ran")]
+    assert main(given) == 2
+    assert f"--name={name}: is a value of its own" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_command_runs(tmp_path, capsys):
+    (tmp_path / "file").write_text("text")
+    given = ["profile", "--config-dir", str(tmp_path / "file" / "own"), "--", "touch", str(tmp_path / "ran")]
+    assert main(given) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_spoilt_records_are_a_sentence_or_a_file_that_can_be_read(tmp_path, capsys):
+    random = np.random.default_rng(2)
+    names = ["vmstat", "stat", "interrupts"]
+    whole = {name: [Path(path).read_bytes() for path in recorded(name)] for name in names}
+    perf = (DATA / "perf_stat.csv").read_bytes()
+    read = 0
+    for turn in range(150):
+        files = []
+        for name in names:
+            files.append(f"--{name}")
+            for number, content in enumerate(whole[name]):
+                path = tmp_path / f"{name}{number}"
+                path.write_bytes(spoilt(content, random) if random.random() < 0.4 else content)
+                files.append(str(path))
+        (tmp_path / "perf").write_bytes(spoilt(perf, random) if turn % 2 else perf)
+        code = main(["profile", "--config-dir", str(tmp_path / "own"), *files, "--perf", str(tmp_path / "perf")])
+        assert code in (0, 2)
+        said = capsys.readouterr().err
+        assert said.count("\n") == (1 if code else 0)
+        if code == 0:
+            read += 1
+            content = yaml.safe_load((tmp_path / "own" / "workload" / "mine.yaml").read_text())
+            assert "nan" not in str(content).lower().replace("penance", "")
+    assert 0 < read < 150
+
+
+def spoilt(content, random):
+    """Cut, a byte changed, a line twice or left out, digits made many."""
+    lines = content.splitlines(keepends=True)
+    at, kind = int(random.integers(len(lines))), int(random.integers(6))
+    if kind == 0:
+        return content[: int(random.integers(len(content)))]
+    if kind == 1:
+        place = int(random.integers(len(content)))
+        return content[:place] + bytes([int(random.integers(256))]) + content[place + 1 :]
+    if kind == 2:
+        return b"".join(lines[:at] + lines[at + 1 :])
+    if kind == 3:
+        return b"".join([*lines[: at + 1], *lines[at:]])
+    if kind == 4:
+        return content.replace(b"1", b"1" * 30)
+    return b"".join(lines[::-1])
+
+
+def test_what_went_down_is_said_so(capsys, tmp_path):
+    files = [f"--{name}" if part == 0 else recorded(name)[2 - part] for name in ("vmstat", "stat") for part in range(3)]
+    assert main(["profile", "--config-dir", str(tmp_path), *files]) == 2
+    assert "went down: is BEFORE after AFTER?" in capsys.readouterr().err

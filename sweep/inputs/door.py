@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -94,11 +94,15 @@ def shorten(value: Any) -> str:
 
 
 def _fields(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """The keys of a model, or of the model that stands in it at `path`."""
+    """The keys of a model, or of the model that stands in it at `path`, in a list or a mapping too."""
     for part in path:
-        inner = model.model_fields.get(str(part))
-        annotation = getattr(inner, "annotation", None)
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return list(model.model_fields)
-        model = annotation
+        field = model.model_fields.get(str(part))
+        model = (_model_in(field.annotation) if field else None) or model  # an index leads to no other model
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The first model in an annotation like `list[Model]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _model_in(each))), None)

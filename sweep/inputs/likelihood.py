@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import yaml
 from numpy.polynomial.hermite_e import hermegauss
+from pydantic import Field
 
 from sweep.inputs.conf import conf_dir
+from sweep.inputs.door import Checked, admit
+from sweep.inputs.reader import read_yaml
 
 NODES = 31  # of the quadrature over run-to-run spread
 NOISE = 32  # measurements imagined for each draw
@@ -33,11 +35,27 @@ class Spread:
         return self.discrepancy_up_to * (1.0 + max(0.0, float(np.log2(cores / self.cores))))
 
 
+class Known(Checked):
+    """A number with its unit and source."""
+
+    central: float = Field(gt=0, le=1e6)
+    unit: str
+    source: str
+
+
+class Likelihood(Checked):
+    """`conf/likelihood.yaml`."""
+
+    run_spread: Known
+    discrepancy: Known
+    discrepancy_cores: Known
+
+
 @lru_cache(maxsize=1)
 def spread() -> Spread:
     """What `conf/likelihood.yaml` says."""
-    content = yaml.safe_load((conf_dir() / "likelihood.yaml").read_text(encoding="utf-8"))
-    return Spread(*(float(content[name]["central"]) for name in ("run_spread", "discrepancy", "discrepancy_cores")))
+    file = admit(Likelihood, read_yaml(conf_dir() / "likelihood.yaml", "likelihood.yaml"))
+    return Spread(file.run_spread.central, file.discrepancy.central, file.discrepancy_cores.central)
 
 
 def log_likelihood(measured_s: float, base_s: float, added_s: np.ndarray, cores: float) -> np.ndarray:

@@ -16,9 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import BadInput
+from sweep.inputs.home import expanded
 from sweep.measure.machine import read_interrupts
 
+MOST_BYTES = 10_000_000
 PERF = ("cpu-migrations", "context-switches", "page-faults", "raw_syscalls:sys_enter")
+
+
+def recorded(path: str, option: str) -> str:
+    """A recorded file's text, `~` and pipes included; BadInput where it cannot be read or is no text."""
+    try:
+        with open(expanded(path, option), "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"{option}: {error.strerror}: {path!r}") from None
+    if len(content) > MOST_BYTES:
+        raise BadInput(f"{option}: {path!r}: must be at most {MOST_BYTES} bytes")
+    return content.decode("utf-8", "replace")
 
 
 def read_counters(text: str, where: str) -> dict[str, float]:
@@ -26,7 +40,7 @@ def read_counters(text: str, where: str) -> dict[str, float]:
     out = {}
     for line in text.splitlines():
         parts = line.split()
-        if len(parts) == 2 and re.fullmatch(r"-?\d+", parts[1]):
+        if len(parts) == 2 and re.fullmatch(r"-?[0-9]{1,18}", parts[1]):
             out[parts[0]] = float(parts[1])
     if not out:
         raise BadInput(f"{where}: no `name count` lines, as in /proc/vmstat")
@@ -35,12 +49,13 @@ def read_counters(text: str, where: str) -> dict[str, float]:
 
 def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
     """/proc/stat: seconds of all CPUs together by mode, switches, forks, and how many CPUs there are."""
-    modes = re.search(r"^cpu\s+(.+)$", text, re.MULTILINE)
-    if modes is None or len(modes[1].split()) < 8:
-        raise BadInput(f"{where}: no `cpu` line with eight modes, as in /proc/stat")
-    user, nice, system, idle, iowait, irq, softirq, steal = (float(each) / hz for each in modes[1].split()[:8])
+    modes = re.search(r"^cpu +((?:[0-9]{1,18} +){7}[0-9]{1,18})(?: |$)", text, re.MULTILINE)
+    needed = {name: re.search(rf"^{name} [0-9]{{1,18}}( |$)", text, re.MULTILINE) for name in ("cpu0", "ctxt")}
+    if modes is None or not all(needed.values()):
+        raise BadInput(f"{where}: no `cpu` line with eight modes, `cpu0` and `ctxt` lines, as in /proc/stat")
+    user, nice, system, idle, iowait, irq, softirq, steal = (float(each) / hz for each in modes[1].split())
     out = {"user_s": user + nice, "system_s": system + irq + softirq, "idle_s": idle + iowait, "steal_s": steal}
-    out |= {name: float(n) for name, n in re.findall(r"^(ctxt|processes) (\d+)$", text, re.MULTILINE)}
+    out |= {name: float(n) for name, n in re.findall(r"^(ctxt|processes) ([0-9]{1,18})$", text, re.MULTILINE)}
     return out | {"cpus": float(len(re.findall(r"^cpu\d+ ", text, re.MULTILINE)))}
 
 
@@ -51,10 +66,8 @@ def read_perf(text: str, where: str) -> dict[str, float]:
         fields = line.split(",")
         if line.startswith("#") or len(fields) < 3:
             continue
-        try:
+        if re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,9})?", fields[0]):  # not <not counted>, <not supported>
             out[fields[2].removesuffix(":u")] = float(fields[0])
-        except ValueError:
-            continue  # <not counted>, <not supported>
     if not out:
         raise BadInput(f"{where}: no counts, as `perf stat -x,` prints them")
     return out
@@ -81,7 +94,8 @@ def seen_of_snapshots(
     times = "--stat, or user_time and system_time in --perf"
     for name, needs in (("user_s", times), ("system_s", times), ("faults", "pgfault in --vmstat")):
         if not seen.get(name, float("nan")) >= 0:
-            raise BadInput(f"recorded files: {name} is not known: give {needs}")
+            what = "went down: is BEFORE after AFTER?" if seen.get(name, 0.0) < 0 else f"is not known: give {needs}"
+            raise BadInput(f"recorded files: {name} {what}")
     return seen
 
 

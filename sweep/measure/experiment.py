@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import BeforeValidator, Field, model_validator
 
-from sweep.errors import BadInput, did_you_mean
+from sweep.errors import BadInput
+from sweep.inputs.door import Checked, admit
+from sweep.inputs.reader import question_of, read_yaml
+from sweep.measure.numbers import Nanoseconds, Share, within
 
 CALLS = ("membarrier", "dontneed", "mprotect", "munmap")
 REGION_PAGES = 2048  # the most pages of a call, as in loop.c
-MOST = {"callers": 4096, "think_ns": 1e9, "pages": REGION_PAGES}
+MOST_CPUS = 4096
+MOST_POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,76 +43,109 @@ class Experiment:
     fit: Mapping[str, Any]
 
 
+Call = Literal["membarrier", "dontneed", "mprotect", "munmap"]
+
+
+def _callers(value: Any) -> Any:
+    """A number of callers, or all of them."""
+    if value == "all":
+        return 0
+    return within(1, MOST_CPUS, whole=True).func(value)  # type: ignore[call-arg]
+
+
+class Curve(Checked):
+    """Experiments with a call in common: every number of callers with every think time and number of pages."""
+
+    call: Call
+    callers: list[Annotated[int, BeforeValidator(_callers)]] = Field(min_length=1)
+    others: Literal["idle", "busy"]
+    think_ns: list[Annotated[float, within(0, 1e9)]] = Field(min_length=1)
+    pages: list[Annotated[int, within(0, REGION_PAGES, whole=True)]] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _pages(self) -> Curve:
+        if self.call != "membarrier" and (self.pages is None or 0 in self.pages):
+            given = "not given" if self.pages is None else "0"
+            raise ValueError(f"pages={given}: must be a whole number from 1 to {REGION_PAGES}")
+        return self
+
+    def points(self, cpus: int) -> list[Point]:
+        """On a machine of so many CPUs; a file for larger machines serves as well."""
+        numbers = [cpus if callers == 0 else callers for callers in self.callers]
+        return [
+            Point(self.call, callers, cpus - callers if self.others == "busy" else 0, think, pages)
+            for callers in numbers
+            if callers <= cpus
+            for think in self.think_ns
+            for pages in self.pages or [0]
+        ]
+
+
+class Interval(Checked):
+    """What is known of a system call's own time, ns."""
+
+    low: Nanoseconds
+    central: Nanoseconds
+    high: Nanoseconds
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Interval:
+        if not self.low < self.central < self.high:
+            raise ValueError(f"needs low < central < high, and has {self.low:g}, {self.central:g}, {self.high:g}")
+        return self
+
+
+class OwnTime(Checked):
+    """Of one call: entry and exit, and page tables by page."""
+
+    call_ns: Interval
+    page_ns: Interval | None = None
+
+
+class FitSettings(Checked):
+    """The `fit` part of a file."""
+
+    prior: str
+    noise: Annotated[float, within(1e-3, 1)]
+    moved: Share
+    virtual: Annotated[float, within(1, 100)]
+    window_events: Annotated[int, within(32, 1e6, whole=True)]
+    held_out: Annotated[int, within(2, 100, whole=True)]
+    tolerance: Annotated[float, within(0, 10)]
+    calls: dict[Call, OwnTime]
+
+    @model_validator(mode="after")
+    def _of_pages(self) -> FitSettings:
+        for call, own in self.calls.items():
+            if (own.page_ns is None) != (call == "membarrier"):
+                raise ValueError(f"calls.{call}.page_ns: {'has no pages' if own.page_ns else 'not given'}")
+        return self
+
+
+class File(Checked):
+    """A file of `conf/measure/`."""
+
+    seconds: Annotated[float, within(1e-3, 60)]
+    passes: Annotated[int, within(1, 1000, whole=True)]
+    least_calls: Annotated[int, within(1, 1e6, whole=True)]
+    curves: list[Curve] = Field(min_length=1)
+    fit: FitSettings
+
+
 def read_experiment(path: Path, cpus: int) -> Experiment:
     """A file of `conf/measure/` for a machine of `cpus` CPUs, every key checked; BadInput names what is off."""
     where = f"measure/{path.stem}"
-    text = path.read_text(encoding="utf-8")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{where}: {' '.join(str(error).split())}") from None
-    keys(content, {"seconds", "passes", "least_calls", "curves", "fit"}, where)
-    points: dict[Point, None] = {}
-    if not isinstance(content["curves"], list):
-        raise BadInput(f"{where}: curves={content['curves']!r}: must be a list")
-    for number, curve in enumerate(content["curves"], 1):
-        points |= dict.fromkeys(_curve(curve, cpus, f"{where}, curve {number}"))
+    document = read_yaml(path, where)
+    file = admit(File, document)
+    size = sum(len(curve.callers) * len(curve.think_ns) * len(curve.pages or [0]) for curve in file.curves)
+    if size > MOST_POINTS:
+        raise BadInput(f"{where}: curves: {size} points: must be at most {MOST_POINTS}")
+    points = dict.fromkeys(point for curve in file.curves for point in curve.points(cpus))
     return Experiment(
-        title=text.partition("\n")[0].removeprefix("#").strip(),
-        seconds=number_in(content["seconds"], 1e-3, 60, f"{where}: seconds"),
-        passes=int(number_in(content["passes"], 1, 1000, f"{where}: passes", whole=True)),
-        least_calls=int(number_in(content["least_calls"], 1, 1e6, f"{where}: least_calls", whole=True)),
+        title=question_of(path),
+        seconds=file.seconds,
+        passes=file.passes,
+        least_calls=file.least_calls,
         points=tuple(points),
-        fit=content["fit"],
+        fit=document.content["fit"],
     )
-
-
-def _curve(curve: Any, cpus: int, where: str) -> list[Point]:
-    optional = {"pages": [0]} if isinstance(curve, Mapping) and curve.get("call") == "membarrier" else {}
-    if isinstance(curve, Mapping) and "call" in curve and curve["call"] not in CALLS:
-        raise BadInput(f"{where}: call={curve['call']!r}: must be one of {', '.join(CALLS)}")
-    keys(curve, {"call", "callers", "others", "think_ns", "pages"} - set(optional), where)
-    if curve["others"] not in ("idle", "busy"):
-        raise BadInput(f"{where}: others={curve['others']!r}: must be idle or busy")
-    lists = {}
-    for key in ("callers", "think_ns", "pages"):
-        values = curve[key] if key in curve else optional[key]
-        if not isinstance(values, list) or not values:
-            raise BadInput(f"{where}: {key}={values!r}: must be a list")
-        least = 0 if key == "think_ns" or key in optional else 1
-        whole = key != "think_ns"
-        lists[key] = [
-            cpus
-            if key == "callers" and value == "all"
-            else number_in(value, least, MOST[key], f"{where}: {key}", whole)
-            for value in values
-        ]
-    return [
-        Point(curve["call"], int(callers), cpus - int(callers) if curve["others"] == "busy" else 0, think, int(pages))
-        for callers in lists["callers"]
-        if callers <= cpus  # a file for larger machines as well
-        for think in lists["think_ns"]
-        for pages in lists["pages"]
-    ]
-
-
-def keys(content: Any, needed: set[str], where: str) -> None:
-    """BadInput unless `content` is a mapping of exactly these keys."""
-    if not isinstance(content, Mapping):
-        raise BadInput(f"{where}: {content!r}: must be a mapping of {', '.join(sorted(needed))}")
-    for key in content:
-        if key not in needed:
-            raise BadInput(f"{where}: unknown key {key!r}{did_you_mean(str(key), needed)}")
-    missing = sorted(needed - set(content))
-    if missing:
-        raise BadInput(f"{where}: {missing[0]}: not given")
-
-
-def number_in(value: Any, low: float, high: float, where: str, whole: bool = False) -> float:
-    """A checked number; BadInput where it is none or out of range."""
-    kind = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise BadInput(f"{where}={value!r}: must be {kind} from {low:g} to {high:g}")
-    if whole and value != int(value):
-        raise BadInput(f"{where}={value!r}: must be {kind} from {low:g} to {high:g}")
-    return value

@@ -20,8 +20,10 @@ from scipy.optimize import least_squares
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import Entry, catalog
 from sweep.inputs.conf import conf_dir
+from sweep.inputs.door import admit
 from sweep.inputs.prior import Z95
-from sweep.measure.experiment import CALLS, keys, number_in
+from sweep.inputs.reader import names_in
+from sweep.measure.experiment import FitSettings
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import COSTS, CROSS, experiments
 
@@ -67,38 +69,19 @@ class Fitted:
 
 def read_settings(content: Any, where: str) -> Settings:
     """Checked settings; BadInput names key, value and what is allowed."""
-    keys(content, set(Settings.__dataclass_fields__), where)
-    known = sorted(path.stem for path in (conf_dir() / "machine").glob("*.yaml"))
-    if content["prior"] not in known:
-        raise BadInput(
-            f"{where}: prior={content['prior']!r}: no such machine{did_you_mean(str(content['prior']), known)}"
-        )
-    prior = catalog([conf_dir()])["machine"][content["prior"]]
-    calls = {}
-    for call, some in content["calls"].items():
-        here = f"{where}: calls.{call}"
-        if call not in CALLS:
-            raise BadInput(f"{here}: must be one of {', '.join(CALLS)}")
-        keys(some, {"call_ns"} if call == "membarrier" else {"call_ns", "page_ns"}, here)
-        calls[call] = {name: _interval(value, f"{here}.{name}") for name, value in some.items()}
+    given = admit(FitSettings, content, where)
+    known = names_in(conf_dir() / "machine")
+    if given.prior not in known:
+        raise BadInput(f"{where}: prior={given.prior!r}: no such machine{did_you_mean(given.prior, known)}")
+    calls: dict[str, dict[str, tuple[float, float, float]]] = {
+        call: {name: (each.low, each.central, each.high) for name, each in own if each is not None}
+        for call, own in given.calls.items()
+    }
     return Settings(
-        prior=prior,
-        noise=number_in(content["noise"], 1e-3, 1, f"{where}: noise"),
-        moved=number_in(content["moved"], 0, 1, f"{where}: moved"),
-        virtual=number_in(content["virtual"], 1, 100, f"{where}: virtual"),
-        window_events=int(number_in(content["window_events"], 32, 1e6, f"{where}: window_events", whole=True)),
-        held_out=int(number_in(content["held_out"], 2, 100, f"{where}: held_out", whole=True)),
-        tolerance=number_in(content["tolerance"], 0, 10, f"{where}: tolerance"),
+        prior=catalog([conf_dir()])["machine"][given.prior],
+        **{name: getattr(given, name) for name in Settings.__dataclass_fields__ if name not in ("prior", "calls")},
         calls=calls,
     )
-
-
-def _interval(value: Any, where: str) -> tuple[float, float, float]:
-    keys(value, {"low", "central", "high"}, where)
-    low, central, high = (number_in(value[name], 1e-3, 1e9, f"{where}.{name}") for name in ("low", "central", "high"))
-    if not low < central < high:
-        raise BadInput(f"{where}: needs low < central < high, and has {low:g}, {central:g}, {high:g}")
-    return low, central, high
 
 
 def priors(settings: Settings, machine: Facts, calls: set[str]) -> dict[str, tuple[float, float]]:
@@ -121,7 +104,7 @@ def priors(settings: Settings, machine: Facts, calls: set[str]) -> dict[str, tup
 
 
 def held_out(points: pd.DataFrame, every: int) -> np.ndarray:
-    """Which points are kept from the fit: every so-manieth of each curve, in order of think time and pages."""
+    """Which points are kept from the fit: every n-th of each curve, in order of think time and pages."""
     order = points.sort_values(["call", "callers", "spinners", "pages", "asked_think_ns"], kind="stable")
     rank = order.groupby(["call", "callers", "spinners"]).cumcount()
     return (rank.reindex(points.index) % every == every - 1).to_numpy()

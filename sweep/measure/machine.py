@@ -112,7 +112,7 @@ def read_interrupts(text: str) -> dict[str, int]:
     for line in lines[1:]:
         name, _, rest = line.partition(":")
         counts = rest.split()[:cpus]
-        if counts and all(count.isdigit() for count in counts):
+        if counts and all(re.fullmatch("[0-9]{1,18}", count) for count in counts):
             out[name.strip()] = sum(map(int, counts))
     return out
 

@@ -11,8 +11,10 @@ import pandas as pd
 
 from sim.parameters import PARAMETERS
 from sweep.errors import Unmeasurable
+from sweep.inputs.home import write_own
 from sweep.measure.fit import Fitted, fit, read_settings
 from sweep.measure.machine import Facts
+from sweep.measure.workload import comment
 from sweep.tables.text import as_text
 
 GRID = """\
@@ -31,11 +33,9 @@ def fit_and_write(measured: pd.DataFrame, content: Mapping[str, Any], machine: F
     settings = read_settings(content, "fit")
     fitted = fit(measured, settings, machine)
     folder = own / "measure"
-    fitted.table.to_csv(folder / "measured_vs_simulated.csv", index=False)
+    write_own(folder / "measured_vs_simulated.csv", fitted.table.to_csv(index=False))
     for group, text in (("machine", machine_file(fitted, settings.prior.quantities, machine)), ("grid", GRID)):
-        path = own / group / "this_machine.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_own(own / group / "this_machine.yaml", text)
     columns = "call callers spinners think_ns pages used measured_p50_ns simulated_p50_ns error_pct".split()
     print(as_text(fitted.table[columns].rename(columns={"simulated_p50_ns": "simulated"}), rows=len(fitted.table)))
     for line in verdict(fitted, settings.tolerance):
@@ -69,7 +69,7 @@ def verdict(fitted: Fitted, tolerance: float) -> list[str]:
 def machine_file(fitted: Fitted, prior: Mapping[str, Any], machine: Facts) -> str:
     """machine/this_machine.yaml: the fitted costs, and the prior's where the experiments say nothing."""
     lines = ["# This machine, measured by `sweep measure`. Half of the measured p50s were fitted."]
-    lines += [f"# {line}" for line in machine.lines()]
+    lines += [comment(line) for line in machine.lines()]
     lines += ["# `fitted`: the measurement narrowed it. `prior`: as in the literature for another machine."]
     virtual = f", under {machine.hypervisor}" if machine.hypervisor else ""
     divides = {

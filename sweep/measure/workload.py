@@ -10,10 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.conf import conf_dir
+from sweep.inputs.reader import read_yaml
 from sweep.measure.machine import Facts
 
 PAGE = 4096
@@ -24,7 +23,7 @@ Seen = Mapping[str, float]
 
 def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
     """Quantities of a workload file by name, each with how it is known in its source."""
-    model = yaml.safe_load((conf_dir() / "workload" / f"{MODEL}.yaml").read_text(encoding="utf-8"))
+    model = read_yaml(conf_dir() / "workload" / f"{MODEL}.yaml", f"workload/{MODEL}").content
     cpu_s = max(seen["user_s"] + seen["system_s"], 1e-9)
     faults, copied, allocated = seen["faults"], seen.get("bytes", 0.0) / PAGE, seen.get("pgalloc", 0.0)
     files = f"{copied:.0f} pages of read and written bytes, pipes included"
@@ -84,12 +83,18 @@ def _known(value: float, source: str) -> dict[str, Any]:
     return {"central": value, "source": source}
 
 
+def comment(text: str) -> str:
+    """A comment of YAML on one line: what would end it, or cannot be shown, is escaped."""
+    shown = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return f"# {''.join(shown)}"
+
+
 def workload_file(name: str, seen: Seen, jobs: int, what: str, machine: Facts | None, missing: Sequence[str]) -> str:
     """The text of `workload/<name>.yaml`."""
-    lines = [f"# {what}. Every source begins with measured, estimated or assumed."]
+    lines = [comment(f"{what}. Every source begins with measured, estimated or assumed.")]
     if machine:
-        lines += [f"# {line}" for line in machine.lines()]
-    lines += [f"# {each}" for each in missing]
+        lines += [comment(line) for line in machine.lines()]
+    lines += [comment(each) for each in missing]
     if "machine_cpu_s" in seen:
         own = (seen["user_s"] + seen["system_s"]) / max(seen["machine_cpu_s"], 1e-9)
         lines.append(f"# Of the machine's CPU time meanwhile {min(own, 1.0):.0%} was this command's.")
