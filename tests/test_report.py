@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from sim.metrics import METRICS
 from sweep.__main__ import main
 from sweep.report.page import read_plots
 from sweep.report.pictures import write_pictures
@@ -214,8 +216,8 @@ def test_markup_in_a_configuration_stays_text(browser, tmp_path, patch):
     results = pd.read_parquet(folder / "results.parquet")
     results.loc[results["machine"] == "i5_3550", ["machine", "workload"]] = HOSTILE
     results.to_parquet(folder / "results.parquet")
-    table = pd.read_csv(folder / "tables" / "reproduction.csv").replace("i5_3550", HOSTILE)
-    table.to_csv(folder / "tables" / "reproduction.csv", index=False)
+    table = pd.read_parquet(folder / "tables" / "reproduction.parquet").replace("i5_3550", HOSTILE)
+    table.to_parquet(folder / "tables" / "reproduction.parquet")
     assert main(["report", str(folder), "--no-plots"]) == 0
     embedded = opened(browser, folder)
     assert browser.get_log("browser") == []
@@ -380,3 +382,47 @@ def test_a_sweep_of_one_point_has_no_lines(sweep_in):
     made = plots(pq.ParquetFile(folder / "results.parquet"))
     assert {plot.name for plot in made} >= {"parts", "points"}
     assert not [plot.name for plot in made if plot.kind == "lines"]
+
+
+def test_names_that_are_words_of_javascript_or_formulas_stay_names(browser, tmp_path, patch):
+    folder = tmp_path / "run"
+    shutil.copytree(patch, folder)
+    results = pd.read_parquet(folder / "results.parquet")
+    names = {"xpfo": "constructor", "xpfo_deferred": "=HYPERLINK(1)", "xpfo_no_flush": "$\\frac{ </script><!--"}
+    results["policy"] = results["policy"].replace(names)
+    results["machine"] = results["machine"].replace({"i5_3550": "__proto__"})
+    results.to_parquet(folder / "results.parquet")
+    assert main(["tables", str(folder)]) == 0
+    assert main(["report", str(folder), "--no-plots"]) == 0
+    opened(browser, folder)
+    assert browser.get_log("browser") == []
+    filters = browser.find_element(By.ID, "filters").text
+    assert all(name in filters for name in [*(name for name in names.values() if name in set(results["policy"]))])
+    links = [link.get_attribute("href") for link in browser.find_elements(By.CSS_SELECTOR, "a.csv")]
+    texts = [urllib.parse.unquote(link.partition(",")[2]) for link in links]
+    cells = [cell for text in texts for line in csv.reader(io.StringIO(text)) for cell in line]
+    assert "'=HYPERLINK(1)" in cells
+    assert not [cell for cell in cells if re.match(r"[=@\t\r]|[+-](?![0-9.]|inf)", cell)]
+    colours = browser.execute_script("return [...document.querySelectorAll('.swatch')].map(e => e.style.background)")
+    assert all(colours)
+
+
+@pytest.mark.parametrize("all_failed", [False, True])
+def test_a_run_whose_points_failed_has_a_page_without_an_error(browser, tmp_path, grid, all_failed):
+    folder = tmp_path / "run"
+    shutil.copytree(grid, folder)
+    results = pd.read_parquet(folder / "results.parquet")
+    failed = (results["ceiling"] == 33) | all_failed
+    results.loc[failed, list(METRICS)] = np.nan
+    results.loc[failed, "status"] = "failed: ZeroDivisionError"
+    results.to_parquet(folder / "results.parquet")
+    assert main(["tables", str(folder)]) == 0
+    assert main(["report", str(folder)]) == 0
+    opened(browser, folder)
+    assert browser.get_log("browser") == []
+    points = results["point"].nunique()
+    sentence = f"All {points} points failed" if all_failed else f"{points // 3} of {points} points failed"
+    assert sentence in browser.find_element(By.ID, "section-points").text
+    assert (sentence in browser.find_element(By.CLASS_NAME, "answer").text) == all_failed
+    drawn = browser.execute_script("return document.querySelectorAll('.plot .main-svg').length")
+    assert (drawn > 0) != all_failed

@@ -26,19 +26,38 @@ _sweep_values() {
     *) echo "" ;;
   esac
 }
+_sweep_files() { # -d: folders, -f: files. Names are data: they are read line by line, and quoted by the shell
+  local each
+  while IFS= read -r each; do COMPREPLY+=("$3$each"); done < <(compgen "$1" -- "$2")
+  compopt -o filenames 2>/dev/null
+}
 _sweep() {
-  local word=${COMP_WORDS[COMP_CWORD]} key= prefix= verb=${COMP_WORDS[1]}
+  local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} before= earlier= key= option= prefix=
+  COMPREPLY=()
+  [[ $COMP_CWORD -ge 1 ]] && before=${COMP_WORDS[COMP_CWORD-1]}
+  [[ $COMP_CWORD -ge 2 ]] && earlier=${COMP_WORDS[COMP_CWORD-2]}
+  if [[ $word == = ]]; then key=$before word=
+  elif [[ $before == = ]]; then key=$earlier
+  elif [[ $word == *=* ]]; then key=${word%%%%=*} prefix=${word%%%%=*}= word=${word#*=}
+  else option=$before
+  fi
+  case ${key:+$key=}$option in
+    --config-dir|--config-dir=|--out|--out=|out=|reuse=|policy_path=) _sweep_files -d "$word" "$prefix"; return ;;
+    --measured|--measured=|--perf|--perf=|--vmstat|--stat|--interrupts) _sweep_files -f "$word" "$prefix"; return ;;
+  esac
+  case $earlier in --vmstat|--stat|--interrupts) _sweep_files -f "$word" ""; return ;; esac
   if [[ $COMP_CWORD -ge 2 ]]; then
     case $verb in
-      %(of_folders)s) COMPREPLY=($(compgen -d -- "$word")); return ;;
+      %(of_folders)s|measure|profile)
+        if [[ $word == -* || $verb == measure || $verb == profile ]]; then
+          COMPREPLY=($(compgen -W "$(_sweep_values "$verb options")" -- "$word"))
+        else
+          _sweep_files -d "$word" ""
+        fi
+        return ;;
       list) COMPREPLY=($(compgen -W "%(kinds)s" -- "$word")); return ;;
       show) COMPREPLY=($(compgen -W "%(names)s" -- "$word")); return ;;
-      measure|profile) COMPREPLY=($(compgen -W "--help --config-dir" -- "$word")); return ;;
     esac
-  fi
-  if [[ $word == = ]]; then key=${COMP_WORDS[COMP_CWORD-1]} word=
-  elif [[ $COMP_CWORD -ge 2 && ${COMP_WORDS[COMP_CWORD-1]} == = ]]; then key=${COMP_WORDS[COMP_CWORD-2]}
-  elif [[ $word == *=* ]]; then key=${word%%%%=*} prefix=$key= word=${word#*=}
   fi
   if [[ -n $key ]]; then
     COMPREPLY=($(compgen -P "$prefix" -W "$(_sweep_values "$key")" -- "$word"))
@@ -49,6 +68,11 @@ _sweep() {
 }
 complete -F _sweep sweep
 """
+OPTIONS = {
+    "compare": "--metric --rows", "next": "--predict --out", "report": "--no-plots --out", "status": "",
+    "tables": "--out", "measure": "--config-dir --measured --no-fit",
+    "profile": "--name --jobs --config-dir --keep-arguments --vmstat --stat --interrupts --perf",
+}  # fmt: skip
 
 
 def completion(folders: Sequence[Path]) -> str:
@@ -64,7 +88,9 @@ def completion(folders: Sequence[Path]) -> str:
 
 def script(keys: Iterable[str], values: Mapping[str, Iterable[str]], names: Iterable[str]) -> str:
     """The same from keys, the values of some of them, and names that `sweep show` knows."""
-    cases = "\n".join(f'    {key}) echo "{_words(names_of_key)}" ;;' for key, names_of_key in values.items())
+    cases = "\n".join(f'    {key}) echo "{_words(of_key)}" ;;' for key, of_key in values.items())
+    for verb, own in OPTIONS.items():
+        cases += f'\n    "{verb} options") echo "{own} --help" ;;'
     options = ["--help", "--version", "--config-dir", "--completion", "--cfg"]
     verbs = [*OF_FOLDERS, "list", "measure", "profile", "show"]
     return SCRIPT % {

@@ -19,8 +19,9 @@ const broken = (text) => narrow() ? escaped(text).replace(/(: |, | on )/g, "$1<b
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const unique = (values) => [...new Set(values)];
 const rowsOf = (plot) => plot.rows ??= plot.columns[0].values.map((_, i) => Object.fromEntries(plot.columns.map((c) => [c.name, c.values[i]])));
+const has = (names, name) => Object.hasOwn(names, name); // a policy may be called constructor
 const shown = (plot) => rowsOf(plot).filter((row) => FILTERS.every((name) => row[name] === undefined || !off[name].has(row[name])));
-const label = (plot, name) => plot.labels[name] ?? name;
+const label = (plot, name) => has(plot.labels, name) ? plot.labels[name] : name;
 const infinite = (value) => value === "inf";
 
 function number(value) {
@@ -31,8 +32,8 @@ function number(value) {
 
 function style(name, names) { // the same look for a name in every plot
   if (INK_NAMES.includes(name)) return { color: css("--ink"), dash: "dot", symbol: name === "measured" ? "line-ns-open" : "cross" };
-  const others = names.filter((each) => !(each in FIRST) && !INK_NAMES.includes(each)).sort();
-  const at = name in FIRST ? FIRST[name] : OTHERS_FROM + others.indexOf(name);
+  const others = names.filter((each) => !has(FIRST, each) && !INK_NAMES.includes(each)).sort();
+  const at = has(FIRST, name) ? FIRST[name] : OTHERS_FROM + others.indexOf(name);
   const turn = Math.floor(at / PALETTE.length);
   return { color: PALETTE[at % PALETTE.length], dash: DASHES[turn % DASHES.length], symbol: SYMBOLS[(at + turn) % SYMBOLS.length] };
 }
@@ -184,9 +185,10 @@ function table(plot, rows, most) {
 }
 
 function csv(plot) {
-  const quoted = (value) => value === null ? "" : /[",\n]/.test(value) ? `"${String(value).replace(/"/g, '""')}"` : String(value);
+  const text = (value) => typeof value === "string" && /^[=+\-@\t\r]/.test(value) && !infinite(value.slice(1)) ? `'${value}` : value; // no formula
+  const quoted = (value) => value === null ? "" : /[",\n\r]/.test(value) ? `"${String(value).replace(/"/g, '""')}"` : String(value);
   const lines = [plot.columns.map((c) => c.name), ...rowsOf(plot).map((row) => plot.columns.map((c) => row[c.name]))];
-  return "data:text/csv;charset=utf-8," + encodeURIComponent(lines.map((line) => line.map(quoted).join(",")).join("\n") + "\n");
+  return "data:text/csv;charset=utf-8," + encodeURIComponent(lines.map((line) => line.map(text).map(quoted).join(",")).join("\n") + "\n");
 }
 
 function build(plot) {
