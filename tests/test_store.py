@@ -154,3 +154,18 @@ def test_one_value_means_one_bit_pattern():
     assert not one_value(np.array([0.0, 1.0, 0.0]))
     assert not one_value(np.array([0.0, -0.0]))
     assert not one_value(np.array(["tick", "irq_time", "tick"], dtype=object))
+
+
+def test_another_plan_is_named_by_the_first_value_that_differs_also_inside_a_machine(tmp_path, sweep_in, capsys):
+    machine = tmp_path / "machine" / "mine.yaml"
+    machine.parent.mkdir()
+    given = ["--config-dir", str(tmp_path), "+grid=smoke", "machine=mine", "policy=xpfo_deferred", "window_events=32"]
+    machine.write_text("defaults: [i5_3550, _self_]\ninvlpg_ns: 85\n")
+    sweep_in(*given, out=tmp_path / "run")
+    machine.write_text("defaults: [i5_3550, _self_]\ninvlpg_ns: 86\n")
+    assert main([*given, f"out={tmp_path}/run"]) == 2
+    assert "sources.machines.mine.invlpg_ns was 85.0 and is 86.0" in capsys.readouterr().err
+    machine.write_text("# a comment\ndefaults: [i5_3550, _self_]\ninvlpg_ns: 85.0\n")
+    assert main([*given, "jobs=3", f"out={tmp_path}/run"]) == 2
+    assert "jobs[0] was 4" in capsys.readouterr().err
+    assert main([*given, f"out={tmp_path}/run", "quiet=true"]) == 0

@@ -76,15 +76,23 @@ class Plan:
         space = self.space
         content = {
             "blocks": [asdict(block) for block in space.blocks],
-            "machines": {name: _centrals(entry) for name, entry in space.machines.items()},
-            "workloads": {name: _centrals(entry) for name, entry in space.workloads.items()},
+            **self.sources,
             "defaults": dict(space.defaults),
             "seed": self.seed,
             "replicas": self.replicas,
             "code": code_hash(self.policy_path),
-            "costs": {name: costs.digest for name, costs in space.costs.items()},
         } | ({"cut": self.cut} if self.cut else {})
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    @cached_property
+    def sources(self) -> dict[str, Any]:
+        """What the names of the points stand for: central values by machine and workload, digests of the costs."""
+        space = self.space
+        return {
+            "machines": {name: _centrals(entry) for name, entry in space.machines.items()},
+            "workloads": {name: _centrals(entry) for name, entry in space.workloads.items()},
+            "costs": {name: costs.digest for name, costs in space.costs.items()},
+        }
 
     def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
         """Names and model parameters of the points begin..end-1 as arrays, [point]."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from sweep import __version__
 from sweep.errors import BadInput
+from sweep.inputs.door import shorten
 from sweep.messages import without_credentials
 from sweep.plan.code import code_hash
 from sweep.plan.plan import Plan
@@ -94,16 +95,22 @@ def _remedy(path: str) -> str:
 
 
 def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
-    for part in ("points", "code", "versions"):
-        old, new = before.get(part), after.get(part)
-        if old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            for key in [*old, *new]:
-                if old.get(key) != new.get(key):
-                    return f"{part}.{key} was {old.get(key)!r} and is {new.get(key)!r}"
-        return f"{part} was {old!r} and is {new!r}"
+    """The first value that differs, by its path."""
+    for part in ("points", "sources", "code", "versions"):
+        if difference := _difference(part, before.get(part), after.get(part)):
+            return difference
     return f"its plan hash is {str(before.get('plan'))[:8]}, not {str(after['plan'])[:8]}"
+
+
+def _difference(path: str, old: Any, new: Any) -> str | None:
+    """Where two values, as JSON holds them, differ first."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = [(f"{path}.{key}", old.get(key), new.get(key)) for key in dict.fromkeys([*old, *new])]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(f"{path}[{at}]", *both) for at, both in enumerate(zip(old, new, strict=True))]
+    else:
+        return None if old == new else f"{path} was {shorten(old)} and is {shorten(new)}"
+    return next((found for pair in pairs if (found := _difference(*pair))), None)
 
 
 def describe(plan: Plan, request: Request) -> dict[str, Any]:
@@ -135,6 +142,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
             "costs": list(plan.space.costs),
             "draws": plan.draws,
         },
+        "sources": json.loads(json.dumps(plan.sources, default=str)),
         "code": code_hash(plan.policy_path),
         "versions": {"sweep": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "pandas", "pyarrow", "hydra-core")},
