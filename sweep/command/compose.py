@@ -81,6 +81,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
         composition,
         runner=runner,
         overrides=tuple(overrides),
+        command=command,
         config_dir=str(folders[0]) if len(folders) > 1 else None,
         out=asked.out,
         max_cpu_hours=asked.max_cpu_hours,

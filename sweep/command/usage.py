@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def read(arguments: Sequence[str]) -> Request | None:
     if given.cfg:
         print(configuration(given.overrides, folders), end="")
         return None
-    request = compose(given.overrides, folders)
+    request = compose(given.overrides, folders, shlex.join(["sweep", *arguments]))
     if not request.quiet:
         for name in hidden_files(folders):
             print(f"{name}: the file of {given.config_dir}, not the one that comes with sweep", file=sys.stderr)
