@@ -80,7 +80,7 @@ def test_a_run_with_failed_points_has_tables_and_a_page(failing, where, draws, c
     assert summary["system_time_s"].isna().tolist() == failed.tolist()
     assert failed.sum() == {all_of: 36, deferred: 12, half: 18}[where]
     page = (folder / "report.html").read_text()
-    sentence = "All 36 points failed" if where is all_of else f"{failed.sum()} of 36 points failed and are left out"
+    sentence = "All 36 points failed" if where is all_of else f"{failed.sum()} of 36 points failed and have no numbers"
     assert sentence in page
     assert sentence in capsys.readouterr().out
     for plot in read_plots(open_run(str(folder))):

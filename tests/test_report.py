@@ -433,6 +433,7 @@ def test_a_run_whose_points_failed_has_a_page_without_an_error(browser, tmp_path
     points = results["point"].nunique()
     sentence = f"All {points} points failed" if all_failed else f"{points // 3} of {points} points failed"
     assert sentence in browser.find_element(By.ID, "section-points").text
+    assert sentence in browser.find_element(By.CLASS_NAME, "lead").text
     assert (sentence in browser.find_element(By.CLASS_NAME, "answer").text) == all_failed
     drawn = browser.execute_script("return document.querySelectorAll('.plot .main-svg').length")
     assert (drawn > 0) != all_failed

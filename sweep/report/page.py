@@ -82,7 +82,8 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
     lead = "Every number was aggregated before it was drawn; the notes say how, and results.parquet holds all rows."
     named = {plot.name: plot for plot in made}
     points = run.get("points", {})
-    lead = f"{basis(points.get('costs', []), points.get('draws', 0))} {lead}"
+    missing = named["points"].table.attrs.get("notes", []) if "points" in named else []
+    lead = " ".join([*missing, basis(points.get("costs", []), points.get("draws", 0)), lead])
     versions = run.get("versions", {})
     return {
         "title": f"{run.get('grid')}: {question}",

@@ -54,7 +54,7 @@ def notes(points: int, failed: int, copied: int) -> list[str]:
     if failed == points and points:
         said.append(f"All {points} points failed: failures.parquet says why.")
     elif failed:
-        said.append(f"{failed} of {points} points failed and are left out: failures.parquet says why.")
+        said.append(f"{failed} of {points} points failed and have no numbers: failures.parquet says why.")
     if copied:
         said.append(f"{copied} points equal an earlier one in every parameter and are counted once.")
     return said
