@@ -149,7 +149,7 @@ def _folder(own):
         ({"prior": "xeon_8610"}, "prior='xeon_8610': no such machine; did you mean 'xeon_8160'?"),
         ({"held_out": 1}, "held_out=1: must be a whole number from 2 to 100"),
         ({"nosie": 1}, "unknown key 'nosie'; did you mean 'noise'?"),
-        ({"calls": {"mlock": {}}}, "calls.mlock='mlock': must be 'membarrier', 'dontneed'"),
+        ({"calls": {"mlock": {}}}, "calls.mlock='mlock': must be membarrier, dontneed"),
         ({"calls": {"membarrier": {"call_ns": {"low": 9, "central": 5, "high": 7}}}}, "needs low < central < high"),
     ],
 )

@@ -136,6 +136,8 @@ def test_the_command_line_chooses_rows_of_a_zip():
     assert len(plan_of(tied, {"cores": [4, 16]})) == 4
     both = plan_of(tied, {"cores": [32, 64], "sockets": [4, 8]})
     assert list(zip(both.columns(0, 4)["cores"], both.columns(0, 4)["sockets"], strict=True))[::2] == [(32, 4), (64, 8)]
+    same = plan_of(tied, {"cores": [32, 64], "sockets": 4})  # one value goes with all
+    assert set(same.columns(0, 4)["sockets"]) == {4}
     for pinned in ({"cores": [4, 48]}, {"sockets": 4}):
         with pytest.raises(BadInput, match=r"tied to \w+ by zip, .* like `cores=\[4\] sockets=\[1\]`"):
             plan_of(tied, pinned)

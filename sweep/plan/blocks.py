@@ -88,7 +88,9 @@ def _tied(tied: Mapping[str, Any], pinned: Pinned, check: Check, where: str) -> 
     values = {name: _values(name, value, check, f"{where}, zip", tied=True) for name, value in tied.items()}
     given = {name: pinned[name] for name in values if name in pinned}
     if len(given) == len(values):
-        values, where = given, "command line"
+        longest = max(len(column) for column in given.values())
+        values = {name: [*column] * longest if len(column) == 1 else column for name, column in given.items()}
+        where = "command line"
     if len({len(column) for column in values.values()}) > 1:
         sizes = ", ".join(f"{name} {len(column)}" for name, column in values.items())
         raise BadInput(f"{where}, zip: axes of different length: {sizes}")
