@@ -16,6 +16,7 @@ from sweep.report.page import read_plots
 from sweep.report.pictures import write_pictures
 from sweep.run import compute
 from sweep.store.folder import open_folder, open_run
+from tests.conftest import sign
 
 SMALL = ("window_events=64", "precision=0.3", "runner=serial", "costs=literature")
 WIDE = ("policy=[vanilla,xpfo,xpfo_deferred]", "cores=[2,4]", "jobs=[2,4]", "ceiling=[0,33,512]")
@@ -117,6 +118,7 @@ def test_metrics_without_meaning_leave_tables_and_a_page(sweep_in, tmp_path):
     for metrics in (["ratio"], ["ratio", "added_s"], sorted(sim.METRICS)):
         results[metrics] = np.nan
         results.to_parquet(folder / "results.parquet")
+        sign(folder)
         shown_again(folder)
         assert pd.read_csv(folder / "tables" / "summary.csv")["ratio"].isna().all()
         crossover = pd.read_csv(folder / "tables" / "crossover.csv")
@@ -129,6 +131,7 @@ def test_a_front_without_a_positive_overhead_is_not_drawn(sweep_in, tmp_path):
     results = pd.read_parquet(folder / "results.parquet")
     results["added_s"] = -results["added_s"]
     results.to_parquet(folder / "results.parquet")
+    sign(folder)
     plots = {plot.name: plot for plot in read_plots(open_run(str(folder)))}
     assert "front" not in plots
     write_pictures(open_folder(str(tmp_path)), list(plots.values()))

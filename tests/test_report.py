@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -32,6 +31,7 @@ from sweep.report.pictures import write_pictures
 from sweep.report.plots import plots
 from sweep.report.points import read_points
 from sweep.store.folder import open_folder, open_run
+from tests.conftest import sign
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 SMALL = ("window_events=320", "replicas=2", "precision=0.1")
@@ -85,12 +85,6 @@ def grid(sweep_in: Any) -> Path:
     sign(folder)
     assert main(["report", str(folder), "--no-plots"]) == 0
     return folder
-
-
-def sign(folder: Path) -> None:
-    """Let results that a test has made be believed."""
-    digest = hashlib.sha256((folder / "results.parquet").read_bytes()).hexdigest()
-    (folder / "results.sha256").write_text(f"{digest}  results.parquet\n")
 
 
 def opened(browser: webdriver.Chrome, folder: Path) -> dict[str, Any]:
@@ -402,6 +396,7 @@ def test_names_that_are_words_of_javascript_or_formulas_stay_names(browser, tmp_
     results["policy"] = results["policy"].replace(names)
     results["machine"] = results["machine"].replace({"i5_3550": "__proto__"})
     results.to_parquet(folder / "results.parquet")
+    sign(folder)
     assert main(["tables", str(folder)]) == 0
     assert main(["report", str(folder), "--no-plots"]) == 0
     opened(browser, folder)
@@ -426,6 +421,7 @@ def test_a_run_whose_points_failed_has_a_page_without_an_error(browser, tmp_path
     results.loc[failed, list(METRICS)] = np.nan
     results.loc[failed, "status"] = "failed: ZeroDivisionError"
     results.to_parquet(folder / "results.parquet")
+    sign(folder)
     assert main(["tables", str(folder)]) == 0
     assert main(["report", str(folder)]) == 0
     opened(browser, folder)

@@ -17,6 +17,7 @@ import pytest
 
 from sweep.__main__ import main
 from sweep.tables.make import as_csv
+from tests.conftest import sign
 
 READERS = ("status", "report", "tables", "next", "compare")
 
@@ -85,11 +86,13 @@ def test_flipped_bytes_of_results_are_never_a_traceback(verb, run, capsys):
 )
 def test_results_of_another_form_are_a_sentence(verb, table, run, capsys):
     pq.write_table(table, run / "results.parquet")
+    sign(run)
     assert "results.parquet" in told(capsys, verb, run)
 
 
 def test_results_without_a_row_are_tables_without_a_row(run, capsys):
     pq.write_table(pq.read_table(run / "results.parquet").slice(0, 0), run / "results.parquet")
+    sign(run)
     assert main(["tables", str(run)]) == 0
     assert main(["report", str(run)]) == 0
     assert main(["compare", str(run), str(run)]) == 0
@@ -184,6 +187,7 @@ def test_names_that_are_formulas_or_mathematics_are_text_everywhere(run, capsys)
     results.loc[results["policy"] == "xpfo_deferred", "policy"] = "$x^2$ and $\\undefined{"
     results.loc[results["policy"] == "xpfo_no_flush", "policy"] = "constructor"
     results.to_parquet(run / "results.parquet")
+    sign(run)
     record = json.loads((run / "run.json").read_text())
     record |= {"question": f"$\\frac{{ {name}", "grid": name, "overrides": [name]}
     (run / "run.json").write_text(json.dumps(record))
