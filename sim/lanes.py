@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.parameters import PARAMETERS, busy_cpus, check
+from sim.parameters import PARAMETERS, busy_cpus, check, is_number
 
 MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
 MOST_LANES = 8192  # and lanes: more are no quicker
@@ -16,34 +16,64 @@ GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_eve
 
 def is_column(name: str, value: Any) -> bool:
     """Whether a value is one per point; the pages of one point are themselves a mapping or a tuple of pairs."""
+    if isinstance(value, str | bytes | Mapping):
+        return False
     if name == "range_pages":
-        return isinstance(value, list | np.ndarray)
-    return not isinstance(value, str) and np.ndim(value) > 0
+        return isinstance(value, list) or (np.ndim(value) > 0 and not isinstance(value, tuple))
+    return isinstance(value, list | tuple | range) or np.ndim(value) > 0
 
 
 def check_column(name: str, value: Any, points: int) -> np.ndarray:
     """One checked value of a parameter per point, [point], in the parameter's unit; NaN where a number is not given.
 
-    Raises ValueError naming parameter, value and what is allowed, or where there are neither one nor `points` values.
+    Numbers are float64 from here on, whatever the array that they came in. Raises ValueError naming parameter, value
+    and what is allowed, or where there are neither one nor `points` values.
     """
-    values = value if is_column(name, value) else [value]
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
+        value = value.item()
+    values = _one_dimension(name, value) if is_column(name, value) else [value]
     if len(values) not in (1, points):
         raise ValueError(f"{name}: {len(values)} values for {points} points")
     if name == "policy":
-        column = values if isinstance(values, np.ndarray) else _array_of(name, values)
-    elif isinstance(values, np.ndarray) and values.dtype.kind == "f":
-        for suspect in values[~_plausible(name, values)].tolist():
+        column = _names(name, values)
+    elif is_number(name) and isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        with np.errstate(over="ignore"):  # a long double beyond a double is infinite, and refused as that
+            column = values.astype(np.float64)
+        for suspect in column[~_plausible(name, column)].tolist():
             check(name, suspect)
-        column = values
     else:
         column = _array_of(name, _check_each(name, values))
     return np.resize(column, points) if len(column) == 1 else column
 
 
-def _check_each(name: str, values: Sequence[Any]) -> list[Any]:
+def _one_dimension(name: str, value: Any) -> Sequence[Any] | np.ndarray:
+    """The values of a column; ValueError where an array holds what no column can."""
+    if isinstance(value, list | tuple | range):
+        return value
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name}: an array with masked values; must be numbers, NaN where one is not given")
+    values = np.asarray(value)
+    if values.ndim != 1:
+        raise ValueError(f"{name}: an array of {values.ndim} dimensions; must be one value, or one per point")
+    if is_number(name) and values.dtype.kind not in "fiuO":
+        raise ValueError(f"{name}: an array of {values.dtype}; must be numbers")
+    return values
+
+
+def _names(name: str, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """A column of names."""
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(f"{name}={value!r}: must be a name")
+    column = np.empty(len(values), dtype=object)
+    column[:] = [str(value) for value in values]
+    return column
+
+
+def _check_each(name: str, values: Sequence[Any] | np.ndarray) -> list[Any]:
     """Every value in its checked form; equal values are checked once."""
     checked: dict[Any, Any] = {}
-    keys = [value if isinstance(value, str | tuple) else repr(value) for value in values]
+    keys = [value if isinstance(value, str) else repr(value) for value in values]
     for key, value in zip(keys, values, strict=True):
         if key not in checked:
             checked[key] = check(name, value)
@@ -52,9 +82,14 @@ def _check_each(name: str, values: Sequence[Any]) -> list[Any]:
 
 def _array_of(name: str, values: Sequence[Any]) -> np.ndarray:
     """Numbers as floats, NaN for None; names and pages as objects."""
-    array = np.empty(len(values), dtype=object if name == "range_pages" or isinstance(values[0], str) else float)
-    array[:] = [np.nan if value is None else value for value in values]
-    return array
+    column = np.empty(len(values), dtype=np.float64 if is_number(name) else object)
+    column[:] = [np.nan if value is None else value for value in values]
+    return column
+
+
+def numbers_of(lanes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns that hold numbers."""
+    return {name: column for name, column in lanes.items() if is_number(name)}
 
 
 def _plausible(name: str, values: np.ndarray) -> np.ndarray:
@@ -92,8 +127,7 @@ def require_parameters(lanes: Mapping[str, np.ndarray], names: Sequence[str], po
     missing = [
         name
         for name in names
-        if name not in lanes
-        or (lanes[name].dtype == float and np.isnan(lanes[name]).any() and not PARAMETERS[name].optional)
+        if name not in lanes or (is_number(name) and np.isnan(lanes[name]).any() and not PARAMETERS[name].optional)
     ]
     if missing:
         raise TypeError(f"policy {policy} reads {', '.join(missing)}: not given, or not a number")

@@ -125,12 +125,15 @@ def check(name: str, value: Any) -> Any:
     if name == "range_pages":
         return _check_pages(value)
     if parameter.choices:
-        if value not in parameter.choices:
-            raise ValueError(f"{name}={value!r}: must be one of {', '.join(parameter.choices)}")
-        return value
+        if not isinstance(value, str) or value not in parameter.choices:
+            raise ValueError(f"{name}={_short(value)}: must be one of {', '.join(parameter.choices)}")
+        return str(value)
+    if np.ma.isMaskedArray(value):
+        raise ValueError(f"{name} is masked: must be a number{_allowed(parameter)}")
     if not isinstance(value, bool | int | float):
         item = getattr(value, "item", None)  # of a numpy scalar
         value = item() if callable(item) and getattr(value, "ndim", 1) == 0 else value
+        value = float(value) if isinstance(value, np.floating) else value  # a long double is its own item
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name}={_short(value)}: must be a number{_allowed(parameter)}")
     if isinstance(value, float) and not math.isfinite(value):
@@ -142,6 +145,11 @@ def check(name: str, value: Any) -> Any:
     if not parameter.low <= value <= parameter.high:
         raise ValueError(f"{name}={_short(value)}: must be{_allowed(parameter).replace(', ', ' ', 1)}")
     return int(value) if parameter.whole else float(value)
+
+
+def is_number(name: str) -> bool:
+    """Whether a parameter's values are numbers, and not names or ranges of pages."""
+    return name in PARAMETERS and name != "range_pages" and not PARAMETERS[name].choices
 
 
 def busy_cpus(jobs: Any, cores: Any) -> Any:
@@ -162,6 +170,8 @@ def check_together(point: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={point[name]:g}: must divide cores={cores}")
     if point["apic"] == "flat" and cores > FLAT_APIC_CPUS:
         raise ValueError(f"apic=flat: reaches at most {FLAT_APIC_CPUS} CPUs, and cores={cores}")
+    if point.get("user_s") == 0 and point.get("base_system_s") == 0:
+        raise ValueError("user_s=0 and base_system_s=0: a build takes CPU time, so one of them must be above 0")
 
 
 def _short(value: Any) -> str:
