@@ -4,7 +4,8 @@ The policy decides, the machine does: a policy says how many flush events a buil
 here, when a request counts as done, where to leave a note and where notes are looked at. It never queues, prices or
 draws.
 
-A policy is one module with these functions; only `flush` is required.
+A policy is one module with these functions and no other public ones; only `flush` is required. What helps them begins
+with an underscore.
 
     flush() -> Flush             one flush event
     events(build) -> Events      the flush events of a whole build (default: every kunmap, every alloc)
@@ -12,16 +13,26 @@ A policy is one module with these functions; only `flush` is required.
     tick() -> Look               ... at the periodic tick
     kernel_entry() -> Look       ... on every entry to the kernel
     migration() -> Look          ... where a task is switched in on a CPU it has not run on since
+
+and, if its flush events are system calls and not those of a build under XPFO, the constant
+
+    BUILD = False
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 ALL_PAGES = -1  # TLB_FLUSH_ALL: a full flush whatever the ceiling
+PLACES = ("switch_to_user", "tick", "kernel_entry", "migration")  # where notes are looked at
+FUNCTIONS = ("flush", "events", *PLACES)  # of a policy
 
 
 class Targets(Enum):
@@ -85,6 +96,19 @@ class Post:
     line: Line
     how: How
 
+    def __post_init__(self) -> None:
+        _expect("Post", self, line=Line, how=How)
+        if self.how not in POSTS[self.line]:
+            ways = " or ".join(f"How.{how.name}" for how in POSTS[self.line])
+            raise ValueError(f"{self.line} is written {ways}: no machine models {self.how}")
+
+
+POSTS = {  # the ways to write each line that a machine models
+    Line.GLOBAL: (How.PLAIN, How.ATOMIC),
+    Line.TASK: (How.PLAIN,),  # only its own task writes it
+    Line.PER_CPU: (How.TEST_FIRST,),
+}
+
 
 @dataclass(frozen=True)
 class Flush:
@@ -98,16 +122,31 @@ class Flush:
     mutex: bool = False  # one flush event at a time, machine-wide, first come first served
 
     def __post_init__(self) -> None:
-        allowed = {
-            Targets.NOBODY: (Own.NEVER, Own.BEFORE),
-            Targets.HARDWARE: (Own.NEVER,),
-            Targets.OTHER_ONLINE: (Own.NEVER, Own.BEFORE, Own.AFTER_SENDS, Own.AFTER_ACKS),
-            Targets.OTHER_BUSY: (Own.NEVER, Own.BEFORE, Own.AFTER_SENDS, Own.AFTER_ACKS),
-        }[self.tell]
-        if self.own not in allowed or (self.post is not None and self.tell is not Targets.NOBODY):
-            raise ValueError(f"no machine does this flush event: {self}")
-        if self.mutex and not self.tell.interrupts:
-            raise ValueError(f"no machine does this flush event: {self}")
+        _expect("Flush", self, own=Own, tell=Targets, done=Done, run=Run, post=(Post, type(None)), mutex=bool)
+        told = f"no machine does this flush event: with {self.tell}"
+        owns = OWN_FLUSHES[self.tell]
+        if self.own not in owns:
+            raise ValueError(f"{told} the own flush is {' or '.join(str(own) for own in owns)}, not {self.own}")
+        if self.post is not None and self.tell is not Targets.NOBODY:
+            raise ValueError(f"{told} no note is left for the others: they are told already")
+        if self.tell.interrupts:
+            return
+        for word, default in (("done", Done.FLUSHED), ("run", Run.EACH), ("mutex", False)):
+            if getattr(self, word) is not default:
+                raise ValueError(f"{told} there is no request, so {word}={getattr(self, word)} means nothing")
+
+    @property
+    def flushes_ranges(self) -> bool:
+        """Whether CPUs flush by an instruction of their own, here or in a handler."""
+        return self.own is not Own.NEVER or self.tell.interrupts
+
+
+OWN_FLUSHES = {  # when the CPU that makes the flush event can flush itself
+    Targets.NOBODY: (Own.NEVER, Own.BEFORE),
+    Targets.HARDWARE: (Own.NEVER,),
+    Targets.OTHER_ONLINE: tuple(Own),
+    Targets.OTHER_BUSY: tuple(Own),
+}
 
 
 @dataclass(frozen=True)
@@ -116,6 +155,21 @@ class Look:
 
     line: Line
     clears: bool = True  # False: a generation is read, nothing is written
+
+    def __post_init__(self) -> None:
+        _expect("Look", self, line=Line, clears=bool)
+        if not self.clears and self.line is not Line.GLOBAL:
+            raise ValueError(f"a generation stands on {Line.GLOBAL}: no machine models clears=False on {self.line}")
+
+
+def _expect(what: str, words: object, **types: type | tuple[type, ...]) -> None:
+    """TypeError where a word is not of its kind."""
+    for name, kind in types.items():
+        value = getattr(words, name)
+        if not isinstance(value, kind):
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            among = " or ".join("None" if each is type(None) else each.__name__ for each in kinds)
+            raise TypeError(f"{what}: {name}={value!r}: must be a {among}")
 
 
 @dataclass(frozen=True)
@@ -172,3 +226,78 @@ def batched_allocs(build: Build) -> Events:
         refilled = refilled + row * share
         rows.append(row * (1.0 - share))
     return Events(build.kunmap_events, pages, np.array([*rows, refilled / build.pcp_batch]))
+
+
+def check_policy(policy: ModuleType) -> None:
+    """ValueError or TypeError, in a sentence, where a policy says what no machine models."""
+    for name, value in vars(policy).items():
+        own = callable(value) and getattr(value, "__module__", None) == policy.__name__
+        if own and not isinstance(value, type) and not name.startswith("_"):
+            _check_name(name)
+    if not hasattr(policy, "flush"):
+        raise ValueError("the policy has no flush(), which says what one flush event is")
+    if not isinstance(getattr(policy, "BUILD", True), bool):
+        raise TypeError(f"BUILD={policy.BUILD!r}: must be True or False")
+    flush = _answer(policy, "flush", Flush)
+    looks = {place: _answer(policy, place, Look) for place in PLACES if hasattr(policy, place)}
+    if flush.post is None and looks:
+        raise ValueError(f"{next(iter(looks))}() looks at a note, and flush() leaves none: give it a post")
+    if flush.post is not None:
+        _check_looks(flush.post, looks)
+
+
+def _check_name(name: str) -> None:
+    """ValueError where a public function of a policy is none that a machine calls."""
+    if name in FUNCTIONS:
+        return
+    close = difflib.get_close_matches(name.lower(), FUNCTIONS, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}()?" if close else f"there are {', '.join(FUNCTIONS)}."
+    raise ValueError(f"{name}() is no function of a policy; {hint} What only helps has a name that begins with _")
+
+
+def _answer(policy: ModuleType, function: str, kind: type) -> Any:
+    """What a function of the policy answers; TypeError where that is of another kind."""
+    asked = getattr(policy, function)
+    if not callable(asked):
+        raise TypeError(f"{function}={asked!r}: must be a function that returns a {kind.__name__}")
+    answer = asked()
+    if not isinstance(answer, kind):
+        raise TypeError(f"{function}() returns {answer!r}: must be a {kind.__name__}")
+    return answer
+
+
+def _check_looks(post: Post, looks: Mapping[str, Look]) -> None:
+    """ValueError where the looks of a policy do not fit its note."""
+    if not looks:
+        raise ValueError(f"flush() leaves a note, and nobody looks at it: write {', '.join(PLACES[:-1])} or migration")
+    for place, look in looks.items():
+        if look.line is not post.line:
+            raise ValueError(f"{place}() looks at {look.line}, and flush() posts on {post.line}")
+        if not look.clears and post.how is not How.ATOMIC:
+            raise ValueError(f"{place}() reads a generation, clears=False, which only {How.ATOMIC} counts up")
+        if post.line is Line.TASK and place != "migration":
+            raise ValueError(f"{place}(): a task's own note is looked at where the task arrives: only by migration()")
+        if place == "kernel_entry" and post.line is not Line.GLOBAL:
+            raise ValueError(f"kernel_entry(): no machine models looks at {post.line} there, only at {Line.GLOBAL}")
+    if len({look.clears for look in looks.values()}) > 1:
+        raise ValueError(f"{' and '.join(looks)}: a note is cleared by all looks, or read as a generation by all")
+    if {"switch_to_user", "migration"} <= set(looks):
+        raise ValueError("migration(): a task that arrives is switched to, where switch_to_user() looks already")
+
+
+def check_events(events: Events, lanes: int) -> Events:
+    """The flush events that a policy counts, as float64; ValueError or TypeError where they are none."""
+    if not isinstance(events, Events):
+        raise TypeError(f"events() returns {type(events).__name__}: must be Events")
+    pages = tuple(events.pages)
+    if not pages or not all(isinstance(each, int) and (each >= 1 or each == ALL_PAGES) for each in pages):
+        raise ValueError(f"events(): pages={pages}: must be whole numbers from 1, or ALL_PAGES, one at least")
+    counts = {}
+    for name, shape in (("kunmap", (lanes,)), ("alloc", (len(pages), lanes))):
+        count = np.asarray(getattr(events, name))
+        if count.dtype.kind not in "fiu" or count.shape != shape:
+            raise ValueError(f"events(): {name} is {count.dtype} {count.shape}: must be numbers of shape {shape}")
+        if not (np.isfinite(count) & (count >= 0)).all():
+            raise ValueError(f"events(): {name} holds numbers below 0 or none at all")
+        counts[name] = count.astype(np.float64)
+    return Events(counts["kunmap"], pages, counts["alloc"])

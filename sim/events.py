@@ -6,18 +6,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.abi import ALL_PAGES, Events, Flush
+from sim.abi import ALL_PAGES, Events, Flush, Targets
 from sim.arrays import put
 from sim.draws import COMPUTE, KIND, PAGES, Draws
 from sim.group import Shape
 
 
+def is_full(cost: Mapping[str, np.ndarray], pages: int) -> np.ndarray:
+    """Whether flushing `pages` is a full flush, [lane]."""
+    return (pages > cost["ceiling"]) | (pages == ALL_PAGES)
+
+
 def local_ns(cost: Mapping[str, np.ndarray], pages: int) -> tuple[np.ndarray, np.ndarray]:
     """Flushing `pages` on one CPU and whether that is a full flush, both [lane] (C: do_kernel_range_flush())."""
-    nothing = np.zeros_like(cost["think_ns"])  # where the policy flushes on no CPU, its price need not be known
-    full = (pages > cost.get("ceiling", nothing)) | (pages == ALL_PAGES)
-    span = cost.get("flush_fixed_ns", nothing) + pages * cost.get("invlpg_ns", nothing)
-    return np.where(full, cost.get("flush_all_ns", nothing), span), full
+    full, span = is_full(cost, pages), cost["flush_fixed_ns"] + pages * cost["invlpg_ns"]
+    return np.where(full, cost["flush_all_ns"], span), full
 
 
 class FlushEvents:
@@ -41,9 +44,14 @@ class FlushEvents:
         cumulative[-1] = 1.0  # what rounding leaves belongs to the longest range
         self._cumulative = cumulative
         kinds = [*events.pages, 1]
-        prices = [local_ns(cost, pages) for pages in kinds]
-        self.local_ns = np.array([price for price, _ in prices])
-        self.full = np.array([full for _, full in prices])
+        if flush.flushes_ranges:
+            self.local_ns = np.array([local_ns(cost, pages)[0] for pages in kinds])
+        else:  # on no CPU by an instruction of its own, so that its price need not be known
+            self.local_ns = np.zeros((len(kinds), lanes))
+        if flush.flushes_ranges or flush.tell is Targets.HARDWARE:
+            self.full = np.array([is_full(cost, pages) for pages in kinds])
+        else:
+            self.full = np.zeros((len(kinds), lanes), dtype=bool)
         self.pages = kinds
         self.bookkeeping_ns = np.array(
             [cost["alloc_bookkeeping_ns"]] * len(events.pages) + [cost["kunmap_bookkeeping_ns"]]

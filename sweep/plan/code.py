@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from sim.policies import policy_files
+
 ROOT = Path(__file__).resolve().parent.parent.parent  # of `sim` and `sweep`
 FIRST = "sweep.plan.points"  # what each point is
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -33,8 +35,7 @@ def _files(policy_path: str | None, root: Path) -> list[tuple[str, Path]]:
     files = {path.relative_to(root).as_posix(): path for path in (root / "sim").rglob("*.py")}
     files |= {path.relative_to(root).as_posix(): path for path in _imported(root)}
     if policy_path:
-        own = Path(policy_path)
-        files |= {f"own/{path.relative_to(own).as_posix()}": path for path in own.glob("[!.]*.py") if path.is_file()}
+        files |= {f"own/{path.name}": path for path in policy_files(policy_path).values()}
     return sorted(files.items())
 
 

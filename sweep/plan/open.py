@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sim.policies import add_policies, policy_module, policy_names, reads
+from sim.policies import BadPolicyName, NoSuchPolicy, policy_module, policy_names, reads, use_policies
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, check_quantity
 from sweep.inputs.costs import LITERATURE, Costs, literature, posterior, priors
@@ -112,13 +112,12 @@ def _without_defaults(block: Block, defaults: Mapping[str, Any], entries: list[E
 
 
 def _find_policies(folder: str | None) -> str | None:
-    """Find the user's own policies too; the folder's absolute path."""
-    if folder is None:
-        return None
-    if not Path(folder).is_dir():
-        raise BadInput(f"policy_path={folder!r}: no such folder")
-    folder = str(Path(folder).resolve())
-    add_policies(folder)
+    """Find the user's own policies first, and no others of an earlier plan; the folder's absolute path."""
+    if folder is not None:
+        if not Path(folder).is_dir():
+            raise BadInput(f"policy_path={folder!r}: no such folder")
+        folder = str(Path(folder).resolve())
+    use_policies(folder)
     return folder
 
 
@@ -151,7 +150,9 @@ def _cut(points: str, whole: int) -> tuple[int, int]:
 def _check_policy(value: Any, where: str) -> str:
     try:
         reads(policy_module(str(value)))
-    except ValueError:
+    except BadPolicyName as error:
+        raise BadInput(f"{where}: {error}") from None
+    except NoSuchPolicy:
         raise BadInput(f"{where}: policy={value!r}: no such policy{did_you_mean(str(value), policy_names())}") from None
     except Exception as error:
         raise BadInput(f"{where}: policy={value!r}: its file does not work: {type(error).__name__}: {error}") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sim import PARAMETERS, simulate
-from sim.policies import add_policies
+from sim.policies import use_policies
 from sweep.plan.plan import Plan
 from sweep.store.rows import Points, columns_of, failed_rows, join_tables, to_table
 
@@ -22,9 +22,8 @@ def compute(plan: Plan, points: Points) -> pa.Table:
 
     A point's result does not depend on its company, so the halves are the rows the whole would have given.
     """
+    use_policies(plan.policy_path)
     try:
-        if plan.policy_path:
-            add_policies(plan.policy_path)
         columns = columns_of(plan, points)
         parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
         metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)

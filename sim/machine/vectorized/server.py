@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.abi import ALL_PAGES, Flush, Line, Own, Targets
+from sim.abi import Flush, Line, Own, Targets
 from sim.draws import ENTRY, Draws
-from sim.events import FlushEvents
+from sim.events import FlushEvents, is_full
 from sim.group import Shape
 from sim.machine.vectorized.earliest import Earliest
 from sim.machine.vectorized.state import NEVER, keep
@@ -125,7 +125,7 @@ class Server:
         used = lookers.used[at]
         self._entry_draws.reserve(int(used.max()) + 1)
         index = (self.replica_row * self.shape.busy + cpu) * self._entry_draws.length + used
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):  # without entries the next one never comes
             gap = self._entry_draws.tables[0].take(index) * (1e9 / self.cost["kernel_entries_per_s"])
         lookers.entry[at] = np.where(where, after + gap, lookers.entry[at])
         lookers.used[at] = used + where
@@ -143,8 +143,9 @@ class Server:
         cost = self.cost
         if not self.hardware:
             return np.zeros(self.lanes)
-        full = (pages > cost["ceiling"]) | (pages == ALL_PAGES)
-        return np.where(full, cost["broadcast_all_ns"], cost["broadcast_ns"] + pages * cost["broadcast_page_ns"])
+        return np.where(
+            is_full(cost, pages), cost["broadcast_all_ns"], cost["broadcast_ns"] + pages * cost["broadcast_page_ns"]
+        )
 
     def reset(self) -> None:
         """Start counting anew."""
@@ -185,7 +186,8 @@ class Server:
         self.counts.queue_ns += grant - arrival
         served.wait_ns = end - visitors.start[at]
         if self.hardware:
-            served.window_ns = served.wait_ns - self.source.bookkeeping_ns[kind, self.lane]
+            window_ns = served.wait_ns - self.source.bookkeeping_ns[kind, self.lane]
+            served.window_ns = np.maximum(window_ns, 0.0)  # where rounding leaves less than nothing
         if self.looking:
             self._post(cpu, end)
         full = self.source.full[kind, self.lane]
@@ -212,6 +214,7 @@ class Server:
         here = entered < self._next_arrival.least()
         if not here.any():
             return False
+        entered = np.where(here, entered, 0.0)  # elsewhere it may be infinite, where nobody enters the kernel
         end = np.maximum(entered, visit.free) + self._service_ns(cpu, np.zeros_like(cpu))
         posted = np.where(cpu == posts.poster, posts.other, posts.latest)
         flushes = here & (posted > lookers.looked[at])
