@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from sim.abi import Flush, How, Line, Look, Own, Run, Targets
 from sim.group import Shape
-from sim.metrics import METRICS, Price
-from sim.notes import Pending, Rates, pending, switches_per_s
+from sim.lanes import numbers_of
+from sim.metrics import METRICS, Price, check_metrics
+from sim.notes import Pending, Rates, pending_on_busy_cpus, switches_per_s
 
 Columns = Mapping[str, np.ndarray]
 WINDOWS = ("window_ns", "window_p50_ns", "window_p99_ns")
-NOTES = (*WINDOWS, "pending_share", "posts_per_flush", "flushes_per_s")  # taken from `Pending`
+NOTES = (*WINDOWS, "pending_share", "flusher_pending_share", "posts_per_flush", "flushes_per_s")  # of `Pending`
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Scenario:
     @property
     def refill_system_ns(self) -> np.ndarray:
         """System time of the misses after one full flush."""
-        if "refill_ns" not in self.lanes:
-            return np.zeros_like(self.events)
+        if not (self.flush.flushes_ranges or self.flush.tell is Targets.HARDWARE or self.looks):
+            return np.zeros_like(self.events)  # nobody flushes, so that they need not be known
         return self.lanes["refill_system_share"] * self.lanes["refill_ns"]
 
     @property
@@ -71,11 +73,18 @@ def price_system_time(scenario: Scenario) -> Price:
 
 
 def account(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
-    """Every metric by name, from means per flush event as `engine.run` gives them."""
+    """Every metric by name, from means per flush event as `engine.run` gives them.
+
+    Raises ValueError where time stands still, or a metric is no number.
+    """
+    if not (mean["interval_ns"] > 0.0).all():
+        raise ValueError(
+            "no time passes between flush events: think_ns and all costs of the policy are 0, or lost in rounding"
+        )
     notes = look_at_notes(scenario, mean["interval_ns"])
     set_ns = flag_writes_ns(scenario, mean, notes)
     parts = parts_of_added_time(scenario, mean, notes, set_ns)
-    return (
+    metrics = (
         system_time(scenario, mean, parts)
         | wall_time(scenario, mean)
         | flush_times(mean, set_ns)
@@ -85,6 +94,8 @@ def account(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
         | exposure(scenario, mean, notes)
         | {"events_simulated": mean["events"]}
     )
+    check_metrics(metrics)
+    return metrics
 
 
 def account_without_events(lanes: Columns, shape: Shape) -> dict[str, np.ndarray]:
@@ -94,7 +105,7 @@ def account_without_events(lanes: Columns, shape: Shape) -> dict[str, np.ndarray
     undefined = ("flush_", "stale_", "interrupts", "pending", "posts", "lost")
     out |= {name: np.full_like(base_s, np.nan) for name in METRICS if name.startswith(undefined)}
     elapsed_s = wall_time_without_xpfo_s(lanes, shape)
-    return out | {"system_time_s": base_s.copy(), "ratio": np.ones_like(base_s), "wall_time_s": elapsed_s}
+    return out | {"system_time_s": base_s.copy(), "ratio": over(base_s, base_s), "wall_time_s": elapsed_s}
 
 
 # system_time_s, added_s, ratio
@@ -110,7 +121,7 @@ def system_time(scenario: Scenario, mean: Columns, parts: Columns) -> dict[str, 
         "system_time_s": base_s + added_s,
         "system_time_half_s": scenario.build * mean["half_ns"],
         "added_s": added_s,
-        "ratio": (base_s + added_s) / base_s,
+        "ratio": over(base_s + added_s, base_s),
     }
 
 
@@ -119,8 +130,13 @@ def system_time(scenario: Scenario, mean: Columns, parts: Columns) -> dict[str, 
 
 def wall_time(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
     """Elapsed time of the build: what it takes without XPFO, stretched as the time between flush events is."""
-    stretch = scenario.shape.flushers * mean["interval_ns"] / scenario.think_ns
+    stretch = over(scenario.shape.flushers * mean["interval_ns"], scenario.think_ns)
     return {"wall_time_s": wall_time_without_xpfo_s(scenario.lanes, scenario.shape) * stretch}
+
+
+def over(values: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Values over a base; NaN where the base is 0."""
+    return np.divide(values, base, out=np.full_like(values, np.nan), where=base != 0.0)
 
 
 def wall_time_without_xpfo_s(lanes: Columns, shape: Shape) -> np.ndarray:
@@ -150,13 +166,17 @@ def parts_of_added_time(scenario: Scenario, mean: Columns, notes: Columns, set_n
     build, tick, lanes = scenario.build, scenario.tick, scenario.lanes
     in_events_ns = mean["handler_ns"] - mean["handler_compute_ns"]  # booked as interrupt time, unless by the tick
     looks, flushes = looks_of_the_build(scenario, mean, notes)
-    looks_ns = looks * line_access_ns(scenario, mean) + flushes * lanes.get("flush_all_ns", 0.0)
+    looks_ns = looks * line_access_ns(scenario, mean) + flushes * (lanes["flush_all_ns"] if scenario.looks else 0.0)
+    beyond_ns = mean["wait_ns"] + set_ns - scenario.bookkeeping_ns
+    # The window's events may by chance have less bookkeeping than the build's: no more of it than their whole length.
+    nothing_else = not scenario.flush.flushes_ranges and scenario.flush.tell is Targets.NOBODY and not scenario.looks
+    short_s = np.where(nothing_else | (beyond_ns < 0.0), build * beyond_ns, 0.0)
     return {
-        "sender_s": build * (mean["wait_ns"] + set_ns - scenario.bookkeeping_ns - np.where(tick, 0.0, in_events_ns)),
+        "sender_s": build * (beyond_ns - np.where(tick, 0.0, in_events_ns)) - short_s,
         "handler_s": build * np.where(tick, mean["handler_compute_ns"] * scenario.system_share, 0.0),
         "switch_s": looks_ns * 1e-9 + build * mean["entry_ns"],
         "refill_s": (scenario.events * mean["refills"] + flushes) * scenario.refill_system_ns * 1e-9,
-        "bookkeeping_s": build * scenario.bookkeeping_ns,
+        "bookkeeping_s": build * scenario.bookkeeping_ns + short_s,
     }
 
 
@@ -232,7 +252,7 @@ def counters_per_flush(scenario: Scenario, interrupts: np.ndarray) -> tuple[np.n
 
 def exposure(scenario: Scenario, mean: Columns, notes: Columns) -> dict[str, np.ndarray]:
     """What flush events leave exposed on the other busy CPUs, and for how long."""
-    measured = np.isfinite(mean["window_ns"]).all()  # else the window is of the slow time scale
+    measured = scenario.flush.tell is not Targets.NOBODY  # else the window is of the slow time scale
     window = {name: mean[name] if measured else notes[name] for name in WINDOWS}
     if scenario.shape.busy == 1:  # nobody else
         window = {name: np.full_like(scenario.events, np.nan) for name in WINDOWS}
@@ -244,21 +264,21 @@ def exposure(scenario: Scenario, mean: Columns, notes: Columns) -> dict[str, np.
         "stale_window_p99_ns": window["window_p99_ns"],
         "pending_share": notes["pending_share"],
         "outstanding_posts": posts_per_s * window["window_ns"] * 1e-9,  # Little's law
-        "lost_posts": 1e6 * (1.0 - notes["pending_share"]) * posts_ahead(scenario, mean),
+        "lost_posts": 1e6 * (1.0 - notes["flusher_pending_share"]) * posts_ahead(scenario, mean),
     }
 
 
 def posts_ahead(scenario: Scenario, mean: Columns) -> np.ndarray:
     """Foreign posts written between a post's read and its write, mean: those ahead of it in line; 0 if none is lost.
 
-    By Little's law for the line, as one of `busy` customers sees it.
+    By Little's law for the line, as one of `flushers` customers sees it.
     """
     post, shape, interval_ns = scenario.flush.post, scenario.shape, mean["interval_ns"]
     if post is None:
         return np.full_like(interval_ns, np.nan)
     if post.line is not Line.GLOBAL or post.how is not How.PLAIN:
         return np.zeros_like(interval_ns)
-    return (1.0 - 1.0 / shape.busy) * (mean["queue_ns"] + line_ns(scenario.lanes, shape)) / interval_ns
+    return (1.0 - 1.0 / shape.flushers) * (mean["queue_ns"] + line_ns(scenario.lanes, shape)) / interval_ns
 
 
 # The slow time scale, which several of them need
@@ -270,24 +290,26 @@ def look_at_notes(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.n
     Keys are those of `NOTES`, and rare_looks_per_s (without those that the loop over steps serves) with the share of
     them that finds the note set, set_share.
     """
-    lanes = len(scenario.replica)
+    lanes, shape = len(scenario.replica), scenario.shape
     out = {name: np.full(lanes, np.nan) for name in NOTES} | {
         name: np.zeros(lanes) for name in ("rare_looks_per_s", "set_share")
     }
     if scenario.flush.tell is not Targets.NOBODY:
         return out
-    numbers = {name: column for name, column in scenario.lanes.items() if column.dtype == float}
+    numbers = numbers_of(scenario.lanes)
     for lane in range(lanes):
         parameters = {name: float(column[lane]) for name, column in numbers.items()}
         looks_per_s = _looks_per_s(scenario.looks, parameters)
-        rates = _rates(scenario, looks_per_s, parameters, float(interval_ns[lane]), float(scenario.full_share[lane]))
-        note: Pending = pending(rates, scenario.shape.seed, int(scenario.replica[lane]))
+        rates = partial(_rates, scenario, looks_per_s, parameters, float(interval_ns[lane]))
+        flusher, other = rates(float(scenario.full_share[lane]), flushes=True), rates(0.0, flushes=False)
+        key = (scenario.shape.seed, int(scenario.replica[lane]))
+        note: Pending = pending_on_busy_cpus(flusher, other, shape.flushers, shape.busy, *key)
         for name in NOTES:
             out[name][lane] = getattr(note, name)
         out["rare_looks_per_s"][lane] = looks_per_s["switch_to_user"] + looks_per_s["migration"] + looks_per_s["tick"]
         out["set_share"][lane] = note.flushes_per_s / note.looks_per_s if note.looks_per_s else 0.0
     if scenario.flush.post is None:
-        out["pending_share"][:] = out["posts_per_flush"][:] = np.nan
+        out["pending_share"][:] = out["flusher_pending_share"][:] = out["posts_per_flush"][:] = np.nan
     return out
 
 
@@ -307,14 +329,17 @@ def _rates(
     parameters: Mapping[str, float],
     interval_ns: float,
     full_share: float,
+    *,
+    flushes: bool,
 ) -> Rates:
-    """How often things happen on one busy CPU of a lane."""
-    interval_s, busy = interval_ns * 1e-9, scenario.shape.busy
+    """How often things happen on one busy CPU of a lane: one that makes flush events, or one that never does."""
+    interval_s, flushers = interval_ns * 1e-9, scenario.shape.flushers
+    own_flush = flushes and scenario.flush.own is not Own.NEVER
     return Rates(
         switches=looks_per_s["switch_to_user"],
-        switch_cv2=parameters.get("switch_cv2", 1.0),
+        switch_cv2=parameters["switch_cv2"] if "switch_to_user" in scenario.looks else 1.0,
         ticks=looks_per_s["tick"],
         others=looks_per_s["migration"] + looks_per_s["kernel_entry"],
-        posts=(1.0 - 1.0 / busy) / interval_s,
-        own_full=0.0 if scenario.flush.own is Own.NEVER else full_share / (interval_s * busy),
+        posts=(1.0 - 1.0 / flushers if flushes else 1.0) / interval_s,
+        own_full=full_share / (interval_s * flushers) if own_flush else 0.0,
     )

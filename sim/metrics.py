@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,27 +68,54 @@ METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
     "system_time_s": ("s", "system CPU time of the build, as `time` shows it"),
     "system_time_half_s": ("s", "95 % half-width of system_time_s inside the lane, by batch means"),
     "added_s": ("s", "system time above vanilla's"),
-    "ratio": ("1", "system time over vanilla's"),
-    "wall_time_s": ("s", "elapsed time of the build"),
-    "flush_wait_ns": ("ns", "mean length of a flush event, on its sender"),
-    "flush_wait_p50_ns": ("ns", "median length of a flush event"),
-    "flush_wait_p99_ns": ("ns", "99th percentile of the length of a flush event"),
-    "flush_interval_ns": ("ns", "mean time between flush events, machine-wide"),
-    "sender_s": ("s", "part of added_s: flush events on their senders, without bookkeeping"),
+    "ratio": ("1", "system time over vanilla's; null where that is 0"),
+    "wall_time_s": ("s", "elapsed time of the build; null where think_ns is 0"),
+    "flush_wait_ns": ("ns", "mean length of a flush event, on its sender; null where there is none"),
+    "flush_wait_p50_ns": ("ns", "median length of a flush event; null where there is none"),
+    "flush_wait_p99_ns": ("ns", "99th percentile of the length of a flush event; null where there is none"),
+    "flush_interval_ns": ("ns", "mean time between flush events, machine-wide; null where there are none"),
+    "sender_s": (
+        "s",
+        "part of added_s: flush events on their senders, without bookkeeping; below 0 where irq_time hides more",
+    ),
     "handler_s": ("s", "part of added_s: handler runs on computing CPUs that are charged as system time"),
     "switch_s": ("s", "part of added_s: flushes and line accesses at switches, ticks and entries"),
     "refill_s": ("s", "part of added_s: TLB misses after full flushes that are system time"),
     "bookkeeping_s": ("s", "part of added_s: XPFO's own work"),
-    "interrupts_per_flush": ("1", "interrupts of a flush event, after coalescing"),
+    "interrupts_per_flush": ("1", "interrupts of a flush event, after coalescing; null where there is none"),
     "handler_share": ("1", "share of a busy CPU's time in handler runs"),
-    "stale_window_ns": ("ns", "mean time from a flush event until another busy CPU cannot use the old mapping"),
-    "stale_window_p50_ns": ("ns", "median of the stale window"),
-    "stale_window_p99_ns": ("ns", "99th percentile of the stale window"),
-    "pending_share": ("1", "share of a busy CPU's time with its note set"),
-    "outstanding_posts": ("1", "flush events of others that a busy CPU has not honoured yet, mean"),
-    "posts_per_flush": ("1", "foreign posts between two clears of a note, per flush that honours them"),
-    "lost_posts": ("1e-6", "posts erased by a plain read-modify-write, per million posts"),
+    "stale_window_ns": (
+        "ns",
+        "mean time from a flush event until another busy CPU cannot use the old mapping: infinite where it never "
+        "flushes; null where there is no flush event or no other busy CPU",
+    ),
+    "stale_window_p50_ns": ("ns", "median of the stale window; infinite and null as the mean"),
+    "stale_window_p99_ns": ("ns", "99th percentile of the stale window; infinite and null as the mean"),
+    "pending_share": ("1", "share of a busy CPU's time with its note set; null without notes"),
+    "outstanding_posts": ("1", "flush events of others that a busy CPU has not honoured yet, mean; as the window"),
+    "posts_per_flush": (
+        "1",
+        "foreign posts between two clears of a note, per flush that honours them; null without notes, or looks at them",
+    ),
+    "lost_posts": ("1e-6", "posts erased by a plain read-modify-write, per million posts; null without notes"),
     "nr_tlb_remote_flush_received": ("1", "the kernel's counter for the whole build: full flushes, by request or note"),
     "nr_tlb_local_flush_one": ("1", "the kernel's counter for the whole build: pages of range flushes"),
     "events_simulated": ("1", "flush events that the lane measured"),
 }
+
+
+ENDLESS = ("stale_window_ns", "stale_window_p50_ns", "stale_window_p99_ns", "outstanding_posts")  # may be infinite
+NULLABLE = tuple(name for name, (_, meaning) in METRICS.items() if "null" in meaning or name in ENDLESS)
+
+
+def check_metrics(metrics: Mapping[str, np.ndarray]) -> None:
+    """ValueError where a metric is no number and its meaning does not say so: then doubles could not hold the sums."""
+    for name, values in metrics.items():
+        wrong = np.isinf(values) if name not in ENDLESS else np.zeros(values.shape, dtype=bool)
+        if name not in NULLABLE:
+            wrong |= np.isnan(values)
+        if wrong.any():
+            raise ValueError(
+                f"{name} comes out as {values[wrong][0]}: the times of the point are too large, too small or too far "
+                "apart to be added, as no machine's are"
+            )

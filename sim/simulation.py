@@ -9,18 +9,27 @@ from typing import Any
 import numpy as np
 
 from sim import engine
-from sim.abi import Build, Events, Flush, every_event
+from sim.abi import Build, Events, Flush, check_events, every_event
 from sim.accounting import Scenario, account, account_without_events, price_system_time
 from sim.events import FlushEvents
 from sim.group import Shape
-from sim.lanes import check_column, group_points, is_column, lanes_side_by_side, require_parameters
+from sim.lanes import (
+    check_column,
+    group_points,
+    is_column,
+    lanes_side_by_side,
+    numbers_of,
+    require_parameters,
+)
 from sim.machine.vectorized.broadcast import Broadcast
 from sim.machine.vectorized.server import Server
 from sim.metrics import METRICS
-from sim.parameters import PARAMETERS, busy_cpus, check_together, default_warmup
-from sim.policies import LOOKS, policy_module, reads
+from sim.parameters import PARAMETERS, busy_cpus, check_together, default_warmup, is_number
+from sim.policies import COUNT_EVENTS, LOOKS, policy_module, reads
+from sim.quantities import fill_unknown
 
 Columns = Mapping[str, np.ndarray]
+MOST_ENTRIES = 1e9  # kernel entries of a lane: beyond, its simulation takes half a day
 
 
 def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.ndarray]:
@@ -29,10 +38,12 @@ def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.
     Returns arrays by metric name (`METRICS`), shape [point, replica]. `range_pages` is a mapping of pages to weights,
     or a sequence of such mappings. A point's result does not depend on the other points of the call.
 
-    Raises ValueError naming parameter, value and what is allowed; TypeError for an unknown or missing parameter.
+    Raises ValueError naming parameter, value and what is allowed, and where results would be no numbers; TypeError for
+    an unknown or missing parameter. A metric is NaN only where its meaning in `METRICS` says null.
     """
     table, points = _check_columns(parameters | {"policy": policy})
-    seed, replicas = int(table.pop("seed")[0]), int(table.pop("replicas")[0])
+    _check_points(table)
+    seed, replicas = (_one_value(name, table.pop(name)) for name in ("seed", "replicas"))
     out = {name: np.full((points, replicas), np.nan) for name in METRICS}
     for members in group_points(table, points):
         lanes = {name: np.repeat(column[members], replicas) for name, column in table.items()}
@@ -57,25 +68,62 @@ def _check_columns(parameters: Mapping[str, Any]) -> tuple[dict[str, np.ndarray]
     defaults = {name: p.default for name, p in PARAMETERS.items() if p.default is not None or p.optional}
     values = {**defaults, **parameters}
     points = max([1, *(len(value) for name, value in values.items() if is_column(name, value))])
-    return {name: check_column(name, value, points) for name, value in values.items()}, points
+    table = {name: check_column(name, value, points) for name, value in values.items()}
+    for name in table:
+        if is_number(name) and PARAMETERS[name].default is not None:
+            table[name] = fill_unknown(table[name], PARAMETERS[name].default)
+    return table, points
+
+
+def _one_value(name: str, column: np.ndarray) -> int:
+    """The value that all points share; ValueError where they do not."""
+    if (column != column[0]).any():
+        raise ValueError(f"{name}: {len(np.unique(column))} values; all points of a call share one")
+    return int(column[0])
+
+
+def _check_points(table: Mapping[str, np.ndarray]) -> None:
+    """TypeError where a policy reads what is not given for each of its points, ValueError where a point cannot be."""
+    for policy in dict.fromkeys(table["policy"].tolist()):
+        mine = table["policy"] == policy
+        require_parameters({name: column[mine] for name, column in table.items()}, reads(policy_module(policy)), policy)
+    for row in np.flatnonzero((table["user_s"] == 0.0) & (table["base_system_s"] == 0.0))[:1].tolist():
+        check_together({name: column[row] for name, column in table.items()} | {"cores": int(table["cores"][row])})
 
 
 def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Every metric of lanes that share a shape, a policy and a window, [lane]; `replica` of each lane."""
+    shape = _shape({name: column[0] for name, column in lanes.items()}, seed)
+    events = _count_events(policy_module(lanes["policy"][0]), lanes)
+    some = events.total > 0.0
+    if not some.any():
+        return account_without_events(lanes, shape)
+    if not some.all():  # a lane without events is none of a machine's
+        out = {name: np.full(len(some), np.nan) for name in METRICS}
+        for mine in (some, ~some):
+            part = _simulate_group({name: column[mine] for name, column in lanes.items()}, replica[mine], seed)
+            for name in METRICS:
+                out[name][mine] = part[name]
+        return out
+    return _simulate_events(lanes, replica, shape, events)
+
+
+def _simulate_events(
+    lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events
+) -> dict[str, np.ndarray]:
+    """Every metric of lanes that all make flush events, [lane]."""
     first = {name: column[0] for name, column in lanes.items()}
-    module = policy_module(first["policy"])
+    module, total = policy_module(first["policy"]), events.total
     flush: Flush = module.flush()
     looks = {function: getattr(module, function)() for function in LOOKS if hasattr(module, function)}
-    shape = _shape(first, seed)
-    require_parameters(lanes, reads(module), first["policy"])
-    events = _count_events(module, lanes)
-    total = events.total
-    if not total.any():
-        return account_without_events(lanes, shape)
-
     cpu_s = lanes["user_s"] + lanes["base_system_s"]
     think_ns = np.where(np.isnan(lanes["think_ns"]), cpu_s / total * 1e9, lanes["think_ns"])
-    cost = {name: column for name, column in lanes.items() if column.dtype == float} | {"think_ns": think_ns}
+    cost = numbers_of(lanes) | {"think_ns": think_ns}
+    window = int(first["window_events"])
+    given = first["warmup_events"]
+    warmup = int(default_warmup(window, shape.cores) if np.isnan(given) else given)
+    if "kernel_entry" in looks:
+        _check_entries(cost, shape, warmup + window)
     source = FlushEvents(shape, cost, events, flush, replica)
     scenario = Scenario(  # before lanes leave, and the source with them
         flush=flush,
@@ -94,11 +142,18 @@ def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int
         machine = Broadcast(shape, cost, flush, source, len(replica))
     else:
         machine = Server(shape, cost, flush, source, len(replica), replica if "kernel_entry" in looks else None)
-    window = int(first["window_events"])
-    given = first["warmup_events"]
-    warmup = int(default_warmup(window, shape.cores) if np.isnan(given) else given)
     mean = engine.run(machine, price_system_time(scenario), warmup, window, lanes["precision"])
     return account(scenario, mean)
+
+
+def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
+    """ValueError where the loop would serve more kernel entries than anybody waits for."""
+    each = cost["kernel_entries_per_s"] * 1e-9 * cost["think_ns"] * shape.busy / shape.flushers  # per flush event
+    for entries in (each * events)[each * events > MOST_ENTRIES][:1].tolist():
+        raise ValueError(
+            f"kernel_entries_per_s: about {entries:.1e} kernel entries look at a note in {events} flush events; must "
+            f"be at most {MOST_ENTRIES:.0e}: ask for a smaller window_events, or more flush events a second"
+        )
 
 
 def _shape(first: Mapping[str, Any], seed: int) -> Shape:
@@ -122,8 +177,6 @@ def _count_events(module: ModuleType, lanes: Columns) -> Events:
         alloc_events=lanes["alloc_events"],
         pages=pages,
         weights=weights / total,
-        pcp_batch=lanes.get("pcp_batch", np.zeros_like(total)),
-        pcp_refill_share=lanes.get("pcp_refill_share", np.zeros_like(total)),
-        ownership_change_share=lanes.get("ownership_change_share", np.zeros_like(total)),
+        **{name: lanes.get(name, np.full_like(total, np.nan)) for name in COUNT_EVENTS},  # NaN: the policy reads it not
     )
-    return getattr(module, "events", every_event)(build)
+    return check_events(getattr(module, "events", every_event)(build), len(total))

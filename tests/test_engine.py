@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim import METRICS, engine, simulate
+from sim import METRICS, PARAMETERS, engine, simulate
 from sim import simulate as public
 from sim.draws import COMPUTE, Draws, stream
+from sim.policies import policy_module, reads
 
 SHORT = {"window_events": 320, "warmup_events": 64, "replicas": 2}
 
@@ -174,6 +175,131 @@ def test_unknown_and_missing_parameters_are_named(parameters):
     del incomplete["handler_ns"]
     with pytest.raises(TypeError, match="policy xpfo reads handler_ns"):
         simulate(policy="xpfo", **incomplete)
+
+
+def test_every_missing_parameter_is_named_as_a_type_error(parameters):
+    with pytest.raises(TypeError, match="policy xpfo reads cores, jobs, user_s"):
+        simulate(policy="xpfo")
+    with pytest.raises(TypeError, match="policy vanilla reads jobs"):
+        simulate(policy="vanilla", cores=4)
+    p = parameters(jobs=60) | SHORT
+    for policy in ("xpfo", "xpfo_kernel_entry", "xpfo_deferred_percpu"):
+        for name in reads(policy_module(policy)):
+            if PARAMETERS[name].optional or PARAMETERS[name].default is not None:
+                continue
+            with pytest.raises(TypeError, match=f"policy {policy} reads {name}:"):
+                simulate(policy=policy, **{key: value for key, value in p.items() if key != name})
+    with pytest.raises(TypeError, match="policy xpfo reads invlpg_ns"):
+        simulate(policy=["vanilla", "xpfo"], **p | {"invlpg_ns": np.array([90.0, np.nan])})
+
+
+SAME = [
+    ("float32", lambda values: np.array(values, dtype=np.float32)),
+    ("float16", lambda values: np.array(values, dtype=np.float16)),
+    ("long double", lambda values: np.array(values, dtype=np.longdouble)),
+    ("int32", lambda values: np.array(values, dtype=np.int32)),
+    ("uint8", lambda values: np.array(values, dtype=np.uint8)),
+    ("big-endian", lambda values: np.array(values, dtype=">f8")),
+    ("big-endian integers", lambda values: np.array(values, dtype=">i4")),
+    ("strided", lambda values: np.repeat(np.array(values, dtype=float), 2)[::2]),
+    ("nothing masked", lambda values: np.ma.array(values, mask=[False, False])),
+    ("objects", lambda values: np.array(values, dtype=object)),
+    ("numpy scalars", lambda values: [np.float32(value) for value in values]),
+    ("arrays of no dimension", lambda values: [np.array(value) for value in values]),
+    ("long double scalars", lambda values: [np.longdouble(value) for value in values]),
+    ("a tuple", lambda values: tuple(values)),
+    ("read-only", lambda values: np.broadcast_to(np.array(values, dtype=np.float32), (2,))),
+]
+
+
+@pytest.mark.parametrize(("kind", "made"), SAME, ids=[kind for kind, _ in SAME])
+def test_a_column_is_the_same_numbers_whatever_array_it_comes_in(parameters, kind, made):
+    values = {"invlpg_ns": [90, 91], "jobs": [1, 2], "kunmap_events": [100, 101], "flush_all_ns": [100, 130]}
+    p = parameters("i5_3550", jobs=2, ceiling=0) | {"window_events": 64, "warmup_events": 16}
+    for policy in ("xpfo", "xpfo_deferred"):
+        for name, each in values.items():
+            expected = simulate(policy=policy, **p | {name: [float(value) for value in each]})
+            found = simulate(policy=policy, **p | {name: made(each)})
+            for metric in METRICS:
+                assert found[metric].tobytes() == expected[metric].tobytes(), (policy, name, metric)
+
+
+def test_one_value_of_any_kind_is_that_value(parameters):
+    p = parameters("i5_3550", jobs=2) | {"window_events": 64, "warmup_events": 16}
+    expected = simulate(policy="xpfo", **p | {"invlpg_ns": 90.0, "apic": "flat"})["system_time_s"].tobytes()
+    for one in (90, np.float32(90), np.array(90), np.array(90, dtype=">f4"), np.ma.array(90), np.longdouble(90)):
+        for apic in ("flat", np.str_("flat"), np.array("flat")):
+            found = simulate(policy=np.array("xpfo"), **p | {"invlpg_ns": one, "apic": apic})
+            assert found["system_time_s"].tobytes() == expected, (repr(one), repr(apic))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.ma.array([90.0, 91.0], mask=[True, False]), "invlpg_ns: an array with masked values; must be numbers"),
+        (np.ma.masked, "invlpg_ns is masked: must be a number"),
+        ([90.0, np.ma.masked], "invlpg_ns is masked"),
+        (np.ones((2, 1)), "invlpg_ns: an array of 2 dimensions; must be one value, or one per point"),
+        ([[90.0], [91.0]], r"invlpg_ns=\[90.0\]: must be a number"),
+        ([90.0, [91.0]], r"invlpg_ns=\[91.0\]: must be a number"),
+        (np.array([90.0, 91.0], dtype=complex), "invlpg_ns: an array of complex128; must be numbers"),
+        (90j, "invlpg_ns=90j: must be a number"),
+        (np.array(["2020-01-01", "2020-01-02"], dtype="M8[D]"), "invlpg_ns: an array of datetime64"),
+        (np.array([1, 2], dtype="m8[ns]"), "invlpg_ns: an array of timedelta64"),
+        (np.array(["90", "91"]), "invlpg_ns: an array of <U2; must be numbers"),
+        (["90", "91"], "invlpg_ns='90': must be a number"),
+        (b"90", "invlpg_ns=b'90': must be a number"),
+        (np.array([True, False]), "invlpg_ns: an array of bool"),
+        ([True, 91.0], "invlpg_ns=True: must be a number"),
+        (np.array([90.0, "x"], dtype=object), "invlpg_ns='x': must be a number"),
+        (np.array([90.0, np.inf]), "invlpg_ns=inf: must be finite"),
+        (np.array([90.0, -1.0], dtype=np.float32), "invlpg_ns=-1.0"),
+        (np.array([2**63, 1], dtype=np.uint64), "must be at most"),
+        (np.array([90.0, 2 * np.longdouble(np.finfo(float).max)]), "invlpg_ns=inf: must be finite"),
+        (np.zeros(2, dtype=[("a", float)]), "invlpg_ns: an array of"),
+        (np.array([]), "invlpg_ns: 0 values for 1 points"),
+        ([], "invlpg_ns: 0 values for 1 points"),
+        ({90.0}, "must be a number"),
+    ],
+)
+def test_arrays_that_hold_no_numbers_are_refused(parameters, value, said):
+    with pytest.raises(ValueError, match=said):
+        simulate(policy="xpfo", **parameters("i5_3550", jobs=2) | {"window_events": 64} | {"invlpg_ns": value})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"policy": 3}, "policy=3: must be a name"),
+        ({"policy": np.array([1, 2])}, "must be a name"),
+        ({"policy": ["xpfo", None]}, "policy=None: must be a name"),
+        ({"apic": 8}, "apic=8: must be one of"),
+        ({"accounting": ["tick", True]}, "accounting=True: must be one of"),
+        ({"seed": [1, 2]}, "seed: 2 values; all points of a call share one"),
+        ({"range_pages": [[[1, [2]]]]}, "weights finite"),
+        ({"user_s": 0.0, "base_system_s": 0.0}, "a build takes CPU time"),
+        ({"user_s": [1.0, 0.0], "base_system_s": 0.0}, "a build takes CPU time"),
+    ],
+)
+def test_names_and_shared_values_are_checked_as_well(parameters, change, said):
+    with pytest.raises(ValueError, match=said):
+        simulate(**{"policy": "xpfo"} | parameters("i5_3550", jobs=2) | {"window_events": 64} | change)
+
+
+def test_a_value_that_an_array_does_not_give_is_the_default(parameters):
+    p = parameters("i5_3550", jobs=2) | {"window_events": 64, "warmup_events": 16}
+    for name, default in (("threads_per_core", 1), ("precision", 0.0), ("sockets", 1)):
+        found = simulate(policy="xpfo", **p | {name: np.array([np.nan])})
+        assert found["system_time_s"] == simulate(policy="xpfo", **p | {name: default})["system_time_s"]
+
+
+def test_a_point_without_events_does_not_disturb_the_others(parameters):
+    p = parameters("i5_3550", jobs=4) | {"window_events": 64, "warmup_events": 16, "alloc_events": 0.0}
+    together = simulate(policy="xpfo", **p | {"kunmap_events": [0.0, 1e6]})
+    for at, events in enumerate((0.0, 1e6)):
+        alone = simulate(policy="xpfo", **p | {"kunmap_events": events})
+        for name in METRICS:
+            assert alone[name][0].tobytes() == together[name][at].tobytes(), name
 
 
 def test_the_public_face_is_one_function_and_two_tables():

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sim import policies, simulate
+from sim import simulate
+from sim.abi import Own
 from sim.notes import Rates, pending
 from sim.parameters import PARAMETERS
-from sim.policies import policy_module, policy_names, reads
+from sim.policies import hidden_policies, policy_module, policy_names, reads, use_policies
+from sweep.plan.code import code_hash
 
 NAMES = policy_names()
 SHORT = {"window_events": 640, "warmup_events": 256, "replicas": 2}
@@ -157,6 +159,102 @@ def test_the_slow_scale_equals_a_plain_simulation_of_posts_and_looks(rates):
     assert rates.posts * mean("window_ns") * 1e-9 == pytest.approx(outstanding, rel=0.06)
 
 
+def mixture_quantile(beyond, never, fast, slow):
+    """Where a mixture of two exponentials falls to `beyond`, by bisection; a share `never` of it is the slow one."""
+    low, high = 0.0, 1e6
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        left = (1.0 - never) * np.exp(-fast * middle) + never * np.exp(-slow * middle)
+        low, high = (middle, high) if left > beyond else (low, middle)
+    return high
+
+
+OF_TWO = {"cores": 64, "jobs": 64, "sockets": 2, "think_ns": 1e5, "ceiling": 0, "refill_ns": 0.0, "user_refill_ns": 0.0}
+
+
+def test_the_window_tells_flushers_from_cpus_that_never_flush(parameters):
+    """Looks are Poisson, own full flushes too: windows are exponential, of two rates, 3 flushers against 60 others."""
+    p = parameters("xeon_8160", **OF_TWO, flushers=4, user_switches_per_s=2000.0, switch_cv2=1.0, timeslice_ms=3.0)
+    r = simulate(policy="xpfo_deferred", **p | {"window_events": 2048, "replicas": 20})
+    own = 1e9 / (4 * r["flush_interval_ns"].mean())  # all flush events are full flushes, of four CPUs alike
+    assert own > 3 * 2000.0
+    others = 60 / 63
+    mean_s = (1 - others) / (2000.0 + own) + others / 2000.0
+    assert r["stale_window_ns"].mean() == pytest.approx(mean_s * 1e9, rel=0.02)
+    for share, name in ((0.5, "stale_window_p50_ns"), (0.01, "stale_window_p99_ns")):
+        by_hand = mixture_quantile(share, others, 2000.0 + own, 2000.0)
+        assert r[name].mean() == pytest.approx(by_hand * 1e9, rel=0.03)
+    posts = 63 / 64 / r["flush_interval_ns"]  # of others, as the mean busy CPU sees them
+    assert r["outstanding_posts"] == pytest.approx(posts * r["stale_window_ns"])
+    assert r["lost_posts"].mean() > 0
+
+
+def test_rare_switches_leave_cpus_that_never_flush_stale_for_as_long(parameters):
+    """Four of 64 flush, and a CPU switches every 100 s."""
+    p = parameters("xeon_8160", **OF_TWO, flushers=4, user_switches_per_s=0.01, switch_cv2=1.0)
+    r = simulate(policy="xpfo_deferred", **p | SHORT)
+    assert r["stale_window_ns"] == pytest.approx(60 / 63 * 100e9, rel=0.05)
+    assert (r["stale_window_p50_ns"] > 30e9).all()
+    assert (r["stale_window_p99_ns"] > 300e9).all()
+
+
+@pytest.mark.parametrize("policy", ["xpfo_deferred", "xpfo_deferred_percpu", "xpfo_deferred_generation"])
+def test_who_never_looks_is_stale_for_ever(policy, parameters):
+    p = parameters("xeon_8160", **OF_TWO, user_switches_per_s=0.0) | SHORT
+    for flushers in (1, 4, 62):  # of 64: 63, 60, and 2 of the 63 others never flush
+        r = simulate(policy=policy, **p | {"flushers": flushers})
+        for name in ("stale_window_ns", "stale_window_p99_ns", "outstanding_posts"):
+            assert np.isposinf(r[name]).all(), (flushers, name)
+        assert np.isposinf(r["stale_window_p50_ns"]).all() == (flushers < 32)
+        assert (r["pending_share"] == 1.0).all() == (flushers > 1)
+        assert np.isnan(r["posts_per_flush"]).all()
+    r = simulate(policy=policy, **p)  # all flush by themselves, though nobody looks
+    own = 1.0 / (64 * r["flush_interval_ns"])
+    assert r["stale_window_ns"] == pytest.approx(1.0 / own)
+    assert r["stale_window_p99_ns"] == pytest.approx(np.log(100.0) / own)
+    r = simulate(policy=policy, **p | {"flushers": 62})
+    own, never = 1.0 / (62 * r["flush_interval_ns"]), 2 / 63
+    assert r["stale_window_p50_ns"] == pytest.approx(np.log((1 - never) / (0.5 - never)) / own)
+
+
+def test_without_switches_the_tick_alone_bounds_the_window(parameters):
+    p = parameters("xeon_8160", **OF_TWO, tick_hz=250.0) | SHORT | {"ceiling": 10**9}  # no own full flush
+    r = simulate(policy="xpfo_deferred_bounded", **p | {"user_switches_per_s": 0.0})
+    assert r["stale_window_ns"] == pytest.approx(2e6)  # half a tick
+    assert r["stale_window_p50_ns"] == pytest.approx(2e6)
+    assert r["stale_window_p99_ns"] == pytest.approx(0.99 * 4e6)
+    often = simulate(policy="xpfo_deferred_bounded", **p | {"user_switches_per_s": 1e6, "switch_cv2": 1.0})
+    assert often["stale_window_ns"] == pytest.approx(1e3, rel=0.1)  # the ticks between do not show
+    assert np.isfinite(often["system_time_s"]).all()
+
+
+@pytest.mark.parametrize("accounting", ["tick", "irq_time"])
+def test_bookkeeping_alone_is_no_part_of_sending(accounting, parameters):
+    p = parameters("i5_3550", jobs=4, accounting=accounting, kunmap_bookkeeping_ns=900.0) | SHORT
+    r = simulate(policy="xpfo_no_flush", **p)
+    assert not r["sender_s"].any()
+    assert r["bookkeeping_s"] == pytest.approx(r["added_s"])
+    free = simulate(
+        policy="xpfo_deferred", **p | {name: 0.0 for name in p if name.startswith(("mask", "flush", "inv"))}
+    )
+    assert (free["sender_s"] >= 0.0).all()
+
+
+def test_metrics_without_meaning_are_null(parameters):
+    p = parameters("i5_3550", jobs=4) | SHORT
+    no_base = simulate(policy=["xpfo", "vanilla"], **p | {"base_system_s": 0.0})
+    assert np.isnan(no_base["ratio"]).all()
+    assert np.isfinite(no_base["system_time_s"]).all()
+    assert np.isnan(simulate(policy="xpfo", **p | {"think_ns": 0.0})["wall_time_s"]).all()
+    with pytest.raises(ValueError, match="no time passes between flush events"):
+        simulate(policy="xpfo_no_flush", **p | {"think_ns": 0.0, "alloc_bookkeeping_ns": 0, "kunmap_bookkeeping_ns": 0})
+    nobody = simulate(policy="xpfo_kernel_entry", **p | {"kernel_entries_per_s": 0.0})
+    without = simulate(policy="xpfo_deferred", **p)
+    assert (nobody["system_time_s"] == without["system_time_s"]).all()
+    with pytest.raises(ValueError, match=r"about .* kernel entries look at a note in .* flush events"):
+        simulate(policy="xpfo_kernel_entry", **p | {"kernel_entries_per_s": 1e9, "think_ns": 1e9})
+
+
 def test_more_jobs_than_cpus_add_time_slice_switches(parameters):
     p = parameters("i5_3550", timeslice_ms=3.0) | SHORT
     fit, over = (simulate(policy="xpfo_deferred", **p | {"jobs": jobs}) for jobs in (4, 8))
@@ -215,10 +313,18 @@ def flush() -> Flush:
 '''
 
 
-def test_a_users_own_folder_of_policies_works(tmp_path, sweep_in, monkeypatch, capsys):
+@pytest.fixture
+def only_ours():
+    """No folder of the user's before and after."""
+    use_policies(None)
+    yield
+    use_policies(None)
+
+
+@pytest.mark.usefixtures("only_ours")
+def test_a_users_own_folder_of_policies_works(tmp_path, sweep_in, capsys):
     from sweep.__main__ import main
 
-    monkeypatch.setattr(policies, "__path__", list(policies.__path__))
     (tmp_path / "xpfo_mine.py").write_text(MINE)
     assert main(["+grid=smoke", "policy=xpfo_mine", f"out={tmp_path}/no"]) == 2
     assert "no such policy" in capsys.readouterr().err
@@ -228,5 +334,63 @@ def test_a_users_own_folder_of_policies_works(tmp_path, sweep_in, monkeypatch, c
     (tmp_path / "xpfo_broken.py").write_text("def flush(): return 1 / 0\n")
     assert main(["+grid=smoke", f"policy_path={tmp_path}", "policy=xpfo_broken"]) == 2
     assert "its file does not work: ZeroDivisionError" in capsys.readouterr().err
+    (tmp_path / "my-policy.py").write_text(MINE)
+    assert main(["+grid=smoke", f"policy_path={tmp_path}", "policy=my-policy"]) == 2
+    assert "a policy's name is letters, digits and _" in capsys.readouterr().err
     assert main(["+grid=smoke", f"policy_path={tmp_path}/nowhere"]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("only_ours")
+def test_a_users_file_comes_before_ours_of_the_same_name_and_does_not_stay(tmp_path, parameters):
+    p = parameters("i5_3550", jobs=4) | SHORT
+    ours = simulate(policy="xpfo", **p)["system_time_s"]
+    (tmp_path / "xpfo.py").write_text(MINE)
+    (tmp_path / "another.py").write_text(MINE)
+    use_policies(str(tmp_path))
+    assert hidden_policies() == ["xpfo"]
+    assert set(policy_names()) == {*NAMES, "another"}
+    mine = simulate(policy=["xpfo", "another"], **p)["system_time_s"]
+    assert (mine[0] == mine[1]).all()
+    assert (mine < ours).all()
+    use_policies(None)
+    assert hidden_policies() == []
+    assert (simulate(policy="xpfo", **p)["system_time_s"] == ours).all()
+    with pytest.raises(ValueError, match=r"no sim/policies/another\.py"):
+        simulate(policy="another", **p)
+
+
+@pytest.mark.usefixtures("only_ours")
+def test_a_policy_is_what_its_file_says_now(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    use_policies(str(tmp_path))
+    assert policy_module("mine").flush().own is Own.BEFORE
+    file.write_text(MINE.replace("BEFORE", "NEVER") + "\n")
+    assert policy_module("mine").flush().own is Own.NEVER
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]  # nothing is left in the user's folder
+
+
+@pytest.mark.usefixtures("only_ours")
+def test_files_that_are_no_policies_are_passed_over(tmp_path):
+    for name in ("._mine.py", "my-policy.py", "_helps.py", "2nd.py", "naïve.py", "a b.py"):
+        (tmp_path / name).write_text("no Python")
+    (tmp_path / ".#mine.py").symlink_to("somebody@elsewhere")  # an editor's lock
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "mine.py").write_text(MINE)
+    use_policies(str(tmp_path))
+    assert set(policy_names()) == {*NAMES, "mine"}
+    code_hash(str(tmp_path))  # reads the same files
+    for name in ("my-policy", "_helps", "2nd", "naïve", "../mine", ""):
+        with pytest.raises(ValueError, match="letters, digits and _"):
+            policy_module(name)
+
+
+@pytest.mark.usefixtures("only_ours")
+def test_two_plans_of_one_process_keep_their_own_policies(tmp_path, sweep_in):
+    (tmp_path / "xpfo_deferred.py").write_text(MINE)
+    asked = ("+grid=smoke", "policy=xpfo_deferred", "window_events=320")
+    folders = [sweep_in(*asked), sweep_in(*asked, f"policy_path={tmp_path}"), sweep_in(*asked)]
+    ours, mine, again = (pd.read_parquet(each / "results.parquet")["system_time_s"] for each in folders)
+    assert (mine < ours).all()
+    assert (again == ours).all()

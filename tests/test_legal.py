@@ -1,0 +1,121 @@
+"""Legal parameters of every size, zeros and extremes included: a number, a null that is documented, or a ValueError."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from sim import METRICS, PARAMETERS, simulate
+from sim.parameters import is_number
+from sim.policies import policy_module, policy_names
+
+TOGETHER = 10  # points of a call, which share a machine
+CALLS = 10  # of each policy
+MAY_BE_ENDLESS = {"stale_window_ns", "stale_window_p50_ns", "stale_window_p99_ns", "outstanding_posts"}
+OF_EVENTS = {name for name in METRICS if name.startswith("flush_")} | {"interrupts_per_flush"}
+OF_NOTES = {"pending_share", "posts_per_flush", "lost_posts"}
+SAID = ("user_s=0", "apart to be added", "no time passes")
+CONTROLS = {"think_ns", "precision", "replicas"}
+HIDDEN_BY_IRQ_TIME = {"system_time_s", "added_s", "ratio", "sender_s"}
+
+
+def number(name, rng):
+    """A number of a parameter's range: none, one, the ends of it, or any size between."""
+    parameter = PARAMETERS[name]
+    high = min(parameter.high, 1e9)
+    if parameter.high == 1.0:
+        return float(rng.choice([0.0, 1.0, rng.random()]))
+    value = float(rng.choice([parameter.low, 1.0, high, *10 ** rng.uniform(-3, 9, 2), *10 ** rng.uniform(0, 4, 4)]))
+    value = min(max(value, parameter.low), high)
+    return float(round(value)) if parameter.whole else value
+
+
+def points(rng):
+    """Points on one machine, columns by name."""
+    sockets = int(rng.choice([1, 1, 2, 4]))
+    cores = max(2, sockets * int(rng.integers(1, 16 // sockets + 1)))
+    cores += -cores % sockets
+    out = {
+        "cores": cores, "sockets": sockets, "threads_per_core": 2 if cores % 2 == 0 and rng.random() < 0.5 else 1,
+        "jobs": float(rng.choice([1, 1.5, cores, cores + 0.5, 3 * cores, 1e9])), "seed": int(rng.integers(3)),
+        "flushers": None if rng.random() < 0.6 else int(rng.integers(1, cores + 1)), "window_events": 32,
+        "warmup_events": float(rng.choice([0, 1, 20])), "apic": str(rng.choice(["auto", "cluster", "physical"])),
+        "accounting": [str(rng.choice(["tick", "irq_time"])) for _ in range(TOGETHER)],
+        "range_pages": [{1: 1.0, 34: float(rng.choice([0, 1e-6, 1, 1e9]))} for _ in range(TOGETHER)],
+    }  # fmt: skip
+    for name in PARAMETERS:
+        if name not in out and is_number(name) and name not in CONTROLS:
+            out[name] = [number(name, rng) for _ in range(TOGETHER)]
+    out["think_ns"] = [float(rng.choice([np.nan, 0.0, 10 ** rng.uniform(-3, 9)])) for _ in range(TOGETHER)]
+    out["think_ns"] = [None if value != value else value for value in out["think_ns"]]
+    if rng.random() < 0.3:
+        out |= {name: 0.0 for name in PARAMETERS if name.endswith("_ns") and name != "think_ns" and rng.random() < 0.5}
+    for at in range(TOGETHER):  # entries that somebody waits for
+        costs_ns = sum(np.broadcast_to(out[name], TOGETHER)[at] or 0.0 for name in out if name.endswith("_ns"))
+        events = out["kunmap_events"][at] + out["alloc_events"][at] or 1.0
+        costs_ns += (out["user_s"][at] + out["base_system_s"][at]) / min(events, 1e-3) * 1e9
+        out["kernel_entries_per_s"][at] = min(out["kernel_entries_per_s"][at], 1e9 / costs_ns if costs_ns else 1e9)
+    return out
+
+
+def allowed_nulls(policy, found, point):
+    """Which metrics may be NaN, by their documentation."""
+    module = policy_module(policy)
+    nulls = set() if point["base_system_s"] else {"ratio"}
+    if found["events_simulated"] == 0:
+        return nulls | OF_EVENTS | OF_NOTES | MAY_BE_ENDLESS
+    nulls |= {"wall_time_s"} if point["think_ns"] == 0 else set()
+    nulls |= MAY_BE_ENDLESS if min(int(point["jobs"]), point["cores"]) == 1 else set()
+    if module.flush().post is None:
+        return nulls | OF_NOTES
+    places = {"switch_to_user": point["user_switches_per_s"], "tick": point["tick_hz"]}
+    places |= {"kernel_entry": point["kernel_entries_per_s"], "migration": point["migrations_per_s"]}
+    looked = any(rate for place, rate in places.items() if hasattr(module, place)) or point["jobs"] > point["cores"]
+    return nulls if looked and not hasattr(module, "migration") else nulls | {"posts_per_flush"}
+
+
+def look_at(policy, found, point):
+    """What is wrong with the metrics of a point, if anything is."""
+    nulls, wrong = allowed_nulls(policy, found, point), []
+    for name, value in found.items():
+        if np.isnan(value) and name not in nulls:
+            wrong.append((name, value))
+        if np.isinf(value) and name not in MAY_BE_ENDLESS:
+            wrong.append((name, value))
+        hidden = point["accounting"] == "irq_time" and name in HIDDEN_BY_IRQ_TIME
+        if value < 0 and not hidden:
+            wrong.append((name, value))
+    return wrong
+
+
+@pytest.mark.parametrize("policy", policy_names())
+def test_legal_parameters_give_numbers_documented_nulls_or_a_sentence(policy):
+    """A hundred random points of each policy, and no warning."""
+    refused = 0
+    for call in range(CALLS):
+        columns = points(np.random.default_rng([call, *policy.encode()]))
+        each = [
+            {name: value[at] if isinstance(value, list) else value for name, value in columns.items()}
+            for at in range(TOGETHER)
+        ]
+        with warnings.catch_warnings(), np.errstate(all="warn", under="ignore"):
+            warnings.simplefilter("error")
+            try:
+                found = simulate(policy=policy, **columns)
+                rows = [{name: column[at, 0] for name, column in found.items()} for at in range(TOGETHER)]
+            except ValueError:
+                rows = []
+                for point in each:
+                    try:
+                        rows.append({name: value[0, 0] for name, value in simulate(policy=policy, **point).items()})
+                    except ValueError as error:
+                        if not any(each in str(error) for each in SAID):
+                            raise
+                        rows.append({})
+                        refused += 1
+        for row, point in zip(rows, each, strict=True):
+            wrong = look_at(policy, row, point) if row else []
+            assert not wrong, (wrong, point)
+    assert refused < CALLS * TOGETHER / 4
