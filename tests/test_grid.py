@@ -8,11 +8,13 @@ import time
 import numpy as np
 import pytest
 
+from sim import simulate
 from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.plan.grid import Span
 from sweep.plan.open import Composition, open_plan
+from sweep.plan.plan import _cost
 
 ENTRIES = catalog([conf_dir()])
 DEFAULTS = {
@@ -269,3 +271,28 @@ def test_a_pattern_works_on_the_command_line(sweep_in):
 
     run = sweep_in("+grid=smoke", 'policy=["xpfo_deferred_b*","!*batched"]', "window_events=32", "replicas=1")
     assert set(pd.read_parquet(run / "results.parquet")["policy"]) == {"xpfo_deferred_bounded"}
+
+
+def test_the_estimate_knows_that_kernel_entries_are_served_one_by_one(parameters):
+    """CPU time with entries over CPU time without, so that the machine that measures does not matter."""
+    p = parameters("xeon_8160", cores=16, jobs=16, think_ns=1e6, window_events=160, warmup_events=16)
+    cpu_s, estimate_s = [], []
+    for rate in (0.0, p["kernel_entries_per_s"]):
+        p["kernel_entries_per_s"] = rate
+        times = []
+        for _ in range(3):
+            begin = time.process_time()
+            simulate(policy="xpfo_kernel_entry", **p)
+            times.append(time.process_time() - begin)
+        cpu_s.append(min(times))
+        columns = {
+            name: np.array([value], dtype=object if name == "range_pages" else None) for name, value in p.items()
+        }
+        estimate_s.append(sum(_cost(columns | {"policy": np.array(["xpfo_kernel_entry"])}, 1))[0])
+    assert cpu_s[1] > 5 * cpu_s[0]
+    assert 1 / 3 < (estimate_s[1] / estimate_s[0]) / (cpu_s[1] / cpu_s[0]) < 3
+
+
+def test_a_build_without_cpu_time_is_refused():
+    with pytest.raises(BadInput, match="a build takes CPU time"):
+        plan_of({"jobs": [2], "user_s": 0.0, "base_system_s": 0.0})

@@ -119,7 +119,10 @@ def _check_columns(columns: Mapping[str, np.ndarray], points: np.ndarray, where:
                 check_quantity(name, column[row].item(), at(row))
     cores, sockets, threads = (columns[name] for name in ("cores", "sockets", "threads_per_core"))
     flat = columns["apic"] == "flat" if "apic" in columns else np.zeros(len(points), dtype=bool)
-    for row in _first((cores % sockets != 0) | (cores % threads != 0) | (flat & (cores > 8))):
+    no_time = np.ones(len(points), dtype=bool)
+    for name in ("user_s", "base_system_s"):
+        no_time &= columns[name] == 0.0 if name in columns else False
+    for row in _first((cores % sockets != 0) | (cores % threads != 0) | (flat & (cores > 8)) | no_time):
         point = {name: column[row] for name, column in columns.items()}
         try:
             check_together({**point, "cores": int(point["cores"])})

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.parameters import default_warmup
-from sim.policies import policy_module
+from sim.parameters import busy_cpus, default_warmup
+from sim.policies import policy_module, use_policies
+from sim.quantities import fill_unknown
 from sweep.inputs.catalog import Entry
 from sweep.plan.code import code_hash
 from sweep.plan.grid import Block
@@ -26,6 +27,7 @@ from sweep.plan.points import Space
 STEP_NS = {True: 500_000, False: 50_000}  # by whether the policy interrupts
 LANE_NS = 200
 LANE_CPU_NS = {True: 21.0, False: 0.2}
+ENTRY_STEPS = 3.0  # a kernel entry that looks at a note, in steps: lanes wait for the one that serves most of them
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
 
@@ -101,6 +103,7 @@ class Plan:
     @cached_property
     def segments(self) -> Segments:
         """Runs of points of one shape, in order: only those in the cut, and clipped to it."""
+        use_policies(self.policy_path)
         parts, offset = [], 0
         for block, firsts in self.shapes():
             if not len(firsts):
@@ -164,19 +167,35 @@ class Plan:
 def _cost(columns: Mapping[str, np.ndarray], replicas: int) -> tuple[np.ndarray, np.ndarray]:
     """Estimated seconds: of a group of lanes whatever its width, and of each point in it, [point]."""
     policies = columns["policy"].tolist()
-    flushes = {name: policy_module(name).flush() for name in set(policies)}
+    modules = {name: policy_module(name) for name in set(policies)}
+    flushes = {name: module.flush() for name, module in modules.items()}
     interrupts = np.array([flushes[name].tell.interrupts for name in policies])
+    enters = np.array([hasattr(modules[name], "kernel_entry") for name in policies])
     window, cores = columns["window_events"], columns["cores"]
     warmup = default_warmup(window, cores)
     if "warmup_events" in columns:
         given = columns["warmup_events"].astype(float)
         warmup = np.where(np.isnan(given), warmup, given)
     steps = window + warmup
+    if enters.any():
+        steps = steps * (1.0 + ENTRY_STEPS * np.where(enters, _entries_per_event(columns), 0.0))
     lane_ns = LANE_NS + np.where(interrupts, LANE_CPU_NS[True], LANE_CPU_NS[False]) * cores
     fixed_s = steps * np.where(interrupts, STEP_NS[True], STEP_NS[False]) * 1e-9
     point_s = steps * lane_ns * replicas * 1e-9
     simulated = np.array([name != "vanilla" for name in policies])
     return np.where(simulated, fixed_s, 0.0), np.where(simulated, point_s, 2e-6)
+
+
+def _entries_per_event(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Kernel entries between two flush events, each of which a step serves, if flush events take no time, [point]."""
+    cpu_s = columns["user_s"] + columns["base_system_s"]
+    think_ns = cpu_s / np.maximum(columns["kunmap_events"] + columns["alloc_events"], 1.0) * 1e9
+    busy = flushers = busy_cpus(columns["jobs"], columns["cores"])
+    if "think_ns" in columns:
+        think_ns = fill_unknown(columns["think_ns"].astype(float), think_ns)
+    if "flushers" in columns:
+        flushers = np.minimum(fill_unknown(columns["flushers"].astype(float), busy), busy)
+    return columns.get("kernel_entries_per_s", np.zeros(len(busy))) * busy * think_ns * 1e-9 / flushers
 
 
 def _centrals(entry: Entry) -> dict[str, Any]:
