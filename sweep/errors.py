@@ -12,9 +12,10 @@ class Stopped(BaseException):
     No Exception: a signal may come while a point is simulated, and is no failure of that point.
     """
 
-    def __init__(self, code: int, why: str) -> None:
+    def __init__(self, code: int, why: str, no_room: bool = False) -> None:
         super().__init__(why)
         self.code = code
+        self.no_room = no_room  # for want of disk space: nothing that was given is wrong
 
 
 class BadInput(Exception):

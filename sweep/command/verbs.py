@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sweep.command.options import Parser
-from sweep.errors import BadInput
+from sweep.errors import BadInput, Stopped
 from sweep.inputs.home import expanded
 
 if TYPE_CHECKING:
@@ -149,6 +149,10 @@ def _writing(given: Namespace) -> Iterator[Folder]:
     except OSError as error:
         why = error.strerror or " ".join(str(error).split())
         raise BadInput(f"{error.filename or place}: cannot be written: {why}{remedy}") from None
+    except Stopped as stop:
+        if stop.no_room:
+            raise
+        raise BadInput(f"{stop}{remedy}") from None
 
 
 def list_(arguments: Sequence[str]) -> int:

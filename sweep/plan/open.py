@@ -14,6 +14,7 @@ from sweep.inputs.costs import LITERATURE, Costs, literature, posterior, priors
 from sweep.plan.blocks import read_blocks
 from sweep.plan.checks import check_keys, check_points
 from sweep.plan.grid import Axis, Block
+from sweep.plan.own_policies import try_policy
 from sweep.plan.plan import CHUNK_S, Plan
 from sweep.plan.points import CONTROLS, NAMES, Space
 
@@ -41,6 +42,8 @@ class Composition:
     def check(self, key: str, value: Any, where: str) -> Any:
         """The checked value of a key; BadInput naming key, value and what is allowed."""
         if key == "policy":
+            if self.policy_path is not None:
+                try_policy(str(Path(self.policy_path).resolve()), str(value), where)
             return _check_policy(value, where)
         groups = {"machine": self.machines, "workload": self.workloads, "costs": [LITERATURE, *self.costs]}
         if key in groups:

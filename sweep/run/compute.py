@@ -27,7 +27,7 @@ def compute(plan: Plan, points: Points) -> pa.Table:
         columns = columns_of(plan, points)
         parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
         metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # a signal comes as Stopped, so it is the point's own
         if len(points) == 1:
             return failed_rows(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
         middle = len(points) // 2

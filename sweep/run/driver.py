@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from sim.policies import hidden_policies
 from sweep.errors import BadInput, Stopped
 from sweep.messages import say
 from sweep.plan.open import open_plan
@@ -40,6 +41,8 @@ Finish = Callable[[Folder], None]  # what is made of the results of a run
 def run(request: Request) -> int:
     """Do what was asked for; the exit code."""
     plan = open_plan(request.composition)
+    for name in hidden_policies():
+        say_unless_quiet(request, f"policy {name}: the file of {plan.policy_path}, not the one that comes with sweep")
     out = request.out or default_out(plan)
     if request.dry_run:
         print(dry_run.describe(plan, request.runner, out))

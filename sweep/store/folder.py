@@ -123,7 +123,7 @@ class Folder:
             size = written or _size(temporary)
             raise Stopped(
                 1, f"no room in {directory} for {name}: {size} bytes or more are needed ({error.strerror}); nothing of "
-                "it was kept"
+                "it was kept", no_room=True,
             ) from None  # fmt: skip
         finally:
             with suppress(OSError):

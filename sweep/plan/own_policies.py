@@ -1,0 +1,51 @@
+"""Policies of the user's own are tried in a process of their own first: whatever their files do, a sweep stays up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from sim.policies import policy_files
+from sweep.errors import BadInput
+
+ROOT = Path(__file__).resolve().parent.parent.parent  # of `sim` and `sweep`
+DEADLINE_S = 20.0
+SCRIPT = """
+import sys
+from sim.policies import policy_module, reads, use_policies
+use_policies(sys.argv[1])
+reads(policy_module(sys.argv[2]))
+sys.stdout.write("tried")
+"""
+
+
+def try_policy(folder: str, name: str, where: str) -> None:
+    """BadInput where a policy's file cannot be imported, ends its process, or does not come to an end."""
+    path = policy_files(folder).get(name)
+    if path is None:
+        return
+    about = path.stat()
+    if wrong := _try(folder, name, about.st_mtime_ns, about.st_size):
+        raise BadInput(f"{where}: policy={name!r}: its file does not work: {wrong}")
+
+
+@lru_cache(maxsize=256)
+def _try(folder: str, name: str, mtime_ns: int, size: int) -> str:
+    """What is wrong with a file as it is now; empty where nothing is."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-P", "-c", SCRIPT, folder, name], capture_output=True, text=True, errors="replace",
+            timeout=DEADLINE_S, env=environment, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"importing it did not come to an end within {DEADLINE_S:.0f} s"
+    if tried.returncode == 0 and tried.stdout.endswith("tried"):
+        return ""
+    lines = tried.stderr.strip().splitlines()
+    if lines and not lines[-1].startswith(" "):
+        return " ".join(lines[-1].split())[:300]
+    return f"importing it ended the process with exit code {tried.returncode}"

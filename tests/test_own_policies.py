@@ -1,0 +1,91 @@
+"""Policies of the user's own: first of two of one name, tried before they are believed, and no one else's later."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+import pytest
+
+from sweep.__main__ import main
+from sweep.plan import own_policies
+from sweep.run import compute as simulation
+
+NOBODY = '''"""Nobody is told."""
+
+from sim.abi import Flush, Own
+
+
+def flush():
+    return Flush(own=Own.NEVER)
+'''
+RUN = ("+grid=smoke", "runner=serial", "window_events=32", "replicas=1")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "mine"
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\nsys.exit(3)\n", "ended the process with exit code 3"),
+        ("import os\nos._exit(0)\n", "ended the process with exit code 0"),
+        ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
+        ("while True:\n    pass\n", "did not come to an end within"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("def flush(:\n", "SyntaxError"),
+        ("x = 1\n", "has no flush()"),
+        (NOBODY + "\n\ndef kernel_exit():\n    return None\n", "did you mean kernel_entry()"),
+        ("def flush():\n    raise RuntimeError('late')\n", "late"),
+        ("def flush():\n    import sys\n    sys.exit(0)\n", "ended the process with exit code 0"),
+    ],
+)
+def test_a_file_that_does_not_work_is_refused_before_anything_starts(folder, text, said, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(own_policies, "DEADLINE_S", 5.0)
+    (folder / "odd.py").write_text(text, encoding="utf-8")
+    begun = time.monotonic()
+    assert main([*RUN, f"policy_path={folder}", "policy=odd", f"out={tmp_path}/out"]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert time.monotonic() - begun < 30.0
+
+
+def test_of_two_policies_of_one_name_the_users_is_used_and_said_and_later_sweeps_do_without(folder, tmp_path, capsys):
+    for name in ("xpfo_deferred", "mine"):
+        (folder / f"{name}.py").write_text(NOBODY, encoding="utf-8")
+    given = [*RUN, f"policy_path={folder}", "policy=[xpfo_deferred,mine]", f"out={tmp_path}/own"]
+    assert main(given) == 0
+    assert "policy xpfo_deferred: the file of" in capsys.readouterr().err
+    own = pd.read_parquet(tmp_path / "own" / "results.parquet").set_index("policy")["system_time_s"]
+    assert own["xpfo_deferred"] == own["mine"]
+    assert main([*RUN, "policy=xpfo_deferred", f"out={tmp_path}/ours", "quiet=true"]) == 0
+    ours = pd.read_parquet(tmp_path / "ours" / "results.parquet")["system_time_s"]
+    assert ours.iloc[0] != own["xpfo_deferred"]
+
+
+def test_a_name_that_no_policy_can_have_is_said(folder, capsys):
+    (folder / "my-policy.py").write_text(NOBODY, encoding="utf-8")
+    assert main([*RUN, f"policy_path={folder}", "policy=my-policy"]) == 2
+    assert "a policy's name is letters, digits and _" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(7)])
+def test_what_a_point_raises_is_its_failure_and_stops_nothing(tmp_path, monkeypatch, raised):
+    simulate = simulation.simulate
+
+    def odd(**parameters):
+        if 3.0 in parameters["jobs"]:
+            raise raised
+        return simulate(**parameters)
+
+    monkeypatch.setattr(simulation, "simulate", odd)
+    assert main([*RUN, "policy=xpfo_deferred", "jobs=[1,3,4]", f"out={tmp_path}/o", "quiet=true"]) == 3
+    results = pd.read_parquet(tmp_path / "o" / "results.parquet").set_index("jobs")["status"]
+    assert results[[1.0, 4.0]].eq("ok").all()
+    assert type(raised).__name__ in results[3.0]
