@@ -8,13 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from sim import simulate
 from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.plan.grid import Span
 from sweep.plan.open import Composition, open_plan
-from sweep.plan.plan import _cost
+from sweep.plan.plan import ENTRY_STEPS, _cost
 
 ENTRIES = catalog([conf_dir()])
 DEFAULTS = {
@@ -274,23 +273,16 @@ def test_a_pattern_works_on_the_command_line(sweep_in):
 
 
 def test_the_estimate_knows_that_kernel_entries_are_served_one_by_one(parameters):
-    """CPU time with entries over CPU time without, so that the machine that measures does not matter."""
     p = parameters("xeon_8160", cores=16, jobs=16, think_ns=1e6, window_events=160, warmup_events=16)
-    cpu_s, estimate_s = [], []
-    for rate in (0.0, p["kernel_entries_per_s"]):
-        p["kernel_entries_per_s"] = rate
-        times = []
-        for _ in range(3):
-            begin = time.process_time()
-            simulate(policy="xpfo_kernel_entry", **p)
-            times.append(time.process_time() - begin)
-        cpu_s.append(min(times))
+    estimate_s = []
+    for rate in (0.0, 12_000.0):
+        given = p | {"kernel_entries_per_s": rate}
         columns = {
-            name: np.array([value], dtype=object if name == "range_pages" else None) for name, value in p.items()
+            name: np.array([value], dtype=object if name == "range_pages" else None) for name, value in given.items()
         }
         estimate_s.append(sum(_cost(columns | {"policy": np.array(["xpfo_kernel_entry"])}, 1))[0])
-    assert cpu_s[1] > 5 * cpu_s[0]
-    assert 1 / 3 < (estimate_s[1] / estimate_s[0]) / (cpu_s[1] / cpu_s[0]) < 3
+    entries_per_event = 12_000 * 1e-3  # in a CPU's think time of 1 ms, and all 16 CPUs flush
+    assert estimate_s[1] / estimate_s[0] == pytest.approx(1.0 + ENTRY_STEPS * entries_per_event)
 
 
 def test_a_build_without_cpu_time_is_refused():
