@@ -122,3 +122,13 @@ def test_a_cut_of_the_large_grid_runs(sweep_in):
     assert set(results["policy"]) == {"xpfo_no_flush", "xpfo"}
     assert results["ratio"].gt(1.0).all()
     assert results["point"].tolist() == list(range(5750, 5790))
+
+
+def test_a_measurement_stands_beside_each_point_that_it_may_be_of(sweep_in):
+    run = sweep_in("+grid=patch", "draws=0", "costs=calibrated", "policy=xpfo_deferred", "machine=i5_3550", "jobs=4",
+                   "ceiling=[0,33,512]", "window_events=64", "replicas=2", "precision=0.1")  # fmt: skip
+    table = pd.read_csv(run / "tables" / "reproduction.csv")
+    assert table["ceiling"].tolist() == [0, 33, 512]
+    results = pd.read_parquet(run / "results.parquet").drop_duplicates(["ceiling", "replica"])
+    means = results.groupby("ceiling")["system_time_s"].mean()
+    assert table["calibrated_s"].tolist() == pytest.approx(means.tolist())

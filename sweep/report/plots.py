@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from sim.parameters import PARAMETERS
 from sweep.report.points import FIXED, METRICS, MOST_BINS, binned, read_points, settings_of
+from sweep.tables.reproduction import measured_points
 from sweep.tables.surface import on_front
 
 COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one")
@@ -69,7 +70,9 @@ def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> lis
     made.append(listing(points, own))
     if reproduction is not None and len(reproduction):
         costs = points["costs"].nunique() if "costs" in points else 1
-        asked = 2 * len(reproduction) * costs >= len(points)  # else measured points are a minority: they follow
+        asked = 2 * measured_points(reproduction) * costs >= len(
+            points
+        )  # else measured points are a minority: they follow
         made.insert(0 if asked else -1, measured(reproduction))
     return [plot for plot in made if plot is not None]
 
@@ -78,9 +81,12 @@ def measured(table: pd.DataFrame) -> Plot:
     """The published system times beside every prediction that the table has (`<name>_s`, `<name>_lo_s`, ...)."""
     names = [str(each).removesuffix("_s") for each in table.columns if str(each).endswith("_s")]
     predictions = [each for each in names if not each.endswith(("_lo", "_hi")) and each != "measured"]
+    columns = list(map(str, table.columns))
+    settings = columns[columns.index("jobs") + 1 : columns.index("measured_s")]  # that the measurement does not say
     rows = []
     for _, row in table.iterrows():
-        what = f"{row['machine']}, {row['cores']} CPUs, -j{row['jobs']}: {row['policy']}"
+        setting = "".join(f", {name} {_shown(row[name])}" for name in settings if row[name] == row[name])
+        what = f"{row['machine']}, {row['cores']} CPUs, -j{row['jobs']}{setting}: {row['policy']}"
         for name in ["measured", *(each for each in predictions if f"{each}_lo" in names)]:
             keep = {key: row[key] for key in ("machine", "policy", "cores", "jobs")}
             ends = {end: row.get(f"{name}_{end}_s", math.nan) for end in ("lo", "hi")}
@@ -97,6 +103,10 @@ def measured(table: pd.DataFrame) -> Plot:
         "measured", "Measured against simulated", note, "dots", pd.DataFrame(rows), "system_time_s", "what",
         labels={"system_time_s": "system time of the build, s"}, series="source", log=("system_time_s",),
     )  # fmt: skip
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:

@@ -15,7 +15,7 @@ from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.frame import read_results
 from sweep.tables.next_experiment import next_experiment
 from sweep.tables.replicas import summary
-from sweep.tables.reproduction import measurements, reproduction
+from sweep.tables.reproduction import measured_points, measurements, reproduction
 from sweep.tables.selection import failed_points, notes, simulated, without_copies
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
@@ -36,7 +36,7 @@ def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     results = simulated(every)
     single = representative(results)
     tables = {"reproduction": reproduction(results, measurements()), "summary": summary(representative(every))}
-    if 2 * len(tables["reproduction"]) * single["costs"].nunique() < len(
+    if 2 * measured_points(tables["reproduction"]) * single["costs"].nunique() < len(
         tables["summary"]
     ):  # measured points are a minority: not what was asked
         tables["reproduction"] = tables.pop("reproduction")

@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import LITERATURE
 from sweep.inputs.likelihood import measured_again
+from sweep.tables.coordinates import coordinates
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
+
+KEYS = ["machine", "workload", "policy", "cores", "jobs", "base_system_s"]  # what a measurement says of its point
 
 
 def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """The published system times beside those simulated under each of the sweep's costs, fitted ones first.
 
-    A measurement belongs to a point of the same machine, workload, policy, cores, jobs and vanilla baseline. Under
-    draws of the costs an interval is where a measurement would lie (90 %), run spread and the model's error included;
-    else it is that of the mean over replicas (95 %).
+    A measurement belongs to a point of the same machine, workload, policy, cores, jobs and vanilla baseline; where the
+    sweep has several such points, which differ in what the measurement does not say, each has a row. Under draws of the
+    costs an interval is where a measurement would lie (90 %), run spread and the model's error included; else it is
+    that of the mean over replicas (95 %).
     """
-    keys = ["machine", "workload", "policy", "cores", "jobs", "base_system_s"]
+    others = [name for name in coordinates(representative(results)).own if name not in (*KEYS, "costs")]
     names = sorted(results["costs"].unique(), key=lambda name: (name == LITERATURE, name))
-    groups = dict(list(results.groupby([*keys, "costs"], sort=False)))
+    groups = dict(list(results.groupby([*KEYS, *others, "costs"], sort=False, dropna=False)))
     rows = []
     for _, row in measured.iterrows():
-        key = (*(row[key] for key in keys[:-1]), row["vanilla_s"])
-        found = {name: groups[(*key, name)] for name in names if (*key, name) in groups}
-        if not found:
-            continue
-        made = {name: row[name] for name in ("machine", "policy")}
-        made |= {"cores": int(row["cores"]), "jobs": int(row["jobs"]), "measured_s": row["measured_s"]}
-        for name, group in found.items():
-            mean, low, high = _prediction(group, row["vanilla_s"])
-            made |= {f"{name}_s": mean, f"{name}_lo_s": low, f"{name}_hi_s": high}
-            made |= {f"{name}_error_pct": 100.0 * (mean / row["measured_s"] - 1.0)}
-        made["measured_ratio"] = row["measured_s"] / row["vanilla_s"]
-        made |= {f"{name}_ratio": made[f"{name}_s"] / row["vanilla_s"] for name in found}
-        rows.append(made)
+        point = (*(row[key] for key in KEYS[:-1]), row["vanilla_s"])
+        settings = dict.fromkeys(key[len(KEYS) : -1] for key in groups if key[: len(KEYS)] == point)
+        for setting in settings:
+            simulated = {name: groups[*point, *setting, name] for name in names if (*point, *setting, name) in groups}
+            rows.append(_row(row, dict(zip(others, setting, strict=True)), simulated))
     return pd.DataFrame(rows)
+
+
+def measured_points(table: pd.DataFrame) -> int:
+    """How many measurements a reproduction holds, each counted once."""
+    return len(table.drop_duplicates(["machine", "policy", "cores", "jobs", "measured_s"])) if len(table) else 0
+
+
+def _row(row: pd.Series, setting: Mapping[str, Any], simulated: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """One measurement beside its simulations, by the costs' names."""
+    out: dict[str, Any] = {name: row[name] for name in ("machine", "policy")}
+    out |= {"cores": int(row["cores"]), "jobs": int(row["jobs"]), **setting, "measured_s": row["measured_s"]}
+    for name, group in simulated.items():
+        mean, low, high = _prediction(group, row["vanilla_s"])
+        out |= {f"{name}_s": mean, f"{name}_lo_s": low, f"{name}_hi_s": high}
+        out |= {f"{name}_error_pct": 100.0 * (mean / row["measured_s"] - 1.0)}
+    out["measured_ratio"] = row["measured_s"] / row["vanilla_s"]
+    return out | {f"{name}_ratio": out[f"{name}_s"] / row["vanilla_s"] for name in simulated}
 
 
 def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, float]:
