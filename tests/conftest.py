@@ -14,6 +14,13 @@ from sweep.inputs.catalog import catalog, quantities_of
 from sweep.inputs.conf import conf_dir
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share a process, and so their runs; those of all files that start a Ray, too."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def parameters() -> Callable[..., dict[str, Any]]:
     """parameters(machine, workload, **changes): the model's parameters by name, as simulate takes them."""

@@ -49,7 +49,8 @@ def test_comments_docstrings_and_layout_are_free(copy, name):
 
 FORMULAS = [
     ("sweep/plan/points.py", "relative.factor * column", "relative.factor + column"),  # a value that follows another
-    ("sweep/plan/columns.py", "np.multiply", "np.add"),  # parameters made from quantities
+    ("sim/quantities.py", "LARGE_RANGE = 33", "LARGE_RANGE = 34"),  # parameters made from quantities
+    ("sweep/plan/columns.py", "one_value(column", "one_value_of(column"),
     ("sweep/plan/grid.py", "self.last * k", "self.last + k"),  # a point decoded from its index
     ("sweep/inputs/costs.py", "np.where(values == 0", "np.where(values == 1"),  # the draws of costs
     ("sweep/inputs/prior.py", "1.6448536269514722", "1.645"),  # the priors

@@ -14,6 +14,8 @@ from sweep.__main__ import main
 from sweep.store import lock
 from sweep.store.folder import open_folder
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
+
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 SMALL = (

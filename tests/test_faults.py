@@ -22,6 +22,8 @@ from sweep.store import lock
 from sweep.store.folder import open_folder
 from tests import faults
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
+
 SMALL = (
     "+grid=smoke",
     "policy=xpfo_deferred",

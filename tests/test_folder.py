@@ -26,6 +26,8 @@ from sweep.store.parts import NO_CHECKSUM, part_bytes, verify
 from tests import faults
 from tests.test_grid import plan_of
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
+
 SMALL = ("+grid=smoke", "policy=xpfo_deferred", "jobs=[1,2]", "ceiling=[0,33,512]", "window_events=64", "runner=serial")
 QUIET = (*SMALL, "chunk_s=1e-9", "quiet=true")
 

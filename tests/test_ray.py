@@ -123,6 +123,8 @@ sys.path.insert(0, sys.argv[1])
 import only_here
 from sweep.run import compute as simulation
 from sweep import __main__ as command
+
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
 simulation.compute = only_here.compute
 sys.exit(command.main(sys.argv[2:]))
 """

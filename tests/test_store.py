@@ -16,6 +16,8 @@ from sweep.store.parts import part_bytes
 from sweep.store.rows import CONSTANTS, columns_of, join_tables, to_table
 from tests.test_grid import plan_of
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
+
 SMALL = ("+grid=smoke", "ceiling=[0,33,512]")
 
 
