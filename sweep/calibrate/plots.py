@@ -14,7 +14,7 @@ MOST = 14  # parameters of one plot
 
 
 def plots(tables: Mapping[str, pd.DataFrame]) -> list[Plot]:
-    """From the tables of `sweep.fitted`."""
+    """From the tables of `sweep.calibrate.tables`."""
     return [predictions(tables["validation"]), posterior(tables["posterior"]), indices(tables["total_indices"]),
             ranks(tables["ranks"]), table(tables["posterior"])]  # fmt: skip
 
