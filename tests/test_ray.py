@@ -14,6 +14,7 @@ import pytest
 from sweep.store.processes import descendants, lives
 from tests import faults
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
 RAY = ("+grid=smoke", "policy=xpfo_deferred", "jobs=[1,2,3,4]", "window_events=64", "chunk_s=1e-9", "runner=ray")
 OURS = (*RAY, "runner.cpus=1", "report=false")
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
@@ -123,8 +124,6 @@ sys.path.insert(0, sys.argv[1])
 import only_here
 from sweep.run import compute as simulation
 from sweep import __main__ as command
-
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
 simulation.compute = only_here.compute
 sys.exit(command.main(sys.argv[2:]))
 """

@@ -119,7 +119,7 @@ def test_a_cut_of_the_large_grid_runs(sweep_in):
     folder = sweep_in("+grid=large", "points=5750:5790", "replicas=1", "window_events=320", "runner=serial")
     results = pd.read_parquet(folder / "results.parquet")
     assert len(results) == 40
-    assert set(results["policy"]) == {"xpfo_no_flush", "xpfo"}
+    assert set(results["policy"]) == {"xpfo", "xpfo_batched"}
     assert results["ratio"].gt(1.0).all()
     assert results["point"].tolist() == list(range(5750, 5790))
 
