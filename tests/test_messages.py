@@ -63,8 +63,7 @@ def _on_a_terminal(out, ignored):
     """A driver whose terminal is closed once it has begun; its exit code."""
     pid, terminal = pty.fork()
     if pid == 0:
-        if ignored:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
         words = ["+grid=smoke", "policy=xpfo_deferred", "jobs=[1,2,3,4,5,6,7,8]", "window_events=64", "chunk_s=1e-9"]
         os.chdir(faults.ROOT)
         os.execve(
