@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from sim.arrays import fit_buffer
-from sim.metrics import Counts, Price, Served, priced_counts
+from sim.metrics import Counts, Price, priced_counts
 
 BATCHES = 32  # of a full window
 LEAST_BATCHES = 8  # before a lane may stop
@@ -20,13 +20,18 @@ COUNTS = tuple(field.name for field in fields(Counts))
 
 
 class Machine(Protocol):
-    """What serves one flush event a step in every lane."""
+    """What serves flush events in every lane."""
 
     lanes: int
-    served: Served
     counts: Counts
 
-    def step(self) -> None: ...
+    @property
+    def now(self) -> np.ndarray:
+        """Time of the last flush event, [lane]."""
+
+    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+
     def reset(self) -> None: ...
     def keep(self, lanes: np.ndarray) -> None: ...
 
@@ -51,19 +56,20 @@ def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.
 def _run(machine: Machine, price: Price, warmup: int, window: int, precision: np.ndarray) -> dict[str, np.ndarray]:
     fit_buffer(machine.lanes)
     length = max(1, window // BATCHES)
-    for _ in range(warmup):
-        machine.step()
-    machine.reset()
     lane = np.arange(machine.lanes)  # original index of each lane that is still here
     weights, fixed = price.weights, price.fixed_ns
     out: dict[str, np.ndarray] = {}
     waits = np.empty((BATCHES * length, machine.lanes))
     windows = np.empty_like(waits)
+    for begin in range(0, warmup, len(waits)):
+        rows = slice(min(warmup - begin, len(waits)))
+        machine.serve(waits[rows], windows[rows])
+    machine.reset()
     batches = np.empty((BATCHES, machine.lanes))  # system time per event of each batch
-    begin, before = machine.served.now, priced_counts(machine.counts)
+    begin, before = machine.now, priced_counts(machine.counts)
     for batch in range(BATCHES):
         rows = slice(batch * length, (batch + 1) * length)
-        _step(machine, waits[rows], windows[rows])
+        machine.serve(waits[rows], windows[rows])
         counted = priced_counts(machine.counts)
         batches[batch] = _price_batch(_mean_over_rows(waits[rows]), weights, counted - before, length)
         before = counted
@@ -89,13 +95,6 @@ def _run(machine: Machine, price: Price, warmup: int, window: int, precision: np
     return out
 
 
-def _step(machine: Machine, waits: np.ndarray, windows: np.ndarray) -> None:
-    """Serve as many flush events as there are rows; their waits and windows, [event, lane]."""
-    for row in range(len(waits)):
-        machine.step()
-        waits[row], windows[row] = machine.served.wait_ns, machine.served.window_ns
-
-
 def _price_batch(wait_ns: np.ndarray, weights: np.ndarray, counted: np.ndarray, events: int) -> np.ndarray:
     """System time per event of a batch: its mean wait and what was counted in it, [lane]."""
     system_ns = wait_ns
@@ -109,7 +108,7 @@ def _means(
 ) -> dict[str, np.ndarray]:
     """Means per flush event since `begin` of the lanes that leave (indices); waits and windows are [event, lane]."""
     events = len(waits)
-    span = machine.served.now - begin
+    span = machine.now - begin
     means = {"interval_ns": span[leave] / events, "events": np.full(len(leave), float(events))}
     for name, samples in (("wait", waits), ("window", windows)):
         ascending = np.sort(samples[:, leave], axis=0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.abi import ALL_PAGES, Events, Flush, Targets
 from sim.arrays import put
-from sim.draws import COMPUTE, KIND, PAGES, Draws
+from sim.draws import COMPUTE, ENTRY, KIND, PAGES, Draws
 from sim.group import Shape
 
 
@@ -30,11 +30,18 @@ class FlushEvents:
     """
 
     def __init__(
-        self, shape: Shape, cost: Mapping[str, np.ndarray], events: Events, flush: Flush, replicas: np.ndarray
+        self,
+        shape: Shape,
+        cost: Mapping[str, np.ndarray],
+        events: Events,
+        flush: Flush,
+        replicas: np.ndarray,
+        looking: bool = False,
     ) -> None:
+        """`replicas` of each lane; `looking`: busy CPUs draw kernel entries too, which look at a note."""
         lanes = len(replicas)
-        self._think_ns = cost["think_ns"]  # [lane]
-        self._alloc_share = events.alloc_total / events.total
+        self.think_ns = cost["think_ns"]  # [lane]
+        self.alloc_share = events.alloc_total / events.total
         alloc = np.where(events.alloc_total > 0, events.alloc_total, 1.0)
         cumulative = np.zeros((len(events.pages), lanes))
         running = np.zeros(lanes)
@@ -42,7 +49,7 @@ class FlushEvents:
             running = running + events.alloc[kind] / alloc
             cumulative[kind] = running
         cumulative[-1] = 1.0  # what rounding leaves belongs to the longest range
-        self._cumulative = cumulative
+        self.cumulative = cumulative
         kinds = [*events.pages, 1]
         if flush.flushes_ranges:
             self.local_ns = np.array([local_ns(cost, pages)[0] for pages in kinds])
@@ -56,23 +63,42 @@ class FlushEvents:
         self.bookkeeping_ns = np.array(
             [cost["alloc_bookkeeping_ns"]] * len(events.pages) + [cost["kunmap_bookkeeping_ns"]]
         )
-        unique, self._row = np.unique(replicas, return_inverse=True)
-        self._draws = Draws(shape.seed, unique, shape.flushers, (COMPUTE, KIND, PAGES))
-        self._flushers = shape.flushers
+        self._replicas, self.replica_row = np.unique(replicas, return_inverse=True)
+        self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES))
+        self.flushers, self.looking = shape.flushers, looking
+        self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if looking else 0, (ENTRY,))
         self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]
         self._most = 0
         self._lane = np.arange(lanes)
 
+    def tables(self) -> list[np.ndarray]:
+        """The draws that are there, each [replica, cpu, draw].
+
+        Unit computes, the uniforms of kind and pages, and unit gaps between kernel entries.
+        """
+        replicas = len(self._replicas)
+        return [
+            table.reshape(replicas, -1, draws.length) if table.size else np.empty((replicas, 0, draws.length))
+            for draws in (self._draws, self.entry_draws)
+            for table in draws.tables
+        ]
+
+    def draw_ahead(self, events: bool, entries: bool) -> None:
+        """Make more flush events of every CPU available than there are, or more kernel entries."""
+        for draws, short in ((self._draws, events), (self.entry_draws, entries)):
+            if short:
+                draws.reserve(draws.length + 1)
+
     @property
     def mean_bookkeeping_ns(self) -> np.ndarray:
         """Bookkeeping of a mean event, [lane]."""
-        return self._alloc_share * self.bookkeeping_ns[0] + (1.0 - self._alloc_share) * self.bookkeeping_ns[-1]
+        return self.alloc_share * self.bookkeeping_ns[0] + (1.0 - self.alloc_share) * self.bookkeeping_ns[-1]
 
     @property
     def _shares(self) -> np.ndarray:
         """Share of each kind among all flush events, [kind, lane]."""
-        alloc = np.diff(self._cumulative, axis=0, prepend=0.0) * self._alloc_share
-        return np.concatenate([alloc, [1.0 - self._alloc_share]])
+        alloc = np.diff(self.cumulative, axis=0, prepend=0.0) * self.alloc_share
+        return np.concatenate([alloc, [1.0 - self.alloc_share]])
 
     @property
     def full_share(self) -> np.ndarray:
@@ -91,15 +117,16 @@ class FlushEvents:
         self._most = max(self._most, int(used.max()) + 1)
         self._draws.reserve(self._most)
         put(self._next, of_cpu, used + 1)
-        at = (self._row * self._flushers + cpu) * self._draws.length + used
+        at = (self.replica_row * self.flushers + cpu) * self._draws.length + used
         compute, which, pages = (table.take(at) for table in self._draws.tables)
-        longer = np.where(which < self._alloc_share, pages, 2.0) >= self._cumulative  # than each kind
-        return compute * self._think_ns, longer.view(np.uint8).sum(axis=0, dtype=np.uint16).astype(np.int64)
+        longer = np.where(which < self.alloc_share, pages, 2.0) >= self.cumulative  # than each kind
+        return compute * self.think_ns, longer.view(np.uint8).sum(axis=0, dtype=np.uint16).astype(np.int64)
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
-        self._think_ns, self._alloc_share, self._row = self._think_ns[lanes], self._alloc_share[lanes], self._row[lanes]
-        self._cumulative, self._next = _keep_columns(self._cumulative, lanes), _keep_columns(self._next, lanes)
+        self.think_ns, self.alloc_share = self.think_ns[lanes], self.alloc_share[lanes]
+        self.replica_row = self.replica_row[lanes]
+        self.cumulative, self._next = _keep_columns(self.cumulative, lanes), _keep_columns(self._next, lanes)
         self.local_ns, self.full = _keep_columns(self.local_ns, lanes), _keep_columns(self.full, lanes)
         self.bookkeeping_ns = _keep_columns(self.bookkeeping_ns, lanes)
         self._lane = np.arange(len(lanes))

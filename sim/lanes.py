@@ -11,7 +11,17 @@ from sim.parameters import PARAMETERS, busy_cpus, check, is_number
 
 MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
 MOST_LANES = 8192  # and lanes: more are no quicker
-GROUPED = ("cores", "sockets", "threads_per_core", "apic", "policy", "window_events", "warmup_events", "flushers")
+GROUPED = (
+    "rule",
+    "cores",
+    "sockets",
+    "threads_per_core",
+    "apic",
+    "policy",
+    "window_events",
+    "warmup_events",
+    "flushers",
+)
 
 
 def is_column(name: str, value: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 APIC = ("auto", "flat", "cluster", "physical")
+RULES = ("coarse", "exact")  # two events per flush event, or one per request: what really happens
 ACCOUNTING = ("tick", "irq_time")
 LARGEST = 1e15  # of any number: beyond, sums of doubles lose whole units
 MOST_PAGES = 2**40  # of one range
@@ -97,6 +98,7 @@ PARAMETERS: dict[str, Parameter] = {
     "pcp_refill_share": _share("share of order-0 allocs that come from a refill"),
     "ownership_change_share": _share("share of allocs whose page was the kernel's before"),
     # controls
+    "rule": Parameter("name", "how a broadcast by interrupts is simulated", choices=RULES, default="coarse"),
     "think_ns": Parameter("ns", "mean compute between flush events, instead of the build's", optional=True),
     "flushers": Parameter("1", "busy CPUs that make flush events, the lowest", low=1, whole=True, optional=True),
     "window_events": Parameter(

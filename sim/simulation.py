@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sim import engine
 from sim.abi import Build, Events, Flush, check_events, every_event
 from sim.accounting import Scenario, account, account_without_events, price_system_time
+from sim.engine import run as run_lanes
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.lanes import (
@@ -21,8 +21,7 @@ from sim.lanes import (
     numbers_of,
     require_parameters,
 )
-from sim.machine.vectorized.broadcast import Broadcast
-from sim.machine.vectorized.server import Server
+from sim.machine.engines import build_machine
 from sim.metrics import METRICS
 from sim.parameters import PARAMETERS, busy_cpus, check_together, default_warmup, is_number
 from sim.policies import COUNT_EVENTS, LOOKS, policy_module, reads
@@ -32,8 +31,11 @@ Columns = Mapping[str, np.ndarray]
 MOST_ENTRIES = 1e9  # kernel entries of a lane: beyond, its simulation takes half a day
 
 
-def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.ndarray]:
+def simulate(*, policy: str | Sequence[str], engine: str = "auto", **parameters: Any) -> dict[str, np.ndarray]:
     """Simulate points under common random numbers; every parameter of `PARAMETERS` by name, scalar or one per point.
+
+    `engine` is `compiled` (loops under numba, plain Python without it), `vectorized` (numpy), or `auto`: compiled where
+    numba is there. Both give the same bits; `rule="exact"` is simulated by `compiled` alone.
 
     Returns arrays by metric name (`METRICS`), shape [point, replica]. `range_pages` is a mapping of pages to weights,
     or a sequence of such mappings. A point's result does not depend on the other points of the call.
@@ -54,7 +56,7 @@ def simulate(*, policy: str | Sequence[str], **parameters: Any) -> dict[str, np.
         for begin in range(0, len(replica), width):
             beside = slice(begin, begin + width)
             part = {name: column[beside] for name, column in lanes.items()}
-            parts.append(_simulate_group(part, replica[beside], seed))
+            parts.append(_simulate_group(part, replica[beside], seed, engine))
         for name in METRICS:
             out[name][members] = np.concatenate([part[name] for part in parts]).reshape(len(members), replicas)
     return out
@@ -91,7 +93,7 @@ def _check_points(table: Mapping[str, np.ndarray]) -> None:
         check_together({name: column[row] for name, column in table.items()} | {"cores": int(table["cores"][row])})
 
 
-def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int, engine: str) -> dict[str, np.ndarray]:
     """Every metric of lanes that share a shape, a policy and a window, [lane]; `replica` of each lane."""
     shape = _shape({name: column[0] for name, column in lanes.items()}, seed)
     events = _count_events(policy_module(lanes["policy"][0]), lanes)
@@ -101,15 +103,15 @@ def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int
     if not some.all():  # a lane without events is none of a machine's
         out = {name: np.full(len(some), np.nan) for name in METRICS}
         for mine in (some, ~some):
-            part = _simulate_group({name: column[mine] for name, column in lanes.items()}, replica[mine], seed)
+            part = _simulate_group({name: column[mine] for name, column in lanes.items()}, replica[mine], seed, engine)
             for name in METRICS:
                 out[name][mine] = part[name]
         return out
-    return _simulate_events(lanes, replica, shape, events)
+    return _simulate_events(lanes, replica, shape, events, engine)
 
 
 def _simulate_events(
-    lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events
+    lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events, engine: str
 ) -> dict[str, np.ndarray]:
     """Every metric of lanes that all make flush events, [lane]."""
     first = {name: column[0] for name, column in lanes.items()}
@@ -124,7 +126,7 @@ def _simulate_events(
     warmup = int(default_warmup(window, shape.cores) if np.isnan(given) else given)
     if "kernel_entry" in looks:
         _check_entries(cost, shape, warmup + window)
-    source = FlushEvents(shape, cost, events, flush, replica)
+    source = FlushEvents(shape, cost, events, flush, replica, looking="kernel_entry" in looks)
     scenario = Scenario(  # before lanes leave, and the source with them
         flush=flush,
         looks=looks,
@@ -137,12 +139,8 @@ def _simulate_events(
         full_share=source.full_share,
         range_pages=source.mean_range_pages,
     )
-    machine: Broadcast | Server
-    if flush.tell.interrupts:
-        machine = Broadcast(shape, cost, flush, source, len(replica))
-    else:
-        machine = Server(shape, cost, flush, source, len(replica), replica if "kernel_entry" in looks else None)
-    mean = engine.run(machine, price_system_time(scenario), warmup, window, lanes["precision"])
+    machine = build_machine(engine, first["rule"], shape, cost, flush, source, len(replica))
+    mean = run_lanes(machine, price_system_time(scenario), warmup, window, lanes["precision"])
     return account(scenario, mean)
 
 

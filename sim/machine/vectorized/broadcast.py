@@ -32,7 +32,7 @@ from sim.arrays import Flags, Least, Rank, Times, aligned, put, select
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.vectorized.receivers import Delayed, Receivers, Requests, Work
-from sim.machine.vectorized.state import NEVER, Cpus, Room, Sender, Senders, keep
+from sim.machine.vectorized.state import NEVER, Cpus, Room, Sender, Senders, keep, serve_steps
 from sim.metrics import Counts, Served
 
 STARTS = 2  # loops that get their length in one step, in order of their begin
@@ -99,6 +99,15 @@ class Broadcast:
         self.receivers = [
             Receivers(rows, *state, cost, self.shape, self.flush, room, self.marked, self.below) for rows in blocks
         ]
+
+    @property
+    def now(self) -> np.ndarray:
+        """Time of the last flush event, [lane]."""
+        return self.served.now
+
+    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+        serve_steps(self, waits, windows)
 
     def reset(self) -> None:
         """Start counting anew."""

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.abi import Flush, Line, Own, Targets
-from sim.draws import ENTRY, Draws
 from sim.events import FlushEvents, is_full
 from sim.group import Shape
 from sim.machine.vectorized.earliest import Earliest
-from sim.machine.vectorized.state import NEVER, keep
+from sim.machine.vectorized.state import NEVER, keep, serve_steps
 from sim.metrics import Counts, Served
 
 
@@ -71,9 +70,8 @@ class Server:
         flush: Flush,
         source: FlushEvents,
         lanes: int,
-        entries: np.ndarray | None = None,
     ) -> None:
-        """`entries`: replica of each lane where the policy looks at kernel entries, else None."""
+        """`cost` holds the parameters that the policy reads, each [lane]; `source` draws flush events and entries."""
         self.shape, self.flush, self.source, self.cost = shape, flush, source, dict(cost)
         self.hardware = flush.tell is Targets.HARDWARE
         self.shared = self.hardware or (flush.post is not None and flush.post.line is Line.GLOBAL)
@@ -87,7 +85,7 @@ class Server:
             cpu = np.full(lanes, k)
             compute, kind = source.draw(cpu)
             self._schedule(cpu, compute, kind)
-        self._begin_entries(entries)
+        self._begin_entries()
         self._watch()
 
     def _lay_out(self, lanes: int) -> None:
@@ -102,19 +100,14 @@ class Server:
         if self.looking:
             self._next_looker = Earliest(self.lookers.entry)
 
-    def _begin_entries(self, replicas: np.ndarray | None) -> None:
+    def _begin_entries(self) -> None:
         """Kernel entries of every busy CPU: a Poisson stream each, and what is known of the note by looker."""
-        self.looking = replicas is not None
+        self.looking = self.source.looking
         busy, lanes = self.shape.busy if self.looking else 0, self.lanes
         self.lookers = Lookers(
             np.full((busy, lanes), np.inf), np.zeros((busy, lanes), dtype=np.int64), np.full((busy, lanes), NEVER)
         )
         self.posts = Posts(np.full(lanes, NEVER), np.zeros(lanes, dtype=np.int64), np.full(lanes, NEVER))
-        self.replica_row = np.zeros(lanes, dtype=np.int64)
-        if replicas is None:
-            return
-        unique, self.replica_row = np.unique(replicas, return_inverse=True)
-        self._entry_draws = Draws(self.shape.seed, unique, busy, (ENTRY,))
         everywhere = np.ones(lanes, dtype=bool)
         for k in range(busy):
             self._next_entry(np.full(lanes, k), np.zeros(lanes), everywhere)
@@ -123,10 +116,10 @@ class Server:
         """The next kernel entry of `cpu`, a drawn time after `after`, in the lanes where it is asked for."""
         lookers, at = self.lookers, (cpu, self.lane)
         used = lookers.used[at]
-        self._entry_draws.reserve(int(used.max()) + 1)
-        index = (self.replica_row * self.shape.busy + cpu) * self._entry_draws.length + used
+        self.source.entry_draws.reserve(int(used.max()) + 1)
+        index = (self.source.replica_row * self.shape.busy + cpu) * self.source.entry_draws.length + used
         with np.errstate(divide="ignore", over="ignore"):  # without entries the next one never comes
-            gap = self._entry_draws.tables[0].take(index) * (1e9 / self.cost["kernel_entries_per_s"])
+            gap = self.source.entry_draws.tables[0].take(index) * (1e9 / self.cost["kernel_entries_per_s"])
         lookers.entry[at] = np.where(where, after + gap, lookers.entry[at])
         lookers.used[at] = used + where
 
@@ -147,6 +140,15 @@ class Server:
             is_full(cost, pages), cost["broadcast_all_ns"], cost["broadcast_ns"] + pages * cost["broadcast_page_ns"]
         )
 
+    @property
+    def now(self) -> np.ndarray:
+        """Time of the last flush event, [lane]."""
+        return self.served.now
+
+    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+        serve_steps(self, waits, windows)
+
     def reset(self) -> None:
         """Start counting anew."""
         self.counts = Counts.zero(self.lanes)
@@ -156,7 +158,6 @@ class Server:
         self.visitors, self.visit = keep(self.visitors, lanes), keep(self.visit, lanes)
         self.lookers, self.posts = keep(self.lookers, lanes), keep(self.posts, lanes)
         self.served, self.counts = keep(self.served, lanes), keep(self.counts, lanes)
-        self.replica_row = self.replica_row[lanes]
         self.cost = {name: value[lanes] for name, value in self.cost.items()}
         self.source.keep(lanes)
         self._lay_out(len(lanes))

@@ -7,11 +7,12 @@ Times are absolute and in ns.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from sim.arrays import Flags, Times, aligned, fill
+from sim.metrics import Served
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -31,6 +32,21 @@ def keep(state: State, lanes: np.ndarray) -> State:
 def view(state: State, rows: slice) -> State:
     """The state of some rows, in the same memory."""
     return type(state)(**{field.name: getattr(state, field.name)[rows] for field in fields(state)})
+
+
+class Steps(Protocol):
+    """A machine that serves one flush event in every lane at a step."""
+
+    served: Served
+
+    def step(self) -> None: ...
+
+
+def serve_steps(machine: Steps, waits: np.ndarray, windows: np.ndarray) -> None:
+    """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+    for row in range(len(waits)):
+        machine.step()
+        waits[row], windows[row] = machine.served.wait_ns, machine.served.window_ns
 
 
 @dataclass

@@ -1,0 +1,432 @@
+"""A broadcast by interrupts as it really goes: one event per request. The exact rule.
+
+C:   kernel/smp.c  on_each_cpu(), smp_call_function_many(), llist_add(), csd_lock_wait(),
+     generic_smp_call_function_single_interrupt(), flush_smp_call_function_queue(); arch/x86/mm/tlb.c
+Ref: docs/model.md
+
+A CPU has at most two things to come: the end of its own work, and the interrupt or handler run that it is to take.
+Nothing becomes due earlier than once said: a handler run, a refill and interrupts being off only delay. So work that
+comes up before its CPU's `work_end` is put back, and no event is ever cancelled. Ties go to the lowest CPU, and on one
+CPU the run goes before work. Times are absolute and in ns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf, nan
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.abi import Flush
+from sim.events import FlushEvents
+from sim.group import Shape
+from sim.machine.compiled.interrupts import Cost, Words, cost_of_lane, costs_of, words_of
+from sim.machine.compiled.jit import compiled, entry
+from sim.machine.compiled.knockout import matches, play_again
+from sim.machine.compiled.state import NEVER, Clock, Machine, Source, Tally, draw
+
+# What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
+# interrupts to be on goes before the next compute.
+IDLE, COMPUTE, RETURN, BOOKKEEPING, MUTEX, SCAN, ENQUEUE, SEND, READ, WAIT = range(10)
+# What a CPU is to take.
+INTERRUPT, BEGIN, TAKE = range(3)
+# What flushes have dropped from a TLB, the greater including the less.
+NOTHING, RANGE, FULL = range(3)
+
+
+class State(NamedTuple):
+    """The CPUs of all lanes, every field [lane, cpu] where unsaid; of busy CPUs, the senders' of those who flush."""
+
+    # every CPU
+    phase: np.ndarray
+    work_end: np.ndarray  # when the phase ends, unless something delays it; infinite: open
+    work_due: np.ndarray  # when to look at that, at the latest; of CPUs that make flush events
+    closed_until: np.ndarray  # no run begins before: interrupts are off, or a run is on
+    run_end: np.ndarray
+    take: np.ndarray  # what it is to take,
+    take_due: np.ndarray  # and when
+    queue: np.ndarray  # call_single_queue: senders in order of llist_add(), [lane, cpu, place]
+    queued: np.ndarray  # how many
+    dropped: np.ndarray  # from its TLB since its last compute began
+    # a sender's flush event; it has one at a time, so the sender's number stands for the request
+    kind: np.ndarray
+    began: np.ndarray
+    position: np.ndarray  # target to enqueue next, then to read next
+    done: np.ndarray  # when the request is done; infinite until that is known, [lane, sender, target]
+    waits_for: np.ndarray  # target whose request nobody has taken yet; -1: none
+    watched: np.ndarray  # the busy CPU whose old mapping is watched,
+    flushed: np.ndarray  # and when that is gone
+    marked: np.ndarray  # targets that get an interrupt, [lane, sender, place]
+    marks: np.ndarray  # how many
+    # who comes next
+    first_work: np.ndarray
+    first_take: np.ndarray
+    # of the lane, [lane, 1] and, who waits for the mutex, [lane, place]
+    turn: np.ndarray  # which of the other busy CPUs is watched next
+    holds: np.ndarray  # the mutex is held,
+    mutex_free: np.ndarray  # and else free from then on
+    waiting: np.ndarray  # who waits for it, in order
+    waiters: np.ndarray  # how many
+    begun: np.ndarray  # the CPUs compute
+
+
+def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: FlushEvents, lanes: int) -> Machine:
+    """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events."""
+    words = words_of(shape, flush)
+    f, cpus = shape.flushers, max(words.reachable, shape.busy)
+
+    def fill(value: float, *shape: int, kind: type = float) -> np.ndarray:
+        return np.full((lanes, *shape), value, dtype=kind)
+
+    state = State(
+        phase=fill(IDLE, cpus, kind=np.int8),
+        work_end=fill(inf, cpus),
+        work_due=fill(inf, f),
+        closed_until=fill(0.0, cpus),
+        run_end=fill(0.0, cpus),
+        take=fill(INTERRUPT, cpus, kind=np.int8),
+        take_due=fill(inf, cpus),
+        queue=fill(0, cpus, f, kind=np.int16),
+        queued=fill(0, cpus, kind=np.int16),
+        dropped=fill(NOTHING, cpus, kind=np.int8),
+        kind=fill(0, f, kind=np.int64),
+        began=fill(0.0, f),
+        position=fill(0, f, kind=np.int16),
+        done=fill(inf, f, cpus),
+        waits_for=fill(-1, f, kind=np.int16),
+        watched=fill(-1, f, kind=np.int16),
+        flushed=fill(nan, f),
+        marked=fill(0, f, cpus, kind=np.int16),
+        marks=fill(0, f, kind=np.int16),
+        first_work=fill(f, matches(f), kind=np.int64),
+        first_take=fill(cpus, matches(cpus), kind=np.int64),
+        turn=fill(0, 1, kind=np.int64),
+        holds=fill(0, 1, kind=bool),
+        mutex_free=fill(NEVER, 1),
+        waiting=fill(0, f if flush.mutex else 1, kind=np.int64),
+        waiters=fill(0, 1, kind=np.int64),
+        begun=fill(0, 1, kind=bool),
+    )
+    return Machine(_serve, words, costs_of(shape, cost, lanes), events, state)
+
+
+@entry
+def _serve(
+    words: Words,
+    costs: np.ndarray,
+    source: Source,
+    cpus: State,
+    clock: Clock,
+    tally: Tally,
+    waits: np.ndarray,
+    windows: np.ndarray,
+) -> tuple[bool, bool]:
+    """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of them."""
+    short = False
+    for lane in range(len(costs)):
+        cost, replica = cost_of_lane(words, costs, lane), clock.replica[lane]
+        if not cpus.begun[lane, 0] and len(waits):
+            cpus.begun[lane, 0] = True
+            _begin(words, source, cpus, lane, replica)
+        row = clock.served[lane]
+        while row < len(waits):
+            k, j = cpus.first_work[lane, 1], cpus.first_take[lane, 1]
+            now, at = cpus.work_due[lane, k], cpus.take_due[lane, j]
+            if at < now or (at == now and j <= k):
+                _take(words, cost, source, cpus, tally, lane, j, at)
+                continue
+            phase, end = cpus.phase[lane, k], cpus.work_end[lane, k]
+            if end > now:  # delayed meanwhile
+                _set_work(cpus, lane, k, phase, end)
+                continue
+            if phase == ENQUEUE:
+                phase, end = _llist_add(words, cost, source, cpus, tally, lane, k, now)
+            elif phase >= SEND:
+                phase, end = _csd_lock_wait(words, cost, cpus, lane, k, now)
+                if phase == RETURN:
+                    end = _end(words, cost, source, cpus, lane, k, now)
+                    waits[row, lane] = end - cpus.began[lane, k]
+                    posted = cpus.began[lane, k] + source.bookkeeping_ns[lane, cpus.kind[lane, k]]
+                    windows[row, lane] = cpus.flushed[lane, k] - posted if words.busy > 1 else nan
+                    row += 1
+                    clock.served[lane], clock.now[lane] = row, now
+            elif phase == RETURN:
+                if source.used[lane, k] >= source.compute.shape[2]:
+                    short = True
+                    break
+                compute, cpus.kind[lane, k] = draw(source, replica, lane, k)
+                phase, end = COMPUTE, now + compute + _refill(cost, cpus, tally, lane, k)
+            else:
+                phase, end = _prepare(words, cost, source, cpus, lane, k, phase, now)
+            _set_work(cpus, lane, k, phase, end)
+    return short, False
+
+
+@compiled
+def _begin(words: Words, source: Source, cpus: State, lane: int, replica: int) -> None:
+    """Busy CPUs begin to compute, those that make flush events until the first of them."""
+    for k in range(len(cpus.take_due[lane])):
+        play_again(cpus.first_take, cpus.take_due, lane, k)
+    for k in range(words.busy):
+        cpus.phase[lane, k] = COMPUTE
+    for k in range(words.flushers):
+        compute, cpus.kind[lane, k] = draw(source, replica, lane, k)
+        _set_work(cpus, lane, k, COMPUTE, compute)
+
+
+@compiled
+def _set_work(cpus: State, lane: int, k: int, phase: int, end: float) -> None:
+    cpus.phase[lane, k] = phase
+    cpus.work_end[lane, k] = cpus.work_due[lane, k] = end
+    play_again(cpus.first_work, cpus.work_due, lane, k)
+
+
+@compiled
+def _set_take(cpus: State, lane: int, j: int, what: int, due: float) -> None:
+    cpus.take[lane, j], cpus.take_due[lane, j] = what, due
+    play_again(cpus.first_take, cpus.take_due, lane, j)
+
+
+# The sender. Each function answers what the CPU does next, and when that ends.
+
+
+@compiled
+def _refill(cost: Cost, cpus: State, tally: Tally, lane: int, k: int) -> float:
+    """What was dropped since the last compute lengthens the one that begins."""
+    dropped, cpus.dropped[lane, k] = cpus.dropped[lane, k], NOTHING
+    tally.refills[lane] += dropped == FULL
+    return _miss(cost, dropped)
+
+
+@compiled
+def _miss(cost: Cost, dropped: int) -> float:
+    return cost.refill if dropped == FULL else cost.user_refill if dropped == RANGE else 0.0
+
+
+@compiled
+def _prepare(
+    words: Words, cost: Cost, source: Source, cpus: State, lane: int, k: int, phase: int, now: float
+) -> tuple[int, float]:
+    """From the end of compute to the first request: bookkeeping, own flush, mutex, the walk over the mask."""
+    if phase == COMPUTE:
+        cpus.began[lane, k] = now
+        return BOOKKEEPING, now + source.bookkeeping_ns[lane, cpus.kind[lane, k]]
+    if phase == BOOKKEEPING:
+        if words.own_before:  # own flush, interrupts off
+            now += source.local_ns[lane, cpus.kind[lane, k]]
+            cpus.closed_until[lane, k] = now
+        if words.mutex and not _lock(cpus, lane, k, now):
+            return MUTEX, inf
+        if words.mutex:
+            now = max(now, cpus.mutex_free[lane, 0])
+        return SCAN, now + cost.mask_scan
+    if phase == MUTEX:
+        return SCAN, now + cost.mask_scan
+    # smp_call_function_many(): the loop over the targets
+    cpus.marks[lane, k] = 0
+    cpus.flushed[lane, k] = nan
+    _watch(words, cpus, lane, k)
+    first = 1 if k == 0 else 0
+    if first >= words.reachable:  # nobody to tell
+        cpus.position[lane, k] = first
+        return SEND, now
+    return _enqueue(cost, cpus, lane, k, first, now)
+
+
+@compiled
+def _watch(words: Words, cpus: State, lane: int, k: int) -> None:
+    """One of the other busy CPUs, each in its turn, shows how long the old mapping can be used."""
+    if words.busy == 1:
+        return
+    turn = cpus.turn[lane, 0] + 1
+    cpus.turn[lane, 0] = turn if turn < words.busy - 1 else 0
+    watched = k + 1 + cpus.turn[lane, 0]
+    cpus.watched[lane, k] = watched if watched < words.busy else watched - words.busy
+
+
+@compiled
+def _enqueue(cost: Cost, cpus: State, lane: int, k: int, target: int, now: float) -> tuple[int, float]:
+    """Begin one request. Its line is fetched at the start, so that is where its cost is decided."""
+    cpus.position[lane, k] = target
+    return ENQUEUE, now + (cost.enqueue_busy if cpus.queued[lane, target] else cost.enqueue)
+
+
+@compiled
+def _llist_add(
+    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, k: int, now: float
+) -> tuple[int, float]:
+    """llist_add(): the request is in, and who finds the queue empty now owes the interrupt.
+
+    Whatever the request cost: a run may have taken the queue meanwhile.
+    """
+    target = cpus.position[lane, k]
+    place = cpus.queued[lane, target]
+    if place == 0:
+        cpus.marked[lane, k, cpus.marks[lane, k]] = target
+        cpus.marks[lane, k] += 1
+    cpus.queue[lane, target, place] = k
+    cpus.queued[lane, target] = place + 1
+    cpus.done[lane, k, target] = inf
+    target += 1
+    if target == k:
+        target += 1
+    if target < words.reachable:
+        return _enqueue(cost, cpus, lane, k, target, now)
+    return _send(words, cost, source, cpus, tally, lane, k, now)
+
+
+@compiled
+def _send(
+    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, k: int, now: float
+) -> tuple[int, float]:
+    """arch_send_call_function_ipi_mask(): ICR writes for the marked targets, interrupts off."""
+    marks, room = cpus.marks[lane, k], 0
+    for place in range(marks):
+        target = cpus.marked[lane, k, place]
+        if room == 0:
+            now, room = now + cost.ipi_send, words.reach
+        room -= 1
+        near = (target - k) % words.sockets == 0
+        _set_take(cpus, lane, target, INTERRUPT, now + (cost.ipi_latency if near else cost.ipi_latency_cross))
+    tally.interrupts[lane] += marks
+    if words.own_after_sends:  # own flush
+        now += source.local_ns[lane, cpus.kind[lane, k]]
+    cpus.closed_until[lane, k] = now
+    cpus.position[lane, k] = 1 if k == 0 else 0
+    return SEND, now
+
+
+@compiled
+def _csd_lock_wait(words: Words, cost: Cost, cpus: State, lane: int, k: int, now: float) -> tuple[int, float]:
+    """csd_lock_wait(): read the acks that are there in one piece, and wait at the first that is not.
+
+    One piece is exact: a run that interrupts the reading undoes none of the requests ahead.
+    """
+    target, read = cpus.position[lane, k], now
+    while target < words.reachable and cpus.done[lane, k, target] <= read:
+        read += cost.ack if (target - k) % words.sockets == 0 else cost.ack_cross
+        target += 1
+        if target == k:
+            target += 1
+    moved = target != cpus.position[lane, k]
+    cpus.position[lane, k] = target
+    if moved:
+        return READ, read
+    if target >= words.reachable:
+        return RETURN, now
+    done = cpus.done[lane, k, target]
+    if done == inf:
+        cpus.waits_for[lane, k] = target
+    return WAIT, done
+
+
+@compiled
+def _end(words: Words, cost: Cost, source: Source, cpus: State, lane: int, k: int, now: float) -> float:
+    """The end of a flush event: own flush, interrupts off, and the mutex handed over."""
+    kind = cpus.kind[lane, k]
+    if words.own_after_acks:  # own flush
+        now += source.local_ns[lane, kind]
+        cpus.closed_until[lane, k] = now
+    if words.own_before or words.own_after_sends or words.own_after_acks:
+        cpus.dropped[lane, k] = max(cpus.dropped[lane, k], FULL if source.full[lane, kind] else RANGE)
+    if words.mutex:
+        _unlock(cost, cpus, lane, now)
+    return now
+
+
+@compiled
+def _lock(cpus: State, lane: int, k: int, now: float) -> bool:
+    """Ask for the mutex, at `now`; whether it is the CPU's, from `mutex_free` on."""
+    if not cpus.holds[lane, 0]:
+        cpus.holds[lane, 0] = True
+        return True
+    cpus.waiting[lane, cpus.waiters[lane, 0]] = k
+    cpus.waiters[lane, 0] += 1
+    return False
+
+
+@compiled
+def _unlock(cost: Cost, cpus: State, lane: int, now: float) -> None:
+    """The mutex goes to who asked first; a run on that CPU comes first."""
+    waiters = cpus.waiters[lane, 0]
+    if waiters == 0:
+        cpus.holds[lane, 0], cpus.mutex_free[lane, 0] = False, now
+        return
+    first = cpus.waiting[lane, 0]
+    for place in range(1, waiters):
+        cpus.waiting[lane, place - 1] = cpus.waiting[lane, place]
+    cpus.waiters[lane, 0] = waiters - 1
+    _set_work(cpus, lane, first, MUTEX, max(now, cpus.run_end[lane, first]))
+
+
+# The receiver.
+
+
+@compiled
+def _take(
+    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float
+) -> None:
+    """CPU j takes the interrupt, begins a handler run, or takes its queue in it."""
+    if cpus.take[lane, j] == TAKE:
+        _llist_del_all(words, cost, source, cpus, tally, lane, j, now)
+        return
+    closed = cpus.closed_until[lane, j]
+    if cpus.take[lane, j] == INTERRUPT and closed <= now and cpus.phase[lane, j] == IDLE and cost.idle_exit > 0.0:
+        _set_take(cpus, lane, j, BEGIN, now + cost.idle_exit)
+    elif closed > now:  # pending until interrupts are on and no run is on
+        _set_take(cpus, lane, j, BEGIN, closed)
+    else:
+        _delay(words, cpus, tally, lane, j, now, now + cost.irq_entry)
+        _set_take(cpus, lane, j, TAKE, now + cost.irq_entry)
+
+
+@compiled
+def _llist_del_all(
+    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float
+) -> None:
+    """flush_smp_call_function_queue(): the requests of the queue as it is now; when each is done is known at once."""
+    dropped, at = NOTHING if words.nothing else FULL if words.first_fully else RANGE, now
+    for place in range(cpus.queued[lane, j]):
+        sender = cpus.queue[lane, j, place]
+        at += cost.handler
+        if words.first_fully:
+            at += 0.0 if place else cost.flush_all
+        elif not words.nothing:
+            kind = cpus.kind[lane, sender]
+            at += source.local_ns[lane, kind] * cost.slow
+            if source.full[lane, kind]:
+                dropped = FULL
+        if cpus.watched[lane, sender] == j:
+            cpus.flushed[lane, sender] = now + cost.handler + cost.flush_all if words.first_fully else at
+        done = now if words.run_begun else at
+        cpus.done[lane, sender, j] = done
+        if cpus.waits_for[lane, sender] == j:
+            cpus.waits_for[lane, sender] = -1
+            _set_work(cpus, lane, sender, WAIT, max(done, cpus.run_end[lane, sender]))
+    cpus.queued[lane, j] = 0
+    _set_take(cpus, lane, j, INTERRUPT, inf)
+    _delay(words, cpus, tally, lane, j, now, at + cost.irq_exit)
+    if j >= words.busy:
+        return
+    if cpus.phase[lane, j] == COMPUTE:
+        cpus.work_end[lane, j] += _miss(cost, dropped)
+        tally.refills[lane] += dropped == FULL
+    else:
+        cpus.dropped[lane, j] = max(cpus.dropped[lane, j], dropped)
+
+
+@compiled
+def _delay(words: Words, cpus: State, tally: Tally, lane: int, j: int, now: float, end: float) -> None:
+    """A run has CPU j until `end`: its own work stands still; only waiting for an ack or the mutex goes on."""
+    cpus.closed_until[lane, j] = cpus.run_end[lane, j] = end
+    if j >= words.busy:
+        return
+    phase = cpus.phase[lane, j]
+    if phase == WAIT or phase == MUTEX:
+        cpus.work_end[lane, j] = max(cpus.work_end[lane, j], end)
+    else:
+        cpus.work_end[lane, j] += end - now
+    tally.handler_ns[lane] += end - now
+    if phase < BOOKKEEPING:
+        tally.handler_compute_ns[lane] += end - now

@@ -1,0 +1,94 @@
+"""What both rules of a broadcast by interrupts share: the words of a policy, and the costs of a lane by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.abi import Done, Flush, Own, Run, Targets
+from sim.group import Shape
+from sim.machine.compiled.jit import compiled
+from sim.machine.compiled.state import rows
+
+COSTS = (
+    "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
+    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns flush_all_ns refill_ns user_refill_ns smt_slowdown"
+).split()
+
+
+class Words(NamedTuple):
+    """What all lanes share: the machine's shape, and what the policy says."""
+
+    reachable: int  # CPUs that requests can reach
+    sockets: int
+    busy: int
+    flushers: int
+    reach: int  # marked targets of one ICR write
+    own_before: bool  # own flush: before anybody is told,
+    own_after_sends: bool  # after the last ICR write,
+    own_after_acks: bool  # or after the acks
+    first_fully: bool  # a run flushes everything at its first request,
+    nothing: bool  # or nothing at all
+    run_begun: bool  # a request is done when the run that takes it begins
+    mutex: bool
+
+
+class Cost(NamedTuple):
+    """Costs of one lane, and what follows from them alone."""
+
+    mask_scan: float
+    enqueue: float
+    enqueue_busy: float
+    ipi_send: float
+    ipi_latency: float
+    ipi_latency_cross: float
+    irq_entry: float
+    handler: float
+    irq_exit: float
+    ack: float
+    ack_cross: float
+    idle_exit: float
+    flush_all: float  # in a handler run
+    refill: float
+    user_refill: float
+    slow: float  # handler runs take so many times as long
+    empties: float  # from the end of the loop ahead until its interrupts empty the first queue
+    gains: float  # what they gain on the loop behind with each further queue
+
+
+def words_of(shape: Shape, flush: Flush) -> Words:
+    """The words of a policy whose flush events interrupt."""
+    return Words(
+        reachable=shape.busy if flush.tell is Targets.OTHER_BUSY else shape.cores,
+        sockets=shape.sockets,
+        busy=shape.busy,
+        flushers=shape.flushers,
+        reach=shape.reach,
+        own_before=flush.own is Own.BEFORE,
+        own_after_sends=flush.own is Own.AFTER_SENDS,
+        own_after_acks=flush.own is Own.AFTER_ACKS,
+        first_fully=flush.run is Run.FIRST_FULLY,
+        nothing=flush.run is Run.NOTHING,
+        run_begun=flush.done is Done.RUN_BEGUN,
+        mutex=flush.mutex,
+    )
+
+
+def costs_of(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int) -> np.ndarray:
+    """The costs of all lanes, [lane, cost], in the order of COSTS; without siblings nothing slows handler runs down."""
+    slow = cost["smt_slowdown"] if shape.threads_per_core == 2 else np.ones(lanes)
+    return rows({**cost, "smt_slowdown": slow}, COSTS, lanes)
+
+
+@compiled
+def cost_of_lane(words: Words, costs: np.ndarray, lane: int) -> Cost:
+    """The costs of a lane by name, in the order of COSTS."""
+    c = costs[lane]
+    slow, reach = c[15], words.reach
+    irq_entry, handler, irq_exit = c[6] * slow, c[7] * slow, c[8] * slow
+    return Cost(
+        c[0], c[1], c[2], c[3], c[4], c[5], irq_entry, handler, irq_exit, c[9], c[10] if words.sockets > 1 else c[9],
+        c[11], c[12] * slow, c[13], c[14], slow, c[3] + c[4] + irq_entry, max(c[2] - c[3] / reach, 1e-9),
+    )  # fmt: skip
