@@ -7,33 +7,15 @@ Ref: batch means (Law, Simulation Modeling and Analysis, 9.5.3): the window is c
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Protocol
 
 import numpy as np
 
 from sim.arrays import fit_buffer
-from sim.metrics import Counts, Price, priced_counts
+from sim.metrics import Counts, Machine, Price, priced_counts
 
 BATCHES = 32  # of a full window
 LEAST_BATCHES = 8  # before a lane may stop
 COUNTS = tuple(field.name for field in fields(Counts))
-
-
-class Machine(Protocol):
-    """What serves flush events in every lane."""
-
-    lanes: int
-    counts: Counts
-
-    @property
-    def now(self) -> np.ndarray:
-        """Time of the last flush event, [lane]."""
-
-    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
-
-    def reset(self) -> None: ...
-    def keep(self, lanes: np.ndarray) -> None: ...
 
 
 def student_t(degrees: int) -> float:
@@ -61,8 +43,8 @@ def _run(machine: Machine, price: Price, warmup: int, window: int, precision: np
     out: dict[str, np.ndarray] = {}
     waits = np.empty((BATCHES * length, machine.lanes))
     windows = np.empty_like(waits)
-    for begin in range(0, warmup, len(waits)):
-        rows = slice(min(warmup - begin, len(waits)))
+    for served in range(0, warmup, len(waits)):
+        rows = slice(min(warmup - served, len(waits)))
         machine.serve(waits[rows], windows[rows])
     machine.reset()
     batches = np.empty((BATCHES, machine.lanes))  # system time per event of each batch

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -42,6 +43,23 @@ class Counts:
     def zero(cls, lanes: int) -> Counts:
         """Nothing counted yet."""
         return cls(*(np.zeros(lanes) for _ in range(8)))
+
+
+class Machine(Protocol):
+    """What serves flush events in every lane."""
+
+    lanes: int
+    counts: Counts
+
+    @property
+    def now(self) -> np.ndarray:
+        """Time of the last flush event, [lane]."""
+
+    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+
+    def reset(self) -> None: ...
+    def keep(self, lanes: np.ndarray) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+if os.environ.get("WITHOUT_NUMBA"):  # as if it were not installed
+    sys.modules["numba"] = None  # type: ignore[assignment]
 
 from sim import PARAMETERS
 from sweep.inputs.catalog import catalog, quantities_of

@@ -280,7 +280,7 @@ def test_the_estimate_knows_that_kernel_entries_are_served_one_by_one(parameters
         columns = {
             name: np.array([value], dtype=object if name == "range_pages" else None) for name, value in given.items()
         }
-        estimate_s.append(sum(_cost(columns | {"policy": np.array(["xpfo_kernel_entry"])}, 1))[0])
+        estimate_s.append(sum(_cost(columns | {"policy": np.array(["xpfo_kernel_entry"])}, 1, "vectorized"))[0])
     entries_per_event = 12_000 * 1e-3  # in a CPU's think time of 1 ms, and all 16 CPUs flush
     assert estimate_s[1] / estimate_s[0] == pytest.approx(1.0 + ENTRY_STEPS * entries_per_event)
 

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 
 from sim.abi import Flush
-from sim.engine import Machine
 from sim.events import FlushEvents
 from sim.group import Shape
+from sim.machine.compiled.cache import has_compiler
+from sim.metrics import Machine
 
 ENGINES = ("auto", "compiled", "vectorized")
-INSTALL = "install numba, or ask for rule=coarse"
-
-
-@cache
-def has_compiler() -> bool:
-    """Whether numba is there; it is not imported."""
-    return find_spec("numba") is not None
 
 
 def check_engine(engine: str, rule: str, interrupts: bool) -> str:
@@ -29,9 +21,9 @@ def check_engine(engine: str, rule: str, interrupts: bool) -> str:
         raise ValueError(f"engine={engine!r}: must be one of {', '.join(ENGINES)}")
     if rule == "exact" and interrupts:
         if engine == "vectorized":
-            raise ValueError("rule=exact: engine=vectorized does not simulate it; give engine=compiled, or rule=coarse")
+            raise ValueError("engine=vectorized: does not simulate rule=exact; give engine=compiled, or rule=coarse")
         if engine == "auto" and not has_compiler():
-            raise ValueError(f"rule=exact: one event per request takes too long without compiled loops: {INSTALL}")
+            raise ValueError("rule=exact: takes too long without compiled loops; install numba, or give rule=coarse")
         return "compiled"
     if engine == "auto":
         return "compiled" if has_compiler() else "vectorized"

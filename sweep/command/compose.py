@@ -72,6 +72,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
         machines=entries["machine"],
         workloads=entries["workload"],
         costs=Stored(folders),
+        engine=asked.engine,
         chunk_s=asked.chunk_s,
         policy_path=asked.policy_path,
         points=asked.points,

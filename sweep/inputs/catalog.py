@@ -21,7 +21,7 @@ from sweep.inputs.door import Checked, admit, shorten
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
 
 QUANTITIES = PARAMETERS | DERIVING
-CERTAIN = ("cores", "sockets", "threads_per_core", "jobs", "flushers", "window_events", "warmup_events", "precision")
+CERTAIN = tuple("rule cores sockets threads_per_core jobs flushers window_events warmup_events precision".split())
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class Settings(Checked):
     policy_path: str | None = None
     max_points: Positive = 10_000_000
     max_cpu_hours: Positive = 24.0
+    engine: Literal["auto", "compiled", "vectorized"] = "auto"
     chunk_s: Positive = 10.0
     points: str | None = None
     reuse: str | None = None

@@ -7,6 +7,7 @@ tells anybody. Think times are the measured means, misses included, so no refill
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,9 @@ def experiments(
         ]
     )  # [set, point]
     sets = len(costs)
-    columns = {name: np.repeat([each[name] for each in costs], len(points)) for name in costs[0] if "." not in name}
+    columns: dict[str, Any] = {
+        name: np.repeat([each[name] for each in costs], len(points)) for name in costs[0] if "." not in name
+    }
     found = simulate(
         policy=policy.tolist() * sets,
         cores=machine.cpus, sockets=sockets, threads_per_core=threads, apic="auto",

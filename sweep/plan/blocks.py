@@ -16,6 +16,7 @@ from typing import Any
 from sim.parameters import PARAMETERS
 from sim.policies import policy_names
 from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.door import shorten
 from sweep.plan.grid import SHAPE, Axis, Block, Relative, Span
 
@@ -180,7 +181,8 @@ def _matched(values: Sequence[Any], where: str) -> list[Any]:
 
 
 def _value(name: str, value: Any, check: Check, where: str) -> Any:
-    match = RELATIVE.fullmatch(value) if isinstance(value, str) else None
+    of_names = name in QUANTITIES and bool(QUANTITIES[name].choices)  # `exact` is no share of `act`
+    match = RELATIVE.fullmatch(value) if isinstance(value, str) and not of_names else None
     if match is None:
         return check(name, value, where)
     try:

@@ -18,7 +18,7 @@ from sweep.plan.grid import SHAPE, Block, Span
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES, in_order, is_known, relatives
 
-CONTROL_KEYS = {"window_events", "warmup_events", "precision", "flushers", "think_ns", *NAMES}
+CONTROL_KEYS = {"rule", "window_events", "warmup_events", "precision", "flushers", "think_ns", *NAMES}
 NEEDED = ("cores", "jobs", "sockets", "threads_per_core")
 BATCH = 65_536  # points that are looked at side by side
 ALL_OF = 64  # values of an axis that a relative value follows, all of which are tried; of a longer one the ends

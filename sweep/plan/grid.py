@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-SHAPE = ("policy", "cores", "sockets", "threads_per_core", "jobs", "flushers", "apic", "machine")  # slowest first
+SHAPE = (
+    "policy",
+    "rule",
+    "cores",
+    "sockets",
+    "threads_per_core",
+    "jobs",
+    "flushers",
+    "apic",
+    "machine",
+)  # slowest first
 Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and which of them each point has; None: the only
 
 

@@ -13,6 +13,7 @@ from sweep.inputs.catalog import QUANTITIES, Entry, check_quantity
 from sweep.inputs.costs import LITERATURE, Costs, literature, posterior, priors
 from sweep.plan.blocks import read_blocks
 from sweep.plan.checks import check_keys, check_points
+from sweep.plan.engine import choose_engine
 from sweep.plan.grid import Axis, Block
 from sweep.plan.own_policies import try_policy
 from sweep.plan.plan import CHUNK_S, Plan
@@ -34,6 +35,7 @@ class Composition:
     machines: Mapping[str, Entry]
     workloads: Mapping[str, Entry]
     costs: Mapping[str, Costs] = field(default_factory=dict)  # stored ones by name
+    engine: str = "auto"
     chunk_s: float = CHUNK_S
     policy_path: str | None = None
     points: str | None = None  # BEGIN:END cuts the plan
@@ -86,7 +88,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     space = Space(blocks, machines, workloads, defaults, costs)
     plan = Plan(asked.grid, asked.question, space, seed, replicas, asked.chunk_s, policy_path, rows - 1, cut)
     check_points(plan, where)
-    return plan
+    return choose_engine(plan, asked.engine)
 
 
 def _check_size(asked: Composition, points: int) -> tuple[int, int] | None:

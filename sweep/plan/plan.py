@@ -22,12 +22,14 @@ from sweep.plan.code import code_hash
 from sweep.plan.grid import Block
 from sweep.plan.points import Space
 
-# Engine time, measured on one core of a 2.1 GHz Xeon: a step costs this, and each lane in it that plus so much a CPU.
-# They steer chunk sizes and estimates, never results.
-STEP_NS = {True: 500_000, False: 50_000}  # by whether the policy interrupts
-LANE_NS = 200
-LANE_CPU_NS = {True: 21.0, False: 0.2}
+# The time of a flush event, measured on one core. It steers chunk sizes and estimates, never results.
+STEP_NS = {True: 500_000, False: 50_000}  # vectorized, whatever the lanes; by whether the policy interrupts
+LANE_NS = 200  # in each lane,
+LANE_CPU_NS = {True: 21.0, False: 0.2}  # and for each of its CPUs
+EXACT_CPU_NS = 130.0  # the same by the exact rule
+COMPILED_GROUP_S = 0.005  # a group of lanes in compiled loops, whatever it simulates; a lane there takes about as long
 ENTRY_STEPS = 3.0  # a kernel entry that looks at a note, in steps: lanes wait for the one that serves most of them
+CUT_BY = "vectorized"  # engine whose costs cut a plan into chunks, whichever runs it; exact points cost what they cost
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
 
@@ -60,6 +62,8 @@ class Plan:
     policy_path: str | None = None  # a folder of the user's own policies
     draws: int = 0  # of the costs, beside the representative one
     cut: tuple[int, int] | None = None  # only these points of it; each keeps its index
+    engine: str = "vectorized"  # or compiled: no result depends on it, nor where the chunks are cut
+    engine_because: str = ""  # why this one, where that is worth saying
 
     def __len__(self) -> int:
         return self.end - self.begin
@@ -102,7 +106,11 @@ class Plan:
 
     @cached_property
     def segments(self) -> Segments:
-        """Runs of points of one shape, in order: only those in the cut, and clipped to it."""
+        """Runs of points of one shape, in order: only those in the cut, and clipped to it; what they cost here."""
+        return self._segments(self.engine)
+
+    def _segments(self, engine: str) -> Segments:
+        """The same, and what they cost on an engine."""
         use_policies(self.policy_path)
         parts, offset = [], 0
         for block, firsts in self.shapes():
@@ -110,7 +118,7 @@ class Plan:
                 offset += block.points
                 continue
             columns = self.space.block_columns(block, firsts)
-            fixed_s, point_s = _cost(columns, self.replicas)
+            fixed_s, point_s = _cost(columns, self.replicas, engine)
             begin = np.maximum(offset + firsts, self.begin)
             end = np.minimum(offset + firsts + block.run, self.end)
             parts.append(np.stack([begin, end - begin, fixed_s, point_s]))
@@ -132,7 +140,7 @@ class Plan:
         """Bounds of the chunks: chunk c holds the points chunks[c]..chunks[c + 1] - 1."""
         most = max(1, CHUNK_ROWS // self.replicas)
         bounds, cost_s = [self.begin], 0.0
-        for first, points, fixed_s, point_s in self.segments.rows():
+        for first, points, fixed_s, point_s in self._segments(CUT_BY).rows():
             whole_s = fixed_s + points * point_s
             if first > bounds[-1] and (cost_s + whole_s > self.chunk_s or first + points - bounds[-1] > most):
                 bounds.append(first)
@@ -164,7 +172,7 @@ class Plan:
         return fixed_to[high + 1] - fixed_to[low] + (after - before)
 
 
-def _cost(columns: Mapping[str, np.ndarray], replicas: int) -> tuple[np.ndarray, np.ndarray]:
+def _cost(columns: Mapping[str, np.ndarray], replicas: int, engine: str) -> tuple[np.ndarray, np.ndarray]:
     """Estimated seconds: of a group of lanes whatever its width, and of each point in it, [point]."""
     policies = columns["policy"].tolist()
     modules = {name: policy_module(name) for name in set(policies)}
@@ -179,8 +187,11 @@ def _cost(columns: Mapping[str, np.ndarray], replicas: int) -> tuple[np.ndarray,
     steps = window + warmup
     if enters.any():
         steps = steps * (1.0 + ENTRY_STEPS * np.where(enters, _entries_per_event(columns), 0.0))
-    lane_ns = LANE_NS + np.where(interrupts, LANE_CPU_NS[True], LANE_CPU_NS[False]) * cores
-    fixed_s = steps * np.where(interrupts, STEP_NS[True], STEP_NS[False]) * 1e-9
+    exact = interrupts & (columns["rule"] == "exact") if "rule" in columns else np.zeros(len(policies), dtype=bool)
+    compiled = exact | (engine == "compiled")
+    cpu_ns = np.where(interrupts, LANE_CPU_NS[True], LANE_CPU_NS[False])
+    lane_ns = LANE_NS + np.where(exact, EXACT_CPU_NS, cpu_ns) * cores
+    fixed_s = np.where(compiled, COMPILED_GROUP_S, steps * np.where(interrupts, STEP_NS[True], STEP_NS[False]) * 1e-9)
     point_s = steps * lane_ns * replicas * 1e-9
     simulated = np.array([name != "vanilla" for name in policies])
     return np.where(simulated, fixed_s, 0.0), np.where(simulated, point_s, 2e-6)

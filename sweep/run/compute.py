@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,14 +26,20 @@ def compute(plan: Plan, points: Points) -> pa.Table:
     use_policies(plan.policy_path)
     try:
         columns = columns_of(plan, points)
-        parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
-        metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
+        parameters: dict[str, Any] = {name: column for name, column in columns.items() if name in PARAMETERS}
+        parameters |= {"policy": columns["policy"].tolist(), "seed": plan.seed, "replicas": plan.replicas}
+        metrics = simulate(**parameters, engine=engine_of(plan))
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # a signal comes as Stopped, so it is the point's own
         if len(points) == 1:
             return failed_rows(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
         middle = len(points) // 2
         return join_tables([compute(plan, points[:middle]), compute(plan, points[middle:])])
     return to_table(plan, points, columns, metrics)
+
+
+def engine_of(plan: Plan) -> str:
+    """The plan's engine; auto where that is compiled: a worker without numba gives the same bits, more slowly."""
+    return "auto" if plan.engine == "compiled" else plan.engine
 
 
 def _trace(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from sweep.errors import BadInput
 from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
+from sweep.run.compute import engine_of
 from sweep.run.cpus import usable_cpus
 from sweep.store.folder import look
 from sweep.store.parts import check_parts
@@ -71,10 +73,13 @@ def pilot(plan: Plan) -> tuple[float, float, str]:
         columns["window_events"] = np.array([short])
         if "warmup_events" not in columns or np.isnan(float(columns["warmup_events"][0])):
             columns["warmup_events"] = np.array([warmup])
-        parameters = {name: column for name, column in columns.items() if name in PARAMETERS}
-        parameters["precision"] = np.array([PARAMETERS["precision"].low])
+        parameters: dict[str, Any] = {name: column for name, column in columns.items() if name in PARAMETERS}
+        parameters |= {"policy": columns["policy"].tolist(), "seed": plan.seed, "engine": engine_of(plan)}
+        parameters["precision"] = PARAMETERS["precision"].low
+        if plan.engine == "compiled":  # what is to be compiled or loaded is, before anything is timed
+            simulate(**parameters | {"window_events": 32, "warmup_events": 0, "replicas": 1})
         begin_s = time.perf_counter()
-        metrics = simulate(policy=columns["policy"].tolist(), seed=plan.seed, replicas=plan.replicas, **parameters)
+        metrics = simulate(**parameters, replicas=plan.replicas)
         measured_s += time.perf_counter() - begin_s
         estimated_s += (fixed_s + point_s) * share
         table = to_table(plan, range(first, first + 1), columns, metrics)

@@ -90,6 +90,7 @@ class Work:
         """Carry these chunks to processors and commit what comes back."""
         request, plan, folder = self.request, self.plan, self.folder
         kind, why = request.runner.choose(estimate_s)
+        why += f"; {plan.engine}" + (f" ({plan.engine_because})" if plan.engine_because else "")
         chunks = len(plan.chunks) - 1
         self._say(f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
         self.journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=request.commit or commit())

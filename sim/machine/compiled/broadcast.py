@@ -91,7 +91,7 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events
         return np.full((lanes, count), value, dtype=kind)
 
     return Machine(
-        _serve,
+        serve_broadcast,
         words,
         costs_of(shape, cost, lanes),
         events,
@@ -118,7 +118,7 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events
 
 
 @entry
-def _serve(
+def serve_broadcast(
     words: Words,
     costs: np.ndarray,
     source: Source,

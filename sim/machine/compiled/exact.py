@@ -23,7 +23,7 @@ from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.compiled.interrupts import Cost, Words, cost_of_lane, costs_of, words_of
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import matches, play_again
+from sim.machine.compiled.knockout import knockout, play_again
 from sim.machine.compiled.state import NEVER, Clock, Machine, Source, Tally, draw
 
 # What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
@@ -51,6 +51,8 @@ class State(NamedTuple):
     dropped: np.ndarray  # from its TLB since its last compute began
     # a sender's flush event; it has one at a time, so the sender's number stands for the request
     kind: np.ndarray
+    request: np.ndarray  # how long it takes in a handler run,
+    drops: np.ndarray  # and what it drops from a TLB there
     began: np.ndarray
     position: np.ndarray  # target to enqueue next, then to read next
     done: np.ndarray  # when the request is done; infinite until that is known, [lane, sender, target]
@@ -79,18 +81,22 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
     def fill(value: float, *shape: int, kind: type = float) -> np.ndarray:
         return np.full((lanes, *shape), value, dtype=kind)
 
+    work_due, first_work = knockout(lanes, f)
+    take_due, first_take = knockout(lanes, cpus)
     state = State(
         phase=fill(IDLE, cpus, kind=np.int8),
         work_end=fill(inf, cpus),
-        work_due=fill(inf, f),
+        work_due=work_due,
         closed_until=fill(0.0, cpus),
         run_end=fill(0.0, cpus),
         take=fill(INTERRUPT, cpus, kind=np.int8),
-        take_due=fill(inf, cpus),
+        take_due=take_due,
         queue=fill(0, cpus, f, kind=np.int16),
         queued=fill(0, cpus, kind=np.int16),
         dropped=fill(NOTHING, cpus, kind=np.int8),
         kind=fill(0, f, kind=np.int64),
+        request=fill(0.0, f),
+        drops=fill(NOTHING, f, kind=np.int8),
         began=fill(0.0, f),
         position=fill(0, f, kind=np.int16),
         done=fill(inf, f, cpus),
@@ -99,8 +105,8 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         flushed=fill(nan, f),
         marked=fill(0, f, cpus, kind=np.int16),
         marks=fill(0, f, kind=np.int16),
-        first_work=fill(f, matches(f), kind=np.int64),
-        first_take=fill(cpus, matches(cpus), kind=np.int64),
+        first_work=first_work,
+        first_take=first_take,
         turn=fill(0, 1, kind=np.int64),
         holds=fill(0, 1, kind=bool),
         mutex_free=fill(NEVER, 1),
@@ -108,11 +114,11 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         waiters=fill(0, 1, kind=np.int64),
         begun=fill(0, 1, kind=bool),
     )
-    return Machine(_serve, words, costs_of(shape, cost, lanes), events, state)
+    return Machine(serve_exact, words, costs_of(shape, cost, lanes), events, state)
 
 
 @entry
-def _serve(
+def serve_exact(
     words: Words,
     costs: np.ndarray,
     source: Source,
@@ -166,8 +172,6 @@ def _serve(
 @compiled
 def _begin(words: Words, source: Source, cpus: State, lane: int, replica: int) -> None:
     """Busy CPUs begin to compute, those that make flush events until the first of them."""
-    for k in range(len(cpus.take_due[lane])):
-        play_again(cpus.first_take, cpus.take_due, lane, k)
     for k in range(words.busy):
         cpus.phase[lane, k] = COMPUTE
     for k in range(words.flushers):
@@ -224,6 +228,9 @@ def _prepare(
     if phase == MUTEX:
         return SCAN, now + cost.mask_scan
     # smp_call_function_many(): the loop over the targets
+    kind = cpus.kind[lane, k]
+    cpus.request[lane, k] = cost.handler + (0.0 if words.nothing else source.local_ns[lane, kind] * cost.slow)
+    cpus.drops[lane, k] = NOTHING if words.nothing else FULL if source.full[lane, kind] else RANGE
     cpus.marks[lane, k] = 0
     cpus.flushed[lane, k] = nan
     _watch(words, cpus, lane, k)
@@ -287,7 +294,7 @@ def _send(
         if room == 0:
             now, room = now + cost.ipi_send, words.reach
         room -= 1
-        near = (target - k) % words.sockets == 0
+        near = words.socket[target] == words.socket[k]
         _set_take(cpus, lane, target, INTERRUPT, now + (cost.ipi_latency if near else cost.ipi_latency_cross))
     tally.interrupts[lane] += marks
     if words.own_after_sends:  # own flush
@@ -303,9 +310,9 @@ def _csd_lock_wait(words: Words, cost: Cost, cpus: State, lane: int, k: int, now
 
     One piece is exact: a run that interrupts the reading undoes none of the requests ahead.
     """
-    target, read = cpus.position[lane, k], now
+    target, read, socket = cpus.position[lane, k], now, words.socket[k]
     while target < words.reachable and cpus.done[lane, k, target] <= read:
-        read += cost.ack if (target - k) % words.sockets == 0 else cost.ack_cross
+        read += cost.ack if words.socket[target] == socket else cost.ack_cross
         target += 1
         if target == k:
             target += 1
@@ -364,9 +371,7 @@ def _unlock(cost: Cost, cpus: State, lane: int, now: float) -> None:
 
 
 @compiled
-def _take(
-    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float
-) -> None:
+def _take(words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float) -> None:
     """CPU j takes the interrupt, begins a handler run, or takes its queue in it."""
     if cpus.take[lane, j] == TAKE:
         _llist_del_all(words, cost, source, cpus, tally, lane, j, now)
@@ -386,17 +391,14 @@ def _llist_del_all(
     words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float
 ) -> None:
     """flush_smp_call_function_queue(): the requests of the queue as it is now; when each is done is known at once."""
-    dropped, at = NOTHING if words.nothing else FULL if words.first_fully else RANGE, now
+    dropped, at = FULL if words.first_fully else NOTHING, now
     for place in range(cpus.queued[lane, j]):
         sender = cpus.queue[lane, j, place]
-        at += cost.handler
         if words.first_fully:
-            at += 0.0 if place else cost.flush_all
-        elif not words.nothing:
-            kind = cpus.kind[lane, sender]
-            at += source.local_ns[lane, kind] * cost.slow
-            if source.full[lane, kind]:
-                dropped = FULL
+            at += cost.handler + (0.0 if place else cost.flush_all)
+        else:
+            at += cpus.request[lane, sender]
+            dropped = max(dropped, cpus.drops[lane, sender])
         if cpus.watched[lane, sender] == j:
             cpus.flushed[lane, sender] = now + cost.handler + cost.flush_all if words.first_fully else at
         done = now if words.run_begun else at
@@ -423,7 +425,7 @@ def _delay(words: Words, cpus: State, tally: Tally, lane: int, j: int, now: floa
     if j >= words.busy:
         return
     phase = cpus.phase[lane, j]
-    if phase == WAIT or phase == MUTEX:
+    if phase in (WAIT, MUTEX):
         cpus.work_end[lane, j] = max(cpus.work_end[lane, j], end)
     else:
         cpus.work_end[lane, j] += end - now

@@ -33,6 +33,7 @@ class Words(NamedTuple):
     nothing: bool  # or nothing at all
     run_begun: bool  # a request is done when the run that takes it begins
     mutex: bool
+    socket: np.ndarray  # [cpu]
 
 
 class Cost(NamedTuple):
@@ -73,6 +74,7 @@ def words_of(shape: Shape, flush: Flush) -> Words:
         nothing=flush.run is Run.NOTHING,
         run_begun=flush.done is Done.RUN_BEGUN,
         mutex=flush.mutex,
+        socket=np.arange(shape.cores) % shape.sockets,
     )
 
 

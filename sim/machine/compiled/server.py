@@ -19,7 +19,7 @@ from sim.abi import Flush, Line, Own, Targets
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import matches, play_again
+from sim.machine.compiled.knockout import knockout, play_again
 from sim.machine.compiled.state import NEVER, Clock, Machine, Source, Tally, draw, rows
 
 COSTS = (
@@ -91,8 +91,10 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: F
         return np.full((lanes, count), value, dtype=kind)
 
     f = shape.flushers
+    arrival, first = knockout(lanes, f)
+    next_entry, first_looker = knockout(lanes, lookers)
     return Machine(
-        _serve,
+        serve_server,
         Words(
             cores=shape.cores,
             sockets=shape.sockets,
@@ -110,13 +112,13 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: F
         State(
             kind=fill(0, f, np.int64),
             start=fill(0.0, f),
-            arrival=fill(0.0, f),
+            arrival=arrival,
             refills_next=fill(0, f, bool),
-            first=fill(f, matches(f), np.int64),
-            entry=fill(inf, lookers),
+            first=first,
+            entry=next_entry,
             used=fill(0, lookers, np.int64),
             looked=fill(NEVER, lookers),
-            first_looker=fill(lookers, matches(lookers), np.int64),
+            first_looker=first_looker,
             owner=fill(0, 1, np.int64),
             free=fill(0.0, 1),
             latest=fill(NEVER, 1),
@@ -128,7 +130,7 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: F
 
 
 @entry
-def _serve(
+def serve_server(
     words: Words,
     costs: np.ndarray,
     source: Source,
@@ -175,7 +177,7 @@ def _begin(words: Words, cost: Cost, source: Source, state: State, lane: int, re
     for k in range(words.flushers):
         compute, kind = draw(source, replica, lane, k)
         _compute(words, source, state, lane, k, compute, kind)
-    for k in range(state.entry.shape[1]):
+    for k in range(state.used.shape[1]):
         _next_entry(cost, source, state, lane, replica, k, 0.0)
 
 

@@ -102,7 +102,8 @@ class Machine:
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
-        self._state, self._clock, self._tally = (_keep(each, lanes) for each in (self._state, self._clock, self._tally))
+        self._state, self._clock = _keep(self._state, lanes), _keep(self._clock, lanes)
+        self._tally = _keep(self._tally, lanes)
         self.counts = Counts(**self._tally._asdict())
         self._costs, self.lanes = self._costs[lanes], len(lanes)
         self._events.keep(lanes)
@@ -116,9 +117,21 @@ def _keep(state: State, lanes: np.ndarray) -> State:
 def _source(events: FlushEvents, used: np.ndarray) -> Source:
     compute, which, pages, entry = events.tables()
     by_kind = (events.cumulative, events.bookkeeping_ns, events.local_ns, events.full)
-    columns = (np.ascontiguousarray(values.T) for values in by_kind)
-    of_kind = np.array(events.pages, dtype=np.int64)
-    return Source(compute, which, pages, entry, used, events.think_ns, events.alloc_share, *columns, of_kind)
+    cumulative, bookkeeping_ns, local_ns, full = (np.ascontiguousarray(values.T) for values in by_kind)
+    return Source(
+        compute=compute,
+        which=which,
+        pages=pages,
+        entry=entry,
+        used=used,
+        think_ns=events.think_ns,
+        alloc_share=events.alloc_share,
+        cumulative=cumulative,
+        bookkeeping_ns=bookkeeping_ns,
+        local_ns=local_ns,
+        full=full,
+        pages_of=np.array(events.pages, dtype=np.int64),
+    )
 
 
 def rows(cost: Mapping[str, np.ndarray], names: Sequence[str], lanes: int) -> np.ndarray:

@@ -1,0 +1,204 @@
+"""Two engines of the coarse rule, each proved by the other: bit by bit, for every policy and whatever a lane is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim import METRICS, engine, policies, simulate
+from sim.abi import ALL_PAGES, Done, Events, Flush, Own, Run, Targets
+from sim.events import FlushEvents
+from sim.group import Shape
+from sim.machine.compiled.cache import has_compiler
+from sim.machine.engines import build_machine, check_engine
+from sim.metrics import Price
+from sim.policies import policy_module
+from sweep.inputs.catalog import catalog
+from sweep.inputs.conf import conf_dir
+
+MACHINES = catalog([conf_dir()])["machine"]
+ONLINE, BUSY = Targets.OTHER_ONLINE, Targets.OTHER_BUSY
+POLICIES = {path.stem: policy_module(path.stem) for path in sorted(Path(policies.__path__[0]).glob("[a-z]*.py"))}
+FLUSHES = {  # what no policy says alone
+    "no_own": Flush(tell=BUSY, own=Own.NEVER),
+    "own_before": Flush(tell=BUSY, own=Own.BEFORE),
+    "nothing_flushed": Flush(tell=BUSY, own=Own.NEVER, run=Run.NOTHING),
+    "under_a_mutex": Flush(tell=BUSY, own=Own.NEVER, run=Run.NOTHING, mutex=True),
+    "own_under_a_mutex": Flush(tell=ONLINE, own=Own.AFTER_ACKS, mutex=True),
+    "all_at_once": Flush(tell=BUSY, own=Own.AFTER_SENDS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
+}
+NAMES = [*POLICIES, *FLUSHES]
+SETS = 40 if has_compiler() else 2  # of parameters, of each policy: 1,040 in all; plain Python is slow
+WINDOW = 96
+
+
+def configuration(rng):
+    """A random machine and workload: 1 to 256 CPUs, 1 to 4 sockets, light load to saturation."""
+    quantities = MACHINES[rng.choice(["xeon_8160", "i5_3550"])].quantities
+    cost = {
+        name: float(rng.uniform(q.low, q.high))
+        for name, q in quantities.items()
+        if q.low is not None and (name.endswith("_ns") or name in ("smt_slowdown", "refill_system_share"))
+    }
+    cost |= {"broadcast_ns": 600.0, "broadcast_page_ns": float(rng.uniform(0, 500)), "broadcast_all_ns": 1500.0}
+    cost["ceiling"] = float(rng.choice([0, 1, 8, 33, 511, 600]))
+    sockets = int(rng.integers(1, 5))
+    cores = sockets * round(np.exp(rng.uniform(0, np.log(256 // sockets))))
+    jobs = int(rng.choice([1, rng.integers(1, cores + 1), cores, 2 * cores]))
+    busy = min(jobs, cores)
+    flushers = busy if rng.random() < 0.7 else int(rng.integers(1, busy + 1))
+    apic = str(rng.choice(["auto", "cluster", "physical"] + ["flat"] * (cores <= 8)))
+    threads = 2 if cores % 2 == 0 and rng.random() < 0.5 else 1
+    shape = Shape(cores, sockets, busy, flushers, threads, apic, int(rng.integers(1000)))
+    cost["kernel_entries_per_s"] = float(np.exp(rng.uniform(np.log(1e3), np.log(1e6))))
+    pages = sorted(rng.choice([1, 2, 4, 8, 33, 34, 512], size=rng.integers(1, 5), replace=False).tolist())
+    pages += [ALL_PAGES] if rng.random() < 0.2 else []
+    alloc = [(int(p), float(rng.uniform(1e6, 2e8))) for p in pages]
+    think_ns = float(np.exp(rng.uniform(np.log(200), np.log(1e7))))
+    return shape, cost, think_ns, float(rng.choice([0.0, 1e8, 4e8])), alloc
+
+
+def with_ties(rng, number, cost, think_ns, looking):
+    """Some sets have times that are often equal: no compute, costs that are 0 or one of a few; some compute for 1 s."""
+    names = [name for name in cost if name.endswith("_ns")]
+    if number % 5 == 0:
+        cost = cost | {name: 0.0 for name in names if rng.random() < 0.5}
+    if number % 7 == 0:
+        cost = cost | {name: 100.0 * float(rng.integers(0, 3)) for name in names}
+    if number % 3 == 0:
+        think_ns = 0.0
+    elif number % 11 == 0:
+        think_ns = 1e9
+    return cost, min(think_ns, 2e5) if looking else think_ns  # kernel entries are served one by one
+
+
+def by_engine(engine_name, rule, flush, shape, cost, think_ns, kunmap, alloc, looking, precision):
+    """Means of four lanes, which differ in replica and in the cost of a refill."""
+    replicas, ones = np.array([0, 3, 1, 3]), np.ones(4)
+    columns = {name: value * ones for name, value in cost.items()} | {"think_ns": think_ns * ones}
+    columns["refill_ns"] = columns["refill_ns"] * np.linspace(1.0, 1.1, 4)
+    events = Events(kunmap * ones, tuple(p for p, _ in alloc), np.array([count * ones for _, count in alloc]))
+    source = FlushEvents(shape, columns, events, flush, replicas, looking)
+    machine = build_machine(engine_name, rule, shape, columns, flush, source, 4)
+    return engine.run(machine, Price(1000.0 * ones, ones, ones, ones), 32, WINDOW, precision * ones)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_engines_give_the_same_bits(name):
+    flush = FLUSHES[name] if name in FLUSHES else POLICIES[name].flush()
+    looking = hasattr(POLICIES.get(name), "kernel_entry")
+    for number in range(SETS):
+        rng = np.random.default_rng([number, *name.encode()])
+        shape, cost, think_ns, kunmap, alloc = configuration(rng)
+        cost, think_ns = with_ties(rng, number, cost, think_ns, looking)
+        lanes = (flush, shape, cost, think_ns, kunmap, alloc, looking, 0.05 if number % 2 else 0.0)  # some leave early
+        vectorized, compiled = (by_engine(each, "coarse", *lanes) for each in ("vectorized", "compiled"))
+        for metric, values in vectorized.items():
+            assert values.tobytes() == compiled[metric].tobytes(), (number, metric, values, compiled[metric])
+
+
+def test_a_call_gives_the_same_bits_by_either_engine(parameters):
+    points = parameters("epyc_milan_2s", jobs=60, cores=[4, 96], replicas=3, window_events=96, precision=0.05)
+    for name in policies.policy_names():
+        if name == "vanilla" or (name == "xpfo_kernel_entry" and not has_compiler()):
+            continue
+        found = [simulate(policy=name, engine=each, **points) for each in ("vectorized", "compiled", "auto")]
+        for metric in METRICS:
+            assert len({each[metric].tobytes() for each in found}) == 1, (name, metric)
+
+
+def test_a_compiled_lane_does_not_notice_its_neighbours(parameters):
+    for rule in ("coarse", "exact"):
+        p = parameters("i5_3550", jobs=4, think_ns=3000.0, precision=0.03, window_events=96) | {"rule": rule}
+        ceilings = [0.0, 8.0, 33.0, 600.0]
+        together = simulate(policy="xpfo", engine="compiled", **p | {"ceiling": ceilings, "replicas": 2})
+        for at, ceiling in enumerate(ceilings):
+            alone = simulate(policy="xpfo", engine="compiled", **p | {"ceiling": ceiling, "replicas": 2})
+            for metric in METRICS:
+                assert alone[metric][0].tobytes() == together[metric][at].tobytes(), (rule, metric)
+
+
+@pytest.mark.parametrize("accounting", ["tick", "irq_time"])
+@pytest.mark.parametrize("name", ["xpfo", "xpfo_concurrent", "xpfo_deferred_per_task"])
+def test_system_time_is_the_models_formula_over_the_means_of_a_lane(name, accounting, parameters):
+    p = parameters("i5_3550", jobs=4, accounting=accounting, range_pages={1: 3, 64: 1}, think_ns=3000.0)
+    p |= {"window_events": 640, "warmup_events": 64, "replicas": 1}
+    found = simulate(policy=name, **p)
+    cost = {key: np.array([float(value)]) for key, value in p.items() if isinstance(value, int | float)}
+    alloc = np.array([[0.75 * p["alloc_events"]], [0.25 * p["alloc_events"]]])
+    events = Events(np.array([p["kunmap_events"]]), (1, 64), alloc)
+    shape, flush, zero = Shape(4, 1, 4, 4, 1, "auto", 0), POLICIES[name].flush(), np.zeros(1)
+    source = FlushEvents(shape, cost, events, flush, np.array([0]))
+    machine = build_machine("compiled", "coarse", shape, cost, flush, source, 1)
+    means = engine.run(machine, Price(zero, zero, zero, zero), 64, 640, zero)
+    lane = {key: float(values[0]) for key, values in means.items()}
+    total = p["kunmap_events"] + p["alloc_events"]
+    system_ns = lane["wait_ns"] + p["refill_system_share"] * p["refill_ns"] * lane["refills"]
+    if accounting == "tick":
+        system_ns += lane["handler_compute_ns"] * p["base_system_s"] / (p["user_s"] + p["base_system_s"])
+    else:
+        system_ns -= lane["handler_ns"] - lane["handler_compute_ns"]
+    system_s = p["base_system_s"] + total * system_ns * 1e-9
+    noticed = (
+        found["switch_s"]
+        + found["refill_s"]
+        - total * p["refill_system_share"] * p["refill_ns"] * (lane["refills"] * 1e-9)
+    )  # where tasks migrate, on the slow scale
+    assert found["system_time_s"] - noticed == pytest.approx(system_s, rel=1e-9)
+    assert (noticed > 1e-6).all() == (name == "xpfo_deferred_per_task")
+    stretch = 4 * lane["interval_ns"] / 3000.0
+    elapsed = (p["user_s"] + p["base_system_s"]) * (p["serial_share"] + (1 - p["serial_share"]) / 4)
+    assert found["wall_time_s"] == pytest.approx(elapsed * stretch, rel=1e-9)
+    assert found["flush_wait_p99_ns"] == pytest.approx(lane["wait_p99_ns"], rel=1e-9)
+
+
+def test_an_engine_that_cannot_simulate_a_rule_says_what_to_do(parameters):
+    p = parameters("i5_3550", jobs=2, window_events=32)
+    with pytest.raises(ValueError, match="engine='fast': must be one of auto, compiled, vectorized"):
+        simulate(policy="xpfo", engine="fast", **p)
+    with pytest.raises(ValueError, match="engine=vectorized: does not simulate rule=exact; give engine=compiled"):
+        simulate(policy="xpfo", engine="vectorized", rule="exact", **p)
+    deferred = [simulate(policy="xpfo_deferred", engine="vectorized", rule=rule, **p) for rule in ("coarse", "exact")]
+    assert deferred[0]["system_time_s"] == deferred[1]["system_time_s"]  # its server is exact by either name
+    if not has_compiler():
+        with pytest.raises(ValueError, match="install numba, or give rule=coarse"):
+            simulate(policy="xpfo", rule="exact", **p)
+        assert check_engine("auto", "coarse", interrupts=True) == "vectorized"
+
+
+COMPILES = """
+from sim import simulate
+from tests.distance import known
+simulate(policy="xpfo", **known("i5_3550") | {"jobs": 4, "window_events": 64})
+from sim.machine.compiled.broadcast import serve_broadcast
+print(sum(serve_broadcast.stats.cache_misses.values()), sum(serve_broadcast.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.skipif(not has_compiler(), reason="numba is not installed")
+def test_the_processes_of_a_machine_compile_a_loop_once(tmp_path):
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", COMPILES], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = sorted(process.communicate(timeout=120)[0].split() for process in started)
+    assert said == [["0", "1"], ["0", "1"], ["1", "0"]]  # misses and hits of the cache
+    (folder,) = (tmp_path / "xpfo-sweep").iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(not has_compiler(), reason="numba is not installed")
+def test_where_nothing_can_be_kept_each_process_compiles_for_itself(tmp_path):
+    (tmp_path / "file").write_text("")
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILES], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["1", "0"], done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
