@@ -1,12 +1,12 @@
 """A broadcast by interrupts written the usual way: a process per CPU in SimPy, a timeout per step.
 
-The same story as `tests/fine.py`: llist_add on each target's call_single_queue, ICR writes, csd_lock_wait target by
-target, own flush; the receiver takes its queue and flushes request after request.
+The same story as `sim/machine/compiled/exact.py`: llist_add on each target's call_single_queue, ICR writes,
+csd_lock_wait target by target, own flush; the receiver takes its queue and flushes request after request.
 
 SimPy has no cheap way to say "a handler run delays what it finds": interrupting a process, or a preemptive resource,
 costs an exception and a new request each time. So work has an end that runs put off, and looks again when it is up.
 Events at one instant come in the order in which they were scheduled, not by CPU; apart from that the numbers are those
-of `tests/fine.py`.
+of `sim/machine/compiled/exact.py`.
 """
 
 from __future__ import annotations

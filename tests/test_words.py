@@ -1,4 +1,4 @@
-"""Every combination of a policy's words is refused in a sentence, or simulated: by the engine and by its twin alike."""
+"""Every combination of a policy's words is refused in a sentence, or simulated: by both engines alike."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ from sim.abi import (
     check_policy,
 )
 from sim.policies import use_policies
-from tests import twin
-from tests.test_twin import by_engine, configuration
+from tests.test_engines import by_engine, configuration
 
-SMALL = 12  # CPUs, as the twin is slow
+SMALL = 12  # CPUs
 HARDWARE = {"broadcast_ns": 600.0, "broadcast_page_ns": 10.0, "broadcast_all_ns": 900.0}
 SHORT = {"window_events": 64, "warmup_events": 16, "cores": 6, "jobs": 4}
 
@@ -89,20 +88,19 @@ def test_as_many_flush_events_are_modelled_as_there_should_be():
 
 @pytest.mark.parametrize("own", Own)
 @pytest.mark.parametrize("tell", Targets)
-def test_each_flush_event_that_is_not_refused_is_the_twins(own, tell):
+def test_each_flush_event_that_is_not_refused_is_the_same_by_both_engines(own, tell):
     for number, flush in enumerate(flushes(own, tell)):
-        shape, cost, think_ns, kunmap, alloc = small_configuration(
-            number, list(Own).index(own), list(Targets).index(tell)
+        lane = small_configuration(number, list(Own).index(own), list(Targets).index(tell))
+        looking = flush.post is not None and flush.post.line is Line.GLOBAL and number % 2 == 0
+        vectorized, compiled = (
+            by_engine(each, "coarse", flush, *lane, looking, 0.0) for each in ("vectorized", "compiled")
         )
-        entries = flush.post is not None and flush.post.line is Line.GLOBAL and number % 2 == 0
-        found = by_engine(flush, shape, cost, think_ns, kunmap, alloc, 1, 32, 96, entries)
-        expected = twin.lane(
-            flush, cost=cost, cores=shape.cores, sockets=shape.sockets, threads_per_core=shape.threads_per_core,
-            busy=shape.busy, flushers=shape.flushers, apic=shape.apic, think_ns=think_ns, kunmap_events=kunmap,
-            alloc=alloc, seed=shape.seed, replica=1, warmup=32, window=96, entries=entries,
-        )  # fmt: skip
-        for metric, value in expected.items():
-            assert found[metric][0] == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True), (flush, shape, metric)
+        for metric, values in vectorized.items():
+            assert values.tobytes() == compiled[metric].tobytes(), (flush, metric)
+        if tell.interrupts:
+            exact = by_engine("compiled", "exact", flush, *lane, looking, 0.0)
+            assert (exact["interval_ns"] > 0.0).all(), flush
+            assert np.isfinite(exact["wait_ns"]).all(), flush
 
 
 def policy(**answers):

@@ -22,6 +22,7 @@ overrides people use:
   policy=xpfo machine=i5_3550 cores=8 jobs=8    what is simulated; any parameter of the model
   ceiling=[0,33,512]                            a list makes an axis, in place of the grid's of that name
   policy='["xpfo*","!xpfo_broadcast"]'          policies by pattern
+  rule=exact                                    one event per request, as it really goes; rule=coarse is quicker
   costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)
   draws=64                                      5/50/95 % bands: each point under so many draws of its costs
   replicas=16 precision=0.002 seed=1            how well
@@ -41,6 +42,7 @@ verbs (each with --help):
   sweep status OUT                              how far a run is
   sweep report OUT                              report.html again, and plots/ as PNG and SVG
   sweep tables OUT                              its tables again
+  sweep check OUT                               how far the coarse rule is off: some points simulated exactly
   sweep compare A B                             which points moved between two runs
   sweep next OUT                                what to measure next, from a run with draws
   sweep measure                                 broadcasts on this machine, as a machine file

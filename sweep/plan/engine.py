@@ -14,7 +14,7 @@ COMPILE_S = {"serve_broadcast": 12.0, "serve_server": 8.0, "serve_exact": 16.0} 
 
 def choose_engine(plan: Plan, asked: str) -> Plan:
     """The plan with its engine; BadInput where that cannot simulate it."""
-    loops = _loops(plan)
+    loops = loops_of(plan)
     if "serve_exact" in loops and asked == "vectorized":
         raise BadInput("engine=vectorized: does not simulate rule=exact; give engine=compiled, or rule=coarse")
     if not has_compiler():
@@ -32,7 +32,7 @@ def choose_engine(plan: Plan, asked: str) -> Plan:
     return replace(plan, engine="compiled", engine_because=because)
 
 
-def _loops(plan: Plan) -> set[str]:
+def loops_of(plan: Plan) -> set[str]:
     """The compiled loops that simulate a plan's points, as if it ran on them."""
     loops: set[str | None] = set()
     for block, firsts in plan.shapes():

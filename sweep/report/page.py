@@ -33,10 +33,12 @@ DIGITS = 6  # significant digits of the numbers on the page
 def read_plots(folder: Folder) -> list[Plot]:
     """The plots of a run's folder."""
     with reading(folder):
-        name, table = "tables/reproduction.parquet", None
-        if folder.exists(name):
-            table = pd.read_parquet(io.BytesIO(folder.read(name)))
-        return plots(open_results(folder, NEEDED), table)
+        read = {
+            name: pd.read_parquet(io.BytesIO(folder.read(f"tables/{name}.parquet")))
+            for name in ("reproduction", "rule_gap")
+            if folder.exists(f"tables/{name}.parquet")
+        }
+        return plots(open_results(folder, NEEDED), read.get("reproduction"), read.get("rule_gap"))
 
 
 def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None) -> None:

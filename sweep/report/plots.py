@@ -56,7 +56,9 @@ class Plot:
     log: tuple[str, ...] = ()  # columns drawn on a logarithmic axis
 
 
-def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> list[Plot]:
+def plots(
+    file: pq.ParquetFile, reproduction: pd.DataFrame | None = None, rule_gap: pd.DataFrame | None = None
+) -> list[Plot]:
     """Every plot that the results allow, the one that was asked for first."""
     points, own = read_points(file)
     made: list[Plot | None] = [parts(points, own)]
@@ -67,6 +69,8 @@ def plots(file: pq.ParquetFile, reproduction: pd.DataFrame | None = None) -> lis
     made.append(heat(points, own))
     made.append(front(points, own))
     made += [counter(points, own, name) for name in COUNTERS if name in points]
+    if rule_gap is not None and len(rule_gap):
+        made.append(gap(rule_gap))
     made.append(listing(points, own))
     if reproduction is not None and len(reproduction):
         costs = points["costs"].nunique() if "costs" in points else 1
@@ -257,6 +261,15 @@ def counter(points: pd.DataFrame, own: Sequence[str], name: str) -> Plot | None:
         name, f"{name} over the build", "Means over replicas.", "dots", table, name, "what",
         labels={name: name}, log=(name,) if (table[name] > 0).all() else (), series="policy",
     )  # fmt: skip
+
+
+def gap(table: pd.DataFrame) -> Plot:
+    """The points that `sweep check` simulated exactly as well."""
+    note = (
+        "How far the coarse rule is above (+) or below (-) the exact one, in percent, at points that were simulated by "
+        "both; saturation is the share of their time that they do not compute. Means over replicas."
+    )
+    return Plot("rule_gap", "The coarse rule against the exact one", note, "table", table, series="policy")
 
 
 def listing(points: pd.DataFrame, own: Sequence[str]) -> Plot:

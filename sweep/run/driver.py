@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import textwrap
 import traceback
@@ -14,6 +15,7 @@ from typing import Any
 from sim.policies import hidden_policies
 from sweep.errors import BadInput, Stopped
 from sweep.messages import say
+from sweep.plan.engine import loops_of
 from sweep.plan.open import open_plan
 from sweep.plan.plan import Plan
 from sweep.report.caveats import basis
@@ -29,8 +31,9 @@ from sweep.store import lock
 from sweep.store.folder import Folder, look, open_folder, reason
 from sweep.store.journal import Journal
 from sweep.store.parts import committed
-from sweep.tables.frame import load
+from sweep.tables.frame import load, read_results
 from sweep.tables.make import write_tables
+from sweep.tables.rule_gap import saturated
 from sweep.tables.text import as_text, breakdown
 
 MOST_ROWS = 3_000_000  # of results that tables and a page are made of without being asked: they take memory
@@ -57,6 +60,7 @@ def run(request: Request) -> int:
             write_page(folder, read_plots(folder))
         if not request.quiet:
             report(plan, folder, tables)
+            _say_how_to_check(plan, folder)
 
     return carry_out(request, plan, out, finish)
 
@@ -164,6 +168,18 @@ def report(plan: Plan, folder: Folder, made: Mapping[str, Any]) -> None:
             print("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
     text = breakdown(load(folder.path)) if len(plan) == 1 + plan.draws and folder.local else as_text(table)
     print(f"\n{text}\n\n{folder}")
+
+
+def _say_how_to_check(plan: Plan, folder: Folder) -> None:
+    """One line where the coarse rule simulated points near saturation."""
+    if "serve_broadcast" not in loops_of(plan):
+        return
+    points = saturated(read_results(folder))
+    if points:
+        print(
+            f"{points} points are near saturation, where the coarse rule can be off by a quarter; "
+            f"`sweep check {shlex.quote(str(folder))}` simulates some exactly"
+        )
 
 
 def default_out(plan: Plan) -> str:

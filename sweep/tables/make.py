@@ -16,6 +16,7 @@ from sweep.tables.frame import read_results
 from sweep.tables.next_experiment import next_experiment
 from sweep.tables.replicas import summary
 from sweep.tables.reproduction import measured_points, measurements, reproduction
+from sweep.tables.rule_gap import rule_gap
 from sweep.tables.selection import failed_points, notes, simulated, without_copies
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
@@ -23,7 +24,7 @@ MOST_EXPERIMENTS = 500  # points that are compared with one another
 OF_THE_SURFACE = (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters)
 TABLES = {  # every table with what it says
     make.__name__: (make.__doc__ or "").partition("\n")[0]
-    for make in (reproduction, summary, *OF_THE_SURFACE, next_experiment)
+    for make in (reproduction, summary, *OF_THE_SURFACE, next_experiment, rule_gap)
 }
 
 

@@ -4,7 +4,7 @@ C:   kernel/smp.c  on_each_cpu(), smp_call_function_many(), flush_smp_call_funct
 Ref: docs/model.md; `sim/machine/vectorized/broadcast.py` states the rule, and says the same for all lanes at once with
      the same comments at the six places of a flush event. Both give the same bits, so both add up in one order.
 
-What the rule leaves out of what really happens (`sim/machine/exact.py`), a comment that begins with "rule:" says. CPUs
+What the rule leaves out of what really happens (`exact.py`), a comment that begins with "rule:" says. CPUs
 0..flushers-1 make flush events, CPUs up to busy-1 compute, the others are idle. Times are absolute and in ns.
 """
 

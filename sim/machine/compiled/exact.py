@@ -14,63 +14,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf, nan
-from typing import NamedTuple
 
 import numpy as np
 
 from sim.abi import Flush
 from sim.events import FlushEvents
 from sim.group import Shape
+from sim.machine.compiled.exact_receiver import take
+from sim.machine.compiled.exact_state import (
+    BOOKKEEPING,
+    COMPUTE,
+    ENQUEUE,
+    FULL,
+    IDLE,
+    INTERRUPT,
+    MUTEX,
+    NOTHING,
+    RANGE,
+    READ,
+    RETURN,
+    SCAN,
+    SEND,
+    WAIT,
+    State,
+    miss,
+    set_take,
+    set_work,
+)
 from sim.machine.compiled.interrupts import Cost, Words, cost_of_lane, costs_of, words_of
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import knockout, play_again
+from sim.machine.compiled.knockout import knockout
 from sim.machine.compiled.state import NEVER, Clock, Machine, Source, Tally, draw
-
-# What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
-# interrupts to be on goes before the next compute.
-IDLE, COMPUTE, RETURN, BOOKKEEPING, MUTEX, SCAN, ENQUEUE, SEND, READ, WAIT = range(10)
-# What a CPU is to take.
-INTERRUPT, BEGIN, TAKE = range(3)
-# What flushes have dropped from a TLB, the greater including the less.
-NOTHING, RANGE, FULL = range(3)
-
-
-class State(NamedTuple):
-    """The CPUs of all lanes, every field [lane, cpu] where unsaid; of busy CPUs, the senders' of those who flush."""
-
-    # every CPU
-    phase: np.ndarray
-    work_end: np.ndarray  # when the phase ends, unless something delays it; infinite: open
-    work_due: np.ndarray  # when to look at that, at the latest; of CPUs that make flush events
-    closed_until: np.ndarray  # no run begins before: interrupts are off, or a run is on
-    run_end: np.ndarray
-    take: np.ndarray  # what it is to take,
-    take_due: np.ndarray  # and when
-    queue: np.ndarray  # call_single_queue: senders in order of llist_add(), [lane, cpu, place]
-    queued: np.ndarray  # how many
-    dropped: np.ndarray  # from its TLB since its last compute began
-    # a sender's flush event; it has one at a time, so the sender's number stands for the request
-    kind: np.ndarray
-    request: np.ndarray  # how long it takes in a handler run,
-    drops: np.ndarray  # and what it drops from a TLB there
-    began: np.ndarray
-    position: np.ndarray  # target to enqueue next, then to read next
-    done: np.ndarray  # when the request is done; infinite until that is known, [lane, sender, target]
-    waits_for: np.ndarray  # target whose request nobody has taken yet; -1: none
-    watched: np.ndarray  # the busy CPU whose old mapping is watched,
-    flushed: np.ndarray  # and when that is gone
-    marked: np.ndarray  # targets that get an interrupt, [lane, sender, place]
-    marks: np.ndarray  # how many
-    # who comes next
-    first_work: np.ndarray
-    first_take: np.ndarray
-    # of the lane, [lane, 1] and, who waits for the mutex, [lane, place]
-    turn: np.ndarray  # which of the other busy CPUs is watched next
-    holds: np.ndarray  # the mutex is held,
-    mutex_free: np.ndarray  # and else free from then on
-    waiting: np.ndarray  # who waits for it, in order
-    waiters: np.ndarray  # how many
-    begun: np.ndarray  # the CPUs compute
 
 
 def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: FlushEvents, lanes: int) -> Machine:
@@ -140,11 +114,11 @@ def serve_exact(
             k, j = cpus.first_work[lane, 1], cpus.first_take[lane, 1]
             now, at = cpus.work_due[lane, k], cpus.take_due[lane, j]
             if at < now or (at == now and j <= k):
-                _take(words, cost, source, cpus, tally, lane, j, at)
+                take(words, cost, source, cpus, tally, lane, j, at)
                 continue
             phase, end = cpus.phase[lane, k], cpus.work_end[lane, k]
             if end > now:  # delayed meanwhile
-                _set_work(cpus, lane, k, phase, end)
+                set_work(cpus, lane, k, phase, end)
                 continue
             if phase == ENQUEUE:
                 phase, end = _llist_add(words, cost, source, cpus, tally, lane, k, now)
@@ -164,8 +138,8 @@ def serve_exact(
                 compute, cpus.kind[lane, k] = draw(source, replica, lane, k)
                 phase, end = COMPUTE, now + compute + _refill(cost, cpus, tally, lane, k)
             else:
-                phase, end = _prepare(words, cost, source, cpus, lane, k, phase, now)
-            _set_work(cpus, lane, k, phase, end)
+                phase, end = _prepare(words, cost, source, cpus, tally, lane, k, phase, now)
+            set_work(cpus, lane, k, phase, end)
     return short, False
 
 
@@ -176,20 +150,7 @@ def _begin(words: Words, source: Source, cpus: State, lane: int, replica: int) -
         cpus.phase[lane, k] = COMPUTE
     for k in range(words.flushers):
         compute, cpus.kind[lane, k] = draw(source, replica, lane, k)
-        _set_work(cpus, lane, k, COMPUTE, compute)
-
-
-@compiled
-def _set_work(cpus: State, lane: int, k: int, phase: int, end: float) -> None:
-    cpus.phase[lane, k] = phase
-    cpus.work_end[lane, k] = cpus.work_due[lane, k] = end
-    play_again(cpus.first_work, cpus.work_due, lane, k)
-
-
-@compiled
-def _set_take(cpus: State, lane: int, j: int, what: int, due: float) -> None:
-    cpus.take[lane, j], cpus.take_due[lane, j] = what, due
-    play_again(cpus.first_take, cpus.take_due, lane, j)
+        set_work(cpus, lane, k, COMPUTE, compute)
 
 
 # The sender. Each function answers what the CPU does next, and when that ends.
@@ -200,17 +161,12 @@ def _refill(cost: Cost, cpus: State, tally: Tally, lane: int, k: int) -> float:
     """What was dropped since the last compute lengthens the one that begins."""
     dropped, cpus.dropped[lane, k] = cpus.dropped[lane, k], NOTHING
     tally.refills[lane] += dropped == FULL
-    return _miss(cost, dropped)
-
-
-@compiled
-def _miss(cost: Cost, dropped: int) -> float:
-    return cost.refill if dropped == FULL else cost.user_refill if dropped == RANGE else 0.0
+    return miss(cost, dropped)
 
 
 @compiled
 def _prepare(
-    words: Words, cost: Cost, source: Source, cpus: State, lane: int, k: int, phase: int, now: float
+    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, k: int, phase: int, now: float
 ) -> tuple[int, float]:
     """From the end of compute to the first request: bookkeeping, own flush, mutex, the walk over the mask."""
     if phase == COMPUTE:
@@ -236,8 +192,7 @@ def _prepare(
     _watch(words, cpus, lane, k)
     first = 1 if k == 0 else 0
     if first >= words.reachable:  # nobody to tell
-        cpus.position[lane, k] = first
-        return SEND, now
+        return _send(words, cost, source, cpus, tally, lane, k, now)
     return _enqueue(cost, cpus, lane, k, first, now)
 
 
@@ -295,7 +250,7 @@ def _send(
             now, room = now + cost.ipi_send, words.reach
         room -= 1
         near = words.socket[target] == words.socket[k]
-        _set_take(cpus, lane, target, INTERRUPT, now + (cost.ipi_latency if near else cost.ipi_latency_cross))
+        set_take(cpus, lane, target, INTERRUPT, now + (cost.ipi_latency if near else cost.ipi_latency_cross))
     tally.interrupts[lane] += marks
     if words.own_after_sends:  # own flush
         now += source.local_ns[lane, cpus.kind[lane, k]]
@@ -364,71 +319,4 @@ def _unlock(cost: Cost, cpus: State, lane: int, now: float) -> None:
     for place in range(1, waiters):
         cpus.waiting[lane, place - 1] = cpus.waiting[lane, place]
     cpus.waiters[lane, 0] = waiters - 1
-    _set_work(cpus, lane, first, MUTEX, max(now, cpus.run_end[lane, first]))
-
-
-# The receiver.
-
-
-@compiled
-def _take(words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float) -> None:
-    """CPU j takes the interrupt, begins a handler run, or takes its queue in it."""
-    if cpus.take[lane, j] == TAKE:
-        _llist_del_all(words, cost, source, cpus, tally, lane, j, now)
-        return
-    closed = cpus.closed_until[lane, j]
-    if cpus.take[lane, j] == INTERRUPT and closed <= now and cpus.phase[lane, j] == IDLE and cost.idle_exit > 0.0:
-        _set_take(cpus, lane, j, BEGIN, now + cost.idle_exit)
-    elif closed > now:  # pending until interrupts are on and no run is on
-        _set_take(cpus, lane, j, BEGIN, closed)
-    else:
-        _delay(words, cpus, tally, lane, j, now, now + cost.irq_entry)
-        _set_take(cpus, lane, j, TAKE, now + cost.irq_entry)
-
-
-@compiled
-def _llist_del_all(
-    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float
-) -> None:
-    """flush_smp_call_function_queue(): the requests of the queue as it is now; when each is done is known at once."""
-    dropped, at = FULL if words.first_fully else NOTHING, now
-    for place in range(cpus.queued[lane, j]):
-        sender = cpus.queue[lane, j, place]
-        if words.first_fully:
-            at += cost.handler + (0.0 if place else cost.flush_all)
-        else:
-            at += cpus.request[lane, sender]
-            dropped = max(dropped, cpus.drops[lane, sender])
-        if cpus.watched[lane, sender] == j:
-            cpus.flushed[lane, sender] = now + cost.handler + cost.flush_all if words.first_fully else at
-        done = now if words.run_begun else at
-        cpus.done[lane, sender, j] = done
-        if cpus.waits_for[lane, sender] == j:
-            cpus.waits_for[lane, sender] = -1
-            _set_work(cpus, lane, sender, WAIT, max(done, cpus.run_end[lane, sender]))
-    cpus.queued[lane, j] = 0
-    _set_take(cpus, lane, j, INTERRUPT, inf)
-    _delay(words, cpus, tally, lane, j, now, at + cost.irq_exit)
-    if j >= words.busy:
-        return
-    if cpus.phase[lane, j] == COMPUTE:
-        cpus.work_end[lane, j] += _miss(cost, dropped)
-        tally.refills[lane] += dropped == FULL
-    else:
-        cpus.dropped[lane, j] = max(cpus.dropped[lane, j], dropped)
-
-
-@compiled
-def _delay(words: Words, cpus: State, tally: Tally, lane: int, j: int, now: float, end: float) -> None:
-    """A run has CPU j until `end`: its own work stands still; only waiting for an ack or the mutex goes on."""
-    cpus.closed_until[lane, j] = cpus.run_end[lane, j] = end
-    if j >= words.busy:
-        return
-    phase = cpus.phase[lane, j]
-    if phase in (WAIT, MUTEX):
-        cpus.work_end[lane, j] = max(cpus.work_end[lane, j], end)
-    else:
-        cpus.work_end[lane, j] += end - now
-    tally.handler_ns[lane] += end - now
-    if phase < BOOKKEEPING:
-        tally.handler_compute_ns[lane] += end - now
+    set_work(cpus, lane, first, MUTEX, max(now, cpus.run_end[lane, first]))

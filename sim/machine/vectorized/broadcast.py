@@ -15,8 +15,8 @@ The rule, for the CPU whose sending loop ends next, at time `now`:
   * Under a mutex the CPU that asked first is next: its scan begins when the flush event ahead is over and no run is on
     here, and its requests find empty queues. A run costs one that waits for the mutex nothing else.
 
-The sender is here, its targets are in `receivers.py`. `tests/twin.py` is the same rule, one CPU at a time, with the
-same comments at the six places of a flush event; `tests/fine.py` is what really happens, one event per request.
+The sender is here, its targets are in `receivers.py`. `compiled/broadcast.py` is the same rule, one CPU at a time,
+with the same comments at the six places of a flush event; `compiled/exact.py` is what really happens.
 Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
 """
 

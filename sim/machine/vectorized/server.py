@@ -4,7 +4,7 @@ C:   arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(): own flush, then cpumask_o
 Ref: arm64 TLBI ... IS with DSB ISH, AMD INVLPGB with TLBSYNC: one broadcast at a time, the sender waits
 
 Every step serves one flush event in every lane, and the kernel entries that look at the line before it. Arrays are
-[cpu, lane]; [lane] where unsaid; times are absolute. `tests/twin.py` is the same rule, one CPU at a time.
+[cpu, lane]; [lane] where unsaid; times are absolute. `compiled/server.py` says the same, one CPU at a time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The state of the vectorized machines, and the memory that they work in.
 
-The last axis of every array is the lane. What the scalar twin (`tests/twin.py`) remembers too has the same name there.
+The last axis of every array is the lane. What the compiled loops remember has the same name there.
 Times are absolute and in ns.
 """
 
@@ -53,7 +53,7 @@ def serve_steps(machine: Steps, waits: np.ndarray, windows: np.ndarray) -> None:
 class Cpus:
     """The last handler run of every CPU that requests can reach, every field [cpu, lane]."""
 
-    run_begin: np.ndarray  # the twin's `taken`, when a run takes the queue, is one `irq_entry_ns` later
+    run_begin: np.ndarray  # it takes the queue one `irq_entry_ns` later
     run_end: np.ndarray  # of that run, or of the CPU's ICR writes after it: no run begins before
     full_run: np.ndarray  # begin of the last run that flushed fully; NaN: none
 
@@ -81,7 +81,7 @@ class Senders:
     # the flush event whose loop ended last
     began: np.ndarray
     last_done: np.ndarray  # last request done
-    acked: np.ndarray  # all acks read; the twin's `free` is the own flush later
+    acked: np.ndarray  # all acks read
     own: np.ndarray  # length of the own flush that ends it
     # misses
     refilled: np.ndarray  # the compute after that event refills already

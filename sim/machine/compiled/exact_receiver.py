@@ -1,0 +1,92 @@
+"""The receiver of the exact rule: interrupts, handler runs, and what they delay on their CPU.
+
+C:   kernel/smp.c  generic_smp_call_function_single_interrupt(), llist_del_all(), flush_smp_call_function_queue()
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from sim.machine.compiled.exact_state import (
+    BEGIN,
+    BOOKKEEPING,
+    COMPUTE,
+    FULL,
+    IDLE,
+    INTERRUPT,
+    MUTEX,
+    NOTHING,
+    TAKE,
+    WAIT,
+    State,
+    miss,
+    set_take,
+    set_work,
+)
+from sim.machine.compiled.interrupts import Cost, Words
+from sim.machine.compiled.jit import compiled
+from sim.machine.compiled.state import Source, Tally
+
+
+@compiled
+def take(words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float) -> None:
+    """CPU j takes the interrupt, begins a handler run, or takes its queue in it."""
+    if cpus.take[lane, j] == TAKE:
+        _llist_del_all(words, cost, source, cpus, tally, lane, j, now)
+        return
+    closed = cpus.closed_until[lane, j]
+    if cpus.take[lane, j] == INTERRUPT and closed <= now and cpus.phase[lane, j] == IDLE and cost.idle_exit > 0.0:
+        set_take(cpus, lane, j, BEGIN, now + cost.idle_exit)
+    elif closed > now:  # pending until interrupts are on and no run is on
+        set_take(cpus, lane, j, BEGIN, closed)
+    else:
+        _delay(words, cpus, tally, lane, j, now, now + cost.irq_entry)
+        set_take(cpus, lane, j, TAKE, now + cost.irq_entry)
+
+
+@compiled
+def _llist_del_all(
+    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float
+) -> None:
+    """flush_smp_call_function_queue(): the requests of the queue as it is now; when each is done is known at once."""
+    dropped, at = FULL if words.first_fully else NOTHING, now
+    for place in range(cpus.queued[lane, j]):
+        sender = cpus.queue[lane, j, place]
+        if words.first_fully:
+            at += cost.handler + (0.0 if place else cost.flush_all)
+        else:
+            at += cpus.request[lane, sender]
+            dropped = max(dropped, cpus.drops[lane, sender])
+        if cpus.watched[lane, sender] == j:
+            cpus.flushed[lane, sender] = now + cost.handler + cost.flush_all if words.first_fully else at
+        done = now if words.run_begun else at
+        cpus.done[lane, sender, j] = done
+        if cpus.waits_for[lane, sender] == j:
+            cpus.waits_for[lane, sender] = -1
+            set_work(cpus, lane, sender, WAIT, max(done, cpus.run_end[lane, sender]))
+    cpus.queued[lane, j] = 0
+    set_take(cpus, lane, j, INTERRUPT, inf)
+    _delay(words, cpus, tally, lane, j, now, at + cost.irq_exit)
+    if j >= words.busy:
+        return
+    if cpus.phase[lane, j] == COMPUTE:
+        cpus.work_end[lane, j] += miss(cost, dropped)
+        tally.refills[lane] += dropped == FULL
+    else:
+        cpus.dropped[lane, j] = max(cpus.dropped[lane, j], dropped)
+
+
+@compiled
+def _delay(words: Words, cpus: State, tally: Tally, lane: int, j: int, now: float, end: float) -> None:
+    """A run has CPU j until `end`: its own work stands still; only waiting for an ack or the mutex goes on."""
+    cpus.closed_until[lane, j] = cpus.run_end[lane, j] = end
+    if j >= words.busy:
+        return
+    phase = cpus.phase[lane, j]
+    if phase in (WAIT, MUTEX):
+        cpus.work_end[lane, j] = max(cpus.work_end[lane, j], end)
+    else:
+        cpus.work_end[lane, j] += end - now
+    tally.handler_ns[lane] += end - now
+    if phase < BOOKKEEPING:
+        tally.handler_compute_ns[lane] += end - now

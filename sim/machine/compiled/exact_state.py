@@ -1,0 +1,75 @@
+"""What a lane of the exact rule remembers: of every CPU, of every sender's flush event, and of who comes next."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.machine.compiled.interrupts import Cost
+from sim.machine.compiled.jit import compiled
+from sim.machine.compiled.knockout import play_again
+
+# What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
+# interrupts to be on goes before the next compute.
+IDLE, COMPUTE, RETURN, BOOKKEEPING, MUTEX, SCAN, ENQUEUE, SEND, READ, WAIT = range(10)
+# What a CPU is to take.
+INTERRUPT, BEGIN, TAKE = range(3)
+# What flushes have dropped from a TLB, the greater including the less.
+NOTHING, RANGE, FULL = range(3)
+
+
+class State(NamedTuple):
+    """The CPUs of all lanes, every field [lane, cpu] where unsaid; of busy CPUs, the senders' of those who flush."""
+
+    # every CPU
+    phase: np.ndarray
+    work_end: np.ndarray  # when the phase ends, unless something delays it; infinite: open
+    work_due: np.ndarray  # when to look at that, at the latest; of CPUs that make flush events
+    closed_until: np.ndarray  # no run begins before: interrupts are off, or a run is on
+    run_end: np.ndarray
+    take: np.ndarray  # what it is to take,
+    take_due: np.ndarray  # and when
+    queue: np.ndarray  # call_single_queue: senders in order of llist_add(), [lane, cpu, place]
+    queued: np.ndarray  # how many
+    dropped: np.ndarray  # from its TLB since its last compute began
+    # a sender's flush event; it has one at a time, so the sender's number stands for the request
+    kind: np.ndarray
+    request: np.ndarray  # how long it takes in a handler run,
+    drops: np.ndarray  # and what it drops from a TLB there
+    began: np.ndarray
+    position: np.ndarray  # target to enqueue next, then to read next
+    done: np.ndarray  # when the request is done; infinite until that is known, [lane, sender, target]
+    waits_for: np.ndarray  # target whose request nobody has taken yet; -1: none
+    watched: np.ndarray  # the busy CPU whose old mapping is watched,
+    flushed: np.ndarray  # and when that is gone
+    marked: np.ndarray  # targets that get an interrupt, [lane, sender, place]
+    marks: np.ndarray  # how many
+    # who comes next
+    first_work: np.ndarray
+    first_take: np.ndarray
+    # of the lane, [lane, 1] and, who waits for the mutex, [lane, place]
+    turn: np.ndarray  # which of the other busy CPUs is watched next
+    holds: np.ndarray  # the mutex is held,
+    mutex_free: np.ndarray  # and else free from then on
+    waiting: np.ndarray  # who waits for it, in order
+    waiters: np.ndarray  # how many
+    begun: np.ndarray  # the CPUs compute
+
+
+@compiled
+def set_work(cpus: State, lane: int, k: int, phase: int, end: float) -> None:
+    cpus.phase[lane, k] = phase
+    cpus.work_end[lane, k] = cpus.work_due[lane, k] = end
+    play_again(cpus.first_work, cpus.work_due, lane, k)
+
+
+@compiled
+def set_take(cpus: State, lane: int, j: int, what: int, due: float) -> None:
+    cpus.take[lane, j], cpus.take_due[lane, j] = what, due
+    play_again(cpus.first_take, cpus.take_due, lane, j)
+
+
+@compiled
+def miss(cost: Cost, dropped: int) -> float:
+    return cost.refill if dropped == FULL else cost.user_refill if dropped == RANGE else 0.0

@@ -1,0 +1,102 @@
+"""The exact rule, proved: by hand, by the coarse rule where nobody is in the way, and by a simulation in SimPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim import simulate
+from sim.draws import stream
+from sim.group import Shape
+from sim.machine.compiled.cache import has_compiler
+from tests import distance
+from tests.test_engines import FLUSHES, POLICIES, by_engine, configuration
+
+TOLD = {name: policy.flush() for name, policy in POLICIES.items() if policy.flush().tell.interrupts} | FLUSHES
+CONFIGURATIONS = 12 if has_compiler() else 2  # of each policy
+
+
+def alone(shape):
+    """The same machine where one CPU alone makes flush events."""
+    return Shape(shape.cores, shape.sockets, shape.busy, 1, shape.threads_per_core, shape.apic, shape.seed)
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_where_one_cpu_alone_flushes_both_rules_are_the_same(name):
+    for number in range(CONFIGURATIONS):
+        shape, cost, think_ns, _, alloc = configuration(np.random.default_rng([number, *name.encode()]))
+        one_kind = alloc[-1:]  # as the coarse rule reports the event before
+        lane = (TOLD[name], alone(shape), cost, think_ns + 1e5, 0.0, one_kind, False, 0.0)
+        coarse, exact = (by_engine("compiled", rule, *lane) for rule in ("coarse", "exact"))
+        for metric in ("wait_ns", "wait_p50_ns", "window_ns", "interrupts", "handler_ns", "handler_compute_ns"):
+            assert exact[metric] == pytest.approx(coarse[metric], rel=1e-6, nan_ok=True), (number, metric)
+        assert exact["refills"] == pytest.approx(coarse["refills"], abs=2.0 * shape.busy / 96), number
+
+
+def test_by_hand_a_broadcast_to_two_sockets(parameters):
+    p = parameters("xeon_8160", cores=4, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9)
+    p |= {"idle_exit_ns": 0.0, "threads_per_core": 1, "window_events": 64, "rule": "exact", "engine": "compiled"}
+    wait = simulate(policy="xpfo", **p)["flush_wait_ns"]
+    local = p["flush_fixed_ns"] + p["invlpg_ns"]
+    sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * p["enqueue_ns"] + p["ipi_send_ns"]
+    far = sent + p["ipi_latency_cross_ns"] + p["irq_entry_ns"] + p["handler_ns"] + local
+    # CPU 0 waits for CPU 1 (far), by when CPU 2 (near) and CPU 3 (far) are done too
+    assert wait == pytest.approx(far + p["ack_cross_ns"] + p["ack_ns"] + p["ack_cross_ns"] + local, rel=1e-6)
+
+
+def test_a_rider_waits_for_the_interrupt_of_whoever_found_the_queue_empty(parameters):
+    """Two senders and one idle target: the second joins the first one's request, and sends no interrupt."""
+    p = parameters("xeon_8160", cores=3, sockets=1, threads_per_core=1, jobs=2, alloc_events=0.0, think_ns=0.0)
+    p |= {"range_pages": {1: 1}, "window_events": 640, "warmup_events": 64, "rule": "exact", "engine": "compiled"}
+    found = simulate(policy="xpfo", **p)
+    assert 1.0 < found["interrupts_per_flush"][0, 0] < 2.0  # of two targets
+    apart = simulate(policy="xpfo", **p | {"think_ns": 1e7})
+    assert apart["interrupts_per_flush"][0, 0] == pytest.approx(2.0, abs=0.01)
+    assert found["flush_wait_ns"][0, 0] > apart["flush_wait_ns"][0, 0]
+
+
+def test_a_mutex_lets_one_flush_event_at_a_time_through():
+    flush = FLUSHES["own_under_a_mutex"]
+    shape, cost, _, kunmap, alloc = configuration(np.random.default_rng(5))
+    shape = Shape(8, 1, 8, 8, 1, "auto", 0)
+    cost = cost | {"smt_slowdown": 1.0}
+    free, held = (
+        by_engine("compiled", "exact", each, shape, cost, 100.0, kunmap, alloc, False, 0.0)
+        for each in (TOLD["xpfo"], flush)
+    )
+    assert (held["wait_ns"] > 1.5 * free["wait_ns"]).all()
+    # One after the other: time between events is at least what one takes from its first request to its own flush.
+    least = cost["mask_scan_ns"] + 7 * cost["enqueue_ns"] + cost["ipi_send_ns"] + cost["ipi_latency_ns"]
+    assert (held["interval_ns"] > least).all()
+
+
+def draws(replica):
+    """The engine's own draws of a CPU, one by one."""
+    tapes = {}
+
+    def draw(cpu, _):
+        if cpu not in tapes:
+            compute, kind, pages = (stream(0, replica, cpu, purpose) for purpose in range(3))
+            tapes[cpu] = iter(
+                list(zip(compute.standard_exponential(4096), kind.random(4096), pages.random(4096), strict=True))
+            )
+        return tuple(map(float, next(tapes[cpu])))
+
+    return draw
+
+
+@pytest.mark.parametrize(("machine", "cores", "jobs", "think_ns"), [
+    ("xeon_8160", 8, 6, 9000.0), ("i5_3550", 4, 4, 2000.0), ("xeon_8160", 24, 24, 3000.0), ("xeon_8160", 16, 9, 500.0),
+])  # fmt: skip
+def test_simpy_gives_the_same_numbers(machine, cores, jobs, think_ns):
+    usual = pytest.importorskip("benchmarks.usual", exc_type=ImportError)
+    p = distance.known(machine) | {"cores": cores, "jobs": jobs, "think_ns": think_ns, "ceiling": 1}
+    alloc_share = p["alloc_events"] / (p["kunmap_events"] + p["alloc_events"])
+    controls = {"window_events": 512, "warmup_events": 16 * cores, "rule": "exact", "engine": "compiled"}
+    expected = simulate(policy="xpfo", **p | controls)
+    found = usual.broadcast(
+        p, think_ns=think_ns, alloc_share=alloc_share, draw=draws(0), events=512, warmup_events=16 * cores
+    )
+    # A flush event counts once its acks are read here, and once its own flush is over there.
+    for metric, off in (("flush_wait_ns", 1e-3), ("flush_interval_ns", 1e-3), ("interrupts_per_flush", 1e-2)):
+        assert found[metric] == pytest.approx(expected[metric][0, 0], rel=off), metric
