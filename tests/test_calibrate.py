@@ -21,7 +21,7 @@ from sweep.tables.reproduction import measurements
 DRAWS = 4096  # of the toy
 SMALL = (
     "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=900", "grid.fit.keep=64",
-    "window_events=256", "precision=0.1",
+    "window_events=256", "precision=0.1", "rule=coarse",
 )  # fmt: skip
 
 

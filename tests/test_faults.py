@@ -82,7 +82,8 @@ def test_what_is_committed_outlives_the_head(tmp_path, undisturbed):
 
 def test_a_hung_node_does_not_hold_the_run_for_ever(tmp_path, undisturbed):
     with faults.two_nodes() as cluster:
-        on = (*faults.GRID, "runner=ray", f"runner.address={cluster['address']}", "runner.stall_s=8")
+        on = (*faults.GRID, "runner=ray", f"runner.address={cluster['address']}", "runner.stall_s=8",
+              "engine=vectorized")  # no loop is compiled within the 8 s  # fmt: skip
         driver = faults.start(tmp_path, *on, faults={"sleep_s": 0.1})
         faults.wait_for(tmp_path, 20, driver)
         os.kill(cluster["raylets"][1], signal.SIGSTOP)

@@ -33,7 +33,6 @@ from sweep.store.journal import Journal
 from sweep.store.parts import committed
 from sweep.tables.frame import load, read_results
 from sweep.tables.make import write_tables
-from sweep.tables.rule_gap import saturated
 from sweep.tables.text import as_text, breakdown
 
 MOST_ROWS = 3_000_000  # of results that tables and a page are made of without being asked: they take memory
@@ -174,6 +173,8 @@ def _say_how_to_check(plan: Plan, folder: Folder) -> None:
     """One line where the coarse rule simulated points near saturation."""
     if "serve_broadcast" not in loops_of(plan):
         return
+    from sweep.tables.rule_gap import saturated
+
     points = saturated(read_results(folder))
     if points:
         print(
