@@ -1,0 +1,364 @@
+/* The exact rule of a broadcast by interrupts in C, for policy xpfo: one event per request.
+   sim/machine/compiled/exact.py says the same for all policies; comments are there.
+
+   Who comes next is known from a knock-out over the CPUs: each match holds the earlier of two times and whose it is.
+*/
+
+#include "lanes.h"
+
+enum phase { IDLE, COMPUTE, RETURN, BOOKKEEPING, SCAN, ENQUEUE, SEND, READ, WAIT };
+enum take { INTERRUPT, BEGIN, TAKE };
+enum { NOTHING, RANGE, FULL };
+
+struct match {
+    double due;
+    long cpu;
+};
+
+struct cpu {
+    double work_end, closed_until, run_end;
+    enum phase phase;
+    enum take take;
+    int dropped, queued;
+};
+
+struct sender {
+    double request, began, flushed;
+    long kind, position, waits_for, watched, marks;
+    int drops;
+};
+
+struct lane {
+    long turn, served;
+    bool begun;
+};
+
+struct run { /* of one lane, while it is served */
+    const struct lanes *all;
+    struct cost cost;
+    struct lane *lane;
+    struct match *work, *takes;
+    long work_leaves, take_leaves;
+    struct cpu *cpus;
+    struct sender *senders;
+    double *done;           /* [sender][target] */
+    short *queue, *marked; /* [target][place], [sender][place] */
+    const double *bookkeeping_ns, *local_ns;
+    const bool *full;
+    double *counts;
+    long number;
+};
+
+static long leaves(long players)
+{
+    long count = 2;
+    while (count < players)
+        count *= 2;
+    return count;
+}
+
+long bytes_of_lane(const struct lanes *all)
+{
+    long pairs = all->senders * all->cpus;
+    return sizeof(struct lane) + 2 * (leaves(all->senders) + leaves(all->cpus)) * sizeof(struct match)
+           + all->cpus * sizeof(struct cpu) + all->senders * sizeof(struct sender) + pairs * sizeof(double)
+           + (2 * pairs * sizeof(short) + 7) / 8 * 8;
+}
+
+static struct run run_of(const struct lanes *all, long number)
+{
+    long kinds = all->kinds + 1, pairs = all->senders * all->cpus;
+    struct run run = {
+        .all = all, .cost = cost_of_lane(all, number), .number = number, .counts = all->counts + 4 * number,
+        .bookkeeping_ns = all->bookkeeping_ns + number * kinds, .local_ns = all->local_ns + number * kinds,
+        .full = all->full + number * kinds,
+        .work_leaves = leaves(all->senders), .take_leaves = leaves(all->cpus),
+    };
+    run.lane = (struct lane *)(all->state + number * bytes_of_lane(all));
+    run.work = (struct match *)(run.lane + 1);
+    run.takes = run.work + 2 * run.work_leaves;
+    run.cpus = (struct cpu *)(run.takes + 2 * run.take_leaves);
+    run.senders = (struct sender *)(run.cpus + all->cpus);
+    run.done = (double *)(run.senders + all->senders);
+    run.queue = (short *)(run.done + pairs);
+    run.marked = run.queue + pairs;
+    return run;
+}
+
+/* A time has changed: play its matches anew. The earlier one wins, the lower CPU among equals. */
+static inline void play_again(struct match *tree, long leaves, long k, double due)
+{
+    long match = leaves + k;
+    tree[match].due = due;
+    while (match > 1) {
+        match /= 2;
+        struct match left = tree[2 * match], right = tree[2 * match + 1];
+        struct match winner = right.due < left.due ? right : left;
+        if (winner.cpu != k && tree[match].cpu == winner.cpu)
+            return; /* somebody else wins here, as before */
+        tree[match] = winner;
+    }
+}
+
+static inline void set_work(struct run *run, long k, enum phase phase, double end)
+{
+    run->cpus[k].phase = phase;
+    run->cpus[k].work_end = end;
+    play_again(run->work, run->work_leaves, k, end);
+}
+
+static inline void set_take(struct run *run, long j, enum take what, double due)
+{
+    run->cpus[j].take = what;
+    play_again(run->takes, run->take_leaves, j, due);
+}
+
+static void seat(struct match *tree, long leaves)
+{
+    for (long k = 0; k < leaves; k++)
+        tree[leaves + k] = (struct match){INFINITY, k};
+    for (long match = leaves - 1; match > 0; match--)
+        tree[match] = tree[2 * match];
+}
+
+static void begin(struct run *run)
+{
+    const struct lanes *all = run->all;
+    run->lane->begun = true;
+    seat(run->work, run->work_leaves);
+    seat(run->takes, run->take_leaves);
+    for (long k = 0; k < all->cpus; k++)
+        run->cpus[k] = (struct cpu){.work_end = INFINITY, .phase = k < all->busy ? COMPUTE : IDLE};
+    for (long k = 0; k < all->senders; k++) {
+        double until;
+        run->senders[k] = (struct sender){.waits_for = -1, .watched = -1, .flushed = NAN};
+        run->senders[k].kind = draw(all, run->number, k, &until);
+        set_work(run, k, COMPUTE, until);
+    }
+}
+
+static inline double miss(const struct cost *cost, int dropped)
+{
+    return dropped == FULL ? cost->refill : dropped == RANGE ? cost->user_refill : 0.0;
+}
+
+/* The receiver */
+
+static inline void delay(struct run *run, long j, double now, double end)
+{
+    struct cpu *cpu = run->cpus + j;
+    cpu->closed_until = cpu->run_end = end;
+    if (j >= run->all->busy)
+        return;
+    if (cpu->phase == WAIT)
+        cpu->work_end = later(cpu->work_end, end);
+    else
+        cpu->work_end += end - now;
+    run->counts[1] += end - now;
+    if (cpu->phase < BOOKKEEPING)
+        run->counts[2] += end - now;
+}
+
+static void llist_del_all(struct run *run, long j, double now)
+{
+    /* flush_smp_call_function_queue(): the requests of the queue as it is now */
+    struct cpu *cpu = run->cpus + j;
+    int dropped = NOTHING;
+    double at = now;
+    for (int place = 0; place < cpu->queued; place++) {
+        long k = run->queue[j * run->all->senders + place];
+        struct sender *sender = run->senders + k;
+        at += sender->request;
+        dropped = sender->drops > dropped ? sender->drops : dropped;
+        if (sender->watched == j)
+            sender->flushed = at;
+        run->done[k * run->all->cpus + j] = at;
+        if (sender->waits_for == j) {
+            sender->waits_for = -1;
+            set_work(run, k, WAIT, later(at, run->cpus[k].run_end));
+        }
+    }
+    cpu->queued = 0;
+    set_take(run, j, INTERRUPT, INFINITY);
+    delay(run, j, now, at + run->cost.irq_exit);
+    if (j >= run->all->busy)
+        return;
+    if (cpu->phase == COMPUTE) {
+        cpu->work_end += miss(&run->cost, dropped);
+        run->counts[3] += dropped == FULL;
+    } else {
+        cpu->dropped = dropped > cpu->dropped ? dropped : cpu->dropped;
+    }
+}
+
+static void take(struct run *run, long j, double now)
+{
+    struct cpu *cpu = run->cpus + j;
+    if (cpu->take == TAKE) {
+        llist_del_all(run, j, now);
+    } else if (cpu->take == INTERRUPT && cpu->closed_until <= now && cpu->phase == IDLE && run->cost.idle_exit > 0.0) {
+        set_take(run, j, BEGIN, now + run->cost.idle_exit);
+    } else if (cpu->closed_until > now) {
+        set_take(run, j, BEGIN, cpu->closed_until);
+    } else {
+        delay(run, j, now, now + run->cost.irq_entry);
+        set_take(run, j, TAKE, now + run->cost.irq_entry);
+    }
+}
+
+/* The sender. Each function answers when what the CPU does next ends, and in *phase what that is. */
+
+static double send(struct run *run, long k, double now, enum phase *phase)
+{
+    /* arch_send_call_function_ipi_mask(): ICR writes for the marked targets, interrupts off */
+    struct sender *sender = run->senders + k;
+    long room = 0, sockets = run->all->sockets;
+    for (long place = 0; place < sender->marks; place++) {
+        long target = run->marked[k * run->all->cpus + place];
+        if (room == 0) {
+            now += run->cost.ipi_send;
+            room = run->all->reach;
+        }
+        room--;
+        bool near = target % sockets == k % sockets;
+        set_take(run, target, INTERRUPT, now + (near ? run->cost.ipi_latency : run->cost.ipi_latency_cross));
+    }
+    run->counts[0] += sender->marks;
+    run->cpus[k].closed_until = now;
+    sender->position = k == 0;
+    *phase = SEND;
+    return now;
+}
+
+static inline double enqueue(struct run *run, long k, long target, double now, enum phase *phase)
+{
+    run->senders[k].position = target;
+    *phase = ENQUEUE;
+    return now + (run->cpus[target].queued ? run->cost.enqueue_busy : run->cost.enqueue);
+}
+
+static inline double llist_add(struct run *run, long k, double now, enum phase *phase)
+{
+    /* llist_add(): the request is in, and who finds the queue empty now owes the interrupt */
+    struct sender *sender = run->senders + k;
+    long target = sender->position, cpus = run->all->cpus;
+    struct cpu *cpu = run->cpus + target;
+    if (cpu->queued == 0)
+        run->marked[k * cpus + sender->marks++] = target;
+    run->queue[target * run->all->senders + cpu->queued++] = k;
+    run->done[k * cpus + target] = INFINITY;
+    target++;
+    target += target == k;
+    return target < cpus ? enqueue(run, k, target, now, phase) : send(run, k, now, phase);
+}
+
+static double begin_loop(struct run *run, long k, double now, enum phase *phase)
+{
+    /* smp_call_function_many(): the loop over the targets */
+    struct sender *sender = run->senders + k;
+    sender->request = run->cost.handler + run->local_ns[sender->kind] * run->cost.slow;
+    sender->drops = run->full[sender->kind] ? FULL : RANGE;
+    sender->marks = 0;
+    sender->flushed = NAN;
+    long busy = run->all->busy, first = k == 0;
+    if (busy > 1) {
+        run->lane->turn = run->lane->turn + 1 < busy - 1 ? run->lane->turn + 1 : 0;
+        sender->watched = k + 1 + run->lane->turn;
+        sender->watched -= sender->watched < busy ? 0 : busy;
+    }
+    return first < run->all->cpus ? enqueue(run, k, first, now, phase) : send(run, k, now, phase);
+}
+
+static double csd_lock_wait(struct run *run, long k, double now, enum phase *phase)
+{
+    /* csd_lock_wait(): read the acks that are there in one piece, and wait at the first that is not */
+    struct sender *sender = run->senders + k;
+    const double *done = run->done + k * run->all->cpus;
+    long target = sender->position, cpus = run->all->cpus, sockets = run->all->sockets;
+    double read = now;
+    while (target < cpus && done[target] <= read) {
+        read += target % sockets == k % sockets ? run->cost.ack : run->cost.ack_cross;
+        target++;
+        target += target == k;
+    }
+    bool moved = target != sender->position;
+    sender->position = target;
+    *phase = moved ? READ : target < cpus ? WAIT : RETURN;
+    if (moved || target >= cpus)
+        return read;
+    if (done[target] == INFINITY)
+        sender->waits_for = target;
+    return done[target];
+}
+
+static double end_of_event(struct run *run, long k, double now, double *wait, double *window)
+{
+    struct sender *sender = run->senders + k;
+    struct cpu *cpu = run->cpus + k;
+    int drops = run->full[sender->kind] ? FULL : RANGE;
+    now += run->local_ns[sender->kind];
+    cpu->closed_until = now;
+    cpu->dropped = drops > cpu->dropped ? drops : cpu->dropped;
+    *wait = now - sender->began;
+    *window = run->all->busy > 1 ? sender->flushed - (sender->began + run->bookkeeping_ns[sender->kind]) : NAN;
+    run->lane->served++;
+    return now;
+}
+
+static double next_compute(struct run *run, long k, double now)
+{
+    struct cpu *cpu = run->cpus + k;
+    double compute;
+    run->senders[k].kind = draw(run->all, run->number, k, &compute);
+    int dropped = cpu->dropped;
+    cpu->dropped = NOTHING;
+    run->counts[3] += dropped == FULL;
+    return now + compute + miss(&run->cost, dropped);
+}
+
+static void work(struct run *run, long k, double now, double *waits, double *windows)
+{
+    struct sender *sender = run->senders + k;
+    enum phase phase = run->cpus[k].phase;
+    long lanes = run->all->lanes, row = run->lane->served;
+    double end = run->cpus[k].work_end;
+    if (end > now) { /* delayed meanwhile */
+    } else if (phase == ENQUEUE) {
+        end = llist_add(run, k, now, &phase);
+    } else if (phase >= SEND) {
+        end = csd_lock_wait(run, k, now, &phase);
+        if (phase == RETURN)
+            end = end_of_event(run, k, now, &waits[row * lanes], &windows[row * lanes]);
+    } else if (phase == RETURN) {
+        end = next_compute(run, k, now);
+        phase = COMPUTE;
+    } else if (phase == COMPUTE) {
+        sender->began = now;
+        end = now + run->bookkeeping_ns[sender->kind];
+        phase = BOOKKEEPING;
+    } else if (phase == BOOKKEEPING) {
+        end = now + run->cost.mask_scan;
+        phase = SCAN;
+    } else {
+        end = begin_loop(run, k, now, &phase);
+    }
+    set_work(run, k, phase, end);
+}
+
+/* Serve flush events, lane after lane; their waits and windows, [event][lane]. */
+void serve(const struct lanes *all, long events, double *waits, double *windows)
+{
+    for (long lane = 0; lane < all->lanes; lane++) {
+        struct run run = run_of(all, lane);
+        if (!run.lane->begun)
+            begin(&run);
+        run.lane->served = 0;
+        while (run.lane->served < events) {
+            struct match next = run.work[1], taking = run.takes[1];
+            if (taking.due < next.due || (taking.due == next.due && taking.cpu <= next.cpu))
+                take(&run, taking.cpu, taking.due);
+            else
+                work(&run, next.cpu, next.due, waits + lane, windows + lane);
+        }
+    }
+}
