@@ -11,7 +11,9 @@ import time
 from functools import cache
 from typing import Any
 
-from sim import PARAMETERS, engine, simulate
+import numpy as np
+
+from sim import PARAMETERS, simulate, simulation
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.plan.open import Composition, open_plan
@@ -39,21 +41,26 @@ class Captured(Exception):
     """The machine that a call of `simulate` was about to run."""
 
 
+def serve(machine: Any, posts: int) -> None:
+    """So many posts in every lane."""
+    waits = np.empty((posts, machine.lanes))
+    machine.serve(waits, np.empty_like(waits))
+
+
 def machine(policy: str, cpus: int) -> Any:
     """What serves the posts, after every CPU has made some."""
 
     def capture(machine: Any, *_: Any) -> None:
         raise Captured(machine)
 
-    run, engine.run = engine.run, capture
+    run, simulation.run_lanes = simulation.run_lanes, capture
     try:
         simulate(policy=policy, replicas=LANES, seed=0, **point(policy, cpus))
     except Captured as caught:
         made = caught.args[0]
     finally:
-        engine.run = run
-    for _ in range(2 * cpus):
-        made.step()
+        simulation.run_lanes = run
+    serve(made, 2 * cpus)
     return made
 
 
@@ -69,8 +76,7 @@ def measure(quick: bool = False) -> dict[tuple[str, int], float]:
     for _ in range(20 if quick else 100):
         for key, each in machines.items():
             begun = time.perf_counter()
-            for _ in range(STEPS):
-                each.step()
+            serve(each, STEPS)
             best[key] = min(best[key], time.perf_counter() - begun)
     return {key: 1e6 * took / STEPS / LANES for key, took in best.items()}
 

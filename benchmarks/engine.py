@@ -1,42 +1,47 @@
-"""How many flush events a second does the engine serve, against a compiled loop and against SimPy?
+"""How many flush events a second do the engines serve, against one another, against C and against SimPy?
 
     python -m benchmarks.engine [--quick]
 
-Compares, on one thread and in one process: the engine (`sim/machine/vectorized/broadcast.py`, numpy, all lanes at
-once), the same rule as a compiled scalar loop (`benchmarks/compiled.py`, numba, lane after lane), and the fine
-simulation as one writes it in SimPy (`benchmarks/usual.py`). Policy xpfo, central costs of conf/machine, the kernel
-build's flush events; 4 replicas of points that differ in `refill_ns`.
+Compares, on one thread and in one process, engines of the same rule (`sim/machine/engines.py`): compiled loops under
+numba, numpy with all lanes at once, the same in C (`benchmarks/coarse.c`, `benchmarks/exact.c`), and what really
+happens as one writes it in SimPy (`benchmarks/usual.py`). Policy xpfo, or xpfo_deferred where said, central costs of
+conf/machine, the kernel build's flush events; 4 replicas of points that differ in `refill_ns`.
 
-All sides are warmed up alike, then serve the same number of flush events in turn, several times over; the best CPU time
-of each side counts. Timed is the stepping alone, with what it notes down of every event. Compilation, construction and
-warm-up are outside, and so are the draws: the loop has them in a table from the start, the engine's table grows by
-doubling, in some rounds only, so never in the best one.
+Both sides are warmed up alike, then serve the same number of flush events in turn, several times over; the best CPU
+time of each side counts, and their results are compared. Compilation, construction and warm-up are outside. Draws are
+made by doubling, in some rounds only, so never in the best one.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks import compiled, usual
-from sim import simulate
+from benchmarks import c
 from sim.abi import Build, every_event
 from sim.arrays import fit_buffer
 from sim.events import FlushEvents
 from sim.group import Shape
-from sim.machine.vectorized.broadcast import Broadcast
-from sim.policies import xpfo
-from tests.distance import draws, known
+from sim.machine.compiled.cache import has_compiler
+from sim.machine.engines import build_machine
+from sim.policies import policy_module
+from tests.distance import known
 
 REPLICAS = 4
-SAME = 1e-9  # relative
-NEAR = 0.3  # relative: the engine's rule against what really happens
-SIMPY_TARGET = 300.0
+SAME = 1e-9  # relative: the exact rule in C
+NEAR = 0.01  # relative: SimPy counts a flush event when its own flush is over, so the last one may not be the same
+
+Served = tuple[np.ndarray, np.ndarray]  # waits and windows, [event, lane]
+Side = Callable[[int], Served]  # what serves so many flush events in every lane
 
 
 @dataclass(frozen=True)
@@ -49,25 +54,35 @@ class Size:
     lanes: int
     warmup: int  # flush events of each lane
     events: int  # flush events of each lane in a round
-    target: float = 0.0  # engine over compiled loop
+    target: float = 0.0  # of the ratio
 
     @property
     def name(self) -> str:
         return f"{self.cores} CPUs, {self.jobs} jobs, {self.lanes} lanes"
 
 
-SIZES = (
-    Size("i5_3550", 4, 4, 8192, 128, 64, 0.7),
-    Size("xeon_8160", 96, 60, 1024, 256, 96, 0.9),
-    Size("xeon_8160", 1024, 640, 128, 640, 24, 0.7),
+SIZES = (  # compiled over vectorized
+    Size("i5_3550", 4, 4, 8192, 128, 64, 3.5),
+    Size("xeon_8160", 96, 60, 1024, 256, 96, 2.0),
+    Size("xeon_8160", 1024, 640, 128, 640, 24, 2.5),
+    Size("i5_3550", 4, 4, 8, 500, 300, 100.0),
+    Size("xeon_8160", 96, 60, 8, 300, 100, 25.0),
 )
-SIMPY = Size("xeon_8160", 96, 60, 1024, 1536, 96)
+DEFERRAL = Size("xeon_8160", 96, 60, 1024, 256, 96, 8.0)
+C_COARSE = Size("xeon_8160", 96, 60, 256, 256, 96, 0.9)
+C_EXACT = Size("xeon_8160", 96, 60, 8, 400, 400, 1.0)
+EXACT_GOAL_NS = 80.0  # a target
+SIMPY = {
+    "exact": Size("xeon_8160", 96, 60, 8, 1536, 256, 100.0),
+    "coarse": Size("xeon_8160", 96, 60, 64, 1536, 256, 750.0),
+}
+LOOPS = {"coarse": ("coarse", "xpfo"), "exact": ("exact", "xpfo"), "server": ("coarse", "xpfo_deferred")}
 
 
 class Lanes:
-    """The points of a size, ready for both sides."""
+    """The points of a size, ready for every side."""
 
-    def __init__(self, size: Size, alike: bool = False) -> None:
+    def __init__(self, size: Size, alike: bool = False, policy: str = "xpfo") -> None:
         self.size = size
         p = known(size.machine) | {"cores": size.cores, "jobs": size.jobs}
         points = size.lanes // REPLICAS
@@ -88,130 +103,188 @@ class Lanes:
         self.cost["think_ns"] = self.think_ns
         busy = min(size.jobs, size.cores)
         self.shape = Shape(size.cores, p["sockets"], busy, busy, p["threads_per_core"], p["apic"], seed=0)
+        self.flush = policy_module(policy).flush()
 
-    def engine(self) -> Callable[[int], dict[str, np.ndarray]]:
-        """advance(flush events): the engine's means over the next so many, [lane]."""
-        flush = xpfo.flush()
-        source = FlushEvents(self.shape, self.cost, self.events, flush, self.replica)
-        machine = Broadcast(self.shape, self.cost, flush, source, len(self.replica))
+    def source(self) -> FlushEvents:
+        return FlushEvents(self.shape, self.cost, self.events, self.flush, self.replica)
 
-        def advance(events: int) -> dict[str, np.ndarray]:
-            machine.reset()
-            begin = machine.served.now
-            waits, windows = np.empty((events, machine.lanes)), np.empty((events, machine.lanes))
-            with np.errstate():
-                fit_buffer(machine.lanes)
-                for row in range(events):
-                    machine.step()
-                    waits[row], windows[row] = machine.served.wait_ns, machine.served.window_ns
-            mean = {"wait_ns": waits.mean(axis=0), "window_ns": windows.mean(axis=0)}
-            sums = {name: getattr(machine.counts, name) / events for name in ("interrupts", "handler_ns", "refills")}
-            return mean | sums | {"interval_ns": (machine.served.now - begin) / events}
+    def machine(self, engine: str, rule: str) -> Any:
+        return build_machine(engine, rule, self.shape, self.cost, self.flush, self.source(), self.size.lanes)
 
-        return advance
+    def engine(self, engine: str, rule: str = "coarse") -> Side:
+        return side(self.machine(engine, rule))
 
-    def loop(self, draws_ahead: int) -> Callable[[int], dict[str, np.ndarray]]:
-        """The same of the compiled loop, compiled."""
-        compiled.Machine(self.shape, self.cost, self.events, self.replica, 2).advance(1)
-        return compiled.Machine(self.shape, self.cost, self.events, self.replica, draws_ahead).advance
+    def in_c(self, rule: str) -> Side:
+        return side(c.Machine(rule, self.shape, self.cost, self.source(), self.size.lanes))
 
-    def simpy(self) -> usual.Machine:
+    def simpy(self) -> Any:
         """One lane in SimPy, from the draws of replica 0."""
+        from benchmarks import usual
+
         alloc_share = float(self.events.alloc_total[0] / self.events.total[0])
-        return usual.Machine(self.parameters, float(self.think_ns[0]), alloc_share, draws(0))
+        return usual.Machine(self.parameters, float(self.think_ns[0]), alloc_share, usual.draws(0))
 
 
-def in_turn(sides: list[Callable[[], object]], rounds: int) -> list[float]:
+def side(machine: Any) -> Side:
+    def advance(events: int) -> Served:
+        waits, windows = np.empty((events, machine.lanes)), np.empty((events, machine.lanes))
+        with np.errstate():
+            fit_buffer(machine.lanes)
+            machine.serve(waits, windows)
+        return waits, windows
+
+    return advance
+
+
+def in_turn(sides: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """The best time of each side, in s of CPU time: others may use the machine too."""
     best = [np.inf] * len(sides)
     for _ in range(rounds):
-        for at, side in enumerate(sides):
+        for at, each in enumerate(sides):
             begun = time.thread_time()
-            side()
+            each()
             best[at] = min(best[at], time.thread_time() - begun)
     return best
 
 
+def compare(size: Size, sides: list[Side], rounds: int) -> tuple[list[float], float]:
+    """Flush events a second of two sides, and the largest relative difference of their results; 0: the same bits."""
+    found: list[list[Served]] = [[], []]
+
+    def note(at: int) -> None:
+        found[at].append(sides[at](size.events))
+
+    for each in sides:
+        each(size.warmup)
+    times = in_turn([partial(note, 0), partial(note, 1)], rounds)
+    apart = max(off(a, b) for one, other in zip(*found, strict=True) for a, b in zip(one, other, strict=True))
+    return [size.lanes * size.events / took for took in times], apart
+
+
 def off(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest relative difference."""
-    return float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), 1e-300)))
+    """The largest relative difference; 0 where the bits are the same."""
+    if found.tobytes() == expected.tobytes():
+        return 0.0
+    return float(np.nanmax(np.abs(found - expected) / np.maximum(np.abs(expected), 1e-300)))
 
 
-def against_the_loop(size: Size, rounds: int) -> tuple[float, float, float]:
-    """Flush events a second of engine and compiled loop, and the largest relative difference of their results."""
-    lanes = Lanes(size)
-    most = size.warmup + rounds * size.events + 2  # of one CPU: all of them, in the extreme
-    advance = [lanes.engine(), lanes.loop(most)]
-    means: list[list[dict[str, np.ndarray]]] = [[], []]
-
-    def note(side: int) -> None:
-        means[side].append(advance[side](size.events))
-
-    for side in advance:
-        side(size.warmup)
-    times = in_turn([lambda: note(0), lambda: note(1)], rounds)
-    served = size.lanes * size.events
-    apart = max(off(loop[name], mean[name]) for mean, loop in zip(*means, strict=True) for name in mean)
-    return served / times[0], served / times[1], apart
-
-
-def through_simulate(size: Size) -> float:
-    """The largest relative difference of the loop's results from `sim.simulate`."""
-    lanes = Lanes(size)
-    window = {"warmup_events": size.warmup, "window_events": size.events, "replicas": REPLICAS, "precision": 0.0}
-    found = simulate(policy="xpfo", **lanes.parameters | window)
-    advance = lanes.loop(size.warmup + size.events + 2)
-    advance(size.warmup)
-    loop = advance(size.events)
-    names = {"flush_wait_ns": "wait_ns", "flush_interval_ns": "interval_ns", "interrupts_per_flush": "interrupts"}
-    return max(off(loop[ours], found[name].reshape(-1)) for name, ours in names.items())
-
-
-def against_simpy(size: Size, rounds: int, flushes: int) -> tuple[float, float, float]:
-    """Flush events a second of engine and SimPy, and the largest relative difference of wait and interval."""
-    lanes = Lanes(size, alike=True)
-    advance, machine = lanes.engine(), lanes.simpy()
-    advance(size.warmup)
-    machine.simulate(size.warmup)
-    begin_ns = machine.env.now
-    means = []
-    times = in_turn(
-        [lambda: means.append(advance(size.events)), lambda: machine.simulate(len(machine.waits) + flushes)], rounds
-    )
-    waits = machine.waits[size.warmup :]
-    truth = {"wait_ns": np.mean(waits), "interval_ns": (machine.env.now - begin_ns) / len(waits)}
-    apart = max(abs(np.mean([mean[name] for mean in means]) / value - 1.0) for name, value in truth.items())
-    return size.lanes * size.events / times[0], flushes / times[1], float(apart)
-
-
-def sentence(what: str, ratio: float, target: float, goal: str = "") -> str:
+def report(what: str, rates: list[float], target: float, agreement: str) -> float:
+    """Print a row; the ratio."""
+    ratio = rates[0] / rates[1]
     verdict = "met" if ratio >= target else "NOT met"
-    return f"{what} {ratio:.3g} of the flush events a second; target {target:g}{goal}: {verdict}."
+    print(
+        f"{what:60s}{rates[0]:11.0f}{rates[1]:11.0f}{ratio:9.3g}  target {target:g}: {verdict}; {agreement}", flush=True
+    )
+    return ratio
+
+
+def same(apart: float, allowed: float = 0.0) -> str:
+    if apart > allowed:
+        return f"NOT the same numbers ({apart:.1e})"
+    return "the same bits" if apart == 0.0 else f"the same numbers ({apart:.1e})"
+
+
+def over_vectorized(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
+    """The compiled engine over the vectorized one."""
+    for size in [size for size in SIZES if size.cores < 1024 or not quick]:
+        lanes = Lanes(size)
+        rates, apart = compare(size, [lanes.engine("compiled"), lanes.engine("vectorized")], rounds)
+        what = f"compiled / vectorized, {size.name}"
+        yield f"compiled over vectorized, {size.name}", report(what, rates, size.target, same(apart))
+    lanes = Lanes(DEFERRAL, policy="xpfo_deferred")
+    rates, apart = compare(DEFERRAL, [lanes.engine("compiled"), lanes.engine("vectorized")], rounds)
+    what = f"deferral: compiled / vectorized, {DEFERRAL.name}"
+    yield f"compiled over vectorized, xpfo_deferred, {DEFERRAL.name}", report(what, rates, DEFERRAL.target, same(apart))
+
+
+def over_c(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
+    """The compiled engines over the same rules in C."""
+    for rule, size, allowed in (("coarse", C_COARSE, 0.0), ("exact", C_EXACT, SAME)):
+        lanes = Lanes(size)
+        rates, apart = compare(size, [lanes.engine("compiled", rule), lanes.in_c(rule)], rounds)
+        yield (
+            f"{rule} over C, {size.name}",
+            report(f"{rule}: compiled / C, {size.name}", rates, size.target, same(apart, allowed)),
+        )
+        took = [1e9 / rate / (size.cores - 1) for rate in rates]
+        goal = ""
+        if rule == "exact":
+            goal = f"; goal below {EXACT_GOAL_NS:g} ns: {'met' if took[0] < EXACT_GOAL_NS else 'NOT met'}"
+        print(f"    {took[0]:.1f} ns a target, in C {took[1]:.1f} ns{goal}", flush=True)
+        yield f"{rule}: ns a target, {size.cores} CPUs", took[0]
+
+
+def over_simpy(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
+    """The compiled engines over SimPy, whose one lane has the draws of replica 0."""
+    flushes = 64 if quick else 256
+    lanes = {rule: Lanes(size, alike=True) for rule, size in SIMPY.items()}
+    engines = {rule: each.engine("compiled", rule) for rule, each in lanes.items()}
+    machine = lanes["exact"].simpy()
+    warmup = SIMPY["exact"].warmup
+    machine.simulate(warmup)
+    for each in engines.values():
+        each(warmup)
+    waits: dict[str, list[np.ndarray]] = {rule: [] for rule in SIMPY}
+
+    def note(rule: str) -> None:
+        waits[rule].append(engines[rule](flushes)[0])
+
+    turns = [partial(note, rule) for rule in SIMPY]
+    *times, simpy_s = in_turn([*turns, lambda: machine.simulate(len(machine.waits) + flushes)], rounds)
+    truth = float(np.mean(machine.waits[warmup:]))
+    for (rule, size), took in zip(SIMPY.items(), times, strict=True):
+        mean = np.mean([each[:, 0] for each in waits[rule]])  # of the lane with SimPy's draws
+        apart = abs(float(mean) / truth - 1.0)
+        judged = f"mean wait {apart:.1%} apart" + (", NOT the same" if rule == "exact" and apart > NEAR else "")
+        rates = [size.lanes * flushes / took, flushes / simpy_s]
+        yield (
+            f"{rule} over SimPy, {size.cores} CPUs",
+            report(f"{rule} / SimPy, {size.name}", rates, size.target, judged),
+        )
+
+
+COMPILES = """
+import sys, time
+from benchmarks.engine import Lanes, Size
+import numba
+rule, policy = sys.argv[1:]
+lanes = Lanes(Size("i5_3550", 4, 4, 4, 0, 0), policy=policy)
+begun = time.perf_counter()
+lanes.machine("compiled", rule)
+print(time.perf_counter() - begun)
+"""
+
+
+def compile_times(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
+    """Seconds until a loop can run: compiled, and loaded by the next process. Importing numba is outside."""
+    for loop, arguments in LOOPS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            for state in ("cold", "warm"):
+                found = subprocess.run(
+                    [sys.executable, "-c", COMPILES, *arguments],
+                    env=os.environ | {"XDG_CACHE_HOME": folder},
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                took = float(found.stdout)
+                did = "compiled" if state == "cold" else "loaded from the cache"
+                print(f"loop of {loop:8s} {did} in {took:.2f} s", flush=True)
+                yield f"{loop}: s to compile, {state}", took
 
 
 def ratios(quick: bool = False) -> dict[str, float]:
-    """Measure and print; engine over each other side in flush events a second, by name."""
+    """Measure and print; the first side over the other in flush events a second, by name, and plain times."""
+    if not has_compiler():
+        raise ModuleNotFoundError("numba is not installed: there are no compiled loops to measure")
     rounds = 3 if quick else 7
-    out = {}
-    print(f"{'flush events per second':34s}{'engine':>12s}{'other side':>12s}{'ratio':>8s}{'apart':>10s}")
-    for size in SIZES[:2] if quick else SIZES:
-        engine, loop, apart = against_the_loop(size, rounds)
-        out[f"compiled_{size.cores}"] = engine / loop
-        print(f"{size.name:34s}{engine:12.0f}{loop:12.0f}{engine / loop:8.3f}{apart:10.1e}", flush=True)
-        print(
-            f"At {size.cores} CPUs the results are {'the same' if apart <= SAME else 'NOT THE SAME'}, and "
-            + sentence("the engine serves, for one of the compiled loop,", engine / loop, size.target, ", goal 1.0"),
-            flush=True,
-        )
-    apart = through_simulate(Size("xeon_8160", 96, 60, 8, 64, 256))
-    print(f"`sim.simulate` and the compiled loop: {'the same' if apart <= SAME else 'NOT THE SAME'} ({apart:.1e}).\n")
-    engine, other, apart = against_simpy(SIMPY, rounds, 64 if quick else 256)
-    out[f"simpy_{SIMPY.cores}"] = engine / other
-    print(f"{SIMPY.name + ', SimPy':34s}{engine:12.0f}{other:12.0f}{engine / other:8.0f}{apart:10.1e}")
-    print(
-        f"At {SIMPY.cores} CPUs wait and interval are {'within' if apart <= NEAR else 'NOT within'} {NEAR:.0%}, and "
-        + sentence("the engine serves, for one of SimPy,", engine / other, SIMPY_TARGET)
-    )
+    out: dict[str, float] = {}
+    print(f"{'flush events a second':60s}{'first':>11s}{'second':>11s}{'ratio':>9s}")
+    for part in (over_vectorized, over_c, over_simpy, compile_times):
+        try:
+            out.update(part(quick, rounds))
+        except ModuleNotFoundError as error:  # gcc, or what is an extra
+            print(f"left out: {error}")
     return out
 
 

@@ -18,8 +18,25 @@ from typing import Any
 
 import simpy
 
+from sim.draws import COMPUTE, KIND, PAGES, stream
+
 RANGE, FULL = 1, 2  # what a flush drops, the greater including the less
+MOST = 4096  # flush events of a CPU
 Steps = Generator[simpy.Event, Any, None]
+
+
+def draws(replica: int) -> Callable[[int, int], tuple[float, float, float]]:
+    """draw(cpu, number): unit compute and the uniforms of kind and pages, as the engines draw them under seed 0."""
+    tapes: dict[int, Any] = {}
+
+    def draw(cpu: int, number: int) -> tuple[float, float, float]:
+        if cpu not in tapes:
+            compute, kind, pages = (stream(0, replica, cpu, purpose) for purpose in (COMPUTE, KIND, PAGES))
+            tapes[cpu] = (compute.standard_exponential(MOST), kind.random(MOST), pages.random(MOST))
+        compute, kind, pages = (float(tape[number]) for tape in tapes[cpu])
+        return compute, kind, pages
+
+    return draw
 
 
 class Cpu:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from sim import simulate
-from sim.draws import stream
 from sim.group import Shape
 from sim.machine.compiled.cache import has_compiler
 from tests import distance
@@ -70,21 +69,6 @@ def test_a_mutex_lets_one_flush_event_at_a_time_through():
     assert (held["interval_ns"] > least).all()
 
 
-def draws(replica):
-    """The engine's own draws of a CPU, one by one."""
-    tapes = {}
-
-    def draw(cpu, _):
-        if cpu not in tapes:
-            compute, kind, pages = (stream(0, replica, cpu, purpose) for purpose in range(3))
-            tapes[cpu] = iter(
-                list(zip(compute.standard_exponential(4096), kind.random(4096), pages.random(4096), strict=True))
-            )
-        return tuple(map(float, next(tapes[cpu])))
-
-    return draw
-
-
 @pytest.mark.parametrize(("machine", "cores", "jobs", "think_ns"), [
     ("xeon_8160", 8, 6, 9000.0), ("i5_3550", 4, 4, 2000.0), ("xeon_8160", 24, 24, 3000.0), ("xeon_8160", 16, 9, 500.0),
 ])  # fmt: skip
@@ -95,7 +79,7 @@ def test_simpy_gives_the_same_numbers(machine, cores, jobs, think_ns):
     controls = {"window_events": 512, "warmup_events": 16 * cores, "rule": "exact", "engine": "compiled"}
     expected = simulate(policy="xpfo", **p | controls)
     found = usual.broadcast(
-        p, think_ns=think_ns, alloc_share=alloc_share, draw=draws(0), events=512, warmup_events=16 * cores
+        p, think_ns=think_ns, alloc_share=alloc_share, draw=usual.draws(0), events=512, warmup_events=16 * cores
     )
     # A flush event counts once its acks are read here, and once its own flush is over there.
     for metric, off in (("flush_wait_ns", 1e-3), ("flush_interval_ns", 1e-3), ("interrupts_per_flush", 1e-2)):
