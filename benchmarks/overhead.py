@@ -23,7 +23,7 @@ from sim import METRICS
 from sweep.inputs.settings import Runner
 from sweep.plan.open import Composition
 from sweep.run import compute as simulation
-from sweep.run import driver
+from sweep.run import driver, work
 from sweep.run.request import Request
 from sweep.store.folder import Folder
 from sweep.store.rows import columns_of, to_table
@@ -50,7 +50,7 @@ def whole_run(kind: str, points: int, size: int, ready: Any = None) -> dict[str,
     """A run into an empty folder; microseconds a point: all but compaction, of it fsync, and compaction."""
     plan = plans.wide(points)
     plan.__dict__["chunks"] = np.arange(0, points + 1, size)
-    computing, compacting, fsync, spent = simulation.compute, driver.compact, os.fsync, {"fsync": 0.0, "compact": 0.0}
+    computing, compacting, fsync, spent = simulation.compute, work.compact, os.fsync, {"fsync": 0.0, "compact": 0.0}
 
     def clocked(name: str, function: Any) -> Any:
         def call(*arguments: Any) -> Any:
@@ -63,17 +63,17 @@ def whole_run(kind: str, points: int, size: int, ready: Any = None) -> dict[str,
         return call
 
     simulation.compute, os.fsync = no_simulation, clocked("fsync", fsync)
-    driver.compact = ready or clocked("compact", compacting)
+    work.compact = ready or clocked("compact", compacting)
     composition = Composition("overhead", "", {}, {}, {}, {}, {})
     settings = Runner(kind=kind, address="local")
-    request = Request(composition, settings, max_points=1e12, max_cpu_hours=1e12, quiet=True, commit="none")
+    request = Request(composition, settings, max_cpu_hours=1e12, quiet=True, commit="none")
     try:
         with tempfile.TemporaryDirectory() as out:
             begun = time.perf_counter()
             driver.carry_out(request, plan, out)
             took = time.perf_counter() - begun
     finally:
-        simulation.compute, driver.compact, os.fsync = computing, compacting, fsync
+        simulation.compute, work.compact, os.fsync = computing, compacting, fsync
     return {"us": 1e6 * (took - spent["compact"]) / points} | {k: 1e6 * v / points for k, v in spent.items()}
 
 
