@@ -20,7 +20,7 @@ import numpy as np
 from sim.abi import Flush
 from sim.events import FlushEvents
 from sim.group import Shape
-from sim.machine.compiled.exact_receiver import take
+from sim.machine.compiled.exact_receiver import take, take_idle
 from sim.machine.compiled.exact_state import (
     BOOKKEEPING,
     COMPUTE,
@@ -43,8 +43,11 @@ from sim.machine.compiled.exact_state import (
 )
 from sim.machine.compiled.interrupts import Cost, Words, cost_of_lane, costs_of, words_of
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import knockout
+from sim.machine.compiled.knockout import knockout, play_again
+from sim.machine.compiled.line import Lines, empty_lines, join, leave
 from sim.machine.compiled.state import NEVER, Clock, Machine, Source, Tally, draw
+
+NO_LINE = -1
 
 
 def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: FlushEvents, lanes: int) -> Machine:
@@ -57,6 +60,7 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
 
     work_due, first_work = knockout(lanes, f)
     take_due, first_take = knockout(lanes, cpus)
+    lines = empty_lines(lanes, 2, f)
     state = State(
         phase=fill(IDLE, cpus, kind=np.int8),
         work_end=fill(inf, cpus),
@@ -81,6 +85,10 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         marks=fill(0, f, kind=np.int16),
         first_work=first_work,
         first_take=first_take,
+        line_due=lines.due,
+        line_cpu=lines.cpu,
+        line_first=lines.first,
+        line_end=lines.end,
         turn=fill(0, 1, kind=np.int64),
         holds=fill(0, 1, kind=bool),
         mutex_free=fill(NEVER, 1),
@@ -103,7 +111,7 @@ def serve_exact(
     windows: np.ndarray,
 ) -> tuple[bool, bool]:
     """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of them."""
-    short = False
+    short, lines = False, Lines(cpus.line_due, cpus.line_cpu, cpus.line_first, cpus.line_end)
     for lane in range(len(costs)):
         cost, replica = cost_of_lane(words, costs, lane), clock.replica[lane]
         if not cpus.begun[lane, 0] and len(waits):
@@ -111,11 +119,14 @@ def serve_exact(
             _begin(words, source, cpus, lane, replica)
         row = clock.served[lane]
         while row < len(waits):
-            k, j = cpus.first_work[lane, 1], cpus.first_take[lane, 1]
-            now, at = cpus.work_due[lane, k], cpus.take_due[lane, j]
+            k, now, line = _first_work(cpus, lines, lane)
+            j = cpus.first_take[lane, 1]
+            at = cpus.take_due[lane, j]
             if at < now or (at == now and j <= k):
                 take(words, cost, source, cpus, tally, lane, j, at)
                 continue
+            if line != NO_LINE:
+                leave(lines, lane, line)
             phase, end = cpus.phase[lane, k], cpus.work_end[lane, k]
             if end > now:  # delayed meanwhile
                 set_work(cpus, lane, k, phase, end)
@@ -139,8 +150,27 @@ def serve_exact(
                 phase, end = COMPUTE, now + compute + _refill(cost, cpus, tally, lane, k)
             else:
                 phase, end = _prepare(words, cost, source, cpus, tally, lane, k, phase, now)
-            set_work(cpus, lane, k, phase, end)
+            if phase != ENQUEUE:
+                set_work(cpus, lane, k, phase, end)
+                continue
+            _enqueue(cost, cpus, lines, lane, k, end)
+            if line == NO_LINE:
+                cpus.work_due[lane, k] = inf
+                play_again(cpus.first_work, cpus.work_due, lane, k)
     return short, False
+
+
+@compiled
+def _first_work(cpus: State, lines: Lines, lane: int) -> tuple[int, float, int]:
+    """The CPU whose work is to be looked at first, when that is, and the line in which it stands."""
+    k, line = cpus.first_work[lane, 1], NO_LINE
+    now = cpus.work_due[lane, k]
+    for each in range(2):
+        first = lines.first[lane, each]
+        due, cpu = lines.due[lane, each, first], lines.cpu[lane, each, first]
+        if due < now or (due == now and cpu < k):
+            k, now, line = cpu, due, each
+    return k, now, line
 
 
 @compiled
@@ -193,7 +223,8 @@ def _prepare(
     first = 1 if k == 0 else 0
     if first >= words.reachable:  # nobody to tell
         return _send(words, cost, source, cpus, tally, lane, k, now)
-    return _enqueue(cost, cpus, lane, k, first, now)
+    cpus.position[lane, k] = first
+    return ENQUEUE, now
 
 
 @compiled
@@ -208,10 +239,12 @@ def _watch(words: Words, cpus: State, lane: int, k: int) -> None:
 
 
 @compiled
-def _enqueue(cost: Cost, cpus: State, lane: int, k: int, target: int, now: float) -> tuple[int, float]:
+def _enqueue(cost: Cost, cpus: State, lines: Lines, lane: int, k: int, now: float) -> None:
     """Begin one request. Its line is fetched at the start, so that is where its cost is decided."""
-    cpus.position[lane, k] = target
-    return ENQUEUE, now + (cost.enqueue_busy if cpus.queued[lane, target] else cost.enqueue)
+    busy = cpus.queued[lane, cpus.position[lane, k]] > 0
+    end = now + (cost.enqueue_busy if busy else cost.enqueue)
+    cpus.phase[lane, k], cpus.work_end[lane, k] = ENQUEUE, end
+    join(lines, lane, 1 if busy else 0, k, end)
 
 
 @compiled
@@ -234,7 +267,8 @@ def _llist_add(
     if target == k:
         target += 1
     if target < words.reachable:
-        return _enqueue(cost, cpus, lane, k, target, now)
+        cpus.position[lane, k] = target
+        return ENQUEUE, now
     return _send(words, cost, source, cpus, tally, lane, k, now)
 
 
@@ -250,7 +284,11 @@ def _send(
             now, room = now + cost.ipi_send, words.reach
         room -= 1
         near = words.socket[target] == words.socket[k]
-        set_take(cpus, lane, target, INTERRUPT, now + (cost.ipi_latency if near else cost.ipi_latency_cross))
+        interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
+        if target < words.busy:
+            set_take(cpus, lane, target, INTERRUPT, interrupt)
+        else:
+            take_idle(cost, cpus, lane, target, interrupt)
     tally.interrupts[lane] += marks
     if words.own_after_sends:  # own flush
         now += source.local_ns[lane, cpus.kind[lane, k]]

@@ -12,7 +12,6 @@ from sim.machine.compiled.exact_state import (
     BOOKKEEPING,
     COMPUTE,
     FULL,
-    IDLE,
     INTERRUPT,
     MUTEX,
     NOTHING,
@@ -35,13 +34,19 @@ def take(words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, la
         _llist_del_all(words, cost, source, cpus, tally, lane, j, now)
         return
     closed = cpus.closed_until[lane, j]
-    if cpus.take[lane, j] == INTERRUPT and closed <= now and cpus.phase[lane, j] == IDLE and cost.idle_exit > 0.0:
-        set_take(cpus, lane, j, BEGIN, now + cost.idle_exit)
-    elif closed > now:  # pending until interrupts are on and no run is on
+    if closed > now:  # pending until interrupts are on and no run is on
         set_take(cpus, lane, j, BEGIN, closed)
     else:
         _delay(words, cpus, tally, lane, j, now, now + cost.irq_entry)
         set_take(cpus, lane, j, TAKE, now + cost.irq_entry)
+
+
+@compiled
+def take_idle(cost: Cost, cpus: State, lane: int, j: int, interrupt: float) -> None:
+    """An idle CPU will take an interrupt that is sent: nothing but runs, of which none begins before, is in its way."""
+    closed = cpus.closed_until[lane, j]
+    begin = closed if closed > interrupt else interrupt + cost.idle_exit
+    set_take(cpus, lane, j, TAKE, begin + cost.irq_entry)
 
 
 @compiled

@@ -48,6 +48,12 @@ class State(NamedTuple):
     # who comes next
     first_work: np.ndarray
     first_take: np.ndarray
+    # who is at a request: two lines (`line.py`), of those whose request costs `enqueue_ns` and `enqueue_busy_ns`; their
+    # `work_due` is infinite
+    line_due: np.ndarray
+    line_cpu: np.ndarray
+    line_first: np.ndarray
+    line_end: np.ndarray
     # of the lane, [lane, 1] and, who waits for the mutex, [lane, place]
     turn: np.ndarray  # which of the other busy CPUs is watched next
     holds: np.ndarray  # the mutex is held,
