@@ -120,8 +120,7 @@ def serve_exact(
         row = clock.served[lane]
         while row < len(waits):
             k, now, line = _first_work(cpus, lines, lane)
-            j = cpus.first_take[lane, 1]
-            at = cpus.take_due[lane, j]
+            j, at = cpus.first_take[lane, 1], cpus.take_due[lane, 1]
             if at < now or (at == now and j <= k):
                 take(words, cost, source, cpus, tally, lane, j, at)
                 continue
@@ -155,16 +154,14 @@ def serve_exact(
                 continue
             _enqueue(cost, cpus, lines, lane, k, end)
             if line == NO_LINE:
-                cpus.work_due[lane, k] = inf
-                play_again(cpus.first_work, cpus.work_due, lane, k)
+                play_again(cpus.first_work, cpus.work_due, lane, k, inf)
     return short, False
 
 
 @compiled
 def _first_work(cpus: State, lines: Lines, lane: int) -> tuple[int, float, int]:
     """The CPU whose work is to be looked at first, when that is, and the line in which it stands."""
-    k, line = cpus.first_work[lane, 1], NO_LINE
-    now = cpus.work_due[lane, k]
+    k, now, line = cpus.first_work[lane, 1], cpus.work_due[lane, 1], NO_LINE
     for each in range(2):
         first = lines.first[lane, each]
         due, cpu = lines.due[lane, each, first], lines.cpu[lane, each, first]

@@ -66,14 +66,14 @@ class State(NamedTuple):
 @compiled
 def set_work(cpus: State, lane: int, k: int, phase: int, end: float) -> None:
     cpus.phase[lane, k] = phase
-    cpus.work_end[lane, k] = cpus.work_due[lane, k] = end
-    play_again(cpus.first_work, cpus.work_due, lane, k)
+    cpus.work_end[lane, k] = end
+    play_again(cpus.first_work, cpus.work_due, lane, k, end)
 
 
 @compiled
 def set_take(cpus: State, lane: int, j: int, what: int, due: float) -> None:
-    cpus.take[lane, j], cpus.take_due[lane, j] = what, due
-    play_again(cpus.first_take, cpus.take_due, lane, j)
+    cpus.take[lane, j] = what
+    play_again(cpus.first_take, cpus.take_due, lane, j, due)
 
 
 @compiled

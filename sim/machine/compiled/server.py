@@ -67,12 +67,14 @@ class State(NamedTuple):
     start: np.ndarray
     arrival: np.ndarray  # at the server
     refills_next: np.ndarray  # flushed by others while in a flush event: the next compute refills
-    first: np.ndarray  # who arrives first, as `play_again` keeps it
+    first: np.ndarray  # who arrives first,
+    first_arrival: np.ndarray  # and when, as `play_again` keeps both
     # the busy CPUs as they look at the note on kernel entries, [lane, cpu]; none if they do not
     entry: np.ndarray  # next kernel entry
     used: np.ndarray  # draws of entries used
     looked: np.ndarray  # last look
-    first_looker: np.ndarray  # whose entry is the next one
+    first_looker: np.ndarray  # whose entry is the next one,
+    first_entry: np.ndarray  # and when
     # the server, [lane, 1]
     owner: np.ndarray  # of the last visit
     free: np.ndarray  # its end
@@ -91,8 +93,8 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: F
         return np.full((lanes, count), value, dtype=kind)
 
     f = shape.flushers
-    arrival, first = knockout(lanes, f)
-    next_entry, first_looker = knockout(lanes, lookers)
+    first_arrival, first = knockout(lanes, f)
+    first_entry, first_looker = knockout(lanes, lookers)
     return Machine(
         serve_server,
         Words(
@@ -112,13 +114,15 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: F
         State(
             kind=fill(0, f, np.int64),
             start=fill(0.0, f),
-            arrival=arrival,
+            arrival=fill(0.0, f),
             refills_next=fill(0, f, bool),
             first=first,
-            entry=next_entry,
+            first_arrival=first_arrival,
+            entry=fill(0.0, lookers),
             used=fill(0, lookers, np.int64),
             looked=fill(NEVER, lookers),
             first_looker=first_looker,
+            first_entry=first_entry,
             owner=fill(0, 1, np.int64),
             free=fill(0.0, 1),
             latest=fill(NEVER, 1),
@@ -188,7 +192,7 @@ def _compute(words: Words, source: Source, state: State, lane: int, k: int, unti
     if words.own_before:  # own flush
         work = work + source.local_ns[lane, kind]
     state.start[lane, k], state.arrival[lane, k], state.kind[lane, k] = until, until + work, kind
-    play_again(state.first, state.arrival, lane, k)
+    play_again(state.first, state.first_arrival, lane, k, state.arrival[lane, k])
 
 
 @compiled
@@ -196,7 +200,7 @@ def _next_entry(cost: Cost, source: Source, state: State, lane: int, replica: in
     """The next kernel entry of CPU k, a drawn time later."""
     state.entry[lane, k] = after + source.entry[replica, k, state.used[lane, k]] * cost.gap
     state.used[lane, k] += 1
-    play_again(state.first_looker, state.entry, lane, k)
+    play_again(state.first_looker, state.first_entry, lane, k, state.entry[lane, k])
 
 
 @compiled
@@ -223,7 +227,7 @@ def _serve_entries(
     """The kernel entries that come before the next post; whether draws were there for all of them."""
     while True:
         k = state.first_looker[lane, 1]
-        if state.entry[lane, k] >= state.arrival[lane, state.first[lane, 1]]:
+        if state.entry[lane, k] >= state.first_arrival[lane, 1]:
             return True
         if state.used[lane, k] >= source.entry.shape[2]:
             return False
@@ -251,7 +255,7 @@ def _enter(
         state.arrival[lane, k] += delay
         if state.start[lane, k] > entered:  # else between the begin of its flush event and the line
             state.start[lane, k] += delay
-        play_again(state.first, state.arrival, lane, k)
+        play_again(state.first, state.first_arrival, lane, k, state.arrival[lane, k])
     _next_entry(cost, source, state, lane, replica, k, entered + length)
 
 
@@ -271,7 +275,7 @@ def _visit(
         window = max(wait - source.bookkeeping_ns[lane, kind], 0.0)  # where rounding leaves less than nothing
     if words.looking:
         state.entry[lane, k] = max(state.entry[lane, k], end)
-        play_again(state.first_looker, state.entry, lane, k)
+        play_again(state.first_looker, state.first_entry, lane, k, state.entry[lane, k])
         if k != state.poster[lane, 0]:
             state.other[lane, 0] = state.latest[lane, 0]
         state.latest[lane, 0], state.poster[lane, 0] = end, k
@@ -300,6 +304,6 @@ def _refill_all(words: Words, cost: Cost, state: State, tally: Tally, lane: int,
             tally.refills[lane] += 1
             state.start[lane, k] += cost.refill
             state.arrival[lane, k] += cost.refill
-            play_again(state.first, state.arrival, lane, k)
+            play_again(state.first, state.first_arrival, lane, k, state.arrival[lane, k])
         else:
             state.refills_next[lane, k] = True
