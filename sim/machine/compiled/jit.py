@@ -28,6 +28,11 @@ def compiled(function: Function) -> Function:
     return _njit(function, inline="always")
 
 
+def called(function: Function) -> Function:
+    """One that they call in many places: compiled once for all of these, though the machine code may repeat it."""
+    return _njit(function)
+
+
 def entry(function: Function) -> Function:
     """A compiled function that Python calls: cached, with all that it calls."""
     folder = cache_folder()

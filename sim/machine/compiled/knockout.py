@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.machine.compiled.jit import compiled
+from sim.machine.compiled.jit import called
 
 
 def knockout(lanes: int, players: int) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +20,7 @@ def knockout(lanes: int, players: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full((lanes, 2 * half), np.inf), np.tile(winner, (lanes, 1))
 
 
-@compiled
+@called
 def play_again(winners: np.ndarray, dues: np.ndarray, lane: int, k: int, due: float) -> None:
     """The time of a player has changed: play its matches anew. The least wins, the lowest player among equals."""
     place, winner = dues.shape[1] // 2 + k, k
