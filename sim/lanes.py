@@ -11,17 +11,8 @@ from sim.parameters import PARAMETERS, busy_cpus, check, is_number
 
 MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
 MOST_LANES = 8192  # and lanes: more are no quicker
-GROUPED = (
-    "rule",
-    "cores",
-    "sockets",
-    "threads_per_core",
-    "apic",
-    "policy",
-    "window_events",
-    "warmup_events",
-    "flushers",
-)
+MOST_REQUESTS = 2**24  # and requests that the exact rule remembers: one for each sender and target of a lane
+GROUPED = tuple("rule cores sockets threads_per_core apic policy window_events warmup_events flushers".split())
 
 
 def is_column(name: str, value: Any) -> bool:
@@ -126,10 +117,13 @@ def group_points(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarra
     return [np.array(members) for members in groups.values()]
 
 
-def lanes_side_by_side(cores: int, interrupts: bool) -> int:
+def lanes_side_by_side(cores: int, interrupts: bool, rule: str) -> int:
     """How many lanes are simulated side by side at most; by `interrupts` a flush event touches every CPU."""
     rows = cores if interrupts else max(1, cores // 16)
-    return min(max(1, MACHINE_WIDTH // rows), MOST_LANES)
+    most = min(MACHINE_WIDTH // rows, MOST_LANES)
+    if interrupts and rule == "exact":
+        most = min(most, MOST_REQUESTS // cores**2)
+    return max(1, most)
 
 
 def require_parameters(lanes: Mapping[str, np.ndarray], names: Sequence[str], policy: str) -> None:

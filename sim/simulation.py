@@ -51,7 +51,7 @@ def simulate(*, policy: str | Sequence[str], engine: str = "auto", **parameters:
         lanes = {name: np.repeat(column[members], replicas) for name, column in table.items()}
         replica = np.tile(np.arange(replicas), len(members))
         flush: Flush = policy_module(str(lanes["policy"][0])).flush()
-        width = lanes_side_by_side(int(lanes["cores"][0]), flush.tell.interrupts)
+        width = lanes_side_by_side(int(lanes["cores"][0]), flush.tell.interrupts, str(lanes["rule"][0]))
         parts = []
         for begin in range(0, len(replica), width):
             beside = slice(begin, begin + width)

@@ -7,6 +7,7 @@ import pytest
 
 from sim import simulate
 from sim.group import Shape
+from sim.lanes import lanes_side_by_side
 from sim.machine.compiled.cache import has_compiler
 from tests import distance
 from tests.test_engines import FLUSHES, POLICIES, by_engine, configuration
@@ -84,3 +85,11 @@ def test_simpy_gives_the_same_numbers(machine, cores, jobs, think_ns):
     # A flush event counts once its acks are read here, and once its own flush is over there.
     for metric, off in (("flush_wait_ns", 1e-3), ("flush_interval_ns", 1e-3), ("interrupts_per_flush", 1e-2)):
         assert found[metric] == pytest.approx(expected[metric][0, 0], rel=off), metric
+
+
+def test_lanes_of_the_exact_rule_remember_no_more_requests_than_fit_the_memory():
+    for cores in (4, 96, 1024, 4096):
+        lanes = lanes_side_by_side(cores, True, "exact")
+        assert 1 <= lanes <= lanes_side_by_side(cores, True, "coarse")
+        assert lanes * cores**2 <= 2**24
+    assert lanes_side_by_side(4096, False, "exact") == lanes_side_by_side(4096, False, "coarse")
