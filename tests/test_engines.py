@@ -14,7 +14,7 @@ from sim import METRICS, engine, policies, simulate
 from sim.abi import ALL_PAGES, Done, Events, Flush, Own, Run, Targets
 from sim.events import FlushEvents
 from sim.group import Shape
-from sim.machine.compiled.cache import has_compiler
+from sim.machine.compiled.cache import cache_folder, has_compiler
 from sim.machine.engines import build_machine, check_engine
 from sim.metrics import Price
 from sim.policies import policy_module
@@ -203,3 +203,18 @@ def test_where_nothing_can_be_kept_each_process_compiles_for_itself(tmp_path):
     )
     assert done.stdout.split() == ["1", "0"], done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_code_is_never_loaded_from_where_others_can_write(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache_folder.cache_clear()
+    folder = cache_folder()
+    assert folder is not None
+    assert {each.stat().st_mode & 0o777 for each in (folder, folder.parent)} == {0o700}
+    for each in (folder, folder.parent):
+        each.chmod(0o770)
+        cache_folder.cache_clear()
+        assert cache_folder() is None
+        each.chmod(0o700)
+    monkeypatch.undo()
+    cache_folder.cache_clear()

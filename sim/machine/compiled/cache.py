@@ -23,7 +23,10 @@ def has_compiler() -> bool:
 
 @cache
 def cache_folder() -> Path | None:
-    """Where compiled code is kept; None where the user may write nowhere, so that each process compiles for itself."""
+    """Where compiled code is kept; None where each process compiles for itself.
+
+    That is where the user can write nowhere, or where others can write too.
+    """
     base, home = os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~")
     if not os.path.isabs(base):
         base = os.path.join(home, ".cache")
@@ -32,11 +35,14 @@ def cache_folder() -> Path | None:
     text = hashlib.sha256()
     for path in sorted(MACHINES.rglob("*.py")):
         text.update(path.read_bytes())
-    folder = Path(base, "xpfo-sweep", f"loops-{text.hexdigest()[:16]}")
+    ours = Path(base, "xpfo-sweep")
+    folder = ours / f"loops-{text.hexdigest()[:16]}"
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if folder.stat().st_uid != os.geteuid():
-            return None
+        Path(base).mkdir(parents=True, exist_ok=True)
+        for each in (ours, folder):
+            each.mkdir(mode=0o700, exist_ok=True)
+            if each.stat().st_uid != os.geteuid() or each.stat().st_mode & 0o022:
+                return None  # what is loaded from there is run, and somebody else may write it
         with open(folder / "lock", "a"):
             return folder
     except OSError:
