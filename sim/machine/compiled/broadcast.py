@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.abi import Flush
+from sim.arrays import fill
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.compiled.interrupts import Cost, Words, cost_of_lane, costs_of, words_of
@@ -85,10 +86,7 @@ class Sums(NamedTuple):
 def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: FlushEvents, lanes: int) -> Machine:
     """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events."""
     words = words_of(shape, flush)
-    cpus = words.reachable
-
-    def fill(value: float, count: int = shape.flushers, kind: type = float) -> np.ndarray:
-        return np.full((lanes, count), value, dtype=kind)
+    cpus, f = words.reachable, shape.flushers
 
     return Machine(
         serve_broadcast,
@@ -96,23 +94,23 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events
         costs_of(shape, cost, lanes),
         events,
         State(
-            run_begin=fill(NEVER, cpus),
-            run_end=fill(NEVER, cpus),
-            full_run=fill(nan, cpus),
-            kind=fill(0, kind=np.int64),
-            start=fill(0.0),
-            loop_begin=fill(0.0),
-            loop_end=fill(0.0),
-            busy_targets=fill(0.0),
-            began=fill(0.0),
-            last_done=fill(NEVER),
-            acked=fill(0.0),
-            own=fill(0.0),
-            refilled=fill(0, kind=bool),
-            refills_next=fill(0, kind=bool),
-            ended=fill(NEVER, 1),
-            turn=fill(0, 1, np.int64),
-            begun=fill(0, 1, bool),
+            run_begin=fill((lanes, cpus), NEVER),
+            run_end=fill((lanes, cpus), NEVER),
+            full_run=fill((lanes, cpus), nan),
+            kind=fill((lanes, f), 0, np.int64),
+            start=fill((lanes, f), 0.0),
+            loop_begin=fill((lanes, f), 0.0),
+            loop_end=fill((lanes, f), 0.0),
+            busy_targets=fill((lanes, f), 0.0),
+            began=fill((lanes, f), 0.0),
+            last_done=fill((lanes, f), NEVER),
+            acked=fill((lanes, f), 0.0),
+            own=fill((lanes, f), 0.0),
+            refilled=fill((lanes, f), 0, bool),
+            refills_next=fill((lanes, f), 0, bool),
+            ended=fill((lanes, 1), NEVER),
+            turn=fill((lanes, 1), 0, np.int64),
+            begun=fill((lanes, 1), 0, bool),
         ),
     )
 

@@ -21,6 +21,7 @@ from math import inf, nan
 import numpy as np
 
 from sim.abi import Flush
+from sim.arrays import fill
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.compiled.exact_receiver import take
@@ -52,46 +53,43 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
     words = words_of(shape, flush)
     f, cpus = shape.flushers, max(words.reachable, shape.busy)
 
-    def fill(value: float, *shape: int, kind: type = float) -> np.ndarray:
-        return np.full((lanes, *shape), value, dtype=kind)
-
     work_due, first_work = knockout(lanes, f)
     take_due, first_take = knockout(lanes, cpus)
     lines = empty_lines(lanes, 2, f)
     state = State(
-        phase=fill(IDLE, cpus, kind=np.int8),
-        work_end=fill(inf, cpus),
+        phase=fill((lanes, cpus), IDLE, np.int8),
+        work_end=fill((lanes, cpus), inf),
         work_due=work_due,
-        closed_until=fill(0.0, cpus),
-        run_end=fill(0.0, cpus),
-        take=fill(INTERRUPT, cpus, kind=np.int8),
+        closed_until=fill((lanes, cpus), 0.0),
+        run_end=fill((lanes, cpus), 0.0),
+        take=fill((lanes, cpus), INTERRUPT, np.int8),
         take_due=take_due,
-        queue=fill(0, cpus, f, kind=np.int16),
-        queued=fill(0, cpus, kind=np.int16),
-        dropped=fill(NOTHING, cpus, kind=np.int8),
-        kind=fill(0, f, kind=np.int64),
-        request=fill(0.0, f),
-        drops=fill(NOTHING, f, kind=np.int8),
-        began=fill(0.0, f),
-        position=fill(0, f, kind=np.int16),
-        done=fill(inf, f, cpus),
-        waits_for=fill(-1, f, kind=np.int16),
-        watched=fill(-1, f, kind=np.int16),
-        flushed=fill(nan, f),
-        marked=fill(0, f, cpus, kind=np.int16),
-        marks=fill(0, f, kind=np.int16),
+        queue=fill((lanes, cpus, f), 0, np.int16),
+        queued=fill((lanes, cpus), 0, np.int16),
+        dropped=fill((lanes, cpus), NOTHING, np.int8),
+        kind=fill((lanes, f), 0, np.int64),
+        request=fill((lanes, f), 0.0),
+        drops=fill((lanes, f), NOTHING, np.int8),
+        began=fill((lanes, f), 0.0),
+        position=fill((lanes, f), 0, np.int16),
+        done=fill((lanes, f, cpus), inf),
+        waits_for=fill((lanes, f), -1, np.int16),
+        watched=fill((lanes, f), -1, np.int16),
+        flushed=fill((lanes, f), nan),
+        marked=fill((lanes, f, cpus), 0, np.int16),
+        marks=fill((lanes, f), 0, np.int16),
         first_work=first_work,
         first_take=first_take,
         line_due=lines.due,
         line_cpu=lines.cpu,
         line_first=lines.first,
         line_end=lines.end,
-        turn=fill(0, 1, kind=np.int64),
-        holds=fill(0, 1, kind=bool),
-        mutex_free=fill(NEVER, 1),
-        waiting=fill(0, f if flush.mutex else 1, kind=np.int64),
-        waiters=fill(0, 1, kind=np.int64),
-        begun=fill(0, 1, kind=bool),
+        turn=fill((lanes, 1), 0, np.int64),
+        holds=fill((lanes, 1), 0, bool),
+        mutex_free=fill((lanes, 1), NEVER),
+        waiting=fill((lanes, f if flush.mutex else 1), 0, np.int64),
+        waiters=fill((lanes, 1), 0, np.int64),
+        begun=fill((lanes, 1), 0, bool),
     )
     return Machine(serve_exact, words, costs_of(shape, cost, lanes), events, state)
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.abi import Flush, Line, Own, Targets
+from sim.arrays import fill
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.compiled.jit import compiled, entry
@@ -89,9 +90,6 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: F
     hardware = flush.tell is Targets.HARDWARE
     lookers = shape.busy if events.looking else 0
 
-    def fill(value: float, count: int, kind: type = float) -> np.ndarray:
-        return np.full((lanes, count), value, dtype=kind)
-
     f = shape.flushers
     first_arrival, first = knockout(lanes, f)
     first_entry, first_looker = knockout(lanes, lookers)
@@ -112,23 +110,23 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: F
         rows(cost, COSTS, lanes),
         events,
         State(
-            kind=fill(0, f, np.int64),
-            start=fill(0.0, f),
-            arrival=fill(0.0, f),
-            refills_next=fill(0, f, bool),
+            kind=fill((lanes, f), 0, np.int64),
+            start=fill((lanes, f), 0.0),
+            arrival=fill((lanes, f), 0.0),
+            refills_next=fill((lanes, f), 0, bool),
             first=first,
             first_arrival=first_arrival,
-            entry=fill(0.0, lookers),
-            used=fill(0, lookers, np.int64),
-            looked=fill(NEVER, lookers),
+            entry=fill((lanes, lookers), 0.0),
+            used=fill((lanes, lookers), 0, np.int64),
+            looked=fill((lanes, lookers), NEVER),
             first_looker=first_looker,
             first_entry=first_entry,
-            owner=fill(0, 1, np.int64),
-            free=fill(0.0, 1),
-            latest=fill(NEVER, 1),
-            poster=fill(0, 1, np.int64),
-            other=fill(NEVER, 1),
-            begun=fill(0, 1, bool),
+            owner=fill((lanes, 1), 0, np.int64),
+            free=fill((lanes, 1), 0.0),
+            latest=fill((lanes, 1), NEVER),
+            poster=fill((lanes, 1), 0, np.int64),
+            other=fill((lanes, 1), NEVER),
+            begun=fill((lanes, 1), 0, bool),
         ),
     )
 
