@@ -134,11 +134,11 @@ def check(arguments: Sequence[str]) -> int:
 
     folder = _run(given.out)
     results, run = read_results(folder), read_run(folder)
+    with progress(given.points, quiet=False) as advance:
+        table = check_rule(results, run, given.points, advance)
+    print(as_text(table, width=140))  # before it is written, so that a folder that refuses it loses nothing
     with _writing(given) as into:
-        with progress(given.points, quiet=False) as advance:
-            table = check_rule(results, run, given.points, advance)
         write(into, {"rule_gap": table})
-    print(as_text(table, width=140))
     return 0
 
 
