@@ -71,6 +71,7 @@ class Run(Enum):
     EACH = "each request's range"
     FIRST_FULLY = "everything at the first request, nothing more at the others"
     NOTHING = "nothing: the request itself is all, as a memory barrier is"
+    CATCH_UP = "what its CPU has missed of one address space, by generation; nothing where it has missed nothing"
 
 
 class Line(Enum):
@@ -139,6 +140,11 @@ class Flush:
     def flushes_ranges(self) -> bool:
         """Whether CPUs flush by an instruction of their own, here or in a handler."""
         return self.own is not Own.NEVER or self.tell.interrupts
+
+    @property
+    def full_ns(self) -> str:
+        """The cost of a full flush: of one address space where it has generations, else of everything."""
+        return "flush_mm_ns" if self.run is Run.CATCH_UP else "flush_all_ns"
 
 
 OWN_FLUSHES = {  # when the CPU that makes the flush event can flush itself

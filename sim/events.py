@@ -17,10 +17,13 @@ def is_full(cost: Mapping[str, np.ndarray], pages: int) -> np.ndarray:
     return (pages > cost["ceiling"]) | (pages == ALL_PAGES)
 
 
-def local_ns(cost: Mapping[str, np.ndarray], pages: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flushing `pages` on one CPU and whether that is a full flush, both [lane] (C: do_kernel_range_flush())."""
+def local_ns(cost: Mapping[str, np.ndarray], pages: int, full_ns: str) -> tuple[np.ndarray, np.ndarray]:
+    """Flushing `pages` on one CPU and whether that is a full flush, both [lane] (C: do_kernel_range_flush()).
+
+    `full_ns` names the cost of a full flush.
+    """
     full, span = is_full(cost, pages), cost["flush_fixed_ns"] + pages * cost["invlpg_ns"]
-    return np.where(full, cost["flush_all_ns"], span), full
+    return np.where(full, cost[full_ns], span), full
 
 
 class FlushEvents:
@@ -52,7 +55,7 @@ class FlushEvents:
         self.cumulative = cumulative
         kinds = [*events.pages, 1]
         if flush.flushes_ranges:
-            self.local_ns = np.array([local_ns(cost, pages)[0] for pages in kinds])
+            self.local_ns = np.array([local_ns(cost, pages, flush.full_ns)[0] for pages in kinds])
         else:  # on no CPU by an instruction of its own, so that its price need not be known
             self.local_ns = np.zeros((len(kinds), lanes))
         if flush.flushes_ranges or flush.tell is Targets.HARDWARE:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sim.parameters import FLAT_APIC_CPUS
 
 APIC_REACH = {"flat": 4096, "cluster": 16, "physical": 1}  # marked targets that one ICR write reaches
@@ -27,3 +29,17 @@ class Shape:
         if self.apic == "auto":
             return APIC_REACH["flat" if self.cores <= FLAT_APIC_CPUS else "cluster"]
         return APIC_REACH[self.apic]
+
+    def told_with_sibling(self, reachable: int) -> np.ndarray:
+        """Of the CPUs 0..reachable-1 that requests can reach, those whose SMT sibling is one of them, [cpu].
+
+        Both are interrupted by one flush event, so their handler runs overlap and slow each other down. The sibling of
+        CPU k is `cores / 2` CPUs away.
+        """
+        cpu, half = np.arange(reachable), self.cores // 2
+        return (cpu >= half) | (cpu + half < reachable) if self.threads_per_core == 2 else np.zeros(reachable, bool)
+
+    def mean_slowdown(self, reachable: int, smt_slowdown: np.ndarray) -> np.ndarray:
+        """How many times as long handler runs take, the mean over the CPUs that requests can reach, [lane]."""
+        share = self.told_with_sibling(reachable).mean()
+        return smt_slowdown * 1.0 if share == 1.0 else 1.0 + share * (smt_slowdown - 1.0)

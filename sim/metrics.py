@@ -33,7 +33,8 @@ class Counts:
     interrupts: np.ndarray  # sent
     handler_ns: np.ndarray  # handler runs on busy CPUs;
     handler_compute_ns: np.ndarray  # of that, what computing CPUs lost
-    refills: np.ndarray  # compute times that misses after full flushes lengthened, on busy CPUs
+    refills: np.ndarray  # compute times that misses after full flushes lengthened, on busy CPUs;
+    range_misses: np.ndarray  # and those that misses after range flushes alone lengthened
     queue_ns: np.ndarray  # waiting for a server: a line, or the fabric of hardware broadcasts
     entries: np.ndarray  # kernel entries that looked at a note;
     entry_ns: np.ndarray  # what they cost: line and full flush;
@@ -42,7 +43,7 @@ class Counts:
     @classmethod
     def zero(cls, lanes: int) -> Counts:
         """Nothing counted yet."""
-        return cls(*(np.zeros(lanes) for _ in range(8)))
+        return cls(*(np.zeros(lanes) for _ in range(9)))
 
 
 class Machine(Protocol):

@@ -57,6 +57,7 @@ PARAMETERS: dict[str, Parameter] = {
     "flush_fixed_ns": _ns("range flush on one CPU, fixed part"),
     "invlpg_ns": _ns("range flush on one CPU, each page (PTI's second invalidation included)"),
     "flush_all_ns": _ns("full flush on one CPU, global entries included"),
+    "flush_mm_ns": _ns("full flush of one address space on one CPU: a write to CR3, global entries stay"),
     "refill_ns": _ns("TLB misses after a full flush, in the next compute"),
     "refill_system_share": _share("share of the refill that is system time"),
     "user_refill_ns": _ns("user misses after a range flush, without INVPCID under PTI"),

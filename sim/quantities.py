@@ -17,8 +17,8 @@ DERIVING = {
     "user_s_over_xeon": Parameter("factor", "user seconds of the build here over those on xeon_8160", low=1e-3),
 }
 INSTRUCTION_COSTS = (  # times that a core needs for instructions of its own, so that they follow its clock
-    "alloc_bookkeeping_ns kunmap_bookkeeping_ns flush_fixed_ns invlpg_ns flush_all_ns mask_scan_ns enqueue_ns "
-    "enqueue_busy_ns ipi_send_ns irq_entry_ns handler_ns irq_exit_ns"
+    "alloc_bookkeeping_ns kunmap_bookkeeping_ns flush_fixed_ns invlpg_ns flush_all_ns flush_mm_ns mask_scan_ns "
+    "enqueue_ns enqueue_busy_ns ipi_send_ns irq_entry_ns handler_ns irq_exit_ns"
 ).split()
 MADE_FROM = {  # the parameters that each of these quantities changes
     "clock_scale": INSTRUCTION_COSTS,

@@ -140,3 +140,9 @@ def test_what_a_posterior_does_not_speak_of_keeps_its_prior():
     assert fresh[0] == wanted["epyc_milan_2s/broadcast_ns"].central
     assert np.median(fresh[1:]) == pytest.approx(600.0, rel=0.05)
     assert costs.column("xeon_8160/handler_ns").tolist() == stored.column("xeon_8160/handler_ns")[:65].tolist()
+
+
+def test_a_cost_that_few_policies_read_moves_no_draw_of_a_sweep_that_does_not():
+    machines, workloads = [ENTRIES["machine"]["xeon_8160"]], [ENTRIES["workload"]["kernel_build"]]
+    without, among = priors(machines, workloads), priors(machines, workloads, {"flush_mm_ns"})
+    assert set(among) - set(without) == {"xeon_8160/flush_mm_ns"}

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.abi import Build, Flush, Line, Targets, check_events, check_policy, every_event
+from sim.abi import Build, Flush, Line, Run, Targets, check_events, check_policy, every_event
 
 NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")  # of a policy's file, without .py
 
@@ -38,6 +38,7 @@ _INTERRUPTS = (
     "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
     "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns smt_slowdown"
 ).split()
+_GENERATIONS = ["flush_mm_ns"]
 _HARDWARE = "ceiling broadcast_ns broadcast_page_ns broadcast_all_ns refill_ns refill_system_share".split()
 _NOTE = "mask_line_ns mask_line_cross_ns".split()
 _FLAGS = "ack_ns ack_cross_ns".split()
@@ -152,6 +153,8 @@ def reads(module: ModuleType) -> tuple[str, ...]:
         names += _LOCAL_FLUSH
     if flush.tell.interrupts:
         names += _INTERRUPTS
+    if flush.run is Run.CATCH_UP:
+        names += _GENERATIONS
     if flush.post is not None:
         names += _NOTE
         names += _FLAGS if flush.post.line is Line.PER_CPU else []

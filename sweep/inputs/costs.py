@@ -7,7 +7,7 @@ its hard bounds. Machines are independent of each other; a workload's quantities
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from sweep.inputs.prior import central, sobol, values_at
 
 LITERATURE = "literature"  # the costs whose row 0 are the central values
 REPRESENTATIVE = 0  # the draw that stands for all the others
+# Costs that few policies read: drawn where one of them is simulated, and nowhere else, so that no other draw moves.
+SELDOM = ("flush_mm_ns",)
 KERNEL = ("accounting", "tick_hz", "timeslice_ms", "pcp_batch", "refill_system_share")  # one value for all machines
 
 
@@ -74,14 +76,15 @@ def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool
     return values_by_name
 
 
-def priors(machines: Iterable[Entry], workloads: Iterable[Entry]) -> dict[str, Quantity]:
-    """What is known of every uncertain quantity, by OWNER/QUANTITY, sorted."""
+def priors(machines: Iterable[Entry], workloads: Iterable[Entry], reads: Collection[str] = ()) -> dict[str, Quantity]:
+    """What is known of every uncertain quantity, by OWNER/QUANTITY, sorted; of SELDOM those in `reads` alone."""
     workloads = list(workloads)
     quantities = {
         f"{owner}/{name}": quantity
         for machine in machines
         for workload in workloads
         for name, (owner, quantity) in uncertain(machine, workload).items()
+        if name not in SELDOM or name in reads
     }
     return dict(sorted(quantities.items()))
 

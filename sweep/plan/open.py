@@ -73,7 +73,9 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     check_keys(blocks, pinned, defaults, where)
     machines = {name: asked.machines[name] for name in _used(blocks, "machine", defaults)}
     workloads = {name: asked.workloads[name] for name in _used(blocks, "workload", defaults)}
-    known = priors(machines.values(), workloads.values())
+    policies = _used(blocks, "policy", defaults)
+    read = {name for policy in policies for name in reads(policy_module(policy))}
+    known = priors(machines.values(), workloads.values(), read)
     costs = {
         name: literature(known, draws, seed) if name == LITERATURE
         else posterior(asked.costs[name], known, draws, seed)

@@ -26,7 +26,7 @@ from sweep.plan.points import Space
 STEP_NS = {True: 500_000, False: 50_000}  # vectorized, whatever the lanes; by whether the policy interrupts
 LANE_NS = 200  # in each lane,
 LANE_CPU_NS = {True: 21.0, False: 0.2}  # and for each of its CPUs
-EXACT_CPU_NS = 130.0  # the same by the exact rule
+EXACT_CPU_NS = 80.0  # the same by the exact rule
 COMPILED_GROUP_S = 0.005  # a group of lanes in compiled loops, whatever it simulates; a lane there takes about as long
 ENTRY_STEPS = 3.0  # a kernel entry that looks at a note, in steps: lanes wait for the one that serves most of them
 CUT_BY = "vectorized"  # engine whose costs cut a plan into chunks, whichever runs it; exact points cost what they cost

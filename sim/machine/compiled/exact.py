@@ -29,21 +29,19 @@ from sim.machine.compiled.exact_sender import csd_lock_wait, enqueue, finish, ll
 from sim.machine.compiled.exact_state import (
     COMPUTE,
     ENQUEUE,
-    FULL,
     IDLE,
     INTERRUPT,
-    NOTHING,
     RETURN,
     SEND,
     State,
     miss,
     set_work,
 )
-from sim.machine.compiled.interrupts import Cost, Words, cost_of_lane, costs_of, words_of
+from sim.machine.compiled.interrupts import COSTS, FULL, NOTHING, RANGE, Cost, Words, cost_of_lane, words_of
 from sim.machine.compiled.jit import compiled, entry
 from sim.machine.compiled.knockout import knockout, play_again
 from sim.machine.compiled.line import Lines, empty_lines, leave
-from sim.machine.compiled.state import NEVER, Clock, Machine, Source, Tally, draw
+from sim.machine.compiled.state import NEVER, Clock, Machine, Source, Tally, draw, rows
 
 NO_LINE = -1
 
@@ -67,9 +65,12 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         queue=fill((lanes, cpus, f), 0, np.int16),
         queued=fill((lanes, cpus), 0, np.int16),
         dropped=fill((lanes, cpus), NOTHING, np.int8),
+        caught_up=fill((lanes, cpus), 0, np.int64),
+        caught_up_at=fill((lanes, cpus), 0.0),
         kind=fill((lanes, f), 0, np.int64),
-        request=fill((lanes, f), 0.0),
+        flush=fill((lanes, f), 0.0),
         drops=fill((lanes, f), NOTHING, np.int8),
+        generation=fill((lanes, f), 0, np.int64),
         began=fill((lanes, f), 0.0),
         position=fill((lanes, f), 0, np.int16),
         done=fill((lanes, f, cpus), inf),
@@ -84,6 +85,7 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         line_cpu=lines.cpu,
         line_first=lines.first,
         line_end=lines.end,
+        newest=fill((lanes, 1), 0, np.int64),
         turn=fill((lanes, 1), 0, np.int64),
         holds=fill((lanes, 1), 0, bool),
         mutex_free=fill((lanes, 1), NEVER),
@@ -91,7 +93,7 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         waiters=fill((lanes, 1), 0, np.int64),
         begun=fill((lanes, 1), 0, bool),
     )
-    return Machine(serve_exact, words, costs_of(shape, cost, lanes), events, state)
+    return Machine(serve_exact, words, rows(cost, COSTS, lanes), events, state)
 
 
 @entry
@@ -108,7 +110,7 @@ def serve_exact(
     """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of them."""
     short, lines = False, Lines(cpus.line_due, cpus.line_cpu, cpus.line_first, cpus.line_end)
     for lane in range(len(costs)):
-        cost, replica = cost_of_lane(words, costs, lane), clock.replica[lane]
+        cost, replica = cost_of_lane(words, costs, lane, 1.0), clock.replica[lane]
         if not cpus.begun[lane, 0] and len(waits):
             cpus.begun[lane, 0] = True
             _begin(words, source, cpus, lane, replica)
@@ -130,7 +132,7 @@ def serve_exact(
             elif phase >= SEND:
                 phase, end = csd_lock_wait(words, cost, cpus, lane, k, now)
                 if phase == RETURN:
-                    end = finish(words, cost, source, cpus, lane, k, now)
+                    end = finish(words, cost, cpus, lane, k, now)
                     waits[row, lane] = end - cpus.began[lane, k]
                     posted = cpus.began[lane, k] + source.bookkeeping_ns[lane, cpus.kind[lane, k]]
                     windows[row, lane] = cpus.flushed[lane, k] - posted if words.busy > 1 else nan
@@ -180,4 +182,5 @@ def _refill(cost: Cost, cpus: State, tally: Tally, lane: int, k: int) -> float:
     """What was dropped since the last compute lengthens the one that begins."""
     dropped, cpus.dropped[lane, k] = cpus.dropped[lane, k], NOTHING
     tally.refills[lane] += dropped == FULL
+    tally.range_misses[lane] += dropped == RANGE
     return miss(cost, dropped)

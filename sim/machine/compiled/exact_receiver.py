@@ -11,18 +11,18 @@ from sim.machine.compiled.exact_state import (
     BEGIN,
     BOOKKEEPING,
     COMPUTE,
-    FULL,
     INTERRUPT,
     MUTEX,
-    NOTHING,
     TAKE,
     WAIT,
     State,
     miss,
+    missed,
     set_take,
     set_work,
+    slowdown,
 )
-from sim.machine.compiled.interrupts import Cost, Words
+from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.state import Source, Tally
 
@@ -37,33 +37,50 @@ def take(words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, la
     if closed > now:  # pending until interrupts are on and no run is on
         set_take(cpus, lane, j, BEGIN, closed)
     else:
-        _delay(words, cpus, tally, lane, j, now, now + cost.irq_entry)
-        set_take(cpus, lane, j, TAKE, now + cost.irq_entry)
+        entered = now + cost.irq_entry * slowdown(words, cost, j)
+        _delay(words, cpus, tally, lane, j, now, entered)
+        set_take(cpus, lane, j, TAKE, entered)
 
 
 @compiled
-def take_idle(cost: Cost, cpus: State, lane: int, j: int, interrupt: float) -> None:
+def take_idle(words: Words, cost: Cost, cpus: State, lane: int, j: int, interrupt: float) -> None:
     """An idle CPU will take an interrupt that is sent: nothing but runs, of which none begins before, is in its way."""
     closed = cpus.closed_until[lane, j]
     begin = closed if closed > interrupt else interrupt + cost.idle_exit
-    set_take(cpus, lane, j, TAKE, begin + cost.irq_entry)
+    set_take(cpus, lane, j, TAKE, begin + cost.irq_entry * slowdown(words, cost, j))
 
 
 @compiled
 def _llist_del_all(
     words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float
 ) -> None:
-    """flush_smp_call_function_queue(): the requests of the queue as it is now; when each is done is known at once."""
-    dropped, at = FULL if words.first_fully else NOTHING, now
+    """flush_smp_call_function_queue(): the requests of the queue as it is now; when each is done is known at once.
+
+    Generations count as they are now too: one that begins while the run is on is met by its own request.
+    """
+    dropped, at, slow = NOTHING, now, slowdown(words, cost, j)
+    handler = cost.handler * slow
     for place in range(cpus.queued[lane, j]):
         sender = cpus.queue[lane, j, place]
         if words.first_fully:
-            at += cost.handler + (0.0 if place else cost.flush_all)
+            at += handler + (0.0 if place else cost.flush_all * slow)
+            drops = FULL
+        elif words.catch_up:
+            drops = missed(cpus, lane, j, sender, now)
+            flush = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else cpus.flush[lane, sender]
+            at += handler + flush * slow
+            if drops != NOTHING:
+                cpus.caught_up_at[lane, j] = at
+        elif words.nothing:
+            at += handler
+            drops = NOTHING
         else:
-            at += cpus.request[lane, sender]
-            dropped = max(dropped, cpus.drops[lane, sender])
+            at += handler + cpus.flush[lane, sender] * slow
+            drops = cpus.drops[lane, sender]
+        dropped = max(dropped, drops)
         if cpus.watched[lane, sender] == j:
-            cpus.flushed[lane, sender] = now + cost.handler + cost.flush_all if words.first_fully else at
+            flushed = cpus.caught_up_at[lane, j] if words.catch_up else at
+            cpus.flushed[lane, sender] = now + handler + cost.flush_all * slow if words.first_fully else flushed
         done = now if words.run_begun else at
         cpus.done[lane, sender, j] = done
         if cpus.waits_for[lane, sender] == j:
@@ -71,12 +88,13 @@ def _llist_del_all(
             set_work(cpus, lane, sender, WAIT, max(done, cpus.run_end[lane, sender]))
     cpus.queued[lane, j] = 0
     set_take(cpus, lane, j, INTERRUPT, inf)
-    _delay(words, cpus, tally, lane, j, now, at + cost.irq_exit)
+    _delay(words, cpus, tally, lane, j, now, at + cost.irq_exit * slow)
     if j >= words.busy:
         return
     if cpus.phase[lane, j] == COMPUTE:
         cpus.work_end[lane, j] += miss(cost, dropped)
         tally.refills[lane] += dropped == FULL
+        tally.range_misses[lane] += dropped == RANGE
     else:
         cpus.dropped[lane, j] = max(cpus.dropped[lane, j], dropped)
 

@@ -14,21 +14,19 @@ from sim.machine.compiled.exact_state import (
     BOOKKEEPING,
     COMPUTE,
     ENQUEUE,
-    FULL,
     INTERRUPT,
     MUTEX,
-    NOTHING,
-    RANGE,
     READ,
     RETURN,
     SCAN,
     SEND,
     WAIT,
     State,
+    missed,
     set_take,
     set_work,
 )
-from sim.machine.compiled.interrupts import Cost, Words
+from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.line import Lines, join
 from sim.machine.compiled.state import Source, Tally
@@ -43,8 +41,9 @@ def prepare(
         cpus.began[lane, k] = now
         return BOOKKEEPING, now + source.bookkeeping_ns[lane, cpus.kind[lane, k]]
     if phase == BOOKKEEPING:
+        _count_up(words, source, cpus, lane, k)
         if words.own_before:  # own flush, interrupts off
-            now += source.local_ns[lane, cpus.kind[lane, k]]
+            now += _flush(words, cost, cpus, lane, k, now)
             cpus.closed_until[lane, k] = now
         if words.mutex and not _lock(cpus, lane, k, now):
             return MUTEX, inf
@@ -54,9 +53,6 @@ def prepare(
     if phase == MUTEX:
         return SCAN, now + cost.mask_scan
     # smp_call_function_many(): the loop over the targets
-    kind = cpus.kind[lane, k]
-    cpus.request[lane, k] = cost.handler + (0.0 if words.nothing else source.local_ns[lane, kind] * cost.slow)
-    cpus.drops[lane, k] = NOTHING if words.nothing else FULL if source.full[lane, kind] else RANGE
     cpus.marks[lane, k] = 0
     cpus.flushed[lane, k] = nan
     for target in range(words.reachable):
@@ -67,6 +63,30 @@ def prepare(
         return _send(words, cost, source, cpus, tally, lane, k, now)
     cpus.position[lane, k] = first
     return ENQUEUE, now
+
+
+@compiled
+def _count_up(words: Words, source: Source, cpus: State, lane: int, k: int) -> None:
+    """inc_mm_tlb_gen(): a flush event begins, and what it asks of every CPU is known."""
+    kind = cpus.kind[lane, k]
+    cpus.flush[lane, k] = source.local_ns[lane, kind]
+    cpus.drops[lane, k] = FULL if source.full[lane, kind] else RANGE
+    if words.catch_up:
+        cpus.newest[lane, 0] += 1
+        cpus.generation[lane, k] = cpus.newest[lane, 0]
+
+
+@compiled
+def _flush(words: Words, cost: Cost, cpus: State, lane: int, k: int, now: float) -> float:
+    """The own flush: how long it takes from now on."""
+    drops, length = cpus.drops[lane, k], cpus.flush[lane, k]
+    if words.catch_up:
+        drops = missed(cpus, lane, k, k, now)
+        length = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else length
+        if drops != NOTHING:
+            cpus.caught_up_at[lane, k] = now + length
+    cpus.dropped[lane, k] = max(cpus.dropped[lane, k], drops)
+    return length
 
 
 @compiled
@@ -128,10 +148,10 @@ def _send(
         if target < words.busy:
             set_take(cpus, lane, target, INTERRUPT, interrupt)
         else:
-            take_idle(cost, cpus, lane, target, interrupt)
+            take_idle(words, cost, cpus, lane, target, interrupt)
     tally.interrupts[lane] += marks
     if words.own_after_sends:  # own flush
-        now += source.local_ns[lane, cpus.kind[lane, k]]
+        now += _flush(words, cost, cpus, lane, k, now)
     cpus.closed_until[lane, k] = now
     cpus.position[lane, k] = 1 if k == 0 else 0
     return SEND, now
@@ -162,14 +182,11 @@ def csd_lock_wait(words: Words, cost: Cost, cpus: State, lane: int, k: int, now:
 
 
 @compiled
-def finish(words: Words, cost: Cost, source: Source, cpus: State, lane: int, k: int, now: float) -> float:
+def finish(words: Words, cost: Cost, cpus: State, lane: int, k: int, now: float) -> float:
     """The end of a flush event: own flush, interrupts off, and the mutex handed over."""
-    kind = cpus.kind[lane, k]
     if words.own_after_acks:  # own flush
-        now += source.local_ns[lane, kind]
+        now += _flush(words, cost, cpus, lane, k, now)
         cpus.closed_until[lane, k] = now
-    if words.own_before or words.own_after_sends or words.own_after_acks:
-        cpus.dropped[lane, k] = max(cpus.dropped[lane, k], FULL if source.full[lane, kind] else RANGE)
     if words.mutex:
         _unlock(cost, cpus, lane, now)
     return now

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.machine.compiled.interrupts import Cost
+from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.knockout import play_again
 
@@ -15,8 +15,6 @@ from sim.machine.compiled.knockout import play_again
 IDLE, COMPUTE, RETURN, BOOKKEEPING, MUTEX, SCAN, ENQUEUE, SEND, READ, WAIT = range(10)
 # What a CPU is to take.
 INTERRUPT, BEGIN, TAKE = range(3)
-# What flushes have dropped from a TLB, the greater including the less.
-NOTHING, RANGE, FULL = range(3)
 
 
 class State(NamedTuple):
@@ -33,10 +31,13 @@ class State(NamedTuple):
     queue: np.ndarray  # call_single_queue: senders in order of llist_add(), [lane, cpu, place]
     queued: np.ndarray  # how many
     dropped: np.ndarray  # from its TLB since its last compute began
+    caught_up: np.ndarray  # the generation up to which it has flushed the address space,
+    caught_up_at: np.ndarray  # and when it did
     # a sender's flush event; it has one at a time, so the sender's number stands for the request
     kind: np.ndarray
-    request: np.ndarray  # how long it takes in a handler run,
-    drops: np.ndarray  # and what it drops from a TLB there
+    flush: np.ndarray  # how long its range takes to flush, if not slowed down,
+    drops: np.ndarray  # and what that drops from a TLB
+    generation: np.ndarray  # of the address space, which this flush event counted up to
     began: np.ndarray
     position: np.ndarray  # target to enqueue next, then to read next
     done: np.ndarray  # when the request is done; infinite until that is known, [lane, sender, target]
@@ -55,6 +56,7 @@ class State(NamedTuple):
     line_first: np.ndarray
     line_end: np.ndarray
     # of the lane, [lane, 1] and, who waits for the mutex, [lane, place]
+    newest: np.ndarray  # generation of the address space
     turn: np.ndarray  # which of the other busy CPUs is watched next
     holds: np.ndarray  # the mutex is held,
     mutex_free: np.ndarray  # and else free from then on
@@ -74,6 +76,26 @@ def set_work(cpus: State, lane: int, k: int, phase: int, end: float) -> None:
 def set_take(cpus: State, lane: int, j: int, what: int, due: float) -> None:
     cpus.take[lane, j] = what
     play_again(cpus.first_take, cpus.take_due, lane, j, due)
+
+
+@compiled
+def slowdown(words: Words, cost: Cost, j: int) -> float:
+    """How many times as long handler runs of CPU j take: its sibling runs one too, if it is a target too."""
+    return cost.slow if words.with_sibling[j] else 1.0
+
+
+@compiled
+def missed(cpus: State, lane: int, j: int, sender: int, now: float) -> int:
+    """flush_tlb_func(): what CPU j flushes for a request, by generation; what it drops then from its TLB.
+
+    Nothing where it has flushed since that generation began; the range where it missed only this one and there is no
+    newer one; else all of the address space, which leads up to the newest.
+    """
+    generation, newest, caught_up = cpus.generation[lane, sender], cpus.newest[lane, 0], cpus.caught_up[lane, j]
+    if caught_up >= generation:
+        return NOTHING
+    cpus.caught_up[lane, j], cpus.caught_up_at[lane, j] = newest, now
+    return cpus.drops[lane, sender] if caught_up + 1 == generation == newest else FULL
 
 
 @compiled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +9,14 @@ import numpy as np
 from sim.abi import Done, Flush, Own, Run, Targets
 from sim.group import Shape
 from sim.machine.compiled.jit import compiled
-from sim.machine.compiled.state import rows
 
 COSTS = (
     "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
-    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns flush_all_ns refill_ns user_refill_ns smt_slowdown"
+    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns flush_all_ns refill_ns user_refill_ns smt_slowdown flush_mm_ns"
 ).split()
+# What flushes drop from a TLB, the greater including the less.
+NOTHING, RANGE, FULL = range(3)
+SLOW = COSTS.index("smt_slowdown")
 
 
 class Words(NamedTuple):
@@ -30,10 +31,12 @@ class Words(NamedTuple):
     own_after_sends: bool  # after the last ICR write,
     own_after_acks: bool  # or after the acks
     first_fully: bool  # a run flushes everything at its first request,
-    nothing: bool  # or nothing at all
+    nothing: bool  # or nothing at all,
+    catch_up: bool  # or what the CPU has missed, by generation
     run_begun: bool  # a request is done when the run that takes it begins
     mutex: bool
     socket: np.ndarray  # [cpu]
+    with_sibling: np.ndarray  # [cpu] whether the SMT sibling can be told as well, so that runs slow each other down
 
 
 class Cost(NamedTuple):
@@ -52,17 +55,19 @@ class Cost(NamedTuple):
     ack_cross: float
     idle_exit: float
     flush_all: float  # in a handler run
+    flush_mm: float  # anywhere
     refill: float
     user_refill: float
-    slow: float  # handler runs take so many times as long
+    slow: float  # a handler run takes so many times as long while the sibling runs one too
     empties: float  # from the end of the loop ahead until its interrupts empty the first queue
     gains: float  # what they gain on the loop behind with each further queue
 
 
 def words_of(shape: Shape, flush: Flush) -> Words:
     """The words of a policy whose flush events interrupt."""
+    reachable = shape.busy if flush.tell is Targets.OTHER_BUSY else shape.cores
     return Words(
-        reachable=shape.busy if flush.tell is Targets.OTHER_BUSY else shape.cores,
+        reachable=reachable,
         sockets=shape.sockets,
         busy=shape.busy,
         flushers=shape.flushers,
@@ -72,25 +77,20 @@ def words_of(shape: Shape, flush: Flush) -> Words:
         own_after_acks=flush.own is Own.AFTER_ACKS,
         first_fully=flush.run is Run.FIRST_FULLY,
         nothing=flush.run is Run.NOTHING,
+        catch_up=flush.run is Run.CATCH_UP,
         run_begun=flush.done is Done.RUN_BEGUN,
         mutex=flush.mutex,
         socket=np.arange(shape.cores) % shape.sockets,
+        with_sibling=shape.told_with_sibling(reachable),
     )
 
 
-def costs_of(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int) -> np.ndarray:
-    """The costs of all lanes, [lane, cost], in the order of COSTS; without siblings nothing slows handler runs down."""
-    slow = cost["smt_slowdown"] if shape.threads_per_core == 2 else np.ones(lanes)
-    return rows({**cost, "smt_slowdown": slow}, COSTS, lanes)
-
-
 @compiled
-def cost_of_lane(words: Words, costs: np.ndarray, lane: int) -> Cost:
-    """The costs of a lane by name, in the order of COSTS."""
-    c = costs[lane]
-    slow, reach = c[15], words.reach
+def cost_of_lane(words: Words, costs: np.ndarray, lane: int, slow: float) -> Cost:
+    """The costs of a lane by name, in the order of COSTS; those of handler runs are `slow` times as high."""
+    c, reach = costs[lane], words.reach
     irq_entry, handler, irq_exit = c[6] * slow, c[7] * slow, c[8] * slow
     return Cost(
         c[0], c[1], c[2], c[3], c[4], c[5], irq_entry, handler, irq_exit, c[9], c[10] if words.sockets > 1 else c[9],
-        c[11], c[12] * slow, c[13], c[14], slow, c[3] + c[4] + irq_entry, max(c[2] - c[3] / reach, 1e-9),
+        c[11], c[12] * slow, c[16], c[13], c[14], c[15], c[3] + c[4] + irq_entry, max(c[2] - c[3] / reach, 1e-9),
     )  # fmt: skip

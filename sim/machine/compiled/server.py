@@ -286,6 +286,7 @@ def _visit(
         refill = full or state.refills_next[lane, k]
         state.refills_next[lane, k] = False
         tally.refills[lane] += refill
+        tally.range_misses[lane] += not (refill or words.hardware)
         misses = cost.refill if refill else 0.0 if words.hardware else cost.user_refill
     _compute(words, source, state, lane, k, end + compute + misses, next_kind)
     return wait, window

@@ -35,6 +35,7 @@ class Tally(NamedTuple):
     handler_ns: np.ndarray
     handler_compute_ns: np.ndarray
     refills: np.ndarray
+    range_misses: np.ndarray
     queue_ns: np.ndarray
     entries: np.ndarray
     entry_ns: np.ndarray

@@ -31,7 +31,7 @@ from sim.abi import Done, Flush, Own, Run, Targets
 from sim.arrays import Flags, Least, Rank, Times, aligned, put, select
 from sim.events import FlushEvents
 from sim.group import Shape
-from sim.machine.vectorized.receivers import Delayed, Receivers, Requests, Work
+from sim.machine.vectorized.receivers import Delayed, Generations, Receivers, Requests, Work
 from sim.machine.vectorized.state import NEVER, Cpus, Room, Sender, Senders, keep, serve_steps
 from sim.metrics import Counts, Served
 
@@ -49,8 +49,9 @@ class Broadcast:
         self.shape, self.flush, self.source = shape, flush, source
         self.reachable = shape.busy if flush.tell is Targets.OTHER_BUSY else shape.cores  # CPUs that requests can reach
         self.others = self.reachable - 1
+        self.catch_up = flush.run is Run.CATCH_UP
         self.cost = dict(cost)
-        slow = cost["smt_slowdown"] if shape.threads_per_core == 2 else np.ones(lanes)
+        slow = shape.mean_slowdown(self.reachable, cost["smt_slowdown"])
         for name in ("irq_entry_ns", "handler_ns", "irq_exit_ns"):
             self.cost[name] = cost[name] * slow
         self.slow = slow
@@ -60,6 +61,7 @@ class Broadcast:
         self.senders = Senders.computing(shape.flushers, lanes)
         self.served = Served.nothing(lanes)
         self.ended = np.full(lanes, NEVER)  # end of the last loop
+        self.newest = np.zeros(lanes)  # generation of the address space
         self.turn = 0  # which of the other busy CPUs is watched
         self._lay_out(lanes)
         self.reset()
@@ -84,7 +86,8 @@ class Broadcast:
         self.gains_ns = np.maximum(cost["enqueue_busy_ns"] - cost["ipi_send_ns"] / self.shape.reach, 1e-9)
         self.enqueue_extra = cost["enqueue_busy_ns"] - cost["enqueue_ns"]
         self.run_local_ns = self.source.local_ns * self.slow  # [kind, lane] flushing a range in a handler run,
-        self.run_all_ns = cost["flush_all_ns"] * self.slow  # and everything
+        self.run_all_ns = cost["flush_all_ns"] * self.slow  # everything,
+        self.run_mm_ns = cost["flush_mm_ns"] * self.slow if self.catch_up else self.run_all_ns  # or the address space
 
         self.loops = Times.empty(f, lanes)
         self.marked, self.below = Flags.empty(rows, lanes), Flags.empty(rows, lanes)
@@ -117,7 +120,7 @@ class Broadcast:
         """Drop the lanes that are not in `lanes` (indices)."""
         self.cpus, self.senders = keep(self.cpus, lanes), keep(self.senders, lanes)
         self.served, self.counts = keep(self.served, lanes), keep(self.counts, lanes)
-        self.ended, self.slow = aligned(self.ended[lanes]), self.slow[lanes]
+        self.ended, self.slow, self.newest = aligned(self.ended[lanes]), self.slow[lanes], self.newest[lanes]
         self.cost = {name: value[lanes] for name, value in self.cost.items()}
         self.source.keep(lanes)
         self._lay_out(len(lanes))
@@ -164,6 +167,16 @@ class Broadcast:
             put(senders.busy_targets, at, senders.busy_targets.take(at) + busy)
             put(senders.loop_begin, at, np.where(begun, start, senders.loop_begin.take(at)))
             put(senders.start, at, np.where(begun, NEVER, start))
+            if self.catch_up:
+                self._count_up(at, begun)
+
+    def _count_up(self, at: np.ndarray, begun: np.ndarray) -> None:
+        """inc_mm_tlb_gen(): flush events of an address space begin, where `begun`, on the CPUs of flat indices `at`."""
+        cpus, senders = self.cpus, self.senders
+        self.newest = self.newest + begun
+        put(senders.generation, at, np.where(begun, self.newest, senders.generation.take(at)))
+        if self.flush.own is Own.BEFORE:
+            put(cpus.caught_up, at, np.where(begun, self.newest, cpus.caught_up.take(at)))
 
     def step(self) -> None:
         """Serve the CPU whose sending loop ends first, in every lane."""
@@ -179,7 +192,8 @@ class Broadcast:
         sent = self._sent(sender, write)
         # flush_smp_call_function_queue(): handler runs on the targets
         work = self._work(sender)
-        self._count(rank, self._run(sender, write, work), work)
+        requests = self._requests(sender, write, work)
+        self._count(rank, [receivers.run(requests) for receivers in self.receivers], work, requests)
         # csd_lock_wait(): acks
         acked, last_done = self._read_acks(sender, sent)
         if self.shape.busy > 1:
@@ -201,6 +215,9 @@ class Broadcast:
         began = np.where(start < 0.0, senders.loop_begin.take(at), start)
         put(senders.began, at, began)
         kind_at = self._flat(senders.kind.take(at))
+        if self.catch_up:
+            self._count_up(at, start >= 0.0)
+        own_ns, own_full, own_flushes = self._own_flush(at, kind_at)
         sender = Sender(
             cpu=cpu,
             at=at,
@@ -208,8 +225,10 @@ class Broadcast:
             now=now,
             began=began,
             socket=self.socket_of.take(cpu),
-            local_ns=source.local_ns.take(kind_at),
             full=source.full.take(kind_at),
+            own_ns=own_ns,
+            own_full=own_full,
+            own_flushes=own_flushes,
             run_begin=cpus.run_begin.take(at),
             run_end=cpus.run_end.take(at),
             full_run=cpus.full_run.take(at),
@@ -218,6 +237,25 @@ class Broadcast:
         put(senders.start, at, NEVER)
         put(cpus.full_run, at, np.maximum(sender.run_begin, 0.0))
         return sender
+
+    def _own_flush(self, at: np.ndarray, kind_at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How long the own flush takes at the end of a flush event; whether it is full there, and whether there is one.
+
+        One before anybody is told is part of the loop's work by now.
+        """
+        own, cpus = self.flush.own, self.cpus
+        local_ns, full = self.source.local_ns.take(kind_at), self.source.full.take(kind_at)
+        if own in (Own.NEVER, Own.BEFORE):
+            flushes = np.full(self.lanes, own is Own.BEFORE)
+            return np.zeros(self.lanes), full & flushes, flushes
+        if not self.catch_up:
+            return local_ns, full, np.ones(self.lanes, dtype=bool)
+        caught_up, generation = cpus.caught_up.take(at), self.senders.generation.take(at)
+        flushes = caught_up < generation
+        put(cpus.caught_up, at, np.where(flushes, self.newest, caught_up))
+        only_this = (caught_up + 1 == generation) & (generation == self.newest)
+        length = np.where(only_this, local_ns, self.cost["flush_mm_ns"])
+        return np.where(flushes, length, 0.0), flushes & (full | ~only_this), flushes
 
     def _queue(self, sender: Sender) -> None:
         """Mark the targets whose queue the sender's requests find empty."""
@@ -242,44 +280,65 @@ class Broadcast:
     def _sent(self, sender: Sender, write: np.ndarray) -> np.ndarray:
         """When the sender's ICR writes, and an own flush right after them, are done and interrupts on."""
         sent = sender.now + write[-1] * self.cost["ipi_send_ns"]
-        return sent + sender.local_ns if self.flush.own is Own.AFTER_SENDS else sent
+        return sent + sender.own_ns if self.flush.own is Own.AFTER_SENDS else sent
 
     def _work(self, sender: Sender) -> Work:
         """How long the handler runs of a flush event take."""
         cost, first, nothing = self.cost, self.flush.run is Run.FIRST_FULLY, self.flush.run is Run.NOTHING
         flush_ns = self.run_all_ns if first else 0.0 if nothing else self.run_local_ns.take(sender.kind_at)
-        return Work(
-            joined=cost["handler_ns"] + (0.0 if first else flush_ns),
-            new=cost["irq_entry_ns"] + cost["handler_ns"] + flush_ns + cost["irq_exit_ns"],
-        )
+        joined = cost["handler_ns"] + (0.0 if first or self.catch_up else flush_ns)
+        new = cost["irq_entry_ns"] + cost["handler_ns"] + flush_ns + cost["irq_exit_ns"]
+        extra = cost["irq_entry_ns"] + cost["irq_exit_ns"] if self.catch_up else new - joined
+        return Work(joined, new, extra)
 
-    def _run(self, sender: Sender, write: np.ndarray, work: Work) -> list[Delayed]:
-        """The handler runs on all targets, and what they delay there."""
+    def _requests(self, sender: Sender, write: np.ndarray, work: Work) -> Requests:
+        """A flush event as its targets see it."""
         cost, first, nothing = self.cost, self.flush.run is Run.FIRST_FULLY, self.flush.run is Run.NOTHING
         near = self.socket == sender.socket  # [socket, lane]
         full = np.full(self.lanes, first) if first or nothing else sender.full
         miss_ns = np.where(full, cost["refill_ns"], cost["user_refill_ns"])
-        requests = Requests(
+        return Requests(
             write=write,
             taken=np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + sender.now,
             join_work=work.joined,
-            extra_work=(work.new - work.joined).view(np.int64),
+            extra_work=work.extra.view(np.int64),
+            range_miss=~full & (not nothing),
             miss_ns=miss_ns.view(np.int64) if miss_ns.any() and not nothing else None,
             full=np.flatnonzero(full),
+            generations=self._generations(sender) if self.catch_up else None,
         )
-        return [receivers.run(requests) for receivers in self.receivers]
 
-    def _count(self, rank: np.ndarray, delayed: list[Delayed], work: Work) -> None:
+    def _generations(self, sender: Sender) -> Generations:
+        """What its targets may have missed of the address space."""
+        return Generations(
+            cpu=sender.cpu,
+            this=self.senders.generation.take(sender.at),
+            newest=self.newest,
+            full=sender.full,
+            range_ns=self.run_local_ns.take(sender.kind_at),
+            full_ns=self.run_mm_ns,
+        )
+
+    def _count(self, rank: np.ndarray, delayed: list[Delayed], work: Work, requests: Requests) -> None:
         """Interrupts, refills, and handler time on busy CPUs: all of it, and what it takes from compute."""
         counts, f, busy = self.counts, self.shape.flushers, self.shape.busy
         counts.interrupts += rank[-1]
-        new = rank[busy - 1].astype(float)
-        counts.handler_ns += new * work.new + (busy - 1 - new) * work.joined
-        only_compute = busy - f  # busy CPUs that never flush
-        new = new - rank[f - 1] + sum(block.disturbed for block in delayed)
-        every = only_compute + sum(block.computing for block in delayed)
-        counts.handler_compute_ns += new * work.new + (every - new) * work.joined
+        new, every = rank[busy - 1].astype(float), busy - 1
+        new_computing = new - rank[f - 1] + sum(block.disturbed for block in delayed)
+        computing = busy - f + sum(block.computing for block in delayed)  # busy CPUs that never flush are, always
         counts.refills += sum(block.refills for block in delayed)
+        missed = requests.generations
+        if missed is None:
+            counts.handler_ns += new * work.new + (every - new) * work.joined
+            counts.handler_compute_ns += new_computing * work.new + (computing - new_computing) * work.joined
+            counts.range_misses += new_computing * requests.range_miss - sum(block.upgrades for block in delayed)
+            return
+        ranges, fulls, computing_ranges, computing_fulls = reduce(np.add, (block.flushes for block in delayed))
+        flushes = ranges * missed.range_ns + fulls * missed.full_ns
+        counts.handler_ns += new * work.extra + every * work.joined + flushes
+        flushes = computing_ranges * missed.range_ns + computing_fulls * missed.full_ns
+        counts.handler_compute_ns += new_computing * work.extra + computing * work.joined + flushes
+        counts.range_misses += computing_ranges - sum(block.upgrades for block in delayed)
 
     def _read_acks(self, sender: Sender, sent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """When the sender has read all acks, no run delaying it, and when the last request is done."""
@@ -316,7 +375,7 @@ class Broadcast:
         reading = waiting & (resume < acked)
         delay = np.maximum(resume + length - np.maximum(resume, last_done), 0.0)
         acked = acked + np.where(reading, delay, 0.0)
-        own = sender.local_ns if self.flush.own is Own.AFTER_ACKS else np.zeros(self.lanes)
+        own = sender.own_ns if self.flush.own is Own.AFTER_ACKS else np.zeros(self.lanes)
         free = acked + own
         afterwards = waiting & ~reading
         resume = np.where(afterwards, np.maximum(resume, free), resume)
@@ -340,12 +399,14 @@ class Broadcast:
         """When the sender's next flush event starts, and its kind: compute drawn anew, lengthened by misses."""
         senders, cost = self.senders, self.cost
         compute, kind = self.source.draw(sender.cpu)
-        flushed = self.flush.own is not Own.NEVER
-        refill = senders.refills_next.take(sender.at) | (sender.full & flushed)
+        refill = senders.refills_next.take(sender.at) | sender.own_full
+        range_miss = sender.own_flushes & ~refill
         put(senders.refills_next, sender.at, False)
         put(senders.refilled, sender.at, refill)
         self.counts.refills += refill
-        return free + compute + np.where(refill, cost["refill_ns"], cost["user_refill_ns"] * flushed), kind
+        self.counts.range_misses += range_miss
+        misses_ns = np.where(refill, cost["refill_ns"], np.where(range_miss, cost["user_refill_ns"], 0.0))
+        return free + compute + misses_ns, kind
 
     def _hand_over(self, sender: Sender) -> None:
         """The mutex is free: who waits for it scans once the event is over and no run is on there."""

@@ -24,7 +24,29 @@ class Work:
     """What a request lengthens a handler run by."""
 
     joined: np.ndarray  # a run that another request began
-    new: np.ndarray  # a run of its own, its whole length
+    new: np.ndarray  # a run of its own, its whole length without what is flushed by generation
+    extra: np.ndarray  # of that, what a request that joins does not take
+
+
+@dataclass(frozen=True)
+class Generations:
+    """A flush event of an address space, to CPUs that remember up to which generation they have flushed it."""
+
+    cpu: np.ndarray  # the sender
+    this: np.ndarray  # generation that it counted up to,
+    newest: np.ndarray  # and the one that has begun last
+    full: np.ndarray  # whether its range is a full flush
+    range_ns: np.ndarray  # what a CPU that missed this event alone flushes,
+    full_ns: np.ndarray  # and one that missed more
+
+
+@dataclass(frozen=True)
+class Missed:
+    """What CPUs flush by generation, every field [cpu, lane]."""
+
+    ranges: np.ndarray
+    fulls: np.ndarray
+    flush_ns: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -35,8 +57,10 @@ class Requests:
     taken: np.ndarray  # [socket, lane] when the interrupt of an ICR write that took no time would be taken
     join_work: np.ndarray  # length of a request that joins a run,
     extra_work: np.ndarray  # and what a run of its own takes longer, as bits
+    range_miss: np.ndarray  # whether a run of its own flushes a range
     miss_ns: np.ndarray | None  # misses after a run of its own, as bits; None: none in any lane
     full: np.ndarray  # lanes (indices) where runs flush fully
+    generations: Generations | None  # None: a CPU flushes whatever it has flushed before
 
 
 @dataclass(frozen=True)
@@ -45,10 +69,14 @@ class Delayed:
 
     computing: np.ndarray | int  # all of them,
     disturbed: np.ndarray | int  # by a run of their own
-    refills: np.ndarray | int  # misses after full flushes
+    refills: np.ndarray | int  # misses after full flushes;
+    upgrades: np.ndarray | int  # those of them that are counted as misses of a range already
+    # by generation, busy CPUs that flush a range, and fully, and those of them that it takes from compute, [4, lane]
+    flushes: np.ndarray
 
 
-NOBODY = Delayed(0, 0, 0)
+NO_FLUSHES = np.zeros((4, 1))
+NOBODY = Delayed(0, 0, 0, 0, NO_FLUSHES)
 
 
 class Receivers:
@@ -140,6 +168,7 @@ class Receivers:
             select(cost["idle_exit_ns"].view(np.int64), mask[idle], out=work.bits[idle])
             arrival[idle] += work.ns[idle]
 
+        missed = None if requests.generations is None else self._catch_up(requests.generations)
         # The work of each request goes in at `resume`: a joined run is resumed where it ended, after time 0.
         widen(self.marked.set, out=mask)
         select(resume.bits, mask, out=resume.bits)
@@ -147,11 +176,28 @@ class Receivers:
         if self.flushers:
             self._wait_for_interrupts()
         select(requests.extra_work, mask, out=work.bits)
-        work.ns += requests.join_work
+        work.ns += requests.join_work if missed is None else requests.join_work + missed.flush_ns
         np.add(work.ns, resume.ns, out=cpus.run_end)
         select(resume.bits, mask, out=work.bits)
         np.maximum(cpus.run_begin, work.ns, out=cpus.run_begin)
-        return self._delay(requests) if self.busy else NOBODY
+        if missed is not None:
+            cpus.full_run[:] = np.where(missed.ranges | missed.fulls, cpus.run_begin, cpus.full_run)
+        return self._delay(requests, missed) if self.busy else NOBODY
+
+    def _catch_up(self, requests: Generations) -> Missed:
+        """flush_tlb_func(): what CPUs flush for a request, by generation.
+
+        A run flushes up to the newest generation of when its first request to find something missed is seen, and what
+        joins it later only acknowledges.
+        """
+        cpus = self.cpus
+        here = np.arange(self.rows.start, self.rows.stop)[:, None] == requests.cpu
+        behind = (cpus.caught_up < requests.this) & ~here
+        only_this = (cpus.caught_up + 1 == requests.this) & (requests.this == requests.newest) & ~requests.full
+        cpus.caught_up[:] = np.where(behind, requests.newest, cpus.caught_up)
+        flushes = behind & (self.marked.set | (cpus.full_run != cpus.run_begin))
+        ranges, fulls = flushes & only_this, flushes & ~only_this
+        return Missed(ranges, fulls, np.where(fulls, requests.full_ns, np.where(ranges, requests.range_ns, 0.0)))
 
     def _wait_for_interrupts(self) -> None:
         """A run finds its CPU reading acks, or has to wait until its own flush is over."""
@@ -161,7 +207,7 @@ class Receivers:
         select(self.free.bits, widen(self.computing.set, out=self.sender_mask), out=self.part.bits)
         np.maximum(resume.ns, self.part.ns, out=resume.ns)
 
-    def _delay(self, requests: Requests) -> Delayed:
+    def _delay(self, requests: Requests, missed: Missed | None) -> Delayed:
         """A run delays what it finds on its CPU: ack reading, compute, or the sending loop."""
         senders, resume, delay, part, mask = (
             self.senders,
@@ -179,19 +225,44 @@ class Receivers:
         np.less(resume, senders.start, out=self.ahead.set)
         self.computing.words &= self.ahead.words
         np.bitwise_and(self.computing.words, self.marked_senders.words, out=self.disturbed.words)
-        if requests.miss_ns is not None:
+        refills: np.ndarray | int = 0
+        upgrades: np.ndarray | int = 0
+        flushes = NO_FLUSHES
+        if missed is not None:
+            refills, upgrades, flushes = self._refill_missed(missed)
+        elif requests.miss_ns is not None:
             select(requests.miss_ns, widen(self.disturbed.set, out=mask), out=part.bits)
             delay.ns += part.ns
-        refills = self._refill(requests.full) if len(requests.full) else 0
+        if missed is None and len(requests.full):
+            refills, upgrades = self._refill(requests.full)
         select(delay.bits, widen(self.ahead.set, out=mask), out=part.bits)
         senders.start += part.ns
         np.less(resume, senders.loop_end, out=self.ahead.set)
         select(delay.bits, widen(self.ahead.set, out=mask), out=part.bits)
         senders.loop_end += part.ns
-        return Delayed(self.computing.count(), self.disturbed.count(), refills)
+        return Delayed(self.computing.count(), self.disturbed.count(), refills, upgrades, flushes)
 
-    def _refill(self, full: np.ndarray) -> np.ndarray:
-        """What full flushes in handler runs cost compute, added to the delay; how many there are.
+    def _refill_missed(self, missed: Missed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What flushes by generation cost compute, added to the delay; refills, upgrades and flushes of `Delayed`."""
+        cost, senders, f, busy = self.cost, self.senders, self.flushers, self.busy
+        inside, ranges, fulls = self.computing.set, missed.ranges[:f], missed.fulls[:f]
+        misses = np.where(fulls, cost["refill_ns"], np.where(ranges, cost["user_refill_ns"], 0.0))
+        self.delay.ns += np.where(inside, misses, 0.0)
+        elsewhere, in_event = fulls & ~inside, self.sender_resume.ns <= self.free.ns
+        drawn = elsewhere & in_event & ~senders.refilled  # the compute after is drawn already
+        self.delay.ns += np.where(drawn, cost["refill_ns"] - cost["user_refill_ns"], 0.0)
+        senders.refilled |= drawn
+        senders.refills_next |= elsewhere & ~in_event
+        all_of = [flushes[:busy].sum(axis=0) for flushes in (missed.ranges, missed.fulls)]
+        compute = [
+            (own & inside).sum(axis=0) + flushes[f:busy].sum(axis=0)
+            for own, flushes in ((ranges, missed.ranges), (fulls, missed.fulls))
+        ]
+        upgrades = drawn.sum(axis=0)
+        return compute[1] + upgrades, upgrades, np.array([*all_of, *compute])
+
+    def _refill(self, full: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What full flushes in handler runs cost compute, added to the delay; refills and upgrades of `Delayed`.
 
         Inside a flush event they lengthen the next compute, once. A full flush of a run that flushed ranges before
         counts as one.
@@ -212,9 +283,10 @@ class Receivers:
         self.delay.ns[:, full] += extra
         senders.refilled[:, full] |= drawn
         senders.refills_next[:, full] |= elsewhere & ~in_event
-        refills = np.zeros(cpus.run_end.shape[1])
+        refills, upgrades = np.zeros(cpus.run_end.shape[1]), np.zeros(cpus.run_end.shape[1])
         refills[full] = in_compute.sum(axis=0) + drawn.sum(axis=0)
-        return refills
+        upgrades[full] = (turns & in_compute).sum(axis=0) + drawn.sum(axis=0)
+        return refills, upgrades
 
     def acks(self) -> tuple[np.ndarray, np.ndarray]:
         """End of the last request; [socket, lane] all acks read, were the last one of that socket waited for."""

@@ -253,6 +253,8 @@ class Server:
         refill = full | self.visitors.refills_next[at]
         self.visitors.refills_next[at] = False
         self.counts.refills += refill
+        if not self.hardware:
+            self.counts.range_misses += ~refill
         range_ns = np.zeros(self.lanes) if self.hardware else self.cost["user_refill_ns"]
         return np.where(refill, self.cost["refill_ns"], range_ns)
 

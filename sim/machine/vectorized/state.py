@@ -55,14 +55,15 @@ class Cpus:
 
     run_begin: np.ndarray  # it takes the queue one `irq_entry_ns` later
     run_end: np.ndarray  # of that run, or of the CPU's ICR writes after it: no run begins before
-    full_run: np.ndarray  # begin of the last run that flushed fully; NaN: none
+    full_run: np.ndarray  # begin of the last run that flushed fully, or by generation at all; NaN: none
+    caught_up: np.ndarray  # the generation up to which the CPU has flushed the address space
 
     @classmethod
     def idle(cls, rows: int, reachable: int, lanes: int) -> Cpus:
         """No run yet. Rows from `reachable` on are padding: a run there has always begun, so none is asked for."""
         run_begin = fill((rows, lanes), NEVER)
         run_begin[reachable:] = -NEVER
-        return cls(run_begin, fill((rows, lanes), NEVER), fill((rows, lanes), np.nan))
+        return cls(run_begin, fill((rows, lanes), NEVER), fill((rows, lanes), np.nan), fill((rows, lanes), 0.0))
 
 
 @dataclass
@@ -78,6 +79,7 @@ class Senders:
     loop_begin: np.ndarray  # begin of the event whose loop is in progress
     loop_end: np.ndarray
     busy_targets: np.ndarray  # requests of this loop that find a non-empty queue
+    generation: np.ndarray  # of the address space, which this flush event counted up to
     # the flush event whose loop ended last
     began: np.ndarray
     last_done: np.ndarray  # last request done
@@ -97,6 +99,7 @@ class Senders:
             loop_begin=fill(shape, 0.0),
             loop_end=fill(shape, 0.0),
             busy_targets=fill(shape, 0.0),
+            generation=fill(shape, 0.0),
             began=fill(shape, 0.0),
             last_done=fill(shape, NEVER),
             acked=fill(shape, 0.0),
@@ -116,8 +119,10 @@ class Sender:
     now: np.ndarray  # end of its loop
     began: np.ndarray
     socket: np.ndarray
-    local_ns: np.ndarray
     full: np.ndarray  # whether its range is a full flush
+    own_ns: np.ndarray  # length of an own flush at its end; whether
+    own_full: np.ndarray  # the own flush, whenever that is, is full,
+    own_flushes: np.ndarray  # and there is one
     run_begin: np.ndarray  # of its own last handler run
     run_end: np.ndarray
     full_run: np.ndarray
