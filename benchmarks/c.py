@@ -18,7 +18,8 @@ import numpy as np
 
 from sim.events import FlushEvents
 from sim.group import Shape
-from sim.machine.compiled.interrupts import costs_of
+from sim.machine.compiled.interrupts import COSTS, SLOW
+from sim.machine.compiled.state import rows
 from sim.metrics import Counts
 
 HERE = Path(__file__).parent
@@ -61,10 +62,11 @@ class Machine:
     ) -> None:
         """As `build_machine` takes them; the policy is xpfo."""
         self._program, self._events, self.lanes = build(rule), events, lanes
+        slow = shape.mean_slowdown(shape.cores, cost["smt_slowdown"])
         by_kind = ("cumulative", "bookkeeping_ns", "local_ns", "full")
         self._arrays = {name: np.ascontiguousarray(getattr(events, name).T) for name in by_kind}
         self._arrays |= {
-            "costs": costs_of(shape, cost, lanes),
+            "costs": rows({**cost, "smt_slowdown": slow}, COSTS[: SLOW + 1], lanes),  # those of xpfo
             "replica": events.replica_row.astype(np.int64),
             "think_ns": events.think_ns,
             "alloc_share": events.alloc_share,

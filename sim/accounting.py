@@ -7,69 +7,21 @@ what happens on the slow time scale (`sim/notes.py`) is added. Arrays are [lane]
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from sim.abi import Flush, How, Line, Look, Own, Run, Targets
+from sim.abi import How, Line, Look, Own, Run, Targets
 from sim.group import Shape
 from sim.lanes import numbers_of
-from sim.metrics import METRICS, Price, check_metrics
+from sim.loop import asked_operation_ns
+from sim.metrics import BUILD_METRICS, METRICS, check_metrics
 from sim.notes import Pending, Rates, pending_on_busy_cpus, switches_per_s
+from sim.scenario import Scenario, price_overhead
 
 Columns = Mapping[str, np.ndarray]
 WINDOWS = ("window_ns", "window_p50_ns", "window_p99_ns")
 NOTES = (*WINDOWS, "pending_share", "flusher_pending_share", "posts_per_flush", "flushes_per_s")  # of `Pending`
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What a group of lanes simulates, as far as its metrics are made from it."""
-
-    flush: Flush
-    looks: Mapping[str, Look]  # by the policy's function
-    shape: Shape
-    replica: np.ndarray
-    lanes: Columns  # parameters by name, in their units
-    events: np.ndarray  # flush events of the whole build
-    think_ns: np.ndarray  # mean compute between flush events of a CPU
-    bookkeeping_ns: np.ndarray  # of a mean flush event
-    full_share: np.ndarray  # of flush events, those that flush fully
-    range_pages: np.ndarray  # pages flushed one by one in a mean flush event
-
-    @property
-    def tick(self) -> np.ndarray:
-        """Whether the tick books time, and not the interrupt entry."""
-        return self.lanes["accounting"] == "tick"
-
-    @property
-    def system_share(self) -> np.ndarray:
-        """Share of CPU time that is system time: a tick held back by a handler charges the interrupted mode."""
-        return self.lanes["base_system_s"] / (self.lanes["user_s"] + self.lanes["base_system_s"])
-
-    @property
-    def refill_system_ns(self) -> np.ndarray:
-        """System time of the misses after one full flush."""
-        if not (self.flush.flushes_ranges or self.flush.tell is Targets.HARDWARE or self.looks):
-            return np.zeros_like(self.events)  # nobody flushes, so that they need not be known
-        return self.lanes["refill_system_share"] * self.lanes["refill_ns"]
-
-    @property
-    def build(self) -> np.ndarray:
-        """From ns per flush event to s per build."""
-        return self.events * 1e-9
-
-
-def price_system_time(scenario: Scenario) -> Price:
-    """What system time is made of per flush event, for stopping at a precision: `system_time_s` without notes."""
-    tick = scenario.tick
-    return Price(
-        fixed_ns=scenario.lanes["base_system_s"] / scenario.events * 1e9,
-        handler=np.where(tick, 0.0, -1.0),
-        handler_compute=np.where(tick, scenario.system_share, 1.0),
-        refill_ns=scenario.refill_system_ns,
-    )
 
 
 def account(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
@@ -83,29 +35,96 @@ def account(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
         )
     notes = look_at_notes(scenario, mean["interval_ns"])
     set_ns = flag_writes_ns(scenario, mean, notes)
-    parts = parts_of_added_time(scenario, mean, notes, set_ns)
+    work = work_done(scenario, mean, overhead_ns(scenario, mean, notes, set_ns))
     metrics = (
-        system_time(scenario, mean, parts)
-        | wall_time(scenario, mean)
+        work
+        | of_the_build(scenario, mean, notes, set_ns, work["elongation"])
         | flush_times(mean, set_ns)
-        | parts
         | handler_runs(scenario, mean)
-        | kernel_counters(scenario, mean, notes)
         | exposure(scenario, mean, notes)
         | {"events_simulated": mean["events"]}
     )
-    check_metrics(metrics)
+    check_metrics(metrics, scenario.loop)
     return metrics
 
 
-def account_without_events(lanes: Columns, shape: Shape) -> dict[str, np.ndarray]:
+def of_the_build(
+    scenario: Scenario, mean: Columns, notes: Columns, set_ns: np.ndarray, elongation: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The metrics of a whole build; NaN for a loop."""
+    if scenario.loop:
+        return {name: np.full_like(scenario.events, np.nan) for name in BUILD_METRICS}
+    parts = parts_of_added_time(scenario, mean, notes, set_ns)
+    return (
+        system_time(scenario, mean, parts)
+        | wall_time(scenario, mean, elongation)
+        | parts
+        | kernel_counters(scenario, mean, notes)
+    )
+
+
+def account_without_events(lanes: Columns, shape: Shape, loop: bool) -> dict[str, np.ndarray]:
     """Every metric where there are no flush events: the machine without XPFO."""
     base_s = lanes["base_system_s"]
-    out = {name: np.zeros_like(base_s) for name in METRICS}
-    undefined = ("flush_", "stale_", "interrupts", "pending", "posts", "lost")
+    out = {name: np.zeros_like(base_s) for name in METRICS} | {"elongation": np.ones_like(base_s)}
+    undefined = ("flush_", "stale_", "interrupts", "pending", "posts", "lost", "operation")
     out |= {name: np.full_like(base_s, np.nan) for name in METRICS if name.startswith(undefined)}
+    if loop:
+        operation_ns = asked_operation_ns(lanes, shape.flushers)
+        out |= {"operation_ns_total": operation_ns, "operations_per_s": over(shape.flushers * 1e9, operation_ns)}
+        return out | {name: np.full_like(base_s, np.nan) for name in BUILD_METRICS}
     elapsed_s = wall_time_without_xpfo_s(lanes, shape)
     return out | {"system_time_s": base_s.copy(), "ratio": over(base_s, base_s), "wall_time_s": elapsed_s}
+
+
+# overhead_share, elongation, operations_per_s, operation_ns_total
+
+
+def overhead_ns(scenario: Scenario, mean: Columns, notes: Columns, set_ns: np.ndarray) -> np.ndarray:
+    """Time that the busy CPUs do not compute, per flush event: all that is work beside it, since CPUs never idle."""
+    in_loop_ns = in_the_loop_ns(scenario, mean) + set_ns
+    if not scenario.looks:
+        return in_loop_ns
+    looks = scenario.shape.busy * mean["interval_ns"] * 1e-9 * notes["rare_looks_per_s"]  # per flush event
+    flush_ns = scenario.lanes["flush_all_ns"] + scenario.lanes["refill_ns"]
+    return in_loop_ns + looks * (line_access_ns(scenario, mean) + notes["set_share"] * flush_ns)
+
+
+def in_the_loop_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
+    """The same without the slow time scale."""
+    price = price_overhead(scenario)
+    misses_ns = mean["refills"] * price.refill_ns + mean["range_misses"] * price.range_miss_ns
+    return mean["wait_ns"] + mean["handler_compute_ns"] + mean["entry_ns"] + misses_ns
+
+
+def own_overhead_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
+    """What a CPU that makes flush events does not compute between two of them, on the time scale of flush events."""
+    if scenario.shape.flushers == scenario.shape.busy:
+        return in_the_loop_ns(scenario, mean)
+    return scenario.shape.flushers * mean["interval_ns"] - scenario.think_ns
+
+
+def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dict[str, np.ndarray]:
+    """How much longer work takes, and what of the busy CPUs' time is lost to it.
+
+    Work is conserved: between two flush events of a CPU lies what it computes, and the overhead. So where all busy CPUs
+    make flush events these are exact relations, and the mean interval with its noise is not asked. Where only some do,
+    theirs is longer than the mean busy CPU's.
+    """
+    shape, think_ns = scenario.shape, scenario.think_ns
+    if shape.flushers == shape.busy:
+        cycle_ns = think_ns + overhead_ns
+        share = over(overhead_ns, cycle_ns)
+    else:
+        cycle_ns = shape.flushers * mean["interval_ns"]
+        share = overhead_ns / (shape.busy * mean["interval_ns"])
+    operation_ns = cycle_ns * scenario.events if scenario.loop else np.full_like(cycle_ns, np.nan)
+    return {
+        "overhead_share": share,
+        "elongation": over(cycle_ns, think_ns),
+        "operations_per_s": over(shape.flushers * 1e9, operation_ns),
+        "operation_ns_total": operation_ns,
+    }
 
 
 # system_time_s, added_s, ratio
@@ -128,15 +147,19 @@ def system_time(scenario: Scenario, mean: Columns, parts: Columns) -> dict[str, 
 # wall_time_s
 
 
-def wall_time(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
-    """Elapsed time of the build: what it takes without XPFO, stretched as the time between flush events is."""
-    stretch = over(scenario.shape.flushers * mean["interval_ns"], scenario.think_ns)
-    return {"wall_time_s": wall_time_without_xpfo_s(scenario.lanes, scenario.shape) * stretch}
+def wall_time(scenario: Scenario, mean: Columns, elongation: np.ndarray) -> dict[str, np.ndarray]:
+    """Elapsed time of the build: what it takes without XPFO, and so much longer as work takes."""
+    without_s, shape = wall_time_without_xpfo_s(scenario.lanes, scenario.shape), scenario.shape
+    half = over(mean["overhead_half_ns"], scenario.think_ns)
+    return {
+        "wall_time_s": without_s * elongation,
+        "wall_time_half_s": without_s * half if shape.flushers == shape.busy else np.full_like(half, np.nan),
+    }
 
 
-def over(values: np.ndarray, base: np.ndarray) -> np.ndarray:
+def over(values: np.ndarray | float, base: np.ndarray) -> np.ndarray:
     """Values over a base; NaN where the base is 0."""
-    return np.divide(values, base, out=np.full_like(values, np.nan), where=base != 0.0)
+    return np.divide(values, base, out=np.full_like(base, np.nan), where=base != 0.0)
 
 
 def wall_time_without_xpfo_s(lanes: Columns, shape: Shape) -> np.ndarray:

@@ -49,7 +49,11 @@ def _tape(seed: int, replica: int, purpose: int) -> _Tape:
 class Draws:
     """The draws of some replicas as one flat table per purpose, for gathers by (replica row, CPU, m)."""
 
-    def __init__(self, seed: int, replicas: np.ndarray, cpus: int, purposes: tuple[int, ...]) -> None:
+    def __init__(
+        self, seed: int, replicas: np.ndarray, cpus: int, purposes: tuple[int, ...], constant: tuple[int, ...] = ()
+    ) -> None:
+        """Draws of the purposes in `constant` are all 1, the mean of what they would be."""
+        self._constant = constant
         self._seed, self._replicas, self._cpus, self._purposes = seed, replicas, cpus, purposes
         self.length = 0  # draws of each CPU that are in the tables
         self.reserve(64)
@@ -63,6 +67,9 @@ class Draws:
         for purpose in self._purposes:
             table = np.empty((len(self._replicas), self._cpus, self.length))
             for row, replica in enumerate(self._replicas):
+                if purpose in self._constant:
+                    table[row] = 1.0
+                    continue
                 tape = _tape(self._seed, int(replica), purpose)
                 if tape.values.shape[0] < self._cpus or tape.values.shape[1] < self.length:
                     tape.grow(self._cpus, self.length)

@@ -6,6 +6,7 @@ Ref: batch means (Law, Simulation Modeling and Analysis, 9.5.3): the window is c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 import numpy as np
@@ -24,22 +25,28 @@ def student_t(degrees: int) -> float:
     return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
-def run(machine: Machine, price: Price, warmup: int, window: int, precision: np.ndarray) -> dict[str, np.ndarray]:
+def run(
+    machine: Machine, prices: Mapping[str, Price], warmup: int, window: int, precision: np.ndarray
+) -> dict[str, np.ndarray]:
     """Simulate every lane to its precision or to `window` events; means per flush event, [lane].
 
-    A lane stops where the 95 % half-width of system time is at most `precision` [lane] of its mean; 0 is never.
-    Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, interval_ns, events, half_ns (95 % half-width of
-    system time per event) and one per field of `Counts`.
+    A lane stops where the 95 % half-width of the first price is at most `precision` [lane] of its mean; 0 is never.
+    Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, interval_ns, events, one per name of `prices` (the
+    95 % half-width of that price per event) and one per field of `Counts`.
     """
     with np.errstate():  # the buffer fitted below is of this call alone
-        return _run(machine, price, warmup, window, precision)
+        return _run(machine, prices, warmup, window, precision)
 
 
-def _run(machine: Machine, price: Price, warmup: int, window: int, precision: np.ndarray) -> dict[str, np.ndarray]:
+def _run(
+    machine: Machine, prices: Mapping[str, Price], warmup: int, window: int, precision: np.ndarray
+) -> dict[str, np.ndarray]:
     fit_buffer(machine.lanes)
     length = max(1, window // BATCHES)
     lane = np.arange(machine.lanes)  # original index of each lane that is still here
-    weights, fixed = price.weights, price.fixed_ns
+    weights = [price.weights for price in prices.values()]
+    fixed = next(iter(prices.values())).fixed_ns
+    lanes = machine.lanes
     out: dict[str, np.ndarray] = {}
     waits = np.empty((BATCHES * length, machine.lanes))
     windows = np.empty_like(waits)
@@ -47,42 +54,51 @@ def _run(machine: Machine, price: Price, warmup: int, window: int, precision: np
         rows = slice(min(warmup - served, len(waits)))
         machine.serve(waits[rows], windows[rows])
     machine.reset()
-    batches = np.empty((BATCHES, machine.lanes))  # system time per event of each batch
+    batches = [np.empty((BATCHES, lanes)) for _ in prices]  # each price per event of each batch
     begin, before = machine.now, priced_counts(machine.counts)
     for batch in range(BATCHES):
         rows = slice(batch * length, (batch + 1) * length)
         machine.serve(waits[rows], windows[rows])
         counted = priced_counts(machine.counts)
-        batches[batch] = _price_batch(_mean_over_rows(waits[rows]), weights, counted - before, length)
+        wait_ns = _mean_over_rows(waits[rows])
+        for batches_of, weights_of in zip(batches, weights, strict=True):
+            batches_of[batch] = _price_batch(wait_ns, weights_of, counted - before, length)
         before = counted
         done = batch + 1
         if done < LEAST_BATCHES and done < BATCHES:
             continue
-        mean = _mean_over_rows(batches[:done])
-        half_ns = student_t(done - 1) * np.sqrt(_mean_over_rows((batches[:done] - mean) ** 2) / (done - 1))
-        stop = ((precision > 0.0) & (half_ns <= precision * (fixed + mean))) | (done == BATCHES)
+        half_ns = [_half_width(batches_of[:done]) for batches_of in batches]
+        mean = _mean_over_rows(batches[0][:done])
+        stop = ((precision > 0.0) & (half_ns[0] <= precision * (fixed + mean))) | (done == BATCHES)
         if not stop.any():
             continue
         leave, stay = np.flatnonzero(stop), np.flatnonzero(~stop)
         means = _means(machine, begin, waits[: rows.stop], windows[: rows.stop], leave)
-        for name, values in (means | {"half_ns": half_ns[leave]}).items():
-            out.setdefault(name, np.full(len(price.fixed_ns), np.nan))[lane[leave]] = values
+        means |= {name: half[leave] for name, half in zip(prices, half_ns, strict=True)}
+        for name, values in means.items():
+            out.setdefault(name, np.full(lanes, np.nan))[lane[leave]] = values
         if not len(stay):
             break
         lane, begin, precision, fixed = lane[stay], begin[stay], precision[stay], fixed[stay]
-        weights, before = weights[:, stay], before[:, stay]
-        waits, windows, batches = (np.ascontiguousarray(kept[:, stay]) for kept in (waits, windows, batches))
+        weights, before = [weights_of[:, stay] for weights_of in weights], before[:, stay]
+        waits, windows, *batches = (np.ascontiguousarray(kept[:, stay]) for kept in (waits, windows, *batches))
         machine.keep(stay)
         fit_buffer(machine.lanes)
     return out
 
 
+def _half_width(batches: np.ndarray) -> np.ndarray:
+    """Half-width of the 95 % interval of the mean of batches, [batch, lane]."""
+    degrees = len(batches) - 1
+    return student_t(degrees) * np.sqrt(_mean_over_rows((batches - _mean_over_rows(batches)) ** 2) / degrees)
+
+
 def _price_batch(wait_ns: np.ndarray, weights: np.ndarray, counted: np.ndarray, events: int) -> np.ndarray:
-    """System time per event of a batch: its mean wait and what was counted in it, [lane]."""
-    system_ns = wait_ns
+    """The price of an event of a batch: its mean wait and what was counted in it, [lane]."""
+    price_ns = wait_ns
     for weight, count in zip(weights, counted, strict=True):  # term by term: a lane does not notice its neighbours
-        system_ns = system_ns + weight * count / events
-    return system_ns
+        price_ns = price_ns + weight * count / events
+    return price_ns
 
 
 def _means(

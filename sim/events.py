@@ -67,7 +67,8 @@ class FlushEvents:
             [cost["alloc_bookkeeping_ns"]] * len(events.pages) + [cost["kunmap_bookkeeping_ns"]]
         )
         self._replicas, self.replica_row = np.unique(replicas, return_inverse=True)
-        self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES))
+        constant = (COMPUTE,) if shape.operation == "constant" else ()
+        self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES), constant)
         self.flushers, self.looking = shape.flushers, looking
         self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if looking else 0, (ENTRY,))
         self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]

@@ -22,6 +22,8 @@ class Shape:
     threads_per_core: int
     apic: str
     seed: int
+    fill: str = "spread"
+    operation: str = "exponential"
 
     @property
     def reach(self) -> int:
@@ -29,6 +31,15 @@ class Shape:
         if self.apic == "auto":
             return APIC_REACH["flat" if self.cores <= FLAT_APIC_CPUS else "cluster"]
         return APIC_REACH[self.apic]
+
+    @property
+    def socket(self) -> np.ndarray:
+        """The socket of every CPU, in the order in which jobs take CPUs, [cpu]."""
+        cpu = np.arange(self.cores)
+        if self.fill == "spread":
+            return cpu % self.sockets
+        cores = self.cores // self.threads_per_core
+        return cpu % cores // (cores // self.sockets)
 
     def told_with_sibling(self, reachable: int) -> np.ndarray:
         """Of the CPUs 0..reachable-1 that requests can reach, those whose SMT sibling is one of them, [cpu].

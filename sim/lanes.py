@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from sim.loop import LOOP
 from sim.parameters import PARAMETERS, busy_cpus, check, is_number
 
 MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
 MOST_LANES = 8192  # and lanes: more are no quicker
 MOST_REQUESTS = 2**24  # and requests that the exact rule remembers: one for each sender and target of a lane
-GROUPED = tuple("rule cores sockets threads_per_core apic policy window_events warmup_events flushers".split())
+GROUPED = tuple(
+    "rule cores sockets threads_per_core fill apic policy operation window_events warmup_events flushers".split()
+)
 
 
 def is_column(name: str, value: Any) -> bool:
@@ -111,6 +114,7 @@ def group_points(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarra
     pages = [tuple(p for p, _ in mix) for mix in table["range_pages"]] if "range_pages" in table else [()] * points
     busy = busy_cpus(table["jobs"], table["cores"])
     columns = [table[name].tolist() for name in GROUPED if name in table]
+    columns += [np.isnan(table[name]).tolist() for name in LOOP if name in table]
     for point in range(points):
         key = (pages[point], busy[point], *(str(column[point]) for column in columns))
         groups.setdefault(key, []).append(point)

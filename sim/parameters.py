@@ -15,6 +15,8 @@ import numpy as np
 
 APIC = ("auto", "flat", "cluster", "physical")
 RULES = ("coarse", "exact")  # two events per flush event, or one per request: what really happens
+FILLS = ("spread", "sockets")
+OPERATIONS = ("exponential", "constant")
 ACCOUNTING = ("tick", "irq_time")
 LARGEST = 1e15  # of any number: beyond, sums of doubles lose whole units
 MOST_PAGES = 2**40  # of one range
@@ -46,7 +48,13 @@ def _share(meaning: str) -> Parameter:
 PARAMETERS: dict[str, Parameter] = {
     # the machine's shape
     "cores": Parameter("1", "logical CPUs online", low=1, high=4096, whole=True),
-    "sockets": Parameter("1", "sockets; CPU k sits on socket k % sockets", low=1, whole=True, default=1),
+    "sockets": Parameter("1", "sockets", low=1, whole=True, default=1),
+    "fill": Parameter(
+        "name",
+        "which CPUs the jobs take first: of all sockets in turn, or the cores of socket 0 and so on, then all siblings",
+        choices=FILLS,
+        default="spread",
+    ),
     "threads_per_core": Parameter("1", "SMT threads a core", low=1, whole=True, default=1),
     "jobs": Parameter("1", "make -j; min(floor(jobs), cores) CPUs are busy", low=1),
     "apic": Parameter("name", "targets that one ICR write reaches", choices=APIC, default="auto"),
@@ -83,6 +91,20 @@ PARAMETERS: dict[str, Parameter] = {
     "broadcast_all_ns": _ns("hardware broadcast, whole TLB"),
     # the workload on the machine
     "accounting": Parameter("name", "how the kernel books handler time", choices=ACCOUNTING),
+    "operation_ns": Parameter("ns", "of a loop: own work of one operation, mean", optional=True),
+    "one_thread_ops_per_s": Parameter(
+        "1/s",
+        "of a loop: operations a second of one thread alone, from which operation_ns follows",
+        low=1e-6,
+        optional=True,
+    ),
+    "rate_per_s": Parameter(
+        "1/s", "of a loop: operations a second of all jobs, from which operation_ns follows", low=1e-6, optional=True
+    ),
+    "operation": Parameter(
+        "name", "of a loop: how operation_ns is distributed", choices=OPERATIONS, default="exponential"
+    ),
+    "events_per_operation": Parameter("1", "of a loop: flush events of one operation", low=1e-6, default=1.0),
     "user_s": Parameter("s", "user CPU seconds of the build without XPFO"),
     "base_system_s": Parameter("s", "system CPU seconds of the build without XPFO"),
     "serial_share": _share("share of the build that runs on one CPU"),
@@ -171,6 +193,8 @@ def check_together(point: Mapping[str, Any]) -> None:
     for name in ("sockets", "threads_per_core"):
         if cores % point[name]:
             raise ValueError(f"{name}={point[name]:g}: must divide cores={cores}")
+    if point.get("fill") == "sockets" and cores // point["threads_per_core"] % point["sockets"]:
+        raise ValueError(f"fill=sockets: needs as many cores on each of sockets={point['sockets']:g}")
     if point["apic"] == "flat" and cores > FLAT_APIC_CPUS:
         raise ValueError(f"apic=flat: reaches at most {FLAT_APIC_CPUS} CPUs, and cores={cores}")
     if point.get("user_s") == 0 and point.get("base_system_s") == 0:

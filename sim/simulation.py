@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from sim.abi import Build, Events, Flush, check_events, every_event
-from sim.accounting import Scenario, account, account_without_events, price_system_time
+from sim.accounting import account, account_without_events, own_overhead_ns
 from sim.engine import run as run_lanes
 from sim.events import FlushEvents
 from sim.group import Shape
@@ -21,11 +22,13 @@ from sim.lanes import (
     numbers_of,
     require_parameters,
 )
+from sim.loop import asked_operation_ns, check_loop, fill_loops, is_loop
 from sim.machine.engines import build_machine
 from sim.metrics import METRICS
 from sim.parameters import PARAMETERS, busy_cpus, check_together, default_warmup, is_number
 from sim.policies import COUNT_EVENTS, LOOKS, policy_module, reads
 from sim.quantities import fill_unknown
+from sim.scenario import Scenario, prices
 
 Columns = Mapping[str, np.ndarray]
 MOST_ENTRIES = 1e9  # kernel entries of a lane: beyond, its simulation takes half a day
@@ -44,7 +47,9 @@ def simulate(*, policy: str | Sequence[str], engine: str = "auto", **parameters:
     an unknown or missing parameter. A metric is NaN only where its meaning in `METRICS` says null.
     """
     table, points = _check_columns(parameters | {"policy": policy})
-    _check_points(table)
+    loop = is_loop(table, points)
+    _check_points(table, loop)
+    table = fill_loops(table, loop)
     seed, replicas = (_one_value(name, table.pop(name)) for name in ("seed", "replicas"))
     out = {name: np.full((points, replicas), np.nan) for name in METRICS}
     for members in group_points(table, points):
@@ -84,12 +89,16 @@ def _one_value(name: str, column: np.ndarray) -> int:
     return int(column[0])
 
 
-def _check_points(table: Mapping[str, np.ndarray]) -> None:
+def _check_points(table: Mapping[str, np.ndarray], loop: np.ndarray) -> None:
     """TypeError where a policy reads what is not given for each of its points, ValueError where a point cannot be."""
-    for policy in dict.fromkeys(table["policy"].tolist()):
-        mine = table["policy"] == policy
-        require_parameters({name: column[mine] for name, column in table.items()}, reads(policy_module(policy)), policy)
-    for row in np.flatnonzero((table["user_s"] == 0.0) & (table["base_system_s"] == 0.0))[:1].tolist():
+    for policy, is_a_loop in dict.fromkeys(zip(table["policy"].tolist(), loop.tolist(), strict=True)):
+        mine = (table["policy"] == policy) & (loop == is_a_loop)
+        names = reads(policy_module(policy), is_a_loop)
+        require_parameters({name: column[mine] for name, column in table.items()}, names, policy)
+    for row in np.flatnonzero(loop).tolist():
+        check_loop({name: column[row] for name, column in table.items()})
+    no_work = ~loop & (table.get("user_s", loop) == 0.0) & (table.get("base_system_s", loop) == 0.0)
+    for row in np.flatnonzero(no_work)[:1].tolist():
         check_together({name: column[row] for name, column in table.items()} | {"cores": int(table["cores"][row])})
 
 
@@ -99,7 +108,7 @@ def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int
     events = _count_events(policy_module(lanes["policy"][0]), lanes)
     some = events.total > 0.0
     if not some.any():
-        return account_without_events(lanes, shape)
+        return account_without_events(lanes, shape, loop=bool(is_loop(lanes, len(replica))[0]))
     if not some.all():  # a lane without events is none of a machine's
         out = {name: np.full(len(some), np.nan) for name in METRICS}
         for mine in (some, ~some):
@@ -114,12 +123,45 @@ def _simulate_events(
     lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events, engine: str
 ) -> dict[str, np.ndarray]:
     """Every metric of lanes that all make flush events, [lane]."""
+    if not is_loop(lanes, len(replica)).any():
+        think_ns = (lanes["user_s"] + lanes["base_system_s"]) / events.total * 1e9
+    else:
+        think_ns = _think_of_loops(lanes, replica, shape, events, engine)
+    think_ns = np.where(np.isnan(lanes["think_ns"]), think_ns, lanes["think_ns"])
+    return account(*_run(lanes, replica, shape, events, think_ns, engine))
+
+
+def _think_of_loops(
+    lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events, engine: str
+) -> np.ndarray:
+    """Own work between two flush events, [lane]; ValueError where flush events alone take longer than an operation."""
+
+    def left_ns(operation_ns: np.ndarray, shape: Shape) -> np.ndarray:
+        """What is left of an operation for own work, if its flush events take what they take at this pace."""
+        think_ns = operation_ns / events.total
+        return (think_ns - own_overhead_ns(*_run(lanes, replica, shape, events, think_ns, engine))) * events.total
+
+    whole_ns = operation_ns = asked_operation_ns(lanes, shape.flushers)
+    if not np.isnan(lanes["one_thread_ops_per_s"][0]):
+        operation_ns = left_ns(whole_ns, replace(shape, busy=1, flushers=1))
+        for row in np.flatnonzero(operation_ns < 0.0)[:1].tolist():
+            raise ValueError(
+                f"one_thread_ops_per_s={lanes['one_thread_ops_per_s'][row]:g}: an operation takes {whole_ns[row]:.0f} "
+                f"ns, and its flush events alone {whole_ns[row] - operation_ns[row]:.0f} ns of it"
+            )
+    elif not np.isnan(lanes["rate_per_s"][0]):
+        operation_ns = np.maximum(left_ns(whole_ns, shape), 0.0)  # 0: more than the CPUs can do; the rate is not met
+    return operation_ns / events.total
+
+
+def _run(
+    lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events, think_ns: np.ndarray, engine: str
+) -> tuple[Scenario, dict[str, np.ndarray]]:
+    """What lanes simulate, and their means per flush event, [lane]."""
     first = {name: column[0] for name, column in lanes.items()}
     module, total = policy_module(first["policy"]), events.total
     flush: Flush = module.flush()
     looks = {function: getattr(module, function)() for function in LOOKS if hasattr(module, function)}
-    cpu_s = lanes["user_s"] + lanes["base_system_s"]
-    think_ns = np.where(np.isnan(lanes["think_ns"]), cpu_s / total * 1e9, lanes["think_ns"])
     cost = numbers_of(lanes) | {"think_ns": think_ns}
     window = int(first["window_events"])
     given = first["warmup_events"]
@@ -130,6 +172,7 @@ def _simulate_events(
     scenario = Scenario(  # before lanes leave, and the source with them
         flush=flush,
         looks=looks,
+        loop=bool(is_loop(lanes, len(replica))[0]),
         shape=shape,
         replica=replica,
         lanes=lanes,
@@ -140,8 +183,7 @@ def _simulate_events(
         range_pages=source.mean_range_pages,
     )
     machine = build_machine(engine, first["rule"], shape, cost, flush, source, len(replica))
-    mean = run_lanes(machine, price_system_time(scenario), warmup, window, lanes["precision"])
-    return account(scenario, mean)
+    return scenario, run_lanes(machine, prices(scenario), warmup, window, lanes["precision"])
 
 
 def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
@@ -157,10 +199,11 @@ def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
 def _shape(first: Mapping[str, Any], seed: int) -> Shape:
     """What all lanes of a group have in common, from the parameters of the first; ValueError where they contradict."""
     cores, sockets, threads = (int(first[name]) for name in ("cores", "sockets", "threads_per_core"))
-    check_together({"cores": cores, "sockets": sockets, "threads_per_core": threads, "apic": first["apic"]})
+    shown = {"cores": cores, "sockets": sockets, "threads_per_core": threads}
+    check_together(shown | {name: first[name] for name in ("apic", "fill")})
     busy = int(busy_cpus(first["jobs"], cores))
     flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
-    return Shape(cores, sockets, busy, flushers, threads, first["apic"], seed)
+    return Shape(cores, sockets, busy, flushers, threads, first["apic"], seed, first["fill"], first["operation"])
 
 
 def _count_events(module: ModuleType, lanes: Columns) -> Events:

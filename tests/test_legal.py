@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from sim import METRICS, PARAMETERS, simulate
+from sim.loop import BUILD, LOOP
+from sim.metrics import BUILD_METRICS
 from sim.parameters import is_number
 from sim.policies import policy_module, policy_names
 
@@ -16,7 +18,7 @@ CALLS = 10  # of each policy
 MAY_BE_ENDLESS = {"stale_window_ns", "stale_window_p50_ns", "stale_window_p99_ns", "outstanding_posts"}
 OF_EVENTS = {name for name in METRICS if name.startswith("flush_")} | {"interrupts_per_flush"}
 OF_NOTES = {"pending_share", "posts_per_flush", "lost_posts"}
-SAID = ("user_s=0", "apart to be added", "no time passes")
+SAID = ("user_s=0", "apart to be added", "no time passes", "its flush events alone")
 CONTROLS = {"think_ns", "precision", "replicas"}
 HIDDEN_BY_IRQ_TIME = {"system_time_s", "added_s", "ratio", "sender_s"}
 
@@ -46,27 +48,41 @@ def points(rng):
         "range_pages": [{1: 1.0, 34: float(rng.choice([0, 1e-6, 1, 1e9]))} for _ in range(TOGETHER)],
     }  # fmt: skip
     for name in PARAMETERS:
-        if name not in out and is_number(name) and name not in CONTROLS:
+        if name not in out and is_number(name) and name not in (*CONTROLS, *LOOP):
             out[name] = [number(name, rng) for _ in range(TOGETHER)]
     out["think_ns"] = [float(rng.choice([np.nan, 0.0, 10 ** rng.uniform(-3, 9)])) for _ in range(TOGETHER)]
     out["think_ns"] = [None if value != value else value for value in out["think_ns"]]
     if rng.random() < 0.3:
-        out |= {name: 0.0 for name in PARAMETERS if name.endswith("_ns") and name != "think_ns" and rng.random() < 0.5}
+        out |= {
+            name: 0.0
+            for name in PARAMETERS
+            if name.endswith("_ns") and name not in ("think_ns", *LOOP) and rng.random() < 0.5
+        }
     for at in range(TOGETHER):  # entries that somebody waits for
         costs_ns = sum(np.broadcast_to(out[name], TOGETHER)[at] or 0.0 for name in out if name.endswith("_ns"))
         events = out["kunmap_events"][at] + out["alloc_events"][at] or 1.0
         costs_ns += (out["user_s"][at] + out["base_system_s"][at]) / min(events, 1e-3) * 1e9
         out["kernel_entries_per_s"][at] = min(out["kernel_entries_per_s"][at], 1e9 / costs_ns if costs_ns else 1e9)
+    if rng.random() < 0.3:
+        way = str(rng.choice(LOOP))
+        size = {"operation_ns": 5000.0, "one_thread_ops_per_s": 100.0, "rate_per_s": 20.0}[way]
+        out = {name: value for name, value in out.items() if name not in BUILD}
+        out |= {way: [size * 10 ** rng.uniform(-2, 2) for _ in range(TOGETHER)], "think_ns": None}
+        out |= {"operation": str(rng.choice(["constant", "exponential"]))}
     return out
 
 
 def allowed_nulls(policy, found, point):
     """Which metrics may be NaN, by their documentation."""
     module = policy_module(policy)
-    nulls = set() if point["base_system_s"] else {"ratio"}
+    nulls = {"operations_per_s", "operation_ns_total"} | (set() if point.get("base_system_s") else {"ratio"})
+    loop = any(name in point for name in LOOP)
+    if loop:
+        nulls = {*BUILD_METRICS} | ({"elongation"} if found["operations_per_s"] else set())
     if found["events_simulated"] == 0:
         return nulls | OF_EVENTS | OF_NOTES | MAY_BE_ENDLESS
-    nulls |= {"wall_time_s"} if point["think_ns"] == 0 else set()
+    nulls |= {"wall_time_s", "wall_time_half_s", "elongation"} if point["think_ns"] == 0 else set()
+    nulls |= {"wall_time_half_s"} if point["flushers"] is not None else set()
     nulls |= MAY_BE_ENDLESS if min(int(point["jobs"]), point["cores"]) == 1 else set()
     if module.flush().post is None:
         return nulls | OF_NOTES
@@ -84,7 +100,7 @@ def look_at(policy, found, point):
             wrong.append((name, value))
         if np.isinf(value) and name not in MAY_BE_ENDLESS:
             wrong.append((name, value))
-        hidden = point["accounting"] == "irq_time" and name in HIDDEN_BY_IRQ_TIME
+        hidden = point.get("accounting") == "irq_time" and name in HIDDEN_BY_IRQ_TIME
         if value < 0 and not hidden:
             wrong.append((name, value))
     return wrong

@@ -38,6 +38,10 @@ def build_machine(
     An engine is imported when it is asked for: numba takes half a second.
     """
     interrupts = flush.tell.interrupts
+    if shape.fill == "sockets" and shape.sockets > 1 and not (interrupts and rule == "exact"):
+        raise ValueError(
+            "fill=sockets: is modelled for broadcasts by interrupts under rule=exact alone; give fill=spread"
+        )
     if check_engine(engine, rule, interrupts) == "vectorized":
         from sim.machine.vectorized.broadcast import Broadcast
         from sim.machine.vectorized.server import Server

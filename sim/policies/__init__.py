@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sim.abi import Build, Flush, Line, Run, Targets, check_events, check_policy, every_event
+from sim.loop import BUILD, LOOP
 
 NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")  # of a policy's file, without .py
 
@@ -32,11 +33,12 @@ _EVERY_EVENT = (
     "cores sockets threads_per_core jobs apic user_s base_system_s serial_share accounting kunmap_events alloc_events "
     "range_pages think_ns flushers alloc_bookkeeping_ns kunmap_bookkeeping_ns"
 ).split()
+_OPERATION = [*LOOP, "operation", "events_per_operation"]
 _LOCAL_FLUSH = "ceiling flush_fixed_ns invlpg_ns flush_all_ns refill_ns refill_system_share user_refill_ns".split()
 _FULL_FLUSH = "flush_all_ns refill_ns refill_system_share".split()  # what a look does that finds the note set
 _INTERRUPTS = (
     "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
-    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns smt_slowdown"
+    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns smt_slowdown fill"
 ).split()
 _GENERATIONS = ["flush_mm_ns"]
 _HARDWARE = "ceiling broadcast_ns broadcast_page_ns broadcast_all_ns refill_ns refill_system_share".split()
@@ -138,14 +140,19 @@ class _Source(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def reads(module: ModuleType) -> tuple[str, ...]:
-    """The parameters that a policy reads, by name, each once."""
+def reads(module: ModuleType, loop: bool = False) -> tuple[str, ...]:
+    """The parameters that a policy reads of a build, or of a workload that is a loop, by name, each once."""
+    names = _reads(module)
+    return tuple(dict.fromkeys([*(name for name in names if name not in BUILD), *_OPERATION] if loop else names))
+
+
+def _reads(module: ModuleType) -> list[str]:
     flush: Flush = module.flush()
     one = np.ones(1)
     build = _Recorder(Build(one, one, (1,), np.ones((1, 1)), one, one, one))
     events = check_events(getattr(module, "events", every_event)(build), lanes=1)  # type: ignore[arg-type]
     if not events.total.any():
-        return tuple(_BASELINE)
+        return _BASELINE
     names = [*_EVERY_EVENT, *(name for name in COUNT_EVENTS if name in build.read)]
     if flush.tell is Targets.HARDWARE:
         names += _HARDWARE
@@ -160,7 +167,7 @@ def reads(module: ModuleType) -> tuple[str, ...]:
         names += _FLAGS if flush.post.line is Line.PER_CPU else []
     for look, parameters in LOOKS.items():
         names += [*parameters, *_FULL_FLUSH] if hasattr(module, look) else []
-    return tuple(dict.fromkeys(names))
+    return names
 
 
 class _Recorder:

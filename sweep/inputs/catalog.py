@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from sim.loop import LOOP, OF_BUILD
 from sim.parameters import LARGEST, PARAMETERS, check
 from sim.quantities import DERIVING
 from sweep.errors import BadInput, did_you_mean
@@ -21,6 +22,7 @@ from sweep.inputs.door import Checked, admit, shorten
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
 
 QUANTITIES = PARAMETERS | DERIVING
+KINDS = ("build", "loop")
 CERTAIN = tuple("rule cores sockets threads_per_core jobs flushers window_events warmup_events precision".split())
 
 
@@ -53,6 +55,7 @@ class Entry:
     machines: Mapping[str, Mapping[str, Quantity]]  # of a workload: what differs by machine
     parent: Entry | None = None  # what it builds on
     own: frozenset[str] = frozenset()  # quantities that its own file gives
+    kind: str = "build"  # of a workload: a build, or a loop
 
     def origin(self, name: str) -> str:
         """The entry whose file a quantity comes from."""
@@ -139,12 +142,31 @@ def read_entry(name: str, document: Document, parent: Entry | None = None) -> En
     content = dict(document.content)
     own = frozenset(map(str, content))
     title = content.pop("title", name)
+    kind = _kind(document, content.pop("kind", parent.kind if parent else KINDS[0]))
     machines = dict(parent.machines) if parent else {}
     machines |= _by_machine(document, content.pop("machines", None), machines)
     inherited = parent.quantities if parent else {}
     quantities = {key: _taken_over(quantity) for key, quantity in inherited.items()}
     quantities |= _quantities(document, (), content, inherited)
-    return Entry(name, str(title), quantities, machines, parent, own)
+    _check_kind(document, kind, {*quantities, *(name for among in machines.values() for name in among)})
+    return Entry(name, str(title), quantities, machines, parent, own, kind)
+
+
+def _kind(document: Document, kind: Any) -> str:
+    """Whether a workload is a build or a loop."""
+    if kind not in KINDS:
+        raise BadInput(f"{document.place(('kind',))}: kind={shorten(kind)}: must be {' or '.join(KINDS)}")
+    return str(kind)
+
+
+def _check_kind(document: Document, kind: str, names: set[str]) -> None:
+    """BadInput where a workload gives what its kind has not."""
+    wrong = sorted(names & {*(LOOP if kind == "build" else OF_BUILD)})
+    if wrong:
+        other = KINDS[1 - KINDS.index(kind)]
+        raise BadInput(f"{document.place((wrong[0],))}: {wrong[0]} is of a {other}, and kind is {kind}")
+    if kind == "loop" and len(names & {*LOOP}) != 1:
+        raise BadInput(f"{document.place(('kind',))}: kind=loop: give one of {', '.join(LOOP)}")
 
 
 def _by_machine(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.loop import check_loop, is_loop
 from sim.parameters import PARAMETERS, check_together
 from sim.policies import policy_module, reads
 from sim.quantities import MADE_FROM
@@ -30,7 +31,7 @@ def check_keys(blocks: Sequence[Block], pinned: Mapping[str, Any], defaults: Map
     for number, block in enumerate(blocks):
         here = f"{where}, block {number + 1}"
         names = set(_values(block, "policy")) or {defaults["policy"]}
-        read = {name for policy in names for name in reads(policy_module(policy))}
+        read = {name for policy in names for loop in (False, True) for name in reads(policy_module(policy), loop)}
         anywhere |= read
         for key in block.names:
             if key in CONTROL_KEYS or key in pinned or read & {key, *MADE_FROM.get(key, ())}:
@@ -144,11 +145,17 @@ def _outside(name: str, column: np.ndarray) -> np.ndarray:
 def _check_policies(columns: Mapping[str, np.ndarray], at: Any) -> None:
     """Each policy finds what it reads, and has something to do."""
     policies = np.array(columns["policy"].tolist(), dtype=object)
-    for policy in dict.fromkeys(policies.tolist()):
-        module, mine = policy_module(policy), policies == policy
+    loops = is_loop(columns, len(policies))
+    for row in np.flatnonzero(loops).tolist():
+        try:
+            check_loop({name: column[row] for name, column in columns.items()})
+        except ValueError as error:
+            raise BadInput(f"{at(row)}: {error}") from None
+    for policy, loop in dict.fromkeys(zip(policies.tolist(), loops.tolist(), strict=True)):
+        module, mine = policy_module(policy), (policies == policy) & (loops == loop)
         missing = []
-        for name in reads(module):
-            if PARAMETERS[name].optional:
+        for name in reads(module, loop):
+            if PARAMETERS[name].optional or (PARAMETERS[name].default is not None and name not in columns):
                 continue
             unknown = mine & _unknown(columns[name]) if name in columns else mine
             missing += [(int(row), name) for row in _first(unknown)]
@@ -159,12 +166,12 @@ def _check_policies(columns: Mapping[str, np.ndarray], at: Any) -> None:
             raise BadInput(
                 f"{at(row)}: policy {policy} reads {names}, and neither machine {machine} nor workload {workload} says"
             )
-        if not getattr(module, "BUILD", True):
+        if not (loop or getattr(module, "BUILD", True)):
             raise BadInput(
                 f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: its flush events are system calls, and this is "
-                "a build of XPFO's; `sweep measure` compares it with this machine"
+                "a build of XPFO's; give a workload that is a loop, like shootdown_loop"
             )
-        if policy != "vanilla":
+        if policy != "vanilla" and not loop:
             for row in _first(mine & (columns["kunmap_events"] + columns["alloc_events"] == 0)):
                 raise BadInput(
                     f"{at(row)}: kunmap_events and alloc_events are 0, and policy {policy} flushes: nothing would be "

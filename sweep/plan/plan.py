@@ -29,6 +29,7 @@ LANE_CPU_NS = {True: 21.0, False: 0.2}  # and for each of its CPUs
 EXACT_CPU_NS = 80.0  # the same by the exact rule
 COMPILED_GROUP_S = 0.005  # a group of lanes in compiled loops, whatever it simulates; a lane there takes about as long
 ENTRY_STEPS = 3.0  # a kernel entry that looks at a note, in steps: lanes wait for the one that serves most of them
+THINK_NS = 10_000.0  # compute between two flush events of a loop that says a rate
 CUT_BY = "vectorized"  # engine whose costs cut a plan into chunks, whichever runs it; exact points cost what they cost
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
@@ -199,8 +200,13 @@ def _cost(columns: Mapping[str, np.ndarray], replicas: int, engine: str) -> tupl
 
 def _entries_per_event(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Kernel entries between two flush events, each of which a step serves, if flush events take no time, [point]."""
-    cpu_s = columns["user_s"] + columns["base_system_s"]
-    think_ns = cpu_s / np.maximum(columns["kunmap_events"] + columns["alloc_events"], 1.0) * 1e9
+    think_ns = np.full(len(columns["cores"]), np.nan)
+    if "user_s" in columns:
+        cpu_s = columns["user_s"] + columns["base_system_s"]
+        think_ns = cpu_s / np.maximum(columns["kunmap_events"] + columns["alloc_events"], 1.0) * 1e9
+    if "operation_ns" in columns:
+        think_ns = fill_unknown(columns["operation_ns"].astype(float), think_ns)
+    think_ns = fill_unknown(think_ns, THINK_NS)
     busy = flushers = busy_cpus(columns["jobs"], columns["cores"])
     if "think_ns" in columns:
         think_ns = fill_unknown(columns["think_ns"].astype(float), think_ns)

@@ -48,7 +48,7 @@ class Space:
         names = list(dict.fromkeys(name for part in parts for name in part))
         out = {}
         for name in names:
-            unknown = [np.full(len(part["policy"]), np.nan) for part in parts]
+            unknown = [constant(_default(name), len(part["policy"])) for part in parts]
             out[name] = np.concatenate([part.get(name, nan) for part, nan in zip(parts, unknown, strict=True)])
         return derive(out)
 
@@ -124,6 +124,12 @@ class Space:
             combinations = [(*combinations[pair // len(values)], values[pair % len(values)]) for pair in used.tolist()]
             which = np.searchsorted(used, pairs)
         return combinations, which
+
+
+def _default(name: str) -> Any:
+    """What stands in a column of names for points that do not say; of numbers, that they are not known."""
+    default = PARAMETERS[name].default if name in PARAMETERS and PARAMETERS[name].choices else None
+    return np.nan if default is None else default
 
 
 def is_known(value: Any) -> bool:

@@ -11,6 +11,7 @@ from sweep.tables.coordinates import coordinates
 from sweep.tables.selection import OK, failed_points
 
 SUMMARY = ("system_time_s", "added_s", "ratio", "wall_time_s", "flush_wait_ns", "interrupts_per_flush")
+OF_LOOPS = ("operations_per_s", "overhead_share", "elongation", "flush_wait_ns", "interrupts_per_flush")
 FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # t95 of 1 to 9 degrees of freedom
 
 
@@ -40,12 +41,15 @@ def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """A row per point: its coordinates, and the main metrics' means with the half-width of system time.
+    """A row per point: its coordinates, and the main metrics' means with the half-width of the first of them.
 
-    Where points failed, `status` says so, and why.
+    Of builds the first is system time, of loops operations a second. Where points failed, `status` says so, and why.
     """
-    table, names = means(results, list(SUMMARY))
-    half = results.groupby("point")["system_time_s"].apply(half_width).rename("system_time_half_s")
+    loops = results["operations_per_s"].notna().any() if "operations_per_s" in results else False
+    builds = not loops or results["system_time_s"].notna().any()
+    table, names = means(results, list(dict.fromkeys([*(SUMMARY if builds else ()), *(OF_LOOPS if loops else ())])))
+    first, name = ("system_time_s", "system_time_half_s") if builds else ("operations_per_s", "operations_half_per_s")
+    half = results.groupby("point")[first].apply(half_width).rename(name)
     constant = [name for name in names if table[name].nunique(dropna=False) == 1 and name != "policy"]
     table = table.drop(columns=constant).join(half, on="point")
     failed = failed_points(results).set_index("point")["status"] if "status" in results else pd.Series(dtype=object)

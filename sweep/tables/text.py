@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sim import METRICS
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
 from sweep.tables.selection import failed_points, simulated
@@ -71,6 +72,10 @@ PARTS = {
 MORE = {  # shown where the results have them
     "ratio": "over vanilla's system time",
     "wall_time_s": "elapsed time of the build",
+    "operations_per_s": "operations of all jobs",
+    "operation_ns_total": "time of an operation, flushes included",
+    "elongation": "how much longer work takes",
+    "overhead_share": "of busy CPUs' time that is not compute",
     "flush_wait_ns": "length of a flush event, mean",
     "flush_wait_p99_ns": "length of a flush event, 99th percentile",
     "flush_interval_ns": "between flush events, machine-wide",
@@ -91,16 +96,14 @@ def breakdown(results: pd.DataFrame) -> str:
     results = simulated(results)
     if representative(results).empty:
         return f"{printable(head)}\n\n{printable(str(failed['status'].iloc[0]))}"
-    lines = [
-        printable(head),
-        "",
-        _line("", "base_system_s", results, "vanilla", "s"),
-    ]
-    lines += [_line("+ ", name, results, meaning, "s") for name, meaning in PARTS.items()]
-    lines += [_line("= ", "system_time_s", results, "system time of the build", "s"), ""]
+    lines = [printable(head), ""]
+    if results["system_time_s"].notna().any():  # a build
+        lines += [_line("", "base_system_s", results, "vanilla", "s")]
+        lines += [_line("+ ", name, results, meaning, "s") for name, meaning in PARTS.items()]
+        lines += [_line("= ", "system_time_s", results, "system time of the build", "s"), ""]
     for name, meaning in MORE.items():
         if name in results and results[name].notna().any():
-            unit = name.rpartition("_")[2] if name.endswith(("_s", "_ns")) else ""
+            unit = METRICS[name][0].removesuffix("1")
             lines.append(_line("", name, results, meaning, unit))
     return "\n".join(lines)
 

@@ -80,7 +80,7 @@ def words_of(shape: Shape, flush: Flush) -> Words:
         catch_up=flush.run is Run.CATCH_UP,
         run_begun=flush.done is Done.RUN_BEGUN,
         mutex=flush.mutex,
-        socket=np.arange(shape.cores) % shape.sockets,
+        socket=shape.socket,
         with_sibling=shape.told_with_sibling(reachable),
     )
 

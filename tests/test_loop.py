@@ -1,0 +1,136 @@
+"""Work that is a loop: its rates, its metrics, where its threads run; and what work takes longer, by conservation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim import simulate
+from sim.group import Shape
+from sim.loop import BUILD, OF_BUILD
+from sim.metrics import BUILD_METRICS
+from sim.policies import policy_module, reads
+from sweep.errors import BadInput
+from sweep.inputs.catalog import read_entry
+from sweep.inputs.reader import Document
+from tests import distance
+
+CONCURRENT = "mm_shootdown_concurrent"
+
+
+def loop(**more):
+    """A machine without a build, whose threads each flush one page an operation."""
+    p = {name: value for name, value in distance.known("xeon_8160").items() if name not in BUILD}
+    p |= {"cores": 16, "sockets": 2, "jobs": 8, "range_pages": {1: 1}, "flush_mm_ns": 90.0, "refill_ns": 50.0}
+    return p | {"window_events": 1024, "rule": "exact", "engine": "compiled"} | more
+
+
+def test_one_thread_does_what_it_is_measured_to_do():
+    for operation in ("constant", "exponential"):
+        p = loop(one_thread_ops_per_s=60000.0, events_per_operation=2.0, operation=operation)
+        for policy in (CONCURRENT, "mm_shootdown", "xpfo_concurrent"):  # the last tells all CPUs, whoever runs there
+            found = simulate(policy=policy, **p | {"jobs": [1, 8]})
+            assert found["operations_per_s"][0] == pytest.approx(60000.0, rel=5e-3), (policy, operation)
+            assert 60000.0 < found["operations_per_s"][1] < 8 * 60000.0
+    with pytest.raises(
+        ValueError, match="one_thread_ops_per_s=5e\\+06: an operation takes 200 ns, and its flush events"
+    ):
+        simulate(policy=CONCURRENT, **loop(one_thread_ops_per_s=5e6))
+
+
+def test_a_rate_is_met_where_the_cpus_can_do_it():
+    found = simulate(policy="xpfo_concurrent", **loop(rate_per_s=[2e3, 5e4, 1e9]))
+    rate = found["operations_per_s"][:, 0]
+    assert rate[:2] == pytest.approx([2e3, 5e4], rel=1e-2)
+    assert rate[2] < 1e7  # more than they can
+    share = found["overhead_share"][:, 0]
+    assert share[0] < 0.05 < share[1] < share[2] == pytest.approx(1.0)
+    once = simulate(policy="xpfo_concurrent", **loop(rate_per_s=2e3, jobs=[8, 16]))["overhead_share"][:, 0]
+    assert 0.5 < once[0] / once[1] < 2.0  # twice the CPUs, each told of all events
+
+
+def test_operations_are_what_is_left_of_the_time():
+    found = simulate(policy=CONCURRENT, **loop(operation_ns=4000.0, events_per_operation=2.0))
+    total = found["operation_ns_total"]
+    assert found["operations_per_s"] == pytest.approx(8e9 / total)
+    assert found["elongation"] == pytest.approx(total / 4000.0)
+    assert found["overhead_share"] == pytest.approx(1.0 - 4000.0 / total)
+    assert total == pytest.approx(2 * 8 * found["flush_interval_ns"], rel=0.05)  # with the noise of compute
+    for name in BUILD_METRICS:
+        assert np.isnan(found[name]).all(), name
+    alone = simulate(policy="vanilla", **loop(operation_ns=4000.0))
+    assert alone["operations_per_s"] == pytest.approx(8e9 / 4000.0)
+    assert alone["elongation"] == 1.0
+
+
+def test_where_only_some_flush_theirs_is_the_time_that_operations_take():
+    p = loop(operation_ns=4000.0, jobs=8, flushers=2, policy=CONCURRENT)
+    found = simulate(**p)
+    assert found["operation_ns_total"] == pytest.approx(2 * found["flush_interval_ns"])
+    assert found["operations_per_s"] == pytest.approx(1e9 / found["flush_interval_ns"])
+    assert (found["overhead_share"] > 0.0).all()
+    assert (found["overhead_share"] < 1.0 - 4000.0 / found["operation_ns_total"]).all()  # the other six lose less
+
+
+def test_a_point_is_a_loop_or_a_build():
+    with pytest.raises(ValueError, match="operation_ns and rate_per_s: a loop is given by one of"):
+        simulate(policy=CONCURRENT, **loop(operation_ns=1.0, rate_per_s=1.0))
+    with pytest.raises(ValueError, match="operation_ns makes the workload a loop, and user_s is of a build"):
+        simulate(policy=CONCURRENT, **loop(operation_ns=1.0, user_s=1.0))
+    known = distance.known("xeon_8160")
+    of_build = {name: np.array([known[name], np.nan]) for name in OF_BUILD} | {
+        name: known[name] for name in BUILD if name not in OF_BUILD
+    }
+    both = simulate(policy="xpfo", **loop(operation_ns=[None, 5000.0], rule="coarse") | of_build)
+    assert np.isnan(both["ratio"][1, 0]) and both["ratio"][0, 0] > 1.0  # noqa: PT018
+    assert np.isnan(both["operations_per_s"][0, 0]) and both["operations_per_s"][1, 0] > 0.0  # noqa: PT018
+
+
+def test_threads_that_fill_one_socket_first_wait_for_no_other():
+    p = loop(operation_ns=4000.0, threads_per_core=2)
+    sockets = Shape(16, 2, 8, 8, 2, "auto", 0, fill="sockets").socket.tolist()
+    assert sockets == [0, 0, 0, 0, 1, 1, 1, 1] * 2  # cores of socket 0, of socket 1, then their siblings
+    spread, filled = (simulate(policy=CONCURRENT, **p | {"jobs": 4, "fill": fill}) for fill in ("spread", "sockets"))
+    assert (filled["operations_per_s"] > 1.005 * spread["operations_per_s"]).all()
+    near = p | {"ipi_latency_cross_ns": p["ipi_latency_ns"], "ack_cross_ns": p["ack_ns"], "jobs": 4}
+    alike = [simulate(policy=CONCURRENT, **near | {"fill": fill})["operations_per_s"] for fill in ("spread", "sockets")]
+    assert alike[0] == alike[1]
+    with pytest.raises(
+        ValueError, match="fill=sockets: is modelled for broadcasts by interrupts under rule=exact alone"
+    ):
+        simulate(policy=CONCURRENT, **p | {"fill": "sockets", "rule": "coarse"})
+    with pytest.raises(ValueError, match="fill=sockets: needs as many cores on each of sockets=4"):
+        simulate(policy=CONCURRENT, **p | {"fill": "sockets", "cores": 12, "sockets": 4})
+
+
+def test_a_loop_reads_nothing_of_a_build():
+    for name in ("xpfo", "xpfo_deferred", CONCURRENT, "vanilla"):
+        assert not {*BUILD} & {*reads(policy_module(name), loop=True)}
+        assert {"user_s", "base_system_s"} <= {*reads(policy_module(name))}
+
+
+def test_the_noise_of_compute_is_not_in_the_elapsed_time(parameters):
+    p = parameters("xeon_8160", jobs=60, window_events=640, replicas=8)
+    found = simulate(policy="xpfo_no_flush", **p)
+    think_ns = (p["user_s"] + p["base_system_s"]) / (p["kunmap_events"] + p["alloc_events"]) * 1e9
+    work_ns = (p["alloc_events"] * p["alloc_bookkeeping_ns"] + p["kunmap_events"] * p["kunmap_bookkeeping_ns"]) / (
+        p["alloc_events"] + p["kunmap_events"]
+    )
+    true = 1.0 + work_ns / think_ns  # 0.75 % overhead, which read from -2 to +4 % by the interval
+    assert found["elongation"] == pytest.approx(true, abs=0.001)
+    by_interval = 60 * found["flush_interval_ns"] / think_ns
+    assert np.abs(by_interval - true).max() > 10 * np.abs(found["elongation"] - true).max()
+    inside = np.abs(found["elongation"] / true - 1.0) <= 1.5 * found["wall_time_half_s"] / found["wall_time_s"]
+    assert inside.sum() >= 7
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ({"kind": "loop"}, "kind=loop: give one of operation_ns, one_thread_ops_per_s, rate_per_s"),
+    ({"kind": "loop", "operation_ns": 1.0, "rate_per_s": 1.0}, "kind=loop: give one of"),
+    ({"kind": "loop", "operation_ns": 1.0, "user_s": 1.0}, "user_s is of a build, and kind is loop"),
+    ({"operation_ns": 1.0}, "operation_ns is of a loop, and kind is build"),
+    ({"kind": "hoop"}, "kind='hoop': must be build or loop"),
+])  # fmt: skip
+def test_a_workload_says_which_it_is(content, said):
+    with pytest.raises(BadInput, match=said):
+        read_entry("mine", Document("workload/mine", content, {}))
