@@ -7,10 +7,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from sim.machine.compiled.cache import NAME, OTHERS_WRITE, cache_base
 from sweep.errors import BadInput
-
-NAME = "xpfo-sweep"
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def expanded(given: str, key: str) -> str:
@@ -39,10 +37,9 @@ def cache_folder() -> Path:
 
     Under XDG_CACHE_HOME, else under ~/.cache, else, where there is no home that can be used, a temporary one.
     """
-    base, home = os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~")
-    wanted = [Path(base)] if os.path.isabs(base) else [Path(home) / ".cache"] if os.path.isabs(home) else []
-    why = ""
-    for folder in [*(each / NAME for each in wanted), Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"]:
+    base, why = cache_base(), ""
+    wanted = [base / NAME] if base is not None else []
+    for folder in [*wanted, Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"]:
         try:
             make(folder, 0o700)
             why = not_private(folder)
