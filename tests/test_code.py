@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from sweep.plan.code import ROOT, code_hash
+from sweep.plan import code
+from sweep.plan.code import ROOT, code_hash, parsed_hash
 
 SWEEP = ("sweep/plan/points.py", "sweep/plan/columns.py", "sweep/plan/grid.py", "sweep/inputs/costs.py")
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    """Where answers are kept: a cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code_hash.cache_clear()
+    yield tmp_path / "cache" / "xpfo-sweep"
+    code_hash.cache_clear()
 
 
 @pytest.fixture
@@ -45,6 +55,61 @@ def test_comments_docstrings_and_layout_are_free(copy, name):
     assert changed(copy, name, first, first[:3] + "Another word. " + first[3:]) == before
     assert changed(copy, name, "\nfrom ", "\n# a comment\n\n\nfrom ") == before
     assert changed(copy, name, "    return ", "    return  \\\n        ") == before
+
+
+def again(monkeypatch, **given) -> tuple[str, int]:
+    """The hash as another process asks for it, and how often code was parsed for that."""
+    parsed: list[str] = []
+
+    def counted(*arguments):
+        parsed.append(parsed_hash(*arguments))
+        return parsed[-1]
+
+    monkeypatch.setattr(code, "parsed_hash", counted)
+    code_hash.cache_clear()
+    return code_hash(**given), len(parsed)
+
+
+def test_what_is_kept_is_what_parsing_gives(kept, copy, monkeypatch):
+    right = parsed_hash()
+    assert [again(monkeypatch) for _ in range(2)] == [(right, 1), (right, 0)]
+    (entry,) = kept.iterdir()
+    assert entry.stat().st_mode & 0o022 == 0
+    assert again(monkeypatch, root=copy) == (right, 0)  # the same bytes elsewhere
+    (copy / "sim" / "engine.py").write_text("BATCHES = 16\n", encoding="utf-8")
+    assert again(monkeypatch, root=copy) == (parsed_hash(root=copy), 1)
+    (copy / "mine").mkdir()
+    (copy / "mine" / "mine.py").write_text("X = 1\n", encoding="utf-8")
+    own = str(copy / "mine")
+    assert [again(monkeypatch, policy_path=own) for _ in range(2)] == [(parsed_hash(own), 1), (parsed_hash(own), 0)]
+
+
+@pytest.mark.parametrize("spoil", ["empty", "half", "digit", "not_text", "folder", "writable", "of_other_bytes"])
+def test_a_damaged_entry_is_not_believed(kept, monkeypatch, spoil):
+    right, _ = again(monkeypatch)
+    (entry,) = kept.iterdir()
+    content = entry.read_bytes()
+    damaged = {"empty": b"", "half": content[:64], "digit": content.replace(right[:1].encode(), b"x", 1)}
+    damaged |= {"not_text": b"\xff" * 129, "of_other_bytes": f"{right} {code._seal('other', right)}".encode()}
+    if spoil == "folder":
+        entry.unlink()
+        entry.mkdir()
+    elif spoil == "writable":
+        entry.chmod(0o666)
+    else:
+        entry.write_bytes(damaged[spoil])
+    assert again(monkeypatch) == (right, 1)
+    assert again(monkeypatch) == (right, int(spoil == "folder"))  # made again, where that can be
+
+
+def test_without_a_cache_of_ones_own_code_is_parsed(kept, monkeypatch):
+    right, _ = again(monkeypatch)
+    kept.chmod(0o777)
+    assert again(monkeypatch) == (right, 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept / "file"))
+    kept.chmod(0o700)
+    (kept / "file").write_text("")
+    assert again(monkeypatch) == (right, 1)
 
 
 FORMULAS = [

@@ -2,17 +2,23 @@
 
 That code is all of `sim`, the user's own policies, and `sweep.plan.points` with every module that it imports: they
 decode a point, draw its costs and make parameters from quantities.
+
+Parsing takes a third of a second, so the answer is kept in the user's cache, under the digest of all that was read.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from sim.machine.compiled.cache import is_own, own_cache
 from sim.policies import policy_files
+from sweep.inputs.home import write_own
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # of `sim` and `sweep`
 FIRST = "sweep.plan.points"  # what each point is
@@ -23,11 +29,44 @@ UNREAD = {"ctx", "type_comment", "kind", "type_params", "type_ignores"}  # what 
 @lru_cache(maxsize=8)
 def code_hash(policy_path: str | None = None, root: Path = ROOT) -> str:
     """The hash of the code below `root`, and of the user's own policies."""
+    folder = own_cache()
+    if folder is None:
+        return parsed_hash(policy_path, root)
+    read = _digest_of_bytes(policy_path, root)
+    kept = folder / f"code-{read[:16]}"
+    with suppress(OSError, ValueError):
+        answer, seal = kept.read_text(encoding="ascii").split()
+        if is_own(kept) and seal == _seal(read, answer):
+            return answer
+    answer = parsed_hash(policy_path, root)
+    with suppress(OSError):
+        write_own(kept, f"{answer} {_seal(read, answer)}\n")
+    return answer
+
+
+def parsed_hash(policy_path: str | None = None, root: Path = ROOT) -> str:
+    """The same, whatever is kept."""
     digest = hashlib.sha256()
     for name, path in _files(policy_path, root):
         tree = ast.parse(path.read_bytes(), name)
         digest.update(name.encode() + b"\0" + "".join(_words(tree)).encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()
+
+
+def _digest_of_bytes(policy_path: str | None, root: Path) -> str:
+    """Of every file that may be hashed: which of `sweep` are, only parsing tells. This module is one of them."""
+    files = [path for package in ("sim", "sweep") for path in (root / package).rglob("*.py") if path.is_file()]
+    named = [(path.relative_to(root).as_posix(), path) for path in files]
+    named += [(f"own/{path.name}", path) for path in (policy_files(policy_path).values() if policy_path else ())]
+    digest = hashlib.sha256(platform.python_version().encode())
+    for name, path in sorted(named):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _seal(read: str, answer: str) -> str:
+    """What an answer is kept with: it is right for what was read, and whole."""
+    return hashlib.sha256(f"{read} {answer}".encode()).hexdigest()
 
 
 def _files(policy_path: str | None, root: Path) -> list[tuple[str, Path]]:
