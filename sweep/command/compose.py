@@ -156,7 +156,7 @@ def _composed(given: Sequence[Override], grid: Path, runner: Document) -> tuple[
     inner = [override for override in given if override.key.startswith(("grid.", "runner."))]
     plain = [override.text for override in inner if override.key not in TEXTS]
     try:
-        with hydra.initialize(version_base="1.3", config_path=None):
+        with hydra.initialize_config_module("hydra.conf", version_base="1.3"):  # holds no group or name of ours
             config = hydra.compose("composed", [f"+grid={GRID}", *plain])
             composed = OmegaConf.to_container(config, resolve=True)
     except Exception as error:  # Hydra's and OmegaConf's many kinds: the user's words are what is wrong
