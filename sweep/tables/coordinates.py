@@ -73,6 +73,16 @@ class Attrs(Written):
     coordinates: Told | None = None
 
 
+class Shared(dict):
+    """A mapping that every frame made from another one holds too.
+
+    pandas copies `attrs` deeply for each column that is read, which for a single point took longer than its tables.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Shared:
+        return self
+
+
 def attrs_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     """What results say of themselves in their schema's metadata, as pandas reads it: units, plan, coordinates.
 
@@ -88,4 +98,4 @@ def attrs_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     for name in (*told.names, *told.follows.values(), *told.relative.values()) if told else ():
         if name not in known:
             raise BadInput(f"{where}: {name!r} is no name of a parameter")
-    return dict(attrs)
+    return {name: Shared(value) if isinstance(value, dict) else value for name, value in attrs.items()}

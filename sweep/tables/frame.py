@@ -17,7 +17,7 @@ from sweep.store import results
 from sweep.store.folder import Folder, open_run
 from sweep.store.rows import PARAMETER_COLUMNS, schema
 from sweep.store.run_json import read_run
-from sweep.tables.coordinates import attrs_of
+from sweep.tables.coordinates import Shared, attrs_of
 from sweep.tables.draws import representative
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def load(out: str | PathLike[str]) -> pd.DataFrame:
         folder = open_run(str(out))
         run = read_run(folder)
         frame = read_results(folder)
-    frame.attrs["run"] = run
+    frame.attrs["run"] = Shared(run)
     return frame
 
 
