@@ -16,7 +16,7 @@ from sweep.plan.plan import Plan
 from sweep.run import runner
 from sweep.run.progress import progress
 from sweep.run.ray import Cluster
-from sweep.run.record import check_versions, claim, commit
+from sweep.run.record import check_versions, claim
 from sweep.run.request import Request
 from sweep.run.reuse import Old
 from sweep.run.signals import Signals
@@ -93,7 +93,7 @@ class Work:
         why += f"; {plan.engine}" + (f" ({plan.engine_because})" if plan.engine_because else "")
         chunks = len(plan.chunks) - 1
         self._say(f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
-        self.journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=request.commit or commit())
+        self.journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=self.run["commit"])
         points = np.diff(plan.chunks)
         write = partial(write_part, folder) if request.runner.commit == "workers" else part_bytes
         failed = 0
