@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from sweep.command.compose import compose
 from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
@@ -288,3 +289,19 @@ def test_the_estimate_knows_that_kernel_entries_are_served_one_by_one(parameters
 def test_a_build_without_cpu_time_is_refused():
     with pytest.raises(BadInput, match="a build takes CPU time"):
         plan_of({"jobs": [2], "user_s": 0.0, "base_system_s": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "engine"),
+    [
+        (["+grid=point"], "vectorized"),  # done before numba is imported
+        (["+grid=point", "policy=xpfo"], "compiled"),  # the exact rule
+        (["+grid=point", "engine=compiled"], "compiled"),
+        (["+grid=jobs"], "compiled"),
+    ],
+)
+def test_loops_that_are_compiled_are_loaded_where_the_work_takes_longer(monkeypatch, overrides, engine):
+    monkeypatch.setattr("sweep.plan.engine.has_compiler", lambda: True)
+    monkeypatch.setattr("sweep.plan.engine.is_compiled", lambda loop: True)
+    plan = open_plan(compose(overrides, [conf_dir()]).composition)
+    assert (plan.engine, plan.engine_because) == (engine, "")

@@ -1,4 +1,4 @@
-"""Which engine a plan runs on: under `engine=auto` compiled loops, unless compiling them takes longer than the work."""
+"""Which engine a plan runs on: under `engine=auto` compiled loops, unless getting them takes longer than the work."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sweep.errors import BadInput
 from sweep.plan.plan import Plan
 
 COMPILE_S = {"serve_broadcast": 12.0, "serve_server": 8.0, "serve_exact": 16.0}  # measured on one core of 2.1 GHz
+LOAD_S = 0.8  # of importing numba and loading a loop that is compiled, on the same
 
 
 def choose_engine(plan: Plan, asked: str) -> Plan:
@@ -28,6 +29,8 @@ def choose_engine(plan: Plan, asked: str) -> Plan:
     compile_s = sum(COMPILE_S[loop] for loop in loops if not is_compiled(loop))
     if compile_s > 0.0 and "serve_exact" not in loops and plan.estimate_s < compile_s:
         return replace(plan, engine="vectorized", engine_because=f"compiling would take about {compile_s:.0f} s")
+    if loops and "serve_exact" not in loops and plan.estimate_s < LOAD_S:
+        return replace(plan, engine="vectorized")
     because = f"compiles for about {compile_s:.0f} s first" if compile_s > 0.0 else ""
     return replace(plan, engine="compiled", engine_because=because)
 
