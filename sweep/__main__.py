@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != str(Pat
 from sweep.command.verbs import VERBS
 from sweep.errors import BadInput, Stopped, Unmeasurable
 from sweep.messages import forgiving, say
+
+FEW_COLLECTIONS = 100_000  # objects made between two: imports make a million of them, and no garbage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +54,10 @@ def _run(arguments: list[str]) -> int:
 
 def console() -> None:
     """Entry point of the `sweep` script."""
-    sys.exit(main())
+    gc.set_threshold(FEW_COLLECTIONS)
+    code = main()
+    gc.freeze()  # what is left ends with the process: nobody need look through it
+    sys.exit(code)
 
 
 if __name__ == "__main__":
