@@ -21,9 +21,9 @@ COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupt
 
 def scaling(results: pd.DataFrame) -> pd.DataFrame:
     """Ratio and system time by policy and cores."""
-    table, names = means(results, ["ratio", "system_time_s", "wall_time_s", "flush_wait_ns", "handler_share"])
-    if table["cores"].nunique() < 2:
+    if results["cores"].nunique() < 2:
         return pd.DataFrame()
+    table, names = means(results, ["ratio", "system_time_s", "wall_time_s", "flush_wait_ns", "handler_share"])
     table["jobs_per_core"] = (table["jobs"] / table["cores"]).round(3)
     others = [name for name in names if name not in ("cores", "jobs")]
     relative = coordinates(results).relative.get("jobs") == "cores"
@@ -68,9 +68,9 @@ def _first_crossing(cores: np.ndarray, ratio: np.ndarray, threshold: float) -> f
 
 def best_ceiling(results: pd.DataFrame) -> pd.DataFrame:
     """The flat stretch of ceilings around the cheapest, and the price of Linux's 33."""
-    table, names = means(results, ["system_time_s", "added_s"])
-    if "ceiling" not in names:
+    if "ceiling" not in coordinates(results).columns(results):
         return pd.DataFrame()
+    table, names = means(results, ["system_time_s", "added_s"])
     where = [name for name in names if name != "ceiling"]
     rows = []
     for key, group in table.groupby(where, sort=False, dropna=False):
@@ -103,6 +103,8 @@ def _flat_stretch(ceilings: np.ndarray, cost: np.ndarray) -> dict[str, float]:
 
 def pareto(results: pd.DataFrame) -> pd.DataFrame:
     """Ratio and 99th percentile window of each policy; `front` where no other is better in one and as good in both."""
+    if results["policy"].nunique() < 2:
+        return pd.DataFrame()
     table, names = means(results, ["ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns"])
     table = table[np.isfinite(table["stale_window_p99_ns"]) & np.isfinite(table["ratio"])]
     where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
