@@ -189,6 +189,8 @@ def test_load_gives_units_and_the_run(pair):
     assert frame.attrs["units"]["flush_wait_ns"] == "ns"
     assert set(frame.attrs["units"]) == set(frame.columns)
     assert frame.attrs["run"]["grid"] == "smoke"
+    for name in ("units", "run"):  # whose copies took longer than the tables of a point
+        assert frame[frame["cores"] > 0]["system_time_s"].attrs[name] is frame.attrs[name]
     with pytest.raises(BadInput, match=r"holds no run\.json"):
         sweep.load(pair[0] / "tables")
 
