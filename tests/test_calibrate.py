@@ -6,17 +6,19 @@ import pytest
 from scipy.stats import kstest, norm
 
 from sweep.__main__ import main
-from sweep.calibrate import emulator
+from sweep.calibrate import emulator, rounds
 from sweep.calibrate import tables as fitted
-from sweep.calibrate.pool import Pool
+from sweep.calibrate.pool import Pool, fitted_rows
 from sweep.calibrate.tables import RANKS, TRUTHS, ranks
+from sweep.command.compose import compose
+from sweep.errors import BadInput
 from sweep.inputs import likelihood
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import literature, priors
 from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once
+from sweep.inputs.measured import published
 from sweep.inputs.weights import crps, effective_size, median_error, pareto_k, quantiles, resample
-from sweep.tables.reproduction import measurements
 
 DRAWS = 4096  # of the toy
 SMALL = (
@@ -92,7 +94,7 @@ def toy():
     known = priors(
         [entries["machine"][name] for name in ("xeon_8160", "i5_3550")], [entries["workload"]["kernel_build"]]
     )
-    rows = measurements().query("fitted == 'yes'").reset_index(drop=True)
+    rows = published().builds.query("fitted == 'yes'").reset_index(drop=True)
     values = literature(known, DRAWS, 5).values[1:]
     keys, added = list(known), []
     for _, row in rows.iterrows():
@@ -239,3 +241,21 @@ def test_the_committed_costs_give_the_published_times_within_five_percent(sweep_
     table = table[table["policy"] != "vanilla"]
     assert len(table) == 4
     assert (table["calibrated_error_pct"].abs() < 5).all()
+
+
+def test_own_rows_are_fitted_beside_the_published_ones_or_instead(tmp_path):
+    head = (conf_dir() / "measurements.csv").read_text().splitlines()[0]
+    (tmp_path / "measurements.csv").write_text(f"{head}\nme,i5_3550,kernel_build,4,2,xpfo,607.671,1200,yes,mine\n")
+    request = compose(["+grid=calibrate"], [tmp_path, conf_dir()])
+
+    def rows(which):
+        return rounds._rows(request, rounds.Settings(rows=which))
+
+    assert len(rows("all")) == 5
+    assert len(rows("published")) == 4
+    assert rows("own")["measured_s"].tolist() == [1200.0]
+    assert list(fitted_rows(rows("all"))) == ["all rows", "sync rows", "i5_3550", "xeon_8160"]
+    assert list(fitted_rows(rows("own"))) == ["all rows"]
+    alone = compose(["+grid=calibrate"], [conf_dir()])
+    with pytest.raises(BadInput, match=r"fit\.rows=own: holds no row with fitted=yes"):
+        rounds._rows(alone, rounds.Settings(rows="own"))

@@ -9,9 +9,9 @@ from sweep.errors import BadInput
 from sweep.inputs.catalog import Quantity, catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import LITERATURE, Stored, literature, posterior, priors, read
+from sweep.inputs.measured import published
 from sweep.inputs.prior import quantile, sobol
 from sweep.plan.open import Composition, open_plan
-from sweep.tables.reproduction import measurements
 
 ENTRIES = catalog([conf_dir()])
 DEFAULTS = {"policy": "xpfo", "machine": "xeon_8160", "workload": "kernel_build", "jobs": 4, "window_events": 64}
@@ -117,7 +117,7 @@ def test_the_committed_costs_are_whole_and_fitted_to_the_marked_rows(tmp_path):
     path = conf_dir() / "costs" / "calibrated.yaml"
     costs = read(path)
     assert len(costs.values) == 1 + costs.stamp["draws"]
-    rows = measurements().query("fitted == 'yes'")
+    rows = published().builds.query("fitted == 'yes'")
     assert len(costs.stamp["fitted_on"]) == len(rows)
     for said, (_, row) in zip(costs.stamp["fitted_on"], rows.iterrows(), strict=True):
         assert f"{row['policy']} on {row['machine']}" in said

@@ -383,7 +383,7 @@ def test_a_point_is_the_mean_of_its_replicas_whatever_the_order_of_rows(grid, tm
 
 def test_a_sweep_of_one_point_has_no_lines(sweep_in):
     folder = sweep_in("+grid=point", *SMALL)
-    made = plots(pq.ParquetFile(folder / "results.parquet"))
+    made = plots(pq.ParquetFile(folder / "results.parquet"), {})
     assert {plot.name for plot in made} >= {"parts", "points"}
     assert not [plot.name for plot in made if plot.kind == "lines"]
 

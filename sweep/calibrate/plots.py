@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sweep.inputs.prior import Z95
-from sweep.report.plots import Plot
+from sweep.report.plot import Plot
 
 MOST = 14  # parameters of one plot
 

@@ -31,3 +31,11 @@ class Fit:
     weights: np.ndarray  # [draw], they add up to 1
     size: float  # effective draws
     k: float  # Pareto's
+
+
+def fitted_rows(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What is fitted, by name, and to which measured rows, [row]: to all, and to parts that predict the others."""
+    sync = (rows["policy"] == "xpfo").to_numpy()
+    fits = {"all rows": np.ones(len(rows), dtype=bool)} | ({"sync rows": sync} if 0 < sync.sum() < len(rows) else {})
+    machines = list(dict.fromkeys(rows["machine"]))
+    return fits | {name: (rows["machine"] == name).to_numpy() for name in machines if len(machines) > 1}

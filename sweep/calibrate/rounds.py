@@ -10,9 +10,9 @@ what is reported. Ref: Poisson sampling with the Horvitz-Thompson estimator.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from sim.policies import policy_module, reads
 from sim.quantities import MADE_FROM
 from sweep.calibrate import emulator
 from sweep.calibrate.plots import plots
-from sweep.calibrate.pool import Fit, Pool
+from sweep.calibrate.pool import Fit, Pool, fitted_rows
 from sweep.calibrate.representative import representative_draw
 from sweep.calibrate.tables import tables, write_costs
 from sweep.errors import BadInput
@@ -30,6 +30,7 @@ from sweep.inputs.catalog import Quantity
 from sweep.inputs.costs import LITERATURE, Costs, priors
 from sweep.inputs.door import Checked, admit
 from sweep.inputs.likelihood import log_likelihood
+from sweep.inputs.measured import FILE, published
 from sweep.inputs.prior import sobol, values_at
 from sweep.inputs.reader import NAME
 from sweep.inputs.weights import effective_size, pareto_k
@@ -45,18 +46,11 @@ from sweep.run.request import Request
 from sweep.store.folder import Folder, open_folder
 from sweep.store.results import read_results
 from sweep.tables.make import write
-from sweep.tables.reproduction import measurements
 from sweep.tables.text import as_text
 
 LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a fit that is reported
 FIXED = ("draws", "costs", "policy", "machine", "workload", "cores", "jobs", "base_system_s")  # by the measured rows
 DEFENCE = 1 / 512  # of the candidates are simulated whatever the emulator says
-FITS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {  # fitted on: which rows
-    "all rows": lambda rows: rows["policy"] != "vanilla",
-    "sync rows": lambda rows: rows["policy"] == "xpfo",
-    "xeon_8160": lambda rows: rows["machine"] == "xeon_8160",
-    "i5_3550": lambda rows: rows["machine"] == "i5_3550",
-}
 
 
 class Settings(Checked):
@@ -67,6 +61,7 @@ class Settings(Checked):
     candidates: Annotated[int, Field(ge=64, le=1 << 24)] = 1 << 19
     draws_a_fit: Annotated[int, Field(ge=64)] = 1200
     keep: Annotated[int, Field(ge=64)] = 512
+    rows: Literal["all", "own", "published"] = "all"
 
     @field_validator("name")
     @classmethod
@@ -103,7 +98,7 @@ def calibrate(request: Request) -> int:
     """Both rounds, the tables, and costs that later runs use by name; the exit code."""
     settings = admit(_Grid, {"fit": request.composition.content["fit"]}).fit
     _refuse_what_the_rows_fix(request)
-    rows = measurements().query("fitted == 'yes'").reset_index(drop=True)
+    rows = _rows(request, settings)
     prior = _open(request, rows, {})
     known = priors(prior.space.machines.values(), prior.space.workloads.values())
     candidates = Candidates(rows, known, values_at(known, sobol(len(known), settings.candidates, prior.seed)))
@@ -111,7 +106,7 @@ def calibrate(request: Request) -> int:
     out = (request.out or default_out(first)).rstrip("/")
     if request.dry_run:
         print(dry_run.describe(first, request.runner, f"{out}/literature"))
-        most = settings.draws_a_fit * len(FITS)
+        most = settings.draws_a_fit * len(fitted_rows(rows))
         print(f"These are {settings.draws} draws; then a second round, of {settings.draws_a_fit} to {most} more.")
         return 0
     if code := carry_out(request, first, f"{out}/literature"):
@@ -134,12 +129,24 @@ def calibrate(request: Request) -> int:
     return 0
 
 
+def _rows(request: Request, settings: Settings) -> pd.DataFrame:
+    """The measured rows that are fitted: of the package, of the user's own folder, or of both."""
+    builds = request.composition.measured.builds
+    theirs = published().builds
+    own = ~builds.apply(tuple, axis=1).isin(theirs.apply(tuple, axis=1))
+    chosen = {"all": builds, "own": builds[own], "published": theirs}[settings.rows]
+    rows = chosen[(chosen["fitted"] == "yes") & (chosen["policy"] != "vanilla")].reset_index(drop=True)
+    if rows.empty:
+        raise BadInput(f"fit.rows={settings.rows}: holds no row with fitted=yes; {FILE} of --config-dir is read")
+    return rows
+
+
 def _finish(
     request: Request, settings: Settings, folder: Folder, pool: Pool, emulators: list[emulator.Emulator],
     rounds: list[Plan],
 ) -> None:  # fmt: skip
     """Weigh the pool's draws, and write tables, costs and the page."""
-    fits = {name: _fit(pool, name, pool.rows) for name in FITS}
+    fits = {name: _fit(pool, name, mine) for name, mine in fitted_rows(pool.rows).items()}
     for name, fit in fits.items():
         say_unless_quiet(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
     tables_by_name = tables(pool, fits, emulators)
@@ -233,19 +240,19 @@ def _chances(
         ]
     )  # [row, candidate]
     chance = np.full(len(values), DEFENCE)
-    for takes in FITS.values():
-        log = likely[takes(rows).to_numpy()].sum(axis=0)
+    for mine in fitted_rows(rows).values():
+        log = likely[mine].sum(axis=0)
         likelihood = np.exp(log - log.max())
         chance = np.maximum(chance, settings.draws_a_fit * likelihood / likelihood.sum())
     chance[: settings.draws] = 1.0
     return np.minimum(chance, 1.0)
 
 
-def _fit(pool: Pool, name: str, rows: pd.DataFrame) -> Fit:
+def _fit(pool: Pool, name: str, mine: np.ndarray) -> Fit:
     """A fit's weights; BadInput where they cannot be trusted."""
     log = np.zeros(len(pool.chance))
-    for at in np.flatnonzero(FITS[name](rows)):
-        row = rows.iloc[at]
+    for at in np.flatnonzero(mine):
+        row = pool.rows.iloc[at]
         log += log_likelihood(row["measured_s"], row["vanilla_s"], pool.added[at], row["cores"])
     weights = np.exp(log - log.max()) / pool.chance
     fit = Fit(name, weights / weights.sum(), effective_size(weights), pareto_k(weights))

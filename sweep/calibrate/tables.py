@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from sweep.calibrate.emulator import Emulator
-from sweep.calibrate.pool import Fit, Pool
+from sweep.calibrate.pool import Fit, Pool, fitted_rows
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.costs import Costs
 from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once, spread
@@ -21,13 +21,6 @@ from sweep.inputs.prior import sobol, values_at
 from sweep.inputs.weights import crps, median_error, quantiles, resample
 from sweep.store.folder import Folder
 
-LEFT_OUT: dict[str, Callable[[pd.DataFrame], pd.Series]] = {  # fitted on: which rows it predicts
-    "literature alone": lambda rows: rows["policy"] != "vanilla",
-    "sync rows": lambda rows: rows["policy"] != "xpfo",
-    "xeon_8160": lambda rows: rows["machine"] != "xeon_8160",
-    "i5_3550": lambda rows: rows["machine"] != "i5_3550",
-    "all rows": lambda rows: rows["policy"] != "vanilla",  # none is left out
-}
 MOVED_SHIFT, MOVED_SHRINKAGE = 0.25, 0.15  # of a prior standard deviation; of its variance
 RANKS, TRUTHS = 16, 1024  # of the simulation-based calibration: bins, and known parameters tried
 BASE = 12  # 2**BASE points for the Sobol indices
@@ -55,9 +48,9 @@ def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
     error of `predicted_50` from the number of draws.
     """
     records = []
-    for name, takes in LEFT_OUT.items():
+    for name, left_out in _left_out(pool.rows).items():
         fit = fits[name]
-        for at in np.flatnonzero(takes(pool.rows)):
+        for at in np.flatnonzero(left_out):
             row = pool.rows.iloc[at]
             keep = np.flatnonzero(fit.weights > 1e-9 * fit.weights.max())
             prior = slice(0, pool.first)
@@ -85,6 +78,13 @@ def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(records)
+
+
+def _left_out(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """By what was fitted, the rows that it predicts, [row]; of what was fitted to all of them, none is left out."""
+    fits = fitted_rows(rows)
+    every = fits.pop("all rows")
+    return {"literature alone": every, **{name: ~mine for name, mine in fits.items()}, "all rows": every}
 
 
 def posterior(pool: Pool, prior: Fit, fit: Fit) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from sweep.inputs.catalog import QUANTITIES, catalog
 from sweep.inputs.conf import listing, paths_of, questions
 from sweep.inputs.costs import Stored
 from sweep.inputs.door import Checked, admit, shorten
+from sweep.inputs.measured import read_measured
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
 from sweep.plan.open import Composition
 from sweep.plan.points import NAMES
@@ -72,6 +73,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
         machines=entries["machine"],
         workloads=entries["workload"],
         costs=Stored(folders),
+        measured=read_measured(folders),
         engine=asked.engine,
         chunk_s=asked.chunk_s,
         policy_path=asked.policy_path,

@@ -91,7 +91,9 @@ def read(arguments: Sequence[str]) -> Request | None:
 
 def add_config_dir(parser: Parser) -> None:
     """The option of the user's own folder."""
-    parser.add_argument("--config-dir", metavar="DIR", help="your own grids, machines and workloads, before ours")
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="your own grids, machines, workloads and measurements, before ours"
+    )
 
 
 def folders_of(config_dir: str | None) -> list[Path]:

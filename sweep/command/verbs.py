@@ -63,9 +63,10 @@ def tables(arguments: Sequence[str]) -> int:
     _add_into(parser)
     given = parser.parse_args(arguments)
     from sweep.tables.frame import read_results
-    from sweep.tables.make import make_tables, write
+    from sweep.tables.make import make_tables, measured_of, write
 
-    made = make_tables(read_results(_run(given.out)))
+    run = _run(given.out)
+    made = make_tables(read_results(run), measured_of(run))
     with _writing(given) as into:
         write(into, made)
     for name, table in made.items():

@@ -30,7 +30,7 @@ def questions(folders: Sequence[Path]) -> dict[str, str]:
 def hidden_files(folders: Sequence[Path]) -> list[str]:
     """Files of the user's own folder that stand in for ours of the same name, as GROUP/NAME."""
     hidden = []
-    for group in ("grid", "machine", "workload", "costs", "runner", "measure"):
+    for group in ("grid", "machine", "workload", "costs", "runner", "measure", "validation"):
         ours = names_in(conf_dir() / group)
         own = {name for folder in folders if folder != conf_dir() for name in names_in(folder / group)}
         hidden += [f"{group}/{name}" for name in sorted(own & set(ours))]

@@ -6,6 +6,7 @@ machine, and e ~ N(0, run_spread) from run to run. The numbers are `conf/likelih
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ from sweep.inputs.reader import read_yaml
 
 NODES = 31  # of the quadrature over run-to-run spread
 NOISE = 32  # measurements imagined for each draw
+DISCREPANCIES = np.geomspace(0.01, 3.0, 229)  # 2.5 % apart, of which the most likely one is taken
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
@@ -29,6 +31,7 @@ class Spread:
     run: float
     discrepancy_up_to: float
     cores: float
+    elsewhere: float = 0.0  # the model's error on a machine that no row was fitted on
 
     def discrepancy(self, cores: float) -> float:
         """Of the model's error at so many CPUs: wider beyond the largest machine measured."""
@@ -49,13 +52,19 @@ class Likelihood(Checked):
     run_spread: Known
     discrepancy: Known
     discrepancy_cores: Known
+    discrepancy_elsewhere: Known
 
 
 @lru_cache(maxsize=1)
 def spread() -> Spread:
     """What `conf/likelihood.yaml` says."""
     file = admit(Likelihood, read_yaml(conf_dir() / "likelihood.yaml", "likelihood.yaml"))
-    return Spread(file.run_spread.central, file.discrepancy.central, file.discrepancy_cores.central)
+    return Spread(
+        file.run_spread.central,
+        file.discrepancy.central,
+        file.discrepancy_cores.central,
+        file.discrepancy_elsewhere.central,
+    )
 
 
 def log_likelihood(measured_s: float, base_s: float, added_s: np.ndarray, cores: float) -> np.ndarray:
@@ -73,20 +82,46 @@ def log_likelihood(measured_s: float, base_s: float, added_s: np.ndarray, cores:
 
 def measured_again(base_s: float, added_s: np.ndarray, cores: float) -> np.ndarray:
     """System times that measurements of these draws would show, [draw, NOISE]; the same noise at any call."""
+    return shown_again(base_s, added_s, spread().discrepancy(cores))
+
+
+def shown_again(base: float | np.ndarray, added: np.ndarray, discrepancy: float) -> np.ndarray:
+    """What measurements of these draws would show, [draw, NOISE], if the model errs by so much in what is added.
+
+    `base` is what is there without flush events, of all draws or of each, [draw], in the unit of `added`.
+    """
     from scipy.special import ndtri
     from scipy.stats import qmc
 
-    points = NOISE * len(added_s)
+    points = NOISE * len(added)
     sequence = qmc.Sobol(2, scramble=True, rng=np.random.default_rng(0)).random_base2(int(points - 1).bit_length())
-    scores = ndtri(np.clip(sequence[:points], 1e-12, 1 - 1e-12)).T.reshape(2, len(added_s), NOISE)
-    return _measured(base_s, added_s[:, None], cores, scores)
+    scores = ndtri(np.clip(sequence[:points], 1e-12, 1 - 1e-12)).T.reshape(2, len(added), NOISE)
+    return _measured(np.reshape(base, (-1, 1)), added[:, None], discrepancy, scores)
 
 
 def measured_once(base_s: float, added_s: np.ndarray, cores: float, random: np.random.Generator) -> np.ndarray:
     """One measured system time of each draw, [draw]."""
-    return _measured(base_s, added_s, cores, random.standard_normal((2, len(added_s))))
+    return _measured(base_s, added_s, spread().discrepancy(cores), random.standard_normal((2, len(added_s))))
 
 
-def _measured(base_s: float, added_s: np.ndarray, cores: float, scores: np.ndarray) -> np.ndarray:
+def _measured(base: float | np.ndarray, added: np.ndarray, discrepancy: float, scores: np.ndarray) -> np.ndarray:
     model, run = scores
-    return (base_s + added_s * np.exp(spread().discrepancy(cores) * model)) * np.exp(spread().run * run)
+    return (base + added * np.exp(discrepancy * model)) * np.exp(spread().run * run)
+
+
+def estimate_discrepancy(groups: Sequence[tuple[np.ndarray, float]]) -> float:
+    """The standard deviation of the model's error, most likely under measurements that were not fitted.
+
+    Each group is one policy on one machine: by how much its measured values lie above those of each draw of the costs,
+    mean logarithm of what is added, [draw], and the standard deviation of that by run-to-run spread. The draws are
+    equally likely, so the costs' uncertainty is no error of the model. NaN without a group.
+    """
+    if not groups:
+        return float("nan")
+    likelihood = np.zeros(len(DISCREPANCIES))
+    for above, run in groups:
+        variance = DISCREPANCIES[:, None] ** 2 + run**2
+        log_terms = -0.5 * (above[None, :] ** 2 / variance + np.log(variance))
+        most = log_terms.max(axis=1)
+        likelihood += np.log(np.exp(log_terms - most[:, None]).mean(axis=1)) + most
+    return float(DISCREPANCIES[np.argmax(likelihood)])

@@ -11,6 +11,7 @@ from sim.policies import BadPolicyName, NoSuchPolicy, policy_module, policy_name
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, check_quantity
 from sweep.inputs.costs import LITERATURE, Costs, literature, posterior, priors
+from sweep.inputs.measured import Measured, points_of
 from sweep.plan.blocks import read_blocks
 from sweep.plan.checks import check_keys, check_points
 from sweep.plan.engine import choose_engine
@@ -35,6 +36,7 @@ class Composition:
     machines: Mapping[str, Entry]
     workloads: Mapping[str, Entry]
     costs: Mapping[str, Costs] = field(default_factory=dict)  # stored ones by name
+    measured: Measured = field(default_factory=Measured)  # what was measured, for grids that predict it
     engine: str = "auto"
     chunk_s: float = CHUNK_S
     policy_path: str | None = None
@@ -64,7 +66,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     """
     where = f"grid/{asked.grid}"
     policy_path = _find_policies(asked.policy_path)
-    content, pinned, defaults = dict(asked.content), dict(asked.pinned), {"costs": LITERATURE, **asked.defaults}
+    content, pinned, defaults = _with_tables(asked, where), dict(asked.pinned), {"costs": LITERATURE, **asked.defaults}
     seed, replicas = (_control(asked, name, content, pinned, defaults, where) for name in CONTROLS)
     draws = _draws(content, pinned, defaults, where)
     defaults = {key: asked.check(key, value, "configuration") for key, value in defaults.items()}
@@ -91,6 +93,17 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     plan = Plan(asked.grid, asked.question, space, seed, replicas, asked.chunk_s, policy_path, rows - 1, cut)
     check_points(plan, where)
     return choose_engine(plan, asked.engine)
+
+
+def _with_tables(asked: Composition, where: str) -> dict[str, Any]:
+    """The grid's content, the points of measured tables that it predicts among its blocks."""
+    content = dict(asked.content)
+    which = content.pop("validation", None)
+    if which is not None:
+        if "blocks" in content:
+            raise BadInput(f"{where}: validation and blocks: the tables are the blocks; give one of them")
+        content["blocks"] = points_of(asked.measured.choose(which))
+    return content
 
 
 def _check_size(asked: Composition, points: int) -> tuple[int, int] | None:

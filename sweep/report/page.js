@@ -83,12 +83,12 @@ function lines(plot, rows) {
   const traces = [], setting = chosen[plot.name];
   const kept = rows.filter((row) => setting === undefined || row.setting === setting);
   const places = unique(kept.map((row) => `${row.machine} · ${row.workload}`));
-  const keys = unique(kept.map((row) => [row.policy, row.machine, row.workload].join("\u0000")));
+  const keys = unique(kept.map((row) => [row[plot.series], row.machine, row.workload].join("\u0000")));
   const bands = [], marks = [];
   for (const key of keys) {
     const [policy, machine, workload] = key.split("\u0000");
-    const mine = kept.filter((row) => row.policy === policy && row.machine === machine && row.workload === workload);
-    const look = style(policy, page.policies), place = `${machine} · ${workload}`;
+    const mine = kept.filter((row) => row[plot.series] === policy && row.machine === machine && row.workload === workload);
+    const look = style(policy, everyName(plot)), place = `${machine} · ${workload}`;
     const lo = mine.map((row) => row[plot.y + "_lo"]), hi = mine.map((row) => row[plot.y + "_hi"]), x = mine.map((row) => row[plot.x]);
     if (lo.every((value) => typeof value === "number"))
       bands.push({ x: [...x, ...[...x].reverse()], y: [...hi, ...lo.map((v) => plot.log.includes(plot.y) ? Math.max(v, 1e-9) : v).reverse()], fill: "toself",
@@ -155,12 +155,17 @@ function scatter(plot, rows) {
   const finite = rows.map((row) => row[plot.x]).filter((value) => typeof value === "number" && value > 0);
   const never = finite.length ? Math.max(...finite) * 10 : 1, place = (row) => infinite(row[plot.x]) ? never : row[plot.x];
   const usable = rows.filter((row) => place(row) > 0 && row[plot.y] > 0);
-  const traces = page.policies.filter((name) => usable.some((row) => row.policy === name)).map((name) => {
-    const mine = usable.filter((row) => row.policy === name), look = style(name, page.policies);
-    return { x: mine.map(place), y: mine.map((row) => row[plot.y]), mode: "markers", name: escaped(name), meta: name,
+  const traces = everyName(plot).filter((name) => usable.some((row) => row[plot.series] === name)).map((name) => {
+    const mine = usable.filter((row) => row[plot.series] === name), look = style(name, everyName(plot));
+    const hi = mine.map((row) => row[plot.y + "_hi"]), bar = hi.some((value) => typeof value === "number");
+    return { error_y: bar ? { type: "data", symmetric: false, array: mine.map((row) => row[plot.y + "_hi"] - row[plot.y]),
+      arrayminus: mine.map((row) => row[plot.y] - row[plot.y + "_lo"]), color: look.color, thickness: 1, width: 2 } : undefined, x: mine.map(place), y: mine.map((row) => row[plot.y]), mode: "markers", name: escaped(name), meta: name,
       marker: { color: look.color, symbol: look.symbol, size: 10, line: { color: css("--card"), width: 1 } }, hovertemplate: mine.map((row) => hover(plot, row)) };
   });
-  unique(usable.map((row) => `${row.machine} · ${row.workload}`)).forEach((where, nth) => { // a front of its own for each place
+  if (usable.length && usable[0].front === undefined) { // one measure against another: equal on the line
+    const ends = [Math.min(...finite), Math.max(...finite)];
+    traces.unshift({ x: ends, y: ends, mode: "lines", line: { color: css("--soft"), width: 1.5, dash: "dash" }, name: "equal", hoverinfo: "skip", meta: "front" });
+  } else unique(usable.map((row) => `${row.machine} · ${row.workload}`)).forEach((where, nth) => { // a front of its own for each place
     const there = usable.filter((row) => `${row.machine} · ${row.workload}` === where), front = [];
     for (const row of there.sort((a, b) => place(a) - place(b) || a[plot.y] - b[plot.y])) if (!front.length || row[plot.y] < front.at(-1)[plot.y]) front.push(row);
     traces.unshift({ x: front.map(place), y: front.map((row) => row[plot.y]), mode: "lines", line: { shape: "hv", color: css("--soft"), width: 1.5, dash: "dash" },

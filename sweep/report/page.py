@@ -21,7 +21,8 @@ import pandas as pd
 
 from sweep.inputs.costs import LITERATURE
 from sweep.report.caveats import CAVEATS, GAP, NOT_MODELLED, basis
-from sweep.report.plots import Plot, colours, plots
+from sweep.report.plot import Plot
+from sweep.report.plots import colours, plots
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
 from sweep.tables.frame import open_results, reading
@@ -35,10 +36,10 @@ def read_plots(folder: Folder) -> list[Plot]:
     with reading(folder):
         read = {
             name: pd.read_parquet(io.BytesIO(folder.read(f"tables/{name}.parquet")))
-            for name in ("reproduction", "rule_gap")
+            for name in ("reproduction", "rule_gap", "validation")
             if folder.exists(f"tables/{name}.parquet")
         }
-        return plots(open_results(folder, NEEDED), read.get("reproduction"), read.get("rule_gap"))
+        return plots(open_results(folder, NEEDED), read)
 
 
 def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None) -> None:
@@ -91,11 +92,18 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
         "title": f"{run.get('grid')}: {question}",
         "grid": str(run.get("grid")),
         "question": question,
-        "answer": _answer(named["points"]) if "points" in named else "",
+        "answer": _headline(named),
         "lead": lead,
         "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete in itself and asks no network. "
         "Colours are Okabe and Ito's.",
     }
+
+
+def _headline(named: Mapping[str, Plot]) -> str:
+    """What a reader wants to know first."""
+    if "predicted" in named:
+        return named["predicted"].note.partition(". ")[0] + "."
+    return _answer(named["points"]) if "points" in named else ""
 
 
 def _answer(plot: Plot) -> str:

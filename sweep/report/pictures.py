@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from sweep.inputs.home import write_own
-from sweep.report.plots import Plot, colours
+from sweep.report.plot import Plot
+from sweep.report.plots import colours
 from sweep.report.points import FIXED
 from sweep.store.folder import Folder
 
@@ -130,11 +131,11 @@ def _tick(name: str, value: float) -> str:
 
 
 def _lines(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
-    names = list(plot.table["policy"].unique())
+    names = list(plot.table[plot.series].unique())
     places = list(dict.fromkeys(zip(table["machine"], table["workload"], strict=True)))
     xs = np.unique(table[plot.x])
     steps = bool(xs[0] == 0 and len(xs) > 2 and xs[-1] / xs[1] >= 8)
-    for (machine, workload, policy), mine in table.groupby(["machine", "workload", "policy"], sort=False):
+    for (machine, workload, policy), mine in table.groupby(["machine", "workload", plot.series], sort=False):
         look = _look(str(policy), names)
         if len(places) > 1:
             look["linestyle"] = DASHES[places.index((machine, workload)) % 4]
@@ -204,16 +205,23 @@ def _heat(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
 
 
 def _scatter(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
-    names = list(table["policy"].unique())
+    names = list(table[plot.series].unique())
     finite = table[np.isfinite(table[plot.x])][plot.x]
     never = 10 * finite.max() if len(finite) else 1.0
     table = table.assign(**{plot.x: table[plot.x].replace(np.inf, never)})
     table = table[(table[plot.x] > 0) & (table[plot.y] > 0)]
-    for name, mine in table.groupby("policy", sort=False):
+    for name, mine in table.groupby(plot.series, sort=False):
         look = _look(str(name), names) | {"linestyle": "none"}
-        axes.plot(mine[plot.x], mine[plot.y], label=str(name), markersize=7, **look)
-    front = table[table["front"]].sort_values(plot.x)
-    axes.step(front[plot.x], front[plot.y], where="post", color="#59636e", linestyle="--", label="Pareto front")
+        error = None
+        if f"{plot.y}_lo" in mine:
+            error = np.array([mine[plot.y] - mine[f"{plot.y}_lo"], mine[f"{plot.y}_hi"] - mine[plot.y]])
+        axes.errorbar(mine[plot.x], mine[plot.y], error, label=str(name), markersize=7, elinewidth=1, **look)
+    if "front" in table:
+        front = table[table["front"]].sort_values(plot.x)
+        axes.step(front[plot.x], front[plot.y], where="post", color="#59636e", linestyle="--", label="Pareto front")
+    else:  # one measure against another: equal on the line
+        ends = [table[plot.x].min(), table[plot.x].max()]
+        axes.plot(ends, ends, color="#59636e", linestyle="--", label="equal")
     _log(plot, axes, True, table[plot.x])
     _log(plot, axes, False, table[plot.y])
     if (table[plot.x] == never).any():

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from sim.parameters import PARAMETERS
+from sweep.report.plot import Plot
 from sweep.report.points import FIXED, METRICS, MOST_BINS, binned, read_points, settings_of
+from sweep.report.predicted import predicted
 from sweep.tables.reproduction import measured_points
 from sweep.tables.surface import on_front
 
@@ -36,31 +37,12 @@ def colours() -> dict[str, Any]:
     return json.loads(Path(__file__).with_name("colours.json").read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One plot: its data and how they are to be drawn.
-
-    `kind` is dots, lines, heat, scatter, stack or table. Columns `<y>_lo` and `<y>_hi`, where there, are an interval.
-    """
-
-    name: str
-    title: str
-    note: str
-    kind: str
-    table: pd.DataFrame
-    x: str = ""
-    y: str = ""
-    z: str = ""
-    labels: dict[str, str] = field(default_factory=dict)  # of columns, with units
-    series: str = "policy"
-    log: tuple[str, ...] = ()  # columns drawn on a logarithmic axis
-
-
-def plots(
-    file: pq.ParquetFile, reproduction: pd.DataFrame | None = None, rule_gap: pd.DataFrame | None = None
-) -> list[Plot]:
-    """Every plot that the results allow, the one that was asked for first."""
+def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame]) -> list[Plot]:
+    """Every plot that the results and some of their tables allow, the one that was asked for first."""
+    reproduction, rule_gap = tables.get("reproduction"), tables.get("rule_gap")
     points, own = read_points(file)
+    if "validation" in tables:
+        return [*predicted(tables["validation"]), listing(points, own)]
     made: list[Plot | None] = [parts(points, own)]
     numeric = [name for name in own if name != "jobs_per_core" and points[name].dtype.kind in "fi"]
     ordered: list[str] = [name for name in ("cores", "jobs", "ceiling") if name in numeric]

@@ -15,6 +15,7 @@ from typing import Any
 from sweep import __version__
 from sweep.errors import BadInput
 from sweep.inputs.door import shorten
+from sweep.inputs.measured import FILE, as_json
 from sweep.messages import without_credentials
 from sweep.plan.code import code_hash
 from sweep.plan.plan import Plan
@@ -142,6 +143,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
             "costs": list(plan.space.costs),
             "draws": plan.draws,
         },
+        "measured": as_json(request.composition.measured, request.composition.content.get("validation")),
         "sources": json.loads(json.dumps(plan.sources, default=str)),
         "code": code_hash(plan.policy_path),
         "versions": {"sweep": __version__, "python": platform.python_version()}
@@ -166,7 +168,7 @@ def own_files(config_dir: str | None) -> dict[str, str]:
     if not config_dir:
         return found
     root = Path(config_dir)
-    for path in sorted(root.glob("*/[!.]*")):
+    for path in sorted([*root.glob("*/[!.]*"), *root.glob(FILE)]):
         try:
             if path.is_file():
                 found[path.relative_to(root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,34 +9,38 @@ from typing import Any
 import pandas as pd
 
 from sweep.errors import BadInput
+from sweep.inputs.measured import Measured, from_json
 from sweep.store.folder import Folder
+from sweep.store.run_json import read_run
 from sweep.tables import bands, surface
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.frame import read_results
 from sweep.tables.next_experiment import next_experiment
 from sweep.tables.replicas import summary
-from sweep.tables.reproduction import measured_points, measurements, reproduction
+from sweep.tables.reproduction import measured_points, reproduction
 from sweep.tables.rule_gap import rule_gap
 from sweep.tables.selection import failed_points, notes, simulated, without_copies
+from sweep.tables.validation import validation, validation_summary
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
 MOST_EXPERIMENTS = 500  # points that are compared with one another
 OF_THE_SURFACE = (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters)
 TABLES = {  # every table with what it says
     make.__name__: (make.__doc__ or "").partition("\n")[0]
-    for make in (reproduction, summary, *OF_THE_SURFACE, next_experiment, rule_gap)
+    for make in (reproduction, summary, *OF_THE_SURFACE, next_experiment, rule_gap, validation, validation_summary)
 }
 
 
-def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def make_tables(results: pd.DataFrame, measured: Measured) -> dict[str, pd.DataFrame]:
     """Every table that the results allow, the main one first; a summary always, of failed points too.
 
-    Under draws of the costs a table is of the representative draw, with 5/50/95 % over the others beside its values.
+    `measured` is what they are held against. Under draws of the costs a table is of the representative draw, with
+    5/50/95 % over the others beside its values.
     """
     every = without_copies(results)
     results = simulated(every)
     single = representative(results)
-    tables = {"reproduction": reproduction(results, measurements()), "summary": summary(representative(every))}
+    tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(representative(every))}
     if 2 * measured_points(tables["reproduction"]) * single["costs"].nunique() < len(
         tables["summary"]
     ):  # measured points are a minority: not what was asked
@@ -49,6 +53,9 @@ def make_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if 2 <= single["point"].nunique() <= MOST_EXPERIMENTS:
             with suppress(BadInput):  # too few draws
                 tables["next_experiment"] = next_experiment(results)
+    if measured.tables:
+        rows = validation(results, measured)
+        tables = {"validation_summary": validation_summary(rows), "validation": rows, **tables} if len(rows) else tables
     main = next(iter(tables.values()))
     main.attrs["notes"] = notes_of(every)
     return tables
@@ -62,9 +69,14 @@ def notes_of(every: pd.DataFrame) -> list[str]:
 
 def write_tables(folder: Folder, into: Folder | None = None) -> dict[str, pd.DataFrame]:
     """Make the tables of a run's results and write them, into another folder if told; the main one first."""
-    made = make_tables(read_results(folder))
+    made = make_tables(read_results(folder), measured_of(folder))
     write(into or folder, made)
     return made
+
+
+def measured_of(folder: Folder) -> Measured:
+    """What a run's results are held against, as it was when the run began."""
+    return from_json(read_run(folder).get("measured"), f"{folder}/run.json: measured")
 
 
 def write(folder: Folder, made: Mapping[str, pd.DataFrame]) -> None:

@@ -33,7 +33,8 @@ def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
     shown = table.head(rows).copy()
     for name in shown.columns:
         if shown[name].dtype == float:
-            shown[name] = [_number(value) for value in shown[name]]
+            whole = bool((shown[name].dropna() % 1 == 0).all())  # one form in a column
+            shown[name] = [f"{value:.0f}" if whole and value == value else _number(value) for value in shown[name]]
         elif not pd.api.types.is_numeric_dtype(shown[name]):
             shown[name] = [printable(str(value)) for value in shown[name]]
     shown = shown.rename(columns=lambda name: printable(SHORT.get(name, str(name))))

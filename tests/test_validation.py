@@ -1,0 +1,177 @@
+"""What others measured: tables read by a typed door, points that predict them, and how far the model errs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sweep
+from sweep.__main__ import main
+from sweep.errors import BadInput
+from sweep.inputs.conf import conf_dir
+from sweep.inputs.likelihood import estimate_discrepancy, spread
+from sweep.inputs.measured import Measured, as_json, from_json, points_of, published, read_measured, read_table
+from sweep.store.folder import open_run
+from sweep.tables.frame import read_results
+from sweep.tables.make import measured_of
+from sweep.tables.validation import discrepancy_elsewhere, validation
+
+TABLE = """
+title: mine
+source: me
+metric: flush_wait_ns
+point: {machine: i5_3550, policy: xpfo_concurrent, workload: one_shooter, jobs: 4}
+rows:
+  - {flushers: 1, measured: 2000}
+  - {flushers: 2, measured: 2500, between: [2000, 3000], note: rough}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(sweep_in):
+    """All tables, with few draws and short windows."""
+    return sweep_in("+grid=validation", "draws=6", "window_events=256", "warmup_events=64", "runner=serial")
+
+
+@pytest.fixture(scope="module")
+def tables(run):
+    folder = open_run(str(run))
+    return read_results(folder), measured_of(folder)
+
+
+def test_every_row_is_predicted_under_both_costs(run, tables):
+    found = pd.read_parquet(run / "tables" / "validation.parquet")
+    rows = [row for table in published().tables for row in table.rows]
+    assert len(found) == 2 * len(rows) > 90
+    assert (found["predicted_05"] <= found["predicted_50"]).all()
+    assert (found["predicted_50"] <= found["predicted_95"]).all()
+    assert found["inside_90"].isna().tolist() == (found["role"] == "input").tolist()
+    one = found[(found["table"] == "tlb_flush1") & (found["at"] == 1)]
+    assert one["predicted_50"].to_numpy() == pytest.approx(one["measured"].to_numpy(), rel=0.01)  # it went in
+    said = pd.read_csv(run / "tables" / "validation_summary.csv")
+    whole = said[said["table"] == "all"]
+    assert whole["rows"].tolist() == [(found["role"] == "predict").sum() // 2] * 2
+    assert said.loc[said["table"] != "all", "inside"].sum() == whole["inside"].sum() == found["inside_90"].sum() - 2
+
+
+def test_a_machine_that_was_fitted_errs_as_said_and_others_as_the_rest_of_the_tables_says(tables):
+    results, measured = tables
+    found = validation(results, measured)
+    fitted = found[found["machine"].isin(["xeon_8160", "i5_3550"]) & (found["table"] == "builds")]
+    assert (fitted["discrepancy"] == spread().discrepancy(96)).all()
+    mine = [table for table in measured.tables if table.name.startswith("tlb_flush1")]
+    wrong = [
+        replace(table, rows=tuple(replace(row, measured=row.measured / 9) for row in table.rows)) for table in mine
+    ]
+    others = [table for table in measured.tables if table not in mine]
+    moved = validation(results, replace(measured, tables=(*others, *wrong)))
+    before, after = (
+        each[each["table"].str.startswith("tlb_flush1")]["discrepancy"].to_numpy() for each in (found, moved)
+    )
+    assert before == pytest.approx(after)  # estimated without them
+    elsewhere = moved["table"] == "one_shooter"
+    assert (
+        moved.loc[elsewhere, "discrepancy"].min() > 2 * found.loc[found["table"] == "one_shooter", "discrepancy"].max()
+    )
+
+
+def test_the_error_on_other_machines_is_what_all_their_rows_say(tables):
+    for costs in ("calibrated", "literature"):
+        assert discrepancy_elsewhere(*tables, costs) == pytest.approx(spread().elsewhere, rel=0.6)  # with few draws
+
+
+def test_the_most_likely_discrepancy_is_found_where_it_is_known():
+    random = np.random.default_rng(0)
+    for true in (0.05, 0.3, 1.0):
+        groups = [(np.full(16, true * random.standard_normal()), 0.01) for _ in range(400)]
+        assert estimate_discrepancy(groups) == pytest.approx(true, rel=0.1)
+    wide = [(0.5 * random.standard_normal(256), 0.01) for _ in range(50)]  # the costs explain it
+    assert estimate_discrepancy(wide) < 0.1
+    assert np.isnan(estimate_discrepancy([]))
+
+
+def test_tables_of_ones_own_are_predicted_and_kept_with_the_run(tmp_path, sweep_in):
+    own = tmp_path / "conf" / "validation"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text(TABLE)
+    out = tmp_path / "out"
+    words = ["+grid=validation", "grid.validation=mine", "draws=2", "window_events=64", "runner=serial", f"out={out}"]
+    assert main(["--config-dir", str(tmp_path / "conf"), *words, "quiet=true"]) == 0
+    found = pd.read_parquet(out / "tables" / "validation.parquet")
+    assert found["measured"].tolist() == [2000.0, 2000.0, 2500.0, 2500.0]
+    (own / "mine.yaml").unlink()
+    assert main(["tables", str(out)]) == 0  # without the user's folder
+    again = pd.read_parquet(out / "tables" / "validation.parquet")
+    pd.testing.assert_frame_equal(found, again)
+
+
+def test_measurements_of_ones_own_are_rows_of_the_reproduction(tmp_path):
+    head = (conf_dir() / "measurements.csv").read_text().splitlines()[0]
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "measurements.csv").write_text(f"{head}\nme,i5_3550,kernel_build,4,2,xpfo,607.671,1200,yes,mine\n")
+    out = tmp_path / "out"
+    words = ["+grid=smoke", "policy=xpfo", "machine=i5_3550", "jobs=2", "base_system_s=607.671", "window_events=64"]
+    assert main(["--config-dir", str(folder), *words, "runner=serial", f"out={out}", "quiet=true"]) == 0
+    assert pd.read_csv(out / "tables" / "reproduction.csv")["measured_s"].tolist() == [1200.0]
+    both = read_measured([folder, conf_dir()])
+    assert len(both.builds) == len(published().builds) + 1
+    assert both.builds["source"].iloc[0] == "me"
+
+
+def test_what_a_run_keeps_is_what_was_read():
+    measured = published()
+    again = from_json(as_json(measured, "all"), "run.json")
+    assert again.tables == measured.tables
+    pd.testing.assert_frame_equal(again.builds, measured.builds)
+    assert from_json(as_json(measured), "run.json").tables == ()
+    assert len(from_json(None, "run.json").builds) == len(measured.builds)
+
+
+def test_points_are_asked_for_once():
+    points = points_of(published().tables)
+    assert len(points) == len({repr(sorted(point.items(), key=str)) for point in points})
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    (TABLE.partition("rows:")[0] + "rows: []", "rows=\\[\\]"),
+    (TABLE.replace("measured: 2000", "measured: -1"), "rows.0: measured=-1: must be above 0"),
+    (TABLE.replace("metric: flush_wait_ns", "metric: flush_wait"), "no such metric; did you mean 'flush_wait_ns'"),
+    (TABLE.replace("note: rough", "role: guess"), "rows.1: role='guess': must be predict, input or at_least"),
+    (TABLE.replace("title: mine\n", ""), "title: not given"),
+])  # fmt: skip
+def test_a_table_that_is_wrong_is_refused_in_one_line(tmp_path, text, said):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(BadInput, match=said):
+        read_table("mine", tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    ("me,i5_3550,kernel_build,4.5,2,xpfo,607,1200,yes,", "measurements.csv, line 2: cores=4.5: must be a whole number"),
+    ("me,i5_3550,kernel_build,4,2,xpfo,607,lots,yes,", "line 2: measured_s='lots': must be a number"),
+    ("me,i5_3550,kernel_build,4,2,xpfo,607,1200,perhaps,", "line 2: fitted='perhaps': must be yes or no"),
+    ("me,i5_3550", "line 2: needs one value for each of source, machine"),
+])  # fmt: skip
+def test_a_measurement_that_is_wrong_is_refused_in_one_line(tmp_path, row, said):
+    head = (conf_dir() / "measurements.csv").read_text().splitlines()[0]
+    (tmp_path / "measurements.csv").write_text(f"{head}\n{row}\n")
+    with pytest.raises(BadInput, match=said):
+        read_measured([tmp_path])
+
+
+def test_a_table_that_is_not_there_is_named(capsys):
+    assert main(["+grid=validation", "grid.validation=tlb_flush"]) == 2
+    assert "validation='tlb_flush': no such table; did you mean 'tlb_flush2'?" in capsys.readouterr().err
+    assert Measured().choose("all") == ()
+
+
+def test_the_page_says_how_many_are_inside(run):
+    text = (run / "report.html").read_text() if (run / "report.html").exists() else ""
+    assert main(["report", str(run)]) == 0
+    text = (run / "report.html").read_text()
+    assert "measured values lie inside the interval of their prediction" in text
+    assert {"predicted.svg", "tlb-flush1.svg"} <= {path.name for path in (run / "plots").iterdir()}
+    assert isinstance(sweep.load(run), pd.DataFrame)
