@@ -88,7 +88,7 @@ def made_up(draws=400, noise=0.0):
 
 
 def test_an_experiment_tells_most_of_the_cost_that_it_shows():
-    table = next_experiment(made_up()).set_index("policy")
+    table = next_experiment(made_up(), {"m"}).set_index("policy")
     assert table["most_about"].to_dict() | {"c": ""} == {"a": "handler_ns", "b": "refill_ns", "c": ""}
     heard = 0.25 / (0.25 + 0.15**2 + 0.0275**2)  # of the variance of a measurement, signal
     assert table["its_share"]["a"] == pytest.approx(heard, abs=0.02)
@@ -99,11 +99,11 @@ def test_an_experiment_tells_most_of_the_cost_that_it_shows():
 
 def test_experiments_are_ranked_by_a_prediction_of_ones_choice():
     results = made_up()
-    table = next_experiment(results, predict=0)
+    table = next_experiment(results, {"m"}, predict=0)
     assert table["policy"].tolist() == ["a", "c", "b"]
     assert table["predicted_share"].iloc[2] < 0.02
     with pytest.raises(BadInput, match="predict=5: no such point; there are 0, 401, 802"):
-        next_experiment(results, predict=5)
+        next_experiment(results, {"m"}, predict=5)
 
 
 def test_too_few_draws_are_refused_with_what_to_give(run, capsys):

@@ -162,7 +162,10 @@ def test_the_command_line_chooses_rows_of_a_zip():
         ({"refill_ns": {"from": 1, "to": 2, "steps": True}}, "steps=True"),
         ({"refill_ns": {"from": 1, "to": 2, "steps": 10**18}}, "from 1 to 1e15"),
         ({"refill_ns": {"from": 1, "to": 2, "steps": 3, "log": 1}}, "log=1: must be true or false"),
-        ({"kunmap_events": 0, "alloc_per_kunmap": 0}, "nothing would be simulated"),
+        (
+            {"kunmap_events": 0},
+            "nothing would be simulated; give alloc_events, which else is alloc_per_kunmap x kunmap",
+        ),
         ({"policy": "mm_shootdown"}, "its flush events are system calls"),
         ({"policy": "membarrier"}, "its flush events are system calls"),
     ],

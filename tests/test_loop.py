@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sim import simulate
@@ -10,6 +11,8 @@ from sim.group import Shape
 from sim.loop import BUILD, OF_BUILD
 from sim.metrics import BUILD_METRICS
 from sim.policies import policy_module, reads
+from sweep import load
+from sweep.__main__ import main
 from sweep.errors import BadInput
 from sweep.inputs.catalog import read_entry
 from sweep.inputs.reader import Document
@@ -134,3 +137,24 @@ def test_the_noise_of_compute_is_not_in_the_elapsed_time(parameters):
 def test_a_workload_says_which_it_is(content, said):
     with pytest.raises(BadInput, match=said):
         read_entry("mine", Document("workload/mine", content, {}))
+
+
+def test_a_workload_without_kunmaps_keeps_its_allocs(sweep_in, tmp_path):
+    (tmp_path / "conf" / "workload").mkdir(parents=True)
+    text = "defaults: [kernel_build, _self_]\nkunmap_events: 0\nalloc_events: 100000000\n"
+    (tmp_path / "conf" / "workload" / "allocs.yaml").write_text(text)
+    words = ["+grid=point", "workload=allocs", "window_events=64", "runner=serial", f"out={tmp_path / 'out'}"]
+    assert main(["--config-dir", str(tmp_path / "conf"), *words, "quiet=true"]) == 0
+    found = load(str(tmp_path / "out"))
+    assert (found["ratio"] > 1.02).all()
+
+
+def test_bands_of_a_loop_are_those_of_its_operations(sweep_in):
+    out = sweep_in(
+        "+grid=point", "policy=mm_shootdown_concurrent", "workload=shootdown_loop", "jobs=[2,8]", "draws=8",
+        "window_events=64", "rule=coarse", "runner=serial",
+    )  # fmt: skip
+    table = pd.read_csv(out / "tables" / "summary.csv")
+    assert (table["operations_per_s_05"] < table["operations_per_s_50"]).all()
+    assert (table["operations_per_s_50"] < table["operations_per_s_95"]).all()
+    assert table["operations_half_per_s"].notna().all()

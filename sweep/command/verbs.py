@@ -106,11 +106,12 @@ def next_(arguments: Sequence[str]) -> int:
     _add_into(parser)
     given = parser.parse_args(arguments)
     from sweep.tables.frame import read_results
-    from sweep.tables.make import write
+    from sweep.tables.make import measured_of, write
     from sweep.tables.next_experiment import next_experiment
     from sweep.tables.text import as_text
 
-    table = next_experiment(read_results(_run(given.out)), given.predict)
+    run = _run(given.out)
+    table = next_experiment(read_results(run), measured_of(run).fitted_machines, given.predict)
     with _writing(given) as into:
         write(into, {"next_experiment": table})
     print(as_text(table, width=140))

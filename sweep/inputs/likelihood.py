@@ -31,11 +31,15 @@ class Spread:
     run: float
     discrepancy_up_to: float
     cores: float
-    elsewhere: float = 0.0  # the model's error on a machine that no row was fitted on
+    elsewhere: float  # the model's error on a machine that no row was fitted on
 
-    def discrepancy(self, cores: float) -> float:
-        """Of the model's error at so many CPUs: wider beyond the largest machine measured."""
-        return self.discrepancy_up_to * (1.0 + max(0.0, float(np.log2(cores / self.cores))))
+    def discrepancy(self, cores: float, fitted: bool = True) -> float:
+        """Of the model's error at so many CPUs, on a machine that the costs were fitted to or on another."""
+        return (self.discrepancy_up_to if fitted else self.elsewhere) * self.wider(cores)
+
+    def wider(self, cores: float) -> float:
+        """By how much the model errs more beyond the largest machine measured."""
+        return 1.0 + max(0.0, float(np.log2(cores / self.cores)))
 
 
 class Known(Checked):

@@ -102,6 +102,11 @@ class Measured:
     builds: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(Build.model_fields)))
     tables: tuple[Table, ...] = ()
 
+    @property
+    def fitted_machines(self) -> set[str]:
+        """Machines that the costs are fitted to."""
+        return set(self.builds.loc[self.builds["fitted"] == "yes", "machine"])
+
     def choose(self, which: Any) -> tuple[Table, ...]:
         """The tables of these names, or `all`; BadInput where there is none of a name."""
         if which == "all":

@@ -175,7 +175,7 @@ def _check_policies(columns: Mapping[str, np.ndarray], at: Any) -> None:
             for row in _first(mine & (columns["kunmap_events"] + columns["alloc_events"] == 0)):
                 raise BadInput(
                     f"{at(row)}: kunmap_events and alloc_events are 0, and policy {policy} flushes: nothing would be "
-                    "simulated; give events, or policy=vanilla"
+                    "simulated; give alloc_events, which else is alloc_per_kunmap x kunmap_events, or policy=vanilla"
                 )
 
 

@@ -52,7 +52,7 @@ def make_tables(results: pd.DataFrame, measured: Measured) -> dict[str, pd.DataF
         tables = bands.add_bands(tables, results)
         if 2 <= single["point"].nunique() <= MOST_EXPERIMENTS:
             with suppress(BadInput):  # too few draws
-                tables["next_experiment"] = next_experiment(results)
+                tables["next_experiment"] = next_experiment(results, measured.fitted_machines)
     if measured.tables:
         rows = validation(results, measured)
         tables = {"validation_summary": validation_summary(rows), "validation": rows, **tables} if len(rows) else tables

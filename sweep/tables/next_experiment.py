@@ -6,6 +6,8 @@ Measured times are taken as linear in the logarithms of the costs, with run-to-r
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -20,12 +22,13 @@ from sweep.tables.selection import simulated, without_copies
 LEAST_DRAWS = 32
 
 
-def next_experiment(results: pd.DataFrame, predict: int | None = None) -> pd.DataFrame:
+def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int | None = None) -> pd.DataFrame:
     """A row per point that could be measured, the one that tells most first.
 
     `information_bits` about all costs together; `most_about` the parameter whose variance (of its logarithm) is
     expected to shrink most, by `its_share`; `others_share` the expected shrinkage of the other points' predictions, on
-    average; `predicted_share` that of the point `predict`. BadInput where there are too few draws or no such point.
+    average; `predicted_share` that of the point `predict`. On machines that are not `fitted` the model errs more.
+    BadInput where there are too few draws or no such point.
     """
     others = posterior_draws(simulated(without_copies(results))).query("policy != 'vanilla' and added_s > 0")
     others = others.assign(point=setting(others), log_added=np.log(others["added_s"]))
@@ -40,7 +43,11 @@ def next_experiment(results: pd.DataFrame, predict: int | None = None) -> pd.Dat
         )
     first = others.drop_duplicates("point").set_index("point").loc[signal.index]
     added, base = np.exp(signal.mean(axis=1)), first["base_system_s"]
-    noise = first["cores"].map(spread().discrepancy) ** 2 + (spread().run * (base + added) / added) ** 2
+    errs = [
+        spread().discrepancy(cores, machine in fitted)
+        for cores, machine in zip(first["cores"], first["machine"], strict=True)
+    ]
+    noise = np.square(errs) + (spread().run * (base + added) / added) ** 2
     heard = signal.var(axis=1) / (signal.var(axis=1) + noise)  # share of a measurement's variance that is signal
     between = pd.DataFrame(_share(signal.to_numpy(), signal.to_numpy(), draws), signal.index, signal.index)
     if predict is not None and predict not in between:

@@ -59,7 +59,7 @@ def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
     whether the measured value lies in the interval, null where it went into the point.
     """
     predictions = _predictions(results, measured)
-    fitted = set(measured.builds.loc[measured.builds["fitted"] == "yes", "machine"])
+    fitted = measured.fitted_machines
     rows = []
     for each in predictions:
         others = [
@@ -72,7 +72,7 @@ def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
 
 def discrepancy_elsewhere(results: pd.DataFrame, measured: Measured, costs: str) -> float:
     """The model's error on machines that no row was fitted on, from the rows of all of them; NaN without one."""
-    fitted = set(measured.builds.loc[measured.builds["fitted"] == "yes", "machine"])
+    fitted = measured.fitted_machines
     some = [each for each in _predictions(results, measured) if each.costs == costs and each.machine not in fitted]
     return estimate_discrepancy(_groups(some))
 
@@ -141,11 +141,10 @@ def _discrepancy(each: Prediction, others: list[Prediction], fitted: set[str]) -
     known = spread()
     if each.row.metric in ARITHMETIC:
         return 0.0
-    wider = known.discrepancy(each.cores) / known.discrepancy_up_to
-    if each.machine in fitted:
-        return known.discrepancy_up_to * wider
-    estimated = estimate_discrepancy(_groups(others))
-    return (known.elsewhere if np.isnan(estimated) else estimated) * wider
+    estimated = np.nan if each.machine in fitted else estimate_discrepancy(_groups(others))
+    if np.isnan(estimated):
+        return known.discrepancy(each.cores, each.machine in fitted)
+    return estimated * known.wider(each.cores)
 
 
 def _groups(predictions: list[Prediction]) -> list[tuple[np.ndarray, float]]:
@@ -159,7 +158,7 @@ def _groups(predictions: list[Prediction]) -> list[tuple[np.ndarray, float]]:
         above = np.mean([np.log(row.measured_added / row.added) for row in rows], axis=0)
         # A measurement varies by `run` of its total, and so by more of what was added.
         run = [spread().run * row.from_total(row.row.measured) / np.median(row.measured_added) for row in rows]
-        wider = spread().discrepancy(rows[0].cores) / spread().discrepancy_up_to
+        wider = spread().wider(rows[0].cores)
         out.append((above / wider, float(np.sqrt(np.mean(np.square(run)) / len(run))) / wider))
     return out
 
