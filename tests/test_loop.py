@@ -16,6 +16,7 @@ from sweep.__main__ import main
 from sweep.errors import BadInput
 from sweep.inputs.catalog import read_entry
 from sweep.inputs.reader import Document
+from sweep.tables.rule_gap import saturated
 from tests import distance
 
 CONCURRENT = "mm_shootdown_concurrent"
@@ -158,3 +159,12 @@ def test_bands_of_a_loop_are_those_of_its_operations(sweep_in):
     assert (table["operations_per_s_05"] < table["operations_per_s_50"]).all()
     assert (table["operations_per_s_50"] < table["operations_per_s_95"]).all()
     assert table["operations_half_per_s"].notna().all()
+
+
+@pytest.mark.parametrize(("operation_ns", "near"), [(100_000, 0), (100, 2)])
+def test_a_coarse_loop_is_near_saturation_where_it_hardly_computes(operation_ns, near, sweep_in):
+    out = sweep_in(
+        "+grid=point", "policy=mm_shootdown", "workload=shootdown_loop", f"operation_ns={operation_ns}", "jobs=[4,8]",
+        "replicas=2", "window_events=64", "rule=coarse", "runner=serial",
+    )  # fmt: skip
+    assert saturated(load(str(out))) == near

@@ -24,10 +24,7 @@ SATURATED = 0.5  # above, a run says how to check
 
 def saturation(results: pd.DataFrame) -> pd.Series:
     """Share of their time that CPUs which make flush events do not compute, by row; 1 where they never do."""
-    busy = np.clip(np.floor(results["jobs"]), 1, results["cores"])
-    serial = results["serial_share"]
-    without_s = (results["user_s"] + results["base_system_s"]) * (serial + (1.0 - serial) / busy)
-    return (1.0 - without_s / results["wall_time_s"]).fillna(1.0)
+    return (1.0 - 1.0 / results["elongation"]).fillna(1.0)
 
 
 def coarse_points(results: pd.DataFrame) -> pd.DataFrame:
@@ -39,7 +36,7 @@ def coarse_points(results: pd.DataFrame) -> pd.DataFrame:
     told = {name for name in rows["policy"].unique() if _interrupts(name)}
     rows = rows[(rows["rule"].fillna("coarse") == "coarse") & rows["policy"].isin(told) & (rows["cores"] > 1)]
     points = rows.groupby("point").first()
-    numbers = rows.groupby("point")[[*GAPS, "wall_time_s"]].mean()
+    numbers = rows.groupby("point")[[*GAPS, "elongation"]].mean()
     return points.assign(**{str(name): numbers[name] for name in numbers}).assign(saturation=saturation)
 
 
