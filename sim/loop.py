@@ -5,7 +5,7 @@ A loop says one of `LOOP`, and nothing of `BUILD`: what an operation does beside
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,21 +20,26 @@ OF_BUILD = ("user_s", "base_system_s", "kunmap_events", "alloc_events")  # what 
 
 def is_loop(table: Mapping[str, np.ndarray], points: int) -> np.ndarray:
     """Which points are loops, [point]; `table` holds columns [point], NaN where nothing is given."""
-    loop = np.zeros(points, dtype=bool)
-    for name in LOOP:
-        if name in table:
-            loop |= ~np.isnan(np.asarray(table[name], dtype=float))
-    return loop
+    return np.any(_given(table, LOOP, points), axis=0)
 
 
-def check_loop(point: Mapping[str, Any]) -> None:
-    """ValueError where a point is half a loop and half a build, or a loop in two ways."""
-    ways = [name for name in LOOP if point.get(name) is not None and point[name] == point[name]]
-    if len(ways) > 1:
-        raise ValueError(f"{ways[0]} and {ways[1]}: a loop is given by one of {', '.join(LOOP)}")
-    also = [name for name in OF_BUILD if point.get(name) is not None and point[name] == point[name]]
-    if ways and also:
-        raise ValueError(f"{ways[0]} makes the workload a loop, and {also[0]} is of a build; give one of them")
+def check_loops(table: Mapping[str, np.ndarray], points: int) -> tuple[int, str] | None:
+    """The first point that is half a loop and half a build, or a loop in two ways, and why it cannot be."""
+    ways, also = _given(table, LOOP, points), _given(table, OF_BUILD, points)
+    wrong = (ways.sum(axis=0) > 1) | (ways.any(axis=0) & also.any(axis=0))
+    for point in np.flatnonzero(wrong)[:1].tolist():
+        said = [name for name, given in zip(LOOP, ways[:, point], strict=True) if given]
+        if len(said) > 1:
+            return point, f"{said[0]} and {said[1]}: a loop is given by one of {', '.join(LOOP)}"
+        other = OF_BUILD[int(also[:, point].argmax())]
+        return point, f"{said[0]} makes the workload a loop, and {other} is of a build; give one of them"
+    return None
+
+
+def _given(table: Mapping[str, np.ndarray], names: Sequence[str], points: int) -> np.ndarray:
+    """Which of these numbers are given, [name, point]."""
+    unknown = np.full(points, np.nan)
+    return ~np.isnan([np.asarray(table.get(name, unknown), dtype=float) for name in names])
 
 
 def fill_loops(table: Mapping[str, np.ndarray], loop: np.ndarray) -> dict[str, np.ndarray]:
@@ -50,8 +55,8 @@ def fill_loops(table: Mapping[str, np.ndarray], loop: np.ndarray) -> dict[str, n
 
 def asked_operation_ns(lanes: Mapping[str, np.ndarray], jobs: int) -> np.ndarray:
     """How long an operation is asked to take, [lane]: its own work, or all of it at the rate that is given."""
-    if "operation_ns" in lanes and not np.isnan(lanes["operation_ns"][0]):
+    if not np.isnan(lanes["operation_ns"][0]):
         return lanes["operation_ns"]
-    if "one_thread_ops_per_s" in lanes and not np.isnan(lanes["one_thread_ops_per_s"][0]):
+    if not np.isnan(lanes["one_thread_ops_per_s"][0]):
         return 1e9 / lanes["one_thread_ops_per_s"]
     return jobs * 1e9 / lanes["rate_per_s"]

@@ -22,7 +22,7 @@ from sim.lanes import (
     numbers_of,
     require_parameters,
 )
-from sim.loop import asked_operation_ns, check_loop, fill_loops, is_loop
+from sim.loop import asked_operation_ns, check_loops, fill_loops, is_loop
 from sim.machine.engines import build_machine
 from sim.metrics import METRICS
 from sim.parameters import PARAMETERS, busy_cpus, check_together, default_warmup, is_number
@@ -44,7 +44,8 @@ def simulate(*, policy: str | Sequence[str], engine: str = "auto", **parameters:
     or a sequence of such mappings. A point's result does not depend on the other points of the call.
 
     Raises ValueError naming parameter, value and what is allowed, and where results would be no numbers; TypeError for
-    an unknown or missing parameter. A metric is NaN only where its meaning in `METRICS` says null.
+    an unknown or missing parameter. A metric is NaN only where its meaning in `METRICS` says null, or where it is of a
+    whole build and the point is a loop.
     """
     table, points = _check_columns(parameters | {"policy": policy})
     loop = is_loop(table, points)
@@ -95,8 +96,8 @@ def _check_points(table: Mapping[str, np.ndarray], loop: np.ndarray) -> None:
         mine = (table["policy"] == policy) & (loop == is_a_loop)
         names = reads(policy_module(policy), is_a_loop)
         require_parameters({name: column[mine] for name, column in table.items()}, names, policy)
-    for row in np.flatnonzero(loop).tolist():
-        check_loop({name: column[row] for name, column in table.items()})
+    if wrong := check_loops(table, len(loop)):
+        raise ValueError(wrong[1])
     no_work = ~loop & (table.get("user_s", loop) == 0.0) & (table.get("base_system_s", loop) == 0.0)
     for row in np.flatnonzero(no_work)[:1].tolist():
         check_together({name: column[row] for name, column in table.items()} | {"cores": int(table["cores"][row])})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.loop import check_loop, is_loop
+from sim.loop import check_loops, is_loop
 from sim.parameters import PARAMETERS, check_together
 from sim.policies import policy_module, reads
 from sim.quantities import MADE_FROM
@@ -146,11 +146,8 @@ def _check_policies(columns: Mapping[str, np.ndarray], at: Any) -> None:
     """Each policy finds what it reads, and has something to do."""
     policies = np.array(columns["policy"].tolist(), dtype=object)
     loops = is_loop(columns, len(policies))
-    for row in np.flatnonzero(loops).tolist():
-        try:
-            check_loop({name: column[row] for name, column in columns.items()})
-        except ValueError as error:
-            raise BadInput(f"{at(row)}: {error}") from None
+    if wrong := check_loops(columns, len(policies)):
+        raise BadInput(f"{at(wrong[0])}: {wrong[1]}")
     for policy, loop in dict.fromkeys(zip(policies.tolist(), loops.tolist(), strict=True)):
         module, mine = policy_module(policy), (policies == policy) & (loops == loop)
         missing = []
