@@ -16,8 +16,8 @@ from sweep.inputs.likelihood import estimate_discrepancy, spread
 from sweep.inputs.measured import Measured, as_json, from_json, points_of, published, read_measured, read_table
 from sweep.store.folder import open_run
 from sweep.tables.frame import read_results
-from sweep.tables.make import measured_of
-from sweep.tables.validation import discrepancy_elsewhere, validation
+from sweep.tables.make import make_tables, measured_of
+from sweep.tables.validation import discrepancy_elsewhere, validation, validation_summary
 
 TABLE = """
 title: mine
@@ -64,7 +64,8 @@ def test_a_machine_that_was_fitted_errs_as_said_and_others_as_the_rest_of_the_ta
     assert (fitted["discrepancy"] == spread().discrepancy(96)).all()
     mine = [table for table in measured.tables if table.name.startswith("tlb_flush1")]
     wrong = [
-        replace(table, rows=tuple(replace(row, measured=row.measured / 9) for row in table.rows)) for table in mine
+        table.model_copy(update={"rows": [row.model_copy(update={"measured": row.measured / 9}) for row in table.rows]})
+        for table in mine
     ]
     others = [table for table in measured.tables if table not in mine]
     moved = validation(results, replace(measured, tables=(*others, *wrong)))
@@ -79,8 +80,12 @@ def test_a_machine_that_was_fitted_errs_as_said_and_others_as_the_rest_of_the_ta
 
 
 def test_the_error_on_other_machines_is_what_all_their_rows_say(tables):
-    for costs in ("calibrated", "literature"):
-        assert discrepancy_elsewhere(*tables, costs) == pytest.approx(spread().elsewhere, rel=0.6)  # with few draws
+    found = discrepancy_elsewhere(*tables)
+    assert list(found) == ["calibrated", "literature"]
+    for error in found.values():
+        assert error == pytest.approx(spread().elsewhere, rel=0.6)  # with few draws
+    summary = validation_summary(validation(*tables), found)
+    assert summary.loc[summary["table"] == "all", "discrepancy"].tolist() == list(found.values())
 
 
 def test_the_most_likely_discrepancy_is_found_where_it_is_known():
@@ -142,6 +147,11 @@ def test_points_are_asked_for_once():
     (TABLE.replace("metric: flush_wait_ns", "metric: flush_wait"), "no such metric; did you mean 'flush_wait_ns'"),
     (TABLE.replace("note: rough", "role: guess"), "rows.1: role='guess': must be predict, input or at_least"),
     (TABLE.replace("title: mine\n", ""), "title: not given"),
+    (TABLE.replace("note: rough", "note: rough, rol: input"), "rows.1: unknown key 'rol'; did you mean 'role'"),
+    (TABLE.replace("flushers: 1", "flushers: [1, 2]"), r"rows.0: flushers=\[1, 2\]: must be one number"),
+    (TABLE.replace("flushers: 1", "flushers: 0.5 x jobs"), "rows.0: flushers='0.5 x jobs': must be one number"),
+    (TABLE.replace("flushers: 1", "range_pages: {8: 1}"), r"rows.0: range_pages=\{8: 1\}: must be one name"),
+    (TABLE.replace("title: mine", "title: mine\ncurve: cores"), "rows.0: cores: not given, and it varies"),
 ])  # fmt: skip
 def test_a_table_that_is_wrong_is_refused_in_one_line(tmp_path, text, said):
     (tmp_path / "mine.yaml").write_text(text)
@@ -175,3 +185,30 @@ def test_the_page_says_how_many_are_inside(run):
     assert "measured values lie inside the interval of their prediction" in text
     assert {"predicted.svg", "tlb-flush1.svg"} <= {path.name for path in (run / "plots").iterdir()}
     assert isinstance(sweep.load(run), pd.DataFrame)
+
+
+def test_rows_whose_points_are_not_in_the_run_are_counted(run, tables, capsys):
+    results, measured = tables
+    short = results[results["machine"] != "skylake_56"]
+    made = make_tables(short, measured)
+    assert len(made["validation"]) == len(validation(results, measured)) - 2 * 24
+    (said,) = [note for note in next(iter(made.values())).attrs["notes"] if "measured rows" in note]
+    assert said.startswith("48 of 94 measured rows are not predicted")
+    assert make_tables(results, measured)["validation_summary"].attrs["notes"] == []
+
+
+def test_a_draw_that_failed_at_one_of_two_points_is_left_out_at_both(tables):
+    results, measured = tables
+    some = (results["workload"] == "one_shooter") & (results["machine"] == "haswell")
+    alone = some & (results["jobs"] == 1) & (results["draw"] == 3)
+    assert alone.any()
+    found = validation(results[~alone], measured)
+    assert len(found) == len(validation(results, measured))
+    assert found["predicted_50"].notna().all()
+
+
+def test_what_a_damaged_run_keeps_is_refused():
+    kept = as_json(published(), "all")
+    kept["tables"][0]["rows"][0]["measured"] = "much"
+    with pytest.raises(BadInput, match=r"tables\.0\.rows\.0\.measured='much': must be a"):
+        from_json(kept, "run.json")

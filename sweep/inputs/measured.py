@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,13 +15,16 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from sim.metrics import METRICS
+from sim.parameters import PARAMETERS, is_number
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.conf import conf_dir, paths_of
 from sweep.inputs.door import Checked, Written, admit, shorten
 from sweep.inputs.reader import check_resolvers, read_yaml
 
 FILE = "measurements.csv"
+NAMES = ("policy", "machine", "workload")
 Positive = Annotated[float, Field(gt=0, le=1e15)]
+Point = dict[str, str | int | float]  # one value by parameter, or by name of a policy, machine or workload
 Role = Literal["predict", "input", "at_least"]  # is predicted; went into the point; bounds from below
 
 
@@ -70,36 +73,34 @@ class TableFile(Checked):
         return self
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Written):
     """A measured value, and the point that predicts it."""
 
-    point: Mapping[str, Any]
+    point: Point
     metric: str
-    measured: float
-    less: Mapping[str, Any] | None = None  # the point whose metric is taken off
+    measured: Positive
+    less: Point | None = None  # the point whose metric is taken off
     between: tuple[float, float] | None = None  # where the measured value is only known to lie
     role: Role = "predict"
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Written):
     """Rows that one author measured."""
 
     name: str
     title: str
     source: str
-    rows: tuple[Row, ...]
+    rows: list[Row]
     curve: str | None = None  # the key that varies along it
-    times: float = 1.0  # the metric is multiplied by this
+    times: Positive = 1.0  # the metric is multiplied by this
 
 
 @dataclass(frozen=True)
 class Measured:
     """All that was measured."""
 
-    builds: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(Build.model_fields)))
+    builds: pd.DataFrame = field(default_factory=lambda: _frame([]))
     tables: tuple[Table, ...] = ()
 
     @property
@@ -131,8 +132,8 @@ def points_of(tables: Sequence[Table]) -> list[dict[str, Any]]:
 def read_measured(folders: Sequence[Path]) -> Measured:
     """All that was measured, of these folders; those given first come first."""
     rows = list(dict.fromkeys(row for folder in folders for row in _builds(folder)))
-    builds = pd.DataFrame([row.model_dump() for row in rows], columns=list(Build.model_fields))
-    return Measured(builds, tuple(read_table(name, path) for name, path in paths_of("validation", folders).items()))
+    tables = (read_table(name, path) for name, path in paths_of("validation", folders).items())
+    return Measured(_frame(rows), tuple(tables))
 
 
 def published() -> Measured:
@@ -177,23 +178,39 @@ def read_table(name: str, path: Path) -> Table:
         where = f"validation/{name}: rows.{number}"
         row = admit(RowFile, given, where)
         point = content.point | {key: value for key, value in given.items() if key not in RowFile.model_fields}
-        between = None if row.between is None else (row.between[0], row.between[1])
         less = None if content.less is None else point | content.less
-        rows.append(Row(point, row.metric or content.metric, row.measured, less, between, row.role, row.note))
-    return Table(name, content.title, content.source, tuple(rows), content.curve, content.times)
+        for each in (point, less or {}):
+            _check_point(each, where)
+        if content.curve is not None and content.curve not in point:
+            raise BadInput(f"{where}: {content.curve}: not given, and it varies along the curve")
+        given = {"metric": content.metric, **row.model_dump(exclude_none=True)}
+        rows.append(Row(point=point, less=less, **given))
+    return Table(name=name, rows=rows, **content.model_dump(include={"title", "source", "curve", "times"}))
 
 
-def as_json(measured: Measured, which: Any = None) -> dict[str, Any]:
-    """What a run keeps, so that its tables can be made wherever it is carried."""
-    tables = () if which is None else measured.choose(which)
-    return {"builds": measured.builds.to_dict("records"), "tables": [asdict(table) for table in tables]}
+def _check_point(point: Mapping[str, Any], where: str) -> None:
+    """BadInput where a key is no column of results, or its value is not one number or name."""
+    for key, value in point.items():
+        if key not in NAMES and key not in PARAMETERS:
+            raise BadInput(
+                f"{where}: unknown key {key!r}{did_you_mean(key, [*RowFile.model_fields, *NAMES, *PARAMETERS])}"
+            )
+        number = is_number(key)
+        if isinstance(value, bool) or not isinstance(value, int | float if number else str):
+            raise BadInput(f"{where}: {key}={shorten(value)}: must be one {'number' if number else 'name'}")
 
 
 class Kept(Written):
-    """`measured` of a run.json."""
+    """`measured` of a run.json: what a run keeps, so that its tables can be made wherever it is carried."""
 
-    builds: list[dict[str, Any]] = Field(default_factory=list)
-    tables: list[dict[str, Any]] = Field(default_factory=list)
+    builds: list[Build] = Field(default_factory=list)
+    tables: list[Table] = Field(default_factory=list)
+
+
+def as_json(measured: Measured, which: Any = None) -> dict[str, Any]:
+    """What a run that predicts these tables keeps."""
+    tables = () if which is None else measured.choose(which)
+    return {"builds": measured.builds.to_dict("records"), "tables": [table.model_dump() for table in tables]}
 
 
 def from_json(content: Any, where: str) -> Measured:
@@ -201,16 +218,8 @@ def from_json(content: Any, where: str) -> Measured:
     if content is None:
         return published()
     kept = admit(Kept, content, where)
-    builds = pd.DataFrame(
-        [admit(Build, row, where).model_dump() for row in kept.builds], columns=list(Build.model_fields)
-    )
-    try:
-        tables = tuple(Table(**{**table, "rows": tuple(_row(row) for row in table["rows"])}) for table in kept.tables)
-    except (TypeError, KeyError, ValueError) as error:
-        raise BadInput(f"{where}: its tables cannot be read: {error}") from None
-    return Measured(builds, tables)
+    return Measured(_frame(kept.builds), tuple(kept.tables))
 
 
-def _row(content: Mapping[str, Any]) -> Row:
-    between = content["between"]
-    return Row(**{**content, "between": None if between is None else (float(between[0]), float(between[1]))})
+def _frame(builds: Sequence[Build]) -> pd.DataFrame:
+    return pd.DataFrame([row.model_dump() for row in builds], columns=list(Build.model_fields))

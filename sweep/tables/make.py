@@ -20,7 +20,7 @@ from sweep.tables.replicas import summary
 from sweep.tables.reproduction import measured_points, reproduction
 from sweep.tables.rule_gap import rule_gap
 from sweep.tables.selection import failed_points, notes, simulated, without_copies
-from sweep.tables.validation import validation, validation_summary
+from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validation, validation_summary
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
 MOST_EXPERIMENTS = 500  # points that are compared with one another
@@ -53,11 +53,15 @@ def make_tables(results: pd.DataFrame, measured: Measured) -> dict[str, pd.DataF
         if 2 <= single["point"].nunique() <= MOST_EXPERIMENTS:
             with suppress(BadInput):  # too few draws
                 tables["next_experiment"] = next_experiment(results, measured.fitted_machines)
+    said = []
     if measured.tables:
         rows = validation(results, measured)
-        tables = {"validation_summary": validation_summary(rows), "validation": rows, **tables} if len(rows) else tables
+        said = missing_rows(results, measured, rows)
+        if len(rows):
+            elsewhere = discrepancy_elsewhere(results, measured)
+            tables = {"validation_summary": validation_summary(rows, elsewhere), "validation": rows, **tables}
     main = next(iter(tables.values()))
-    main.attrs["notes"] = notes_of(every)
+    main.attrs["notes"] = [*notes_of(every), *said]
     return tables
 
 

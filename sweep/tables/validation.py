@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ ARITHMETIC = ("interrupts_per_flush",)  # metrics that no cost moves, so that th
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run predicts of a measured row under each draw of the costs, every array [draw].
+    """What a run predicts of a measured row under each draw of the costs, every series by draw.
 
     The metric is `base + added`, or `rate` over that: a time without flush events, and what they add.
     """
@@ -31,8 +31,8 @@ class Prediction:
     policy: str
     costs: str
     cores: float
-    base: np.ndarray
-    added: np.ndarray
+    base: pd.Series
+    added: pd.Series
     rate: float | None
 
     def from_total(self, total: Any) -> Any:
@@ -40,9 +40,9 @@ class Prediction:
         return total if self.rate is None else self.rate / total
 
     @property
-    def measured_added(self) -> np.ndarray:
+    def measured_added(self) -> pd.Series:
         """What flush events added when it was measured, under each draw."""
-        return np.asarray(self.from_total(self.row.measured) - self.base)
+        return self.from_total(self.row.measured) - self.base
 
     @property
     def is_of_the_model(self) -> bool:
@@ -59,34 +59,46 @@ def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
     whether the measured value lies in the interval, null where it went into the point.
     """
     predictions = _predictions(results, measured)
-    fitted = measured.fitted_machines
-    rows = []
-    for each in predictions:
-        others = [
-            other for other in predictions if other.costs == each.costs and other.machine not in {each.machine, *fitted}
-        ]
-        rows.append(_as_row(each, _discrepancy(each, others, fitted)))
-    table = pd.DataFrame(rows)
+    errors = _discrepancies(predictions, measured.fitted_machines)
+    table = pd.DataFrame([_as_row(each, errors[each.costs, each.machine] * _wider(each)) for each in predictions])
     return table.assign(inside_90=table["inside_90"].astype("boolean")) if len(table) else table
 
 
-def discrepancy_elsewhere(results: pd.DataFrame, measured: Measured, costs: str) -> float:
-    """The model's error on machines that no row was fitted on, from the rows of all of them; NaN without one."""
-    fitted = measured.fitted_machines
-    some = [each for each in _predictions(results, measured) if each.costs == costs and each.machine not in fitted]
-    return estimate_discrepancy(_groups(some))
+def missing_rows(results: pd.DataFrame, measured: Measured, table: pd.DataFrame) -> list[str]:
+    """A sentence where measured rows are not predicted, because their points are not in the run, or failed."""
+    asked = sum(len(each.rows) for each in measured.tables) * results["costs"].nunique()
+    short = asked - len(table)
+    return [f"{short} of {asked} measured rows are not predicted: the run does not hold their points."] if short else []
 
 
-def validation_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each table of `validation` and of all: predicted rows, those inside, median error, median 95 % over 5 %."""
+def discrepancy_elsewhere(results: pd.DataFrame, measured: Measured) -> dict[str, float]:
+    """By costs, the model's error on machines that no row was fitted on, from the rows of all of them; NaN without."""
+    predictions = _predictions(results, measured)
+    return {
+        costs: estimate_discrepancy(_groups(_elsewhere(predictions, costs, measured.fitted_machines)))
+        for costs in dict.fromkeys(each.costs for each in predictions)
+    }
+
+
+def validation_summary(table: pd.DataFrame, elsewhere: Mapping[str, float]) -> pd.DataFrame:
+    """Of each table of `validation` and of all: predicted rows, those inside, median error, median 95 % over 5 %.
+
+    `discrepancy` is the median of the model's error that the intervals hold; of all, what the rows of all machines that
+    were not fitted say of it, `elsewhere` by costs.
+    """
     predicted = table[table["role"] == "predict"]
     predicted = pd.concat([predicted, predicted.assign(table="all")])
     keys = ["costs", "table"]
     width = predicted["predicted_95"] / predicted["predicted_05"]
     found = predicted.assign(width=width, off=predicted["error_pct"].abs()).groupby(keys, sort=False)
     out = found.agg(
-        rows=("off", "size"), inside=("inside_90", "sum"), error_pct=("off", "median"), width=("width", "median")
+        rows=("off", "size"),
+        inside=("inside_90", "sum"),
+        error_pct=("off", "median"),
+        width=("width", "median"),
+        discrepancy=("discrepancy", "median"),
     ).reset_index()
+    out["discrepancy"] = out["discrepancy"].mask(out["table"] == "all", out["costs"].map(elsewhere))
     return out.assign(inside=out["inside"].astype(int)).sort_values("costs", kind="stable", ignore_index=True)
 
 
@@ -97,7 +109,9 @@ def _predictions(results: pd.DataFrame, measured: Measured) -> list[Prediction]:
         for row in table.rows:
             for costs, mine in _at(results, row.point).groupby("costs", sort=False):
                 less = None if row.less is None else _at(results, row.less)
-                out.append(_prediction(table, row, str(costs), mine, less))
+                prediction = _prediction(table, row, str(costs), mine, less)
+                if len(prediction.added):
+                    out.append(prediction)
     return out
 
 
@@ -111,21 +125,21 @@ def _at(results: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
 
 def _prediction(table: Table, row: Row, costs: str, mine: pd.DataFrame, less: pd.DataFrame | None) -> Prediction:
     """A row under the draws of some costs; under the representative one where there are no others."""
-    first = mine.iloc[0]
-    draws = _by_draw(mine, row.metric)
-    value = draws["value"].to_numpy() * table.times
-    base, rate = np.zeros(len(value)), None
+    first, draws = mine.iloc[0], _by_draw(mine, row.metric)
+    value, rate = draws["value"] * table.times, None
+    base = 0.0 * value
     if row.metric == "system_time_s":
-        base = draws["base_system_s"].to_numpy()
+        base = draws["base_system_s"]
     elif row.metric == "ratio":
-        base = np.ones(len(value))
+        base = base + 1.0
     elif row.metric == "operations_per_s":
-        total = draws["operation_ns_total"].to_numpy()
-        base, value, rate = total / draws["elongation"].to_numpy(), total, float((total * value).mean())
+        total = draws["operation_ns_total"]
+        base, value, rate = total / draws["elongation"], total, float((total * value).mean())
     if less is not None:
-        value = value - _by_draw(less[less["costs"] == costs], row.metric)["value"].to_numpy() * table.times
+        value = value - _by_draw(less[less["costs"] == costs], row.metric)["value"] * table.times
+    both = pd.DataFrame({"base": base, "added": value - base}).dropna()  # draws under which no point failed
     names = str(first["machine"]), str(first["policy"]), costs
-    return Prediction(table, row, *names, float(first["cores"]), base, value - base, rate)
+    return Prediction(table, row, *names, float(first["cores"]), both["base"], both["added"], rate)
 
 
 def _by_draw(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -136,42 +150,56 @@ def _by_draw(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return means[[name for name in names if name in rows]].mean().assign(value=means[metric].mean())
 
 
-def _discrepancy(each: Prediction, others: list[Prediction], fitted: set[str]) -> float:
-    """The model's error in what is added."""
+def _discrepancies(predictions: Sequence[Prediction], fitted: Collection[str]) -> dict[tuple[str, str], float]:
+    """The model's error on up to the largest measured number of CPUs, by costs and machine."""
     known = spread()
-    if each.row.metric in ARITHMETIC:
-        return 0.0
-    estimated = np.nan if each.machine in fitted else estimate_discrepancy(_groups(others))
-    if np.isnan(estimated):
-        return known.discrepancy(each.cores, each.machine in fitted)
-    return estimated * known.wider(each.cores)
+    errors = {}
+    for costs, machine in dict.fromkeys((each.costs, each.machine) for each in predictions):
+        error = known.discrepancy_up_to
+        if machine not in fitted:
+            error = estimate_discrepancy(_groups(_elsewhere(predictions, costs, {machine, *fitted})))
+            error = known.elsewhere if np.isnan(error) else error
+        errors[costs, machine] = error
+    return errors
 
 
-def _groups(predictions: list[Prediction]) -> list[tuple[np.ndarray, float]]:
+def _elsewhere(predictions: Sequence[Prediction], costs: str, machines: Collection[str]) -> list[Prediction]:
+    """The predictions under these costs for all but these machines."""
+    return [each for each in predictions if each.costs == costs and each.machine not in machines]
+
+
+def _wider(each: Prediction) -> float:
+    """By how much more the model errs on so many CPUs; not at all in what is arithmetic."""
+    return 0.0 if each.row.metric in ARITHMETIC else spread().wider(each.cores)
+
+
+def _groups(predictions: Sequence[Prediction]) -> list[tuple[np.ndarray, float]]:
     """Rows of one policy on one machine together: by how much the measured values lie above, as logarithms."""
-    groups: dict[tuple[str, str, int], list[Prediction]] = {}
+    groups: dict[tuple[str, str], list[Prediction]] = {}
     for each in predictions:
         if each.is_of_the_model:
-            groups.setdefault((each.machine, each.policy, len(each.added)), []).append(each)
+            groups.setdefault((each.machine, each.policy), []).append(each)
     out = []
     for rows in groups.values():
-        above = np.mean([np.log(row.measured_added / row.added) for row in rows], axis=0)
+        above = pd.concat([(row.measured_added / row.added).map(np.log) for row in rows], axis="columns").dropna()
         # A measurement varies by `run` of its total, and so by more of what was added.
-        run = [spread().run * row.from_total(row.row.measured) / np.median(row.measured_added) for row in rows]
+        run = [spread().run * row.from_total(row.row.measured) / row.measured_added.median() for row in rows]
         wider = spread().wider(rows[0].cores)
-        out.append((above / wider, float(np.sqrt(np.mean(np.square(run)) / len(run))) / wider))
+        out.append(
+            (above.mean(axis="columns").to_numpy() / wider, float(np.sqrt(np.mean(np.square(run)) / len(run))) / wider)
+        )
     return out
 
 
 def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
     """One line of the table."""
     row, measured = each.row, each.row.measured
-    shown = np.asarray(each.from_total(shown_again(each.base, each.added, discrepancy)))
+    shown = each.from_total(shown_again(each.base.to_numpy(), each.added.to_numpy(), discrepancy))
     low, middle, high = np.quantile(shown, SHARES)
     least, most = row.between or (measured, measured)
     inside = {"predict": low <= most and least <= high, "at_least": high >= least, "input": None}[row.role]
-    usual = float(np.median(each.measured_added))
-    added_error = float(np.median(each.added)) / usual - 1.0 if usual > 0.0 else np.nan
+    usual = each.measured_added.median()
+    added_error = each.added.median() / usual - 1.0 if usual > 0.0 else np.nan
     return {
         "table": each.table.name,
         "costs": each.costs,
