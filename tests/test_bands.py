@@ -6,9 +6,11 @@ import pytest
 
 from sweep.__main__ import main
 from sweep.errors import BadInput
+from sweep.inputs.likelihood import measured_again
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import bands
 from sweep.tables.next_experiment import next_experiment
+from sweep.tables.text import as_text
 
 SMALL = ("window_events=64", "replicas=2", "precision=0.1")
 
@@ -116,3 +118,22 @@ def test_a_run_with_enough_draws_says_what_to_measure_next(sweep_in):
     table = pd.read_csv(sweep_in(*given) / "tables" / "next_experiment.csv")
     assert table["policy"].tolist() == ["xpfo_deferred", "xpfo_deferred"]
     assert (table["information_bits"] > 0).all()
+
+
+def test_the_literatures_prediction_is_its_median_over_draws_and_the_fitted_ones_the_representative_draw(sweep_in):
+    out = sweep_in(
+        "+grid=point", "machine=i5_3550", "cores=4", "jobs=4", "policy=xpfo_deferred", "base_system_s=607.671",
+        "costs=[calibrated,literature]", "draws=8", "replicas=1", "window_events=64", "runner=serial",
+    )  # fmt: skip
+    row = pd.read_csv(out / "tables" / "reproduction.csv").iloc[0]
+    results = pd.read_parquet(out / "results.parquet")
+    literature = results[(results["costs"] == "literature") & (results["draw"] > 0)]
+    shown = measured_again(607.671, literature["added_s"].to_numpy(), 4)
+    assert row["literature_s"] == pytest.approx(np.median(shown))
+    single = results[(results["costs"] == "calibrated") & (results["draw"] == 0)]
+    assert row["calibrated_s"] == pytest.approx(single["system_time_s"].mean())
+
+
+def test_numbers_of_one_column_share_a_form():
+    lines = as_text(pd.DataFrame({"cores": [96.0, 256.0, np.nan], "ratio": [1.0, 1.44, 256.0]})).splitlines()
+    assert [line.split() for line in lines[1:]] == [["96", "1"], ["256", "1.44"], ["-", "256.0"]]
