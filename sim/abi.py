@@ -80,6 +80,7 @@ class Line(Enum):
     GLOBAL = "one line for all CPUs"
     TASK = "the current task's own line"
     PER_CPU = "one line per CPU"
+    NODE = "one line per socket"
 
 
 class How(Enum):
@@ -87,7 +88,7 @@ class How(Enum):
 
     PLAIN = "plain read-modify-write"
     ATOMIC = "atomic"
-    TEST_FIRST = "read, written only if clear"
+    TEST_FIRST = "read, written only if something that it sets is clear"  # atomically: no post is lost
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,17 @@ class Post:
             ways = " or ".join(f"How.{how.name}" for how in POSTS[self.line])
             raise ValueError(f"{self.line} is written {ways}: no machine models {self.how}")
 
+    @property
+    def reads_line(self) -> bool:
+        """Whether CPUs read a line that holds notes of several CPUs, so that copies of it are shared."""
+        return self.how is How.TEST_FIRST and self.line in (Line.GLOBAL, Line.NODE)
+
 
 POSTS = {  # the ways to write each line that a machine models
-    Line.GLOBAL: (How.PLAIN, How.ATOMIC),
+    Line.GLOBAL: (How.PLAIN, How.ATOMIC, How.TEST_FIRST),
     Line.TASK: (How.PLAIN,),  # only its own task writes it
     Line.PER_CPU: (How.TEST_FIRST,),
+    Line.NODE: (How.TEST_FIRST,),
 }
 
 
@@ -140,6 +147,11 @@ class Flush:
     def flushes_ranges(self) -> bool:
         """Whether CPUs flush by an instruction of their own, here or in a handler."""
         return self.own is not Own.NEVER or self.tell.interrupts
+
+    @property
+    def reads_line(self) -> bool:
+        """Whether its note is on a line of which CPUs share copies."""
+        return self.post is not None and self.post.reads_line
 
     @property
     def full_ns(self) -> str:
@@ -283,6 +295,8 @@ def _check_looks(post: Post, looks: Mapping[str, Look]) -> None:
             raise ValueError(f"{place}() reads a generation, clears=False, which only {How.ATOMIC} counts up")
         if post.line is Line.TASK and place != "migration":
             raise ValueError(f"{place}(): a task's own note is looked at where the task arrives: only by migration()")
+        if place == "kernel_entry" and post.reads_line:
+            raise ValueError(f"kernel_entry(): no machine models looks there at a line written {post.how}")
         if place == "kernel_entry" and post.line is not Line.GLOBAL:
             raise ValueError(f"kernel_entry(): no machine models looks at {post.line} there, only at {Line.GLOBAL}")
     if len({look.clears for look in looks.values()}) > 1:

@@ -11,12 +11,13 @@ from functools import partial
 
 import numpy as np
 
-from sim.abi import How, Line, Look, Own, Run, Targets
+from sim.abi import Own, Run, Targets
 from sim.group import Shape
 from sim.lanes import numbers_of
+from sim.line import flag_writes_ns, line_access_ns, posts_ahead
 from sim.loop import asked_operation_ns
 from sim.metrics import BUILD_METRICS, METRICS, check_metrics
-from sim.notes import Pending, Rates, pending_on_busy_cpus, switches_per_s
+from sim.notes import Pending, Rates, looks_by_place, pending_on_busy_cpus
 from sim.scenario import Scenario, price_overhead
 
 Columns = Mapping[str, np.ndarray]
@@ -87,7 +88,7 @@ def overhead_ns(scenario: Scenario, mean: Columns, notes: Columns, set_ns: np.nd
         return in_loop_ns
     looks = scenario.shape.busy * mean["interval_ns"] * 1e-9 * notes["rare_looks_per_s"]  # per flush event
     flush_ns = scenario.lanes["flush_all_ns"] + scenario.lanes["refill_ns"]
-    return in_loop_ns + looks * (line_access_ns(scenario, mean) + notes["set_share"] * flush_ns)
+    return in_loop_ns + looks * (line_access_ns(scenario, mean, notes) + notes["set_share"] * flush_ns)
 
 
 def in_the_loop_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
@@ -189,7 +190,8 @@ def parts_of_added_time(scenario: Scenario, mean: Columns, notes: Columns, set_n
     build, tick, lanes = scenario.build, scenario.tick, scenario.lanes
     in_events_ns = mean["handler_ns"] - mean["handler_compute_ns"]  # booked as interrupt time, unless by the tick
     looks, flushes = looks_of_the_build(scenario, mean, notes)
-    looks_ns = looks * line_access_ns(scenario, mean) + flushes * (lanes["flush_all_ns"] if scenario.looks else 0.0)
+    full_ns = lanes["flush_all_ns"] if scenario.looks else 0.0
+    looks_ns = looks * line_access_ns(scenario, mean, notes) + flushes * full_ns
     beyond_ns = mean["wait_ns"] + set_ns - scenario.bookkeeping_ns
     # The window's events may by chance have less bookkeeping than the build's: no more of it than their whole length.
     nothing_else = not scenario.flush.flushes_ranges and scenario.flush.tell is Targets.NOBODY and not scenario.looks
@@ -208,27 +210,6 @@ def looks_of_the_build(scenario: Scenario, mean: Columns, notes: Columns) -> tup
     cpu_s = scenario.shape.busy * scenario.build * mean["interval_ns"]  # of busy CPUs
     looks = cpu_s * notes["rare_looks_per_s"]
     return looks, looks * notes["set_share"]
-
-
-def line_access_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
-    """One access to the line of a note, waiting for it included; 0 where the policy leaves none."""
-    if not scenario.flush.post:
-        return np.zeros_like(scenario.events)
-    return line_ns(scenario.lanes, scenario.shape) + mean["queue_ns"]
-
-
-def line_ns(lanes: Columns, shape: Shape) -> np.ndarray:
-    """One access to a line whose last owner is any busy CPU."""
-    near = -(-shape.busy // shape.sockets) / shape.busy  # share of owners on the same socket
-    return near * lanes["mask_line_ns"] + (1.0 - near) * lanes["mask_line_cross_ns"]
-
-
-def flag_writes_ns(scenario: Scenario, mean: Columns, notes: Columns) -> np.ndarray:
-    """Setting the flags that a post finds clear, per flush event: each flag once between two looks of its CPU."""
-    if not scenario.flush.post or scenario.flush.post.how is not How.TEST_FIRST:
-        return np.zeros_like(scenario.events)
-    flags = scenario.shape.busy * notes["flushes_per_s"] * mean["interval_ns"] * 1e-9
-    return flags * line_access_ns(scenario, mean)
 
 
 # interrupts_per_flush, handler_share
@@ -291,19 +272,6 @@ def exposure(scenario: Scenario, mean: Columns, notes: Columns) -> dict[str, np.
     }
 
 
-def posts_ahead(scenario: Scenario, mean: Columns) -> np.ndarray:
-    """Foreign posts written between a post's read and its write, mean: those ahead of it in line; 0 if none is lost.
-
-    By Little's law for the line, as one of `flushers` customers sees it.
-    """
-    post, shape, interval_ns = scenario.flush.post, scenario.shape, mean["interval_ns"]
-    if post is None:
-        return np.full_like(interval_ns, np.nan)
-    if post.line is not Line.GLOBAL or post.how is not How.PLAIN:
-        return np.zeros_like(interval_ns)
-    return (1.0 - 1.0 / shape.flushers) * (mean["queue_ns"] + line_ns(scenario.lanes, shape)) / interval_ns
-
-
 # The slow time scale, which several of them need
 
 
@@ -322,7 +290,7 @@ def look_at_notes(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.n
     numbers = numbers_of(scenario.lanes)
     for lane in range(lanes):
         parameters = {name: float(column[lane]) for name, column in numbers.items()}
-        looks_per_s = _looks_per_s(scenario.looks, parameters)
+        looks_per_s = looks_by_place(scenario.looks, parameters)
         rates = partial(_rates, scenario, looks_per_s, parameters, float(interval_ns[lane]))
         flusher, other = rates(float(scenario.full_share[lane]), flushes=True), rates(0.0, flushes=False)
         key = (scenario.shape.seed, int(scenario.replica[lane]))
@@ -334,16 +302,6 @@ def look_at_notes(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.n
     if scenario.flush.post is None:
         out["pending_share"][:] = out["flusher_pending_share"][:] = out["posts_per_flush"][:] = np.nan
     return out
-
-
-def _looks_per_s(looks: Mapping[str, Look], parameters: Mapping[str, float]) -> dict[str, float]:
-    """How often a busy CPU looks at a note, by the policy's function; 0 where the policy has none."""
-    return {
-        "switch_to_user": switches_per_s(parameters) if "switch_to_user" in looks else 0.0,
-        "tick": parameters["tick_hz"] if "tick" in looks else 0.0,
-        "kernel_entry": parameters["kernel_entries_per_s"] if "kernel_entry" in looks else 0.0,
-        "migration": parameters["migrations_per_s"] if "migration" in looks else 0.0,
-    }
 
 
 def _rates(

@@ -41,7 +41,10 @@ class FlushEvents:
         replicas: np.ndarray,
         looking: bool = False,
     ) -> None:
-        """`replicas` of each lane; `looking`: busy CPUs draw kernel entries too, which look at a note."""
+        """`replicas` of each lane; `looking`: busy CPUs draw kernel entries too, which look at a note.
+
+        Where CPUs share copies of the note's line they draw looks as well, which take the copies away.
+        """
         lanes = len(replicas)
         self.think_ns = cost["think_ns"]  # [lane]
         self.alloc_share = events.alloc_total / events.total
@@ -69,8 +72,8 @@ class FlushEvents:
         self._replicas, self.replica_row = np.unique(replicas, return_inverse=True)
         constant = (COMPUTE,) if shape.operation == "constant" else ()
         self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES), constant)
-        self.flushers, self.looking = shape.flushers, looking
-        self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if looking else 0, (ENTRY,))
+        self.flushers, self.looking = shape.flushers, looking or flush.reads_line
+        self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if self.looking else 0, (ENTRY,))
         self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]
         self._most = 0
         self._lane = np.arange(lanes)

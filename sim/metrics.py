@@ -39,11 +39,14 @@ class Counts:
     entries: np.ndarray  # kernel entries that looked at a note;
     entry_ns: np.ndarray  # what they cost: line and full flush;
     entry_flushes: np.ndarray  # and those that found it set
+    line_misses: np.ndarray  # reads of a line by flush events without a valid copy of it,
+    line_writes: np.ndarray  # writes to it by flush events,
+    line_clears: np.ndarray  # and by looks
 
     @classmethod
     def zero(cls, lanes: int) -> Counts:
         """Nothing counted yet."""
-        return cls(*(np.zeros(lanes) for _ in range(9)))
+        return cls(*(np.zeros(lanes) for _ in range(12)))
 
 
 class Machine(Protocol):

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from sim.abi import Look
 from sim.draws import SWITCH, stream
 
 LOOKS = 4096  # intervals that a lane draws, about
@@ -56,6 +57,22 @@ def switches_per_s(lane: Mapping[str, float]) -> float:
     """Switches to a user task per busy CPU second: the workload's, and time slices if jobs outnumber CPUs."""
     shared = min(1.0, max(0.0, (lane["jobs"] - lane["cores"]) / lane["cores"]))
     return lane["user_switches_per_s"] + 1000.0 / lane["timeslice_ms"] * shared
+
+
+def all_looks_per_s(looks: Mapping[str, Look], lanes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How often a busy CPU looks at a note, wherever that is, [lane]; `lanes` holds parameters, all numbers."""
+    by_lane = ({name: float(column[lane]) for name, column in lanes.items()} for lane in range(len(lanes["cores"])))
+    return np.array([sum(looks_by_place(looks, parameters).values()) for parameters in by_lane])
+
+
+def looks_by_place(looks: Mapping[str, Look], parameters: Mapping[str, float]) -> dict[str, float]:
+    """How often a busy CPU looks at a note, by the policy's function; 0 where the policy has none."""
+    return {
+        "switch_to_user": switches_per_s(parameters) if "switch_to_user" in looks else 0.0,
+        "tick": parameters["tick_hz"] if "tick" in looks else 0.0,
+        "kernel_entry": parameters["kernel_entries_per_s"] if "kernel_entry" in looks else 0.0,
+        "migration": parameters["migrations_per_s"] if "migration" in looks else 0.0,
+    }
 
 
 def pending(rates: Rates, seed: int, replica: int) -> Pending:

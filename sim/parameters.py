@@ -86,6 +86,8 @@ PARAMETERS: dict[str, Parameter] = {
     # deferral and hardware
     "mask_line_ns": _ns("a shared line changing owner, same socket or same CPU"),
     "mask_line_cross_ns": _ns("a shared line changing owner, other socket"),
+    "line_hit_ns": _ns("reading a shared line of which the CPU has a valid copy"),
+    "line_fill_ns": _ns("reading one without: how long the line is occupied; reads of others go on behind it"),
     "broadcast_ns": _ns("hardware broadcast, fixed part"),
     "broadcast_page_ns": _ns("hardware broadcast, each page"),
     "broadcast_all_ns": _ns("hardware broadcast, whole TLB"),

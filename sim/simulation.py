@@ -25,6 +25,7 @@ from sim.lanes import (
 from sim.loop import asked_operation_ns, check_loops, fill_loops, is_loop
 from sim.machine.engines import build_machine
 from sim.metrics import METRICS
+from sim.notes import all_looks_per_s
 from sim.parameters import PARAMETERS, busy_cpus, check_together, default_warmup, is_number
 from sim.policies import COUNT_EVENTS, LOOKS, policy_module, reads
 from sim.quantities import fill_unknown
@@ -164,6 +165,8 @@ def _run(
     flush: Flush = module.flush()
     looks = {function: getattr(module, function)() for function in LOOKS if hasattr(module, function)}
     cost = numbers_of(lanes) | {"think_ns": think_ns}
+    if flush.reads_line:
+        cost["looks_per_s"] = all_looks_per_s(looks, numbers_of(lanes))
     window = int(first["window_events"])
     given = first["warmup_events"]
     warmup = int(default_warmup(window, shape.cores) if np.isnan(given) else given)

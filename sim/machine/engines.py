@@ -44,9 +44,16 @@ def build_machine(
         )
     if check_engine(engine, rule, interrupts) == "vectorized":
         from sim.machine.vectorized.broadcast import Broadcast
+        from sim.machine.vectorized.lines import Lines
         from sim.machine.vectorized.server import Server
 
+        if flush.reads_line:
+            return Lines(shape, cost, flush, events, lanes)
         return (Broadcast if interrupts else Server)(shape, cost, flush, events, lanes)
+    if flush.reads_line:
+        from sim.machine.compiled.lines import lines
+
+        return lines(shape, cost, flush, events, lanes)
     if not interrupts:
         from sim.machine.compiled.server import server
 

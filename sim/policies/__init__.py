@@ -44,6 +44,7 @@ _GENERATIONS = ["flush_mm_ns"]
 _HARDWARE = "ceiling broadcast_ns broadcast_page_ns broadcast_all_ns refill_ns refill_system_share".split()
 _NOTE = "mask_line_ns mask_line_cross_ns".split()
 _FLAGS = "ack_ns ack_cross_ns".split()
+_COPIES = "line_hit_ns line_fill_ns".split()
 COUNT_EVENTS = "pcp_batch pcp_refill_share ownership_change_share".split()  # read by `events` of some policies
 
 
@@ -165,6 +166,7 @@ def _reads(module: ModuleType) -> list[str]:
     if flush.post is not None:
         names += _NOTE
         names += _FLAGS if flush.post.line is Line.PER_CPU else []
+        names += _COPIES if flush.post.reads_line else []
     for look, parameters in LOOKS.items():
         names += [*parameters, *_FULL_FLUSH] if hasattr(module, look) else []
     return names

@@ -25,7 +25,7 @@ from sweep.inputs.prior import central, sobol, values_at
 LITERATURE = "literature"  # the costs whose row 0 are the central values
 REPRESENTATIVE = 0  # the draw that stands for all the others
 # Costs that few policies read: drawn where one of them is simulated, and nowhere else, so that no other draw moves.
-SELDOM = ("flush_mm_ns",)
+SELDOM = ("flush_mm_ns", "line_hit_ns", "line_fill_ns")
 KERNEL = ("accounting", "tick_hz", "timeslice_ms", "pcp_batch", "refill_system_share")  # one value for all machines
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.abi import Flush, Line
 from sim.parameters import busy_cpus, default_warmup
 from sim.policies import policy_module, use_policies
 from sim.quantities import fill_unknown
@@ -29,6 +30,7 @@ LANE_CPU_NS = {True: 21.0, False: 0.2}  # and for each of its CPUs
 EXACT_CPU_NS = 80.0  # the same by the exact rule
 COMPILED_GROUP_S = 0.005  # a group of lanes in compiled loops, whatever it simulates; a lane there takes about as long
 ENTRY_STEPS = 3.0  # a kernel entry that looks at a note, in steps: lanes wait for the one that serves most of them
+VISIT_STEPS = 4.0  # vectorized: a visit to a line that CPUs read before they write, in steps
 THINK_NS = 10_000.0  # compute between two flush events of a loop that says a rate
 CUT_BY = "vectorized"  # engine whose costs cut a plan into chunks, whichever runs it; exact points cost what they cost
 CHUNK_S = 10.0  # estimated length of a chunk
@@ -188,14 +190,24 @@ def _cost(columns: Mapping[str, np.ndarray], replicas: int, engine: str) -> tupl
     steps = window + warmup
     if enters.any():
         steps = steps * (1.0 + ENTRY_STEPS * np.where(enters, _entries_per_event(columns), 0.0))
+    reads_line = np.array([flushes[name].reads_line for name in policies])
     exact = interrupts & (columns["rule"] == "exact") if "rule" in columns else np.zeros(len(policies), dtype=bool)
     compiled = exact | (engine == "compiled")
     cpu_ns = np.where(interrupts, LANE_CPU_NS[True], LANE_CPU_NS[False])
     lane_ns = LANE_NS + np.where(exact, EXACT_CPU_NS, cpu_ns) * cores
-    fixed_s = np.where(compiled, COMPILED_GROUP_S, steps * np.where(interrupts, STEP_NS[True], STEP_NS[False]) * 1e-9)
+    step_ns = np.where(interrupts, STEP_NS[True], STEP_NS[False])
+    step_ns = step_ns * np.where(reads_line, VISIT_STEPS * _visits(columns, flushes), 1.0)
+    fixed_s = np.where(compiled, COMPILED_GROUP_S, steps * step_ns * 1e-9)
     point_s = steps * lane_ns * replicas * 1e-9
     simulated = np.array([name != "vanilla" for name in policies])
     return np.where(simulated, fixed_s, 0.0), np.where(simulated, point_s, 2e-6)
+
+
+def _visits(columns: Mapping[str, np.ndarray], flushes: Mapping[str, Flush]) -> np.ndarray:
+    """Lines that a flush event visits, [point]: one, or one per socket."""
+    posts = [flushes[name].post for name in columns["policy"].tolist()]
+    node = np.array([post is not None and post.line is Line.NODE for post in posts])
+    return np.where(node, columns.get("sockets", np.ones(len(posts))), 1)
 
 
 def _entries_per_event(columns: Mapping[str, np.ndarray]) -> np.ndarray:

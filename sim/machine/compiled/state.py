@@ -40,6 +40,9 @@ class Tally(NamedTuple):
     entries: np.ndarray
     entry_ns: np.ndarray
     entry_flushes: np.ndarray
+    line_misses: np.ndarray
+    line_writes: np.ndarray
+    line_clears: np.ndarray
 
 
 class Source(NamedTuple):
@@ -50,7 +53,7 @@ class Source(NamedTuple):
     pages: np.ndarray  # [replica, cpu, draw] uniform
     entry: (
         np.ndarray
-    )  # [replica, cpu, draw] of unit mean, between kernel entries that look at a note; none if they do not
+    )  # [replica, cpu, draw] of unit mean, between looks at a note that the loop serves; none if it serves none
     used: np.ndarray  # [lane, cpu] draws used
     think_ns: np.ndarray  # [lane]
     alloc_share: np.ndarray  # [lane]

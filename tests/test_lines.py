@@ -1,0 +1,241 @@
+"""Lines that CPUs read before they write: what holds by reasoning, and a plain simulation with sets."""
+
+from __future__ import annotations
+
+import heapq
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from sim import engine, simulate
+from sim.abi import Events, Flush, How, Line, Look, Own, Post, check_policy
+from sim.events import FlushEvents
+from sim.group import Shape
+from sim.machine.compiled.cache import has_compiler
+from sim.machine.engines import build_machine
+from sim.metrics import Price
+from sim.notes import Rates, pending
+from sim.policies import policy_module, policy_names, reads
+from sweep.inputs.catalog import catalog
+from sweep.inputs.conf import conf_dir
+
+TESTING = [name for name in policy_names() if policy_module(name).flush().reads_line]
+ENGINES = ["vectorized", "compiled"]
+COST = {
+    "ceiling": 33.0, "alloc_bookkeeping_ns": 30.0, "kunmap_bookkeeping_ns": 350.0, "flush_fixed_ns": 100.0,
+    "invlpg_ns": 215.0, "flush_all_ns": 420.0, "refill_ns": 1500.0, "user_refill_ns": 0.0, "mask_line_ns": 48.0,
+    "mask_line_cross_ns": 134.0, "line_hit_ns": 2.0, "line_fill_ns": 25.0, "looks_per_s": 0.0, "think_ns": 2000.0,
+}  # fmt: skip
+PAGES = {1: 0.9, 64: 0.1}
+
+
+def source_of(policy, shape, cost, replicas=1):
+    """Columns of the costs, and the flush events that the CPUs draw."""
+    columns = {name: np.full(replicas, value) for name, value in cost.items()}
+    alloc = np.array([np.full(replicas, share) for share in PAGES.values()])
+    events = Events(np.full(replicas, 1.0), tuple(PAGES), alloc)
+    flush = policy_module(policy).flush()
+    return columns, flush, FlushEvents(shape, columns, events, flush, np.arange(replicas))
+
+
+def means(policy, shape, engine_name="compiled", warmup=256, window=2048, **changes):
+    """Means per flush event of one lane."""
+    columns, flush, source = source_of(policy, shape, COST | changes)
+    machine = build_machine(engine_name, "coarse", shape, columns, flush, source, 1)
+    zero = np.zeros(1)
+    price = Price(np.full(1, 1000.0), zero, zero, zero, zero)
+    run = engine.run(machine, {"half_ns": price}, warmup, window, zero)
+    return {name: float(values[0]) for name, values in run.items() if not name.startswith("window")}  # NaN
+
+
+def shape_of(cores, sockets=1, busy=None, flushers=None):
+    busy = busy or cores
+    return Shape(cores, sockets, busy, flushers or busy, 1, "auto", 5)
+
+
+class Plain:
+    """The same machine with a heap of visits, and for each line a set of clear notes and a set of copies."""
+
+    def __init__(self, policy, shape, cost):
+        self.shape, self.cost = shape, cost
+        _, flush, self.source = source_of(policy, shape, cost)
+        self.lines = shape.sockets if flush.post.line is Line.NODE else 1
+        self.clear = [set(range(line, shape.cores, self.lines)) for line in range(self.lines)]
+        self.copies = [set() for _ in range(self.lines)]
+        self.owner, self.free = [0] * self.lines, [0.0] * self.lines
+        self.looks_used, self.visits, self.waits = [0] * shape.busy, [], []
+        for k in range(shape.flushers):
+            self.compute(k, 0.0, 0.0)
+
+    def compute(self, k, end, misses):
+        compute, kind = (int(value[0]) if value.dtype.kind == "i" else float(value[0]) for value in self.draw(k))
+        start = end + compute + misses
+        work = float(self.source.bookkeeping_ns[kind, 0] + self.source.local_ns[kind, 0])
+        lines = [(k + number) % self.lines for number in range(self.lines)]
+        heapq.heappush(self.visits, (start + work, 1, k, start, kind, lines, False))
+
+    def draw(self, k):
+        return self.source.draw(np.array([k]))
+
+    def access(self, k, at, line, writes):
+        """When CPU k has read or written the line."""
+        if not writes and k in self.copies[line]:
+            return at + self.cost["line_hit_ns"]
+        near = k % self.shape.sockets == self.owner[line] % self.shape.sockets
+        transfer = self.cost["mask_line_ns" if near else "mask_line_cross_ns"]
+        grant = max(at, self.free[line])
+        self.free[line] = grant + (transfer if writes else min(self.cost["line_fill_ns"], transfer))
+        self.copies[line] = {k} if writes else self.copies[line] | {k}
+        self.owner[line] = k if writes else self.owner[line]
+        return grant + transfer
+
+    def run(self, events):
+        while len(self.waits) < events:
+            at, visitor, k, start, kind, lines, writes = heapq.heappop(self.visits)
+            (self.post if visitor else self.look)(at, k, start, kind, lines, writes)
+        return self.waits
+
+    def post(self, at, k, start, kind, lines, writes):
+        line, others = lines[0], self.clear[lines[0]] - {k}
+        end = self.access(k, at, line, writes)
+        if writes:
+            self.clear[line] -= others
+            for each in sorted(others & set(range(self.shape.busy))):
+                self.source.entry_draws.reserve(self.looks_used[each] + 1)
+                gap = self.source.tables()[3][0, each, self.looks_used[each]] * (1e9 / self.cost["looks_per_s"])
+                self.looks_used[each] += 1
+                heapq.heappush(self.visits, (end + gap, 0, each, 0.0, 0, [line], False))
+        elif others:
+            heapq.heappush(self.visits, (end, 1, k, start, kind, lines, True))
+            return
+        if lines[1:]:
+            heapq.heappush(self.visits, (end, 1, k, start, kind, lines[1:], False))
+            return
+        self.waits.append(end - start)
+        self.compute(k, end, self.cost["refill_ns"] if self.source.full[kind, 0] else self.cost["user_refill_ns"])
+
+    def look(self, at, k, start, kind, lines, writes):
+        assert k not in self.clear[lines[0]]  # its note is set, or the look would not have been drawn
+        end = self.access(k, at, lines[0], writes)
+        if writes:
+            self.clear[lines[0]].add(k)
+        else:
+            heapq.heappush(self.visits, (end, 0, k, start, kind, lines, True))
+
+
+@pytest.mark.parametrize("policy", TESTING)
+@pytest.mark.parametrize("cores", [(1, 1), (2, 1), (8, 2), (12, 4)])
+def test_a_plain_simulation_with_sets_gives_the_same_waits(policy, cores):
+    shape = shape_of(*cores, busy=max(1, cores[0] - 2), flushers=max(1, cores[0] - 3))
+    cost = COST | {"looks_per_s": 2e4, "think_ns": 900.0}
+    by_hand = Plain(policy, shape, cost).run(500)
+    for name in ENGINES:
+        columns, flush, source = source_of(policy, shape, cost)
+        machine = build_machine(name, "coarse", shape, columns, flush, source, 1)
+        waits = np.empty((500, 1))
+        machine.serve(waits, waits.copy())
+        assert waits[:, 0].tolist() == by_hand
+
+
+@pytest.mark.parametrize("policy", TESTING)
+@pytest.mark.parametrize("name", ENGINES)
+def test_nothing_is_written_and_nobody_waits_where_every_note_is_set(policy, name):
+    """Nobody looks: after the first posts each flush event reads its own copies, however many CPUs there are."""
+    shape, window = shape_of(32, sockets=4), 640
+    found = means(policy, shape, name, window=window)
+    assert found["line_writes"] == found["line_misses"] == found["line_clears"] == found["queue_ns"] == 0.0
+    hits = 4 if policy == "xpfo_deferred_node" else 1
+    local = {"alloc": (30.0 + 315.0, 30.0 + 420.0), "kunmap": 350.0 + 315.0}
+    assert found["wait_p99_ns"] == pytest.approx(local["kunmap"] + hits * 2.0)
+    dearer = means(policy, shape, name, window=window, line_hit_ns=12.0)
+    assert dearer["wait_ns"] - found["wait_ns"] == pytest.approx(hits * 10.0, abs=2.0)  # other flush events
+
+
+@pytest.mark.parametrize("policy", TESTING)
+def test_a_line_that_nobody_else_touches_costs_a_hit(policy):
+    for cores, sockets in ((1, 1), (8, 2)):  # of eight CPUs one is busy
+        shape = shape_of(cores, sockets, busy=1)
+        free = means(policy, shape, line_hit_ns=0.0, looks_per_s=1e3)
+        found = means(policy, shape, looks_per_s=1e3)
+        hits = sockets if policy == "xpfo_deferred_node" else 1
+        assert found["wait_ns"] - free["wait_ns"] == pytest.approx(hits * 2.0)
+        assert found["line_writes"] == found["line_misses"] == found["line_clears"] == 0.0
+
+
+def test_a_clear_makes_the_others_read_again():
+    """Two CPUs, clears far apart: each costs one write and as many misses as it took copies."""
+    found = means("xpfo_deferred_test_first", shape_of(2), window=32768, looks_per_s=1000.0, think_ns=5000.0)
+    assert found["line_clears"] > 0.0
+    assert found["line_writes"] == pytest.approx(found["line_clears"], rel=0.05)
+    # The CPU that cleared its note reads again what the other one wrote, and the other one what was cleared.
+    assert found["line_misses"] == pytest.approx(2 * found["line_clears"], rel=0.05)
+
+
+@pytest.mark.parametrize("looks", [300.0, 3000.0, 1e5])
+def test_the_loop_clears_as_many_notes_as_the_slow_time_scale_says(looks):
+    n, window = 8, 65536 if has_compiler() else 4096
+    found = means("xpfo_deferred_test_first", shape_of(n), window=window, looks_per_s=looks, think_ns=20_000.0)
+    posts = (n - 1) / n / found["interval_ns"] * 1e9
+    rates = Rates(switches=0.0, switch_cv2=1.0, ticks=0.0, others=looks, posts=posts, own_full=0.0)
+    expected = np.mean([pending(rates, 1, replica).flushes_per_s for replica in range(20)])
+    clears = found["line_clears"] / n / found["interval_ns"] * 1e9
+    assert clears == pytest.approx(expected, rel=4.0 / np.sqrt(found["line_clears"] * window) + 0.03)
+
+
+@pytest.mark.parametrize("policy", TESTING)
+@pytest.mark.parametrize("looks", [0.0, 1e3, 1e5])
+def test_littles_law_holds_for_the_line(policy, looks):
+    """Of n CPUs all compute or are in a flush event: n = (think + misses + wait) / interval. No line is over-full."""
+    n, cost = 16, {"looks_per_s": looks, "think_ns": 1000.0}
+    found = means(policy, shape_of(n, 2), warmup=4096, window=32768 if has_compiler() else 4096, **cost)
+    away_ns = cost["think_ns"] + found["refills"] * COST["refill_ns"]
+    assert (away_ns + found["wait_ns"]) / found["interval_ns"] == pytest.approx(n, rel=0.02)
+    writes = found["line_writes"] + found["line_clears"]
+    least_ns = found["line_misses"] * COST["line_fill_ns"] + writes * COST["mask_line_ns"]
+    lines = 2 if policy == "xpfo_deferred_node" else 1
+    assert least_ns <= lines * found["interval_ns"]
+    assert (least_ns > 0.0) == (looks > 0.0)
+
+
+@pytest.mark.parametrize("policy", TESTING)
+def test_test_first_is_sensible_beside_the_plain_mask(policy, parameters):
+    p = parameters("xeon_8160", jobs=60, window_events=2048, replicas=2)
+    plain, found = (simulate(policy=name, **p) for name in ("xpfo_deferred", policy))
+    assert (found["flush_wait_ns"] < plain["flush_wait_ns"]).all()  # hardly anybody looks
+    assert not found["lost_posts"].any()
+    assert found["stale_window_ns"] == pytest.approx(plain["stale_window_ns"], rel=0.05)
+    assert found["flush_wait_p50_ns"].mean() < plain["flush_wait_p50_ns"].mean()
+    one = simulate(policy=policy, **p | {"cores": 1, "sockets": 1, "threads_per_core": 1, "jobs": 1})
+    free = simulate(policy="xpfo_deferred_per_task", **p | {"cores": 1, "sockets": 1, "threads_per_core": 1, "jobs": 1})
+    hit_ns = one["flush_wait_ns"] - free["flush_wait_ns"]
+    assert hit_ns == pytest.approx(p["line_hit_ns"], abs=1e-6)
+    assert not one["lost_posts"].any()
+
+
+@pytest.mark.parametrize("policy", TESTING)
+def test_a_fill_is_never_longer_than_the_transfer_that_it_is_part_of(policy):
+    at_most, longer = (
+        means(policy, shape_of(16, 2), looks_per_s=1e4, line_fill_ns=fill_ns) for fill_ns in (134.0, 1e6)
+    )
+    assert at_most == longer
+
+
+def test_looks_at_kernel_entries_are_refused_there():
+    for line in (Line.GLOBAL, Line.NODE):
+        mine, post = ModuleType("mine"), Post(line, How.TEST_FIRST)
+        mine.flush = lambda post=post: Flush(own=Own.BEFORE, post=post)
+        mine.kernel_entry = lambda line=line: Look(line)
+        with pytest.raises(
+            ValueError, match=r"kernel_entry\(\): no machine models looks there at a line written How.TE"
+        ):
+            check_policy(mine)
+    assert not Post(Line.PER_CPU, How.TEST_FIRST).reads_line  # flags are priced one by one, as before
+
+
+def test_only_these_policies_read_what_copies_cost_and_each_machine_knows_it():
+    for name in ("line_hit_ns", "line_fill_ns"):
+        assert [policy for policy in TESTING if name in reads(policy_module(policy))] == TESTING
+        assert name not in reads(policy_module("xpfo_deferred"))
+        for machine in catalog([conf_dir()])["machine"].values():
+            assert machine.quantities[name].low < machine.quantities[name].central < machine.quantities[name].high
