@@ -163,6 +163,12 @@ def test_a_line_that_nobody_else_touches_costs_a_hit(policy):
         assert found["line_writes"] == found["line_misses"] == found["line_clears"] == 0.0
 
 
+def test_one_socket_has_one_mask():
+    found, node = (means(policy, shape_of(24), looks_per_s=5e3, think_ns=500.0) for policy in TESTING)
+    assert found == node
+    assert found["line_writes"] > 0.0
+
+
 def test_a_clear_makes_the_others_read_again():
     """Two CPUs, clears far apart: each costs one write and as many misses as it took copies."""
     found = means("xpfo_deferred_test_first", shape_of(2), window=32768, looks_per_s=1000.0, think_ns=5000.0)
