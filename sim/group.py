@@ -9,6 +9,7 @@ import numpy as np
 from sim.parameters import FLAT_APIC_CPUS
 
 APIC_REACH = {"flat": 4096, "cluster": 16, "physical": 1}  # marked targets that one ICR write reaches
+HYPERCALL_REACH = 128  # and one hypercall
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,13 @@ class Shape:
     seed: int
     fill: str = "spread"
     operation: str = "exponential"
+    delivery: str = "apic"
 
     @property
     def reach(self) -> int:
-        """Marked targets that one ICR write reaches."""
+        """Marked targets that one ICR write, or hypercall, reaches."""
+        if self.delivery == "hypercall":
+            return HYPERCALL_REACH
         if self.apic == "auto":
             return APIC_REACH["flat" if self.cores <= FLAT_APIC_CPUS else "cluster"]
         return APIC_REACH[self.apic]

@@ -14,7 +14,8 @@ MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most,
 MOST_LANES = 8192  # and lanes: more are no quicker
 MOST_REQUESTS = 2**24  # and requests that the exact rule remembers: one for each sender and target of a lane
 GROUPED = tuple(
-    "rule cores sockets threads_per_core fill apic policy operation window_events warmup_events flushers".split()
+    "rule cores sockets threads_per_core fill apic delivery policy operation window_events warmup_events "
+    "flushers".split()
 )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 APIC = ("auto", "flat", "cluster", "physical")
 RULES = ("coarse", "exact")  # two events per flush event, or one per request: what really happens
+DELIVERIES = ("apic", "exit", "hypercall")
 FILLS = ("spread", "sockets")
 OPERATIONS = ("exponential", "constant")
 ACCOUNTING = ("tick", "irq_time")
@@ -39,6 +40,11 @@ class Parameter:
 
 def _ns(meaning: str) -> Parameter:
     return Parameter("ns", meaning)
+
+
+def _of_a_guest(meaning: str) -> Parameter:
+    """A cost that counts where interrupts leave the guest."""
+    return Parameter("ns", f"{meaning}; counts unless delivery is apic", default=0.0)
 
 
 def _share(meaning: str) -> Parameter:
@@ -83,6 +89,20 @@ PARAMETERS: dict[str, Parameter] = {
     "ack_cross_ns": _ns("sender: reading one finished request's line, other socket"),
     "idle_exit_ns": _ns("added latency of an idle target that is in no run"),
     "smt_slowdown": Parameter("factor", "a handler run takes this much longer with two threads a core", low=1),
+    # interrupts from a guest
+    "delivery": Parameter(
+        "name",
+        "how interrupts leave a CPU: apic on bare metal or posted both ways, exit where each ICR write leaves the "
+        "guest, hypercall where one exit reaches 128 targets",
+        choices=DELIVERIES,
+        default="apic",
+    ),
+    "exit_ns": _of_a_guest("sender: one exit to the hypervisor and back"),
+    "deliver_ns": _of_a_guest("sender: the hypervisor's work for one target, inside that exit"),
+    "receive_exit_ns": _of_a_guest("handler run: taking the interrupt, beyond irq_entry_ns; 0 where it is posted"),
+    "wake_ns": _of_a_guest(
+        "added latency of an idle target that has left for the hypervisor, in place of idle_exit_ns; 0: none has left"
+    ),
     # deferral and hardware
     "mask_line_ns": _ns("a shared line changing owner, same socket or same CPU"),
     "mask_line_cross_ns": _ns("a shared line changing owner, other socket"),

@@ -207,7 +207,8 @@ def _shape(first: Mapping[str, Any], seed: int) -> Shape:
     check_together(shown | {name: first[name] for name in ("apic", "fill")})
     busy = int(busy_cpus(first["jobs"], cores))
     flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
-    return Shape(cores, sockets, busy, flushers, threads, first["apic"], seed, first["fill"], first["operation"])
+    names = (first[name] for name in ("fill", "operation", "delivery"))
+    return Shape(cores, sockets, busy, flushers, threads, first["apic"], seed, *names)
 
 
 def _count_events(module: ModuleType, lanes: Columns) -> Events:

@@ -54,7 +54,10 @@ def configuration(rng):
     flushers = busy if rng.random() < 0.7 else int(rng.integers(1, busy + 1))
     apic = str(rng.choice(["auto", "cluster", "physical"] + ["flat"] * (cores <= 8)))
     threads = 2 if cores % 2 == 0 and rng.random() < 0.5 else 1
-    shape = Shape(cores, sockets, busy, flushers, threads, apic, int(rng.integers(1000)))
+    delivery = str(rng.choice(["apic", "exit", "hypercall"], p=[0.6, 0.2, 0.2]))
+    shape = Shape(cores, sockets, busy, flushers, threads, apic, int(rng.integers(1000)), delivery=delivery)
+    guest = {"exit_ns": 3000.0, "deliver_ns": 400.0, "receive_exit_ns": 1500.0, "wake_ns": 20000.0}
+    cost |= {name: float(rng.uniform(0, most)) * (rng.random() < 0.7) for name, most in guest.items()}
     cost["kernel_entries_per_s"] = float(np.exp(rng.uniform(np.log(1e3), np.log(1e6))))
     cost["looks_per_s"] = cost["kernel_entries_per_s"] / 30.0
     pages = sorted(rng.choice([1, 2, 4, 8, 33, 34, 512], size=rng.integers(1, 5), replace=False).tolist())

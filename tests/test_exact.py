@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def alone(shape):
     """
     some = shape.cores < 2 * shape.busy < 2 * shape.cores
     threads = 1 if some else shape.threads_per_core
-    return Shape(shape.cores, shape.sockets, shape.busy, 1, threads, shape.apic, shape.seed)
+    return replace(shape, flushers=1, threads_per_core=threads)
 
 
 @pytest.mark.parametrize("name", TOLD)

@@ -44,6 +44,7 @@ def points(rng):
         "jobs": float(rng.choice([1, 1.5, cores, cores + 0.5, 3 * cores, 1e9])), "seed": int(rng.integers(3)),
         "flushers": None if rng.random() < 0.6 else int(rng.integers(1, cores + 1)), "window_events": 32,
         "warmup_events": float(rng.choice([0, 1, 20])), "apic": str(rng.choice(["auto", "cluster", "physical"])),
+        "delivery": str(rng.choice(["apic", "exit", "hypercall"])),
         "accounting": [str(rng.choice(["tick", "irq_time"])) for _ in range(TOGETHER)],
         "range_pages": [{1: 1.0, 34: float(rng.choice([0, 1e-6, 1, 1e9]))} for _ in range(TOGETHER)],
     }  # fmt: skip

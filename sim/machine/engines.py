@@ -9,6 +9,7 @@ import numpy as np
 from sim.abi import Flush
 from sim.events import FlushEvents
 from sim.group import Shape
+from sim.guest import price_delivery
 from sim.machine.compiled.cache import has_compiler
 from sim.metrics import Machine
 
@@ -42,6 +43,8 @@ def build_machine(
         raise ValueError(
             "fill=sockets: is modelled for broadcasts by interrupts under rule=exact alone; give fill=spread"
         )
+    if interrupts:
+        cost = price_delivery(shape, cost, lanes)
     if check_engine(engine, rule, interrupts) == "vectorized":
         from sim.machine.vectorized.broadcast import Broadcast
         from sim.machine.vectorized.lines import Lines

@@ -22,6 +22,7 @@ SHAPE = (
     "jobs",
     "flushers",
     "apic",
+    "delivery",
     "machine",
 )  # slowest first
 Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and which of them each point has; None: the only

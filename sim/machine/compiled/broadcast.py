@@ -259,7 +259,7 @@ def _finish(
     Returns how many flush events its sender has drawn.
     """
     i, now, others = event.sender, event.now, words.reachable - 1
-    sent = now + sums.writes * cost.ipi_send
+    sent = now + sums.writes * cost.ipi_send + sums.marked * cost.deliver
     if words.own_after_sends:  # own flush
         sent = sent + event.own
     saving = cost.ack_cross - cost.ack

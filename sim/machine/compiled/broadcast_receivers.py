@@ -49,7 +49,8 @@ def deliver(words: Words, cost: Cost, cpus: State, lane: int, event: Event) -> S
             if room == 0:
                 writes, room = writes + 1, words.reach
             marked, room = marked + 1, room - 1
-            interrupt = writes * cost.ipi_send + (interrupt_near if socket == near else interrupt_cross)
+            interrupt = writes * cost.ipi_send + marked * cost.deliver
+            interrupt += interrupt_near if socket == near else interrupt_cross
             if k >= words.busy and cpus.run_end[lane, k] <= interrupt:
                 interrupt += cost.idle_exit
             resume = max(interrupt, cpus.run_end[lane, k])

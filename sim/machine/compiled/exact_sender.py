@@ -143,6 +143,7 @@ def _send(
         if room == 0:
             now, room = now + cost.ipi_send, words.reach
         room -= 1
+        now += cost.deliver
         near = words.socket[target] == words.socket[k]
         interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
         if target < words.busy:

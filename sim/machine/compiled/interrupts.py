@@ -12,7 +12,8 @@ from sim.machine.compiled.jit import compiled
 
 COSTS = (
     "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
-    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns flush_all_ns refill_ns user_refill_ns smt_slowdown flush_mm_ns"
+    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns flush_all_ns refill_ns user_refill_ns smt_slowdown flush_mm_ns "
+    "deliver_ns"
 ).split()
 # What flushes drop from a TLB, the greater including the less.
 NOTHING, RANGE, FULL = range(3)
@@ -45,10 +46,10 @@ class Cost(NamedTuple):
     mask_scan: float
     enqueue: float
     enqueue_busy: float
-    ipi_send: float
+    ipi_send: float  # an exit to the hypervisor included
     ipi_latency: float
     ipi_latency_cross: float
-    irq_entry: float
+    irq_entry: float  # and what a guest pays to take the interrupt
     handler: float
     irq_exit: float
     ack: float
@@ -59,6 +60,7 @@ class Cost(NamedTuple):
     refill: float
     user_refill: float
     slow: float  # a handler run takes so many times as long while the sibling runs one too
+    deliver: float  # from one target of an ICR write to the next: the hypervisor's work
     empties: float  # from the end of the loop ahead until its interrupts empty the first queue
     gains: float  # what they gain on the loop behind with each further queue
 
@@ -92,5 +94,6 @@ def cost_of_lane(words: Words, costs: np.ndarray, lane: int, slow: float) -> Cos
     irq_entry, handler, irq_exit = c[6] * slow, c[7] * slow, c[8] * slow
     return Cost(
         c[0], c[1], c[2], c[3], c[4], c[5], irq_entry, handler, irq_exit, c[9], c[10] if words.sockets > 1 else c[9],
-        c[11], c[12] * slow, c[16], c[13], c[14], c[15], c[3] + c[4] + irq_entry, max(c[2] - c[3] / reach, 1e-9),
+        c[11], c[12] * slow, c[16], c[13], c[14], c[15], c[17],
+        c[3] + c[17] + c[4] + irq_entry, max(c[2] - (c[3] / reach + c[17]), 1e-9),
     )  # fmt: skip

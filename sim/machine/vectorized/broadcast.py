@@ -82,8 +82,9 @@ class Broadcast:
         self.cross_ack_ns = cost["ack_cross_ns"] if sockets > 1 else cost["ack_ns"]
         self.ack_saving = self.cross_ack_ns - cost["ack_ns"]
         # A request's queue empties this long after the loop ahead ended; one ICR write further serves `reach` more.
-        self.empties_ns = cost["ipi_send_ns"] + cost["ipi_latency_ns"] + cost["irq_entry_ns"]
-        self.gains_ns = np.maximum(cost["enqueue_busy_ns"] - cost["ipi_send_ns"] / self.shape.reach, 1e-9)
+        self.empties_ns = cost["ipi_send_ns"] + cost["deliver_ns"] + cost["ipi_latency_ns"] + cost["irq_entry_ns"]
+        interrupt_ns = cost["ipi_send_ns"] / self.shape.reach + cost["deliver_ns"]
+        self.gains_ns = np.maximum(cost["enqueue_busy_ns"] - interrupt_ns, 1e-9)
         self.enqueue_extra = cost["enqueue_busy_ns"] - cost["enqueue_ns"]
         self.run_local_ns = self.source.local_ns * self.slow  # [kind, lane] flushing a range in a handler run,
         self.run_all_ns = cost["flush_all_ns"] * self.slow  # everything,
@@ -93,7 +94,8 @@ class Broadcast:
         self.marked, self.below = Flags.empty(rows, lanes), Flags.empty(rows, lanes)
         self.least = Least(f, lanes)
         self.rank = Rank(rows, lanes)
-        self.write = np.empty((rows, lanes), dtype=self.rank.dtype)
+        counts = np.uint16 if self.shape.delivery == "hypercall" else self.rank.dtype  # with room for `reach`
+        self.write = np.empty((rows, lanes), dtype=counts)
 
         block = max(1, BLOCK // (lanes * sockets)) * sockets  # whole turns round the sockets
         blocks = [slice(begin, min(begin + block, rows)) for begin in range(0, rows, block)]
@@ -189,10 +191,10 @@ class Broadcast:
         # arch_send_call_function_ipi_mask(): ICR writes for the marked targets
         rank = self.rank(self.marked)
         write = self._icr_write(rank)
-        sent = self._sent(sender, write)
+        sent = self._sent(sender, write, rank)
         # flush_smp_call_function_queue(): handler runs on the targets
         work = self._work(sender)
-        requests = self._requests(sender, write, work)
+        requests = self._requests(sender, write, rank, work)
         self._count(rank, [receivers.run(requests) for receivers in self.receivers], work, requests)
         # csd_lock_wait(): acks
         acked, last_done = self._read_acks(sender, sent)
@@ -274,12 +276,12 @@ class Broadcast:
             return rank
         if reach >= self.reachable:
             return np.minimum(rank, 1, out=self.write)
-        np.add(rank, reach - 1, out=self.write)
+        np.add(rank, reach - 1, out=self.write, dtype=self.write.dtype)
         return np.right_shift(self.write, reach.bit_length() - 1, out=self.write)
 
-    def _sent(self, sender: Sender, write: np.ndarray) -> np.ndarray:
+    def _sent(self, sender: Sender, write: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """When the sender's ICR writes, and an own flush right after them, are done and interrupts on."""
-        sent = sender.now + write[-1] * self.cost["ipi_send_ns"]
+        sent = sender.now + write[-1] * self.cost["ipi_send_ns"] + rank[-1] * self.cost["deliver_ns"]
         return sent + sender.own_ns if self.flush.own is Own.AFTER_SENDS else sent
 
     def _work(self, sender: Sender) -> Work:
@@ -291,7 +293,7 @@ class Broadcast:
         extra = cost["irq_entry_ns"] + cost["irq_exit_ns"] if self.catch_up else new - joined
         return Work(joined, new, extra)
 
-    def _requests(self, sender: Sender, write: np.ndarray, work: Work) -> Requests:
+    def _requests(self, sender: Sender, write: np.ndarray, rank: np.ndarray, work: Work) -> Requests:
         """A flush event as its targets see it."""
         cost, first, nothing = self.cost, self.flush.run is Run.FIRST_FULLY, self.flush.run is Run.NOTHING
         near = self.socket == sender.socket  # [socket, lane]
@@ -299,6 +301,7 @@ class Broadcast:
         miss_ns = np.where(full, cost["refill_ns"], cost["user_refill_ns"])
         return Requests(
             write=write,
+            rank=rank if cost["deliver_ns"].any() else None,
             taken=np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + sender.now,
             join_work=work.joined,
             extra_work=work.extra.view(np.int64),

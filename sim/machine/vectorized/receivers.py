@@ -54,6 +54,7 @@ class Requests:
     """A flush event as its targets see it."""
 
     write: np.ndarray  # [cpu, lane] which ICR write reaches each marked CPU, from 1
+    rank: np.ndarray | None  # [cpu, lane] marked CPUs up to each; None: they do not wait for the hypervisor
     taken: np.ndarray  # [socket, lane] when the interrupt of an ICR write that took no time would be taken
     join_work: np.ndarray  # length of a request that joins a run,
     extra_work: np.ndarray  # and what a run of its own takes longer, as bits
@@ -160,6 +161,8 @@ class Receivers:
         arrival = resume.ns
         np.copyto(arrival, requests.write[self.rows])
         arrival *= cost["ipi_send_ns"]
+        if requests.rank is not None:
+            arrival += requests.rank[self.rows] * cost["deliver_ns"]
         self.by_socket += requests.taken
         if self.busy < len(arrival):
             idle = slice(self.busy, None)

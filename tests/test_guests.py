@@ -1,0 +1,88 @@
+"""Interrupts from a guest: laws that hold by reasoning, under every engine and rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim import METRICS, simulate
+from sim.machine.compiled.cache import has_compiler
+from sim.policies import policy_module, policy_names
+
+TOLD = [name for name in policy_names() if policy_module(name).flush().tell.interrupts]
+ENGINES = [("vectorized", "coarse"), ("compiled", "coarse"), ("compiled", "exact")]
+SHORT = {"window_events": 320, "warmup_events": 128, "replicas": 2}
+GUEST = {"exit_ns": 1500.0, "deliver_ns": 120.0, "receive_exit_ns": 900.0, "wake_ns": 4000.0}
+CORES = 24 if has_compiler() else 6
+
+
+def busy_guest(parameters, **changes):
+    """Three quarters of the CPUs flush, often enough to be in each other's way."""
+    return parameters("xeon_8160", cores=CORES, jobs=CORES * 3 // 4, think_ns=20_000.0) | SHORT | changes
+
+
+def assert_same_bits(one, other):
+    for metric in METRICS:
+        assert one[metric].tobytes() == other[metric].tobytes(), metric
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+@pytest.mark.parametrize("policy", TOLD)
+def test_without_exit_costs_a_guest_is_bare_metal_bit_by_bit(policy, engine, rule, parameters):
+    p = busy_guest(parameters, engine=engine, rule=rule)
+    metal = simulate(policy=policy, **p)
+    assert_same_bits(simulate(policy=policy, **p | {"delivery": "exit"}), metal)
+    assert_same_bits(simulate(policy=policy, **p | {"delivery": "exit"} | dict.fromkeys(GUEST, 0.0)), metal)
+    assert_same_bits(simulate(policy=policy, **p | GUEST), metal)  # delivery=apic: nothing leaves the guest
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+def test_a_hypercall_reaches_as_many_as_one_write_that_reaches_all(engine, rule, parameters):
+    p = busy_guest(parameters, cores=8, jobs=6, engine=engine, rule=rule)
+    flat = simulate(policy="xpfo", **p | GUEST | {"apic": "flat", "delivery": "exit"})
+    hypercall = simulate(policy="xpfo", **p | GUEST | {"delivery": "hypercall"})
+    if rule == "exact":
+        assert_same_bits(hypercall, flat)
+    assert hypercall["flush_wait_ns"] == pytest.approx(flat["flush_wait_ns"], rel=0.05)  # the coarse rule asks `reach`
+    one_by_one = simulate(policy="xpfo", **p | GUEST | {"apic": "physical", "delivery": "exit"})
+    assert (one_by_one["flush_wait_ns"] > flat["flush_wait_ns"] + 3 * GUEST["exit_ns"]).all()
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+def test_by_hand_a_flush_event_alone_waits_for_the_last_target_of_its_hypercall(engine, rule, parameters):
+    p = parameters("i5_3550", cores=4, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9)
+    p |= GUEST | {"delivery": "hypercall", "window_events": 64, "warmup_events": 8, "engine": engine, "rule": rule}
+    local = p["flush_fixed_ns"] + p["invlpg_ns"]
+    sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * p["enqueue_ns"] + p["ipi_send_ns"] + p["exit_ns"]
+    taken = sent + 3 * p["deliver_ns"] + p["ipi_latency_ns"] + p["wake_ns"] + p["receive_exit_ns"] + p["irq_entry_ns"]
+    done = taken + p["handler_ns"] + local + p["ack_ns"]
+    assert simulate(policy="xpfo", **p)["flush_wait_ns"] == pytest.approx(done + local, rel=1e-6)
+    with_idle_exit = simulate(policy="xpfo", **p | {"wake_ns": 0.0})["flush_wait_ns"]  # none has left
+    assert with_idle_exit == pytest.approx(done + local - p["wake_ns"] + p["idle_exit_ns"], rel=1e-6)
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+@pytest.mark.parametrize("cost", GUEST)
+def test_each_cost_of_a_guest_lengthens_the_wait(cost, engine, rule, parameters):
+    p = busy_guest(parameters, engine=engine, rule=rule, delivery="exit")
+    lower, higher = (simulate(policy="xpfo", **p | {cost: value}) for value in (1500.0, 15_000.0))
+    assert (higher["flush_wait_ns"] > lower["flush_wait_ns"]).all()
+
+
+@pytest.mark.skipif(not has_compiler(), reason="takes too long in plain Python")
+def test_more_than_240_cpus_are_reached_by_hypercalls_alike_in_both_engines(parameters):
+    p = busy_guest(parameters, cores=200, jobs=150) | GUEST | {"delivery": "hypercall", "window_events": 64}
+    found = [simulate(policy="xpfo", **p | {"cores": cores, "engine": engine}) for cores in (200, 480)
+             for engine in ("vectorized", "compiled")]  # fmt: skip
+    assert_same_bits(found[0], found[1])
+    assert_same_bits(found[2], found[3])
+
+
+@pytest.mark.parametrize("delivery", ["apic", "exit", "hypercall"])
+@pytest.mark.parametrize("policy", TOLD)
+def test_one_cpu_sends_nothing(policy, delivery, parameters):
+    p = parameters("i5_3550", cores=1, jobs=1) | SHORT
+    alone = simulate(policy=policy, **p)
+    found = simulate(policy=policy, **p | GUEST | {"delivery": delivery})
+    assert not np.nan_to_num(found["interrupts_per_flush"]).any()
+    assert_same_bits(found, alone)
