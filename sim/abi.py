@@ -63,6 +63,8 @@ class Done(Enum):
 
     FLUSHED = "its flush ended"
     RUN_BEGUN = "the handler run that takes it began"
+    # Nobody waits. The request's own memory is free again when its run has done it: csd_lock() of the next one waits.
+    SENT = "it was sent"
 
 
 class Run(Enum):
@@ -138,6 +140,8 @@ class Flush:
         if self.post is not None and self.tell is not Targets.NOBODY:
             raise ValueError(f"{told} no note is left for the others: they are told already")
         if self.tell.interrupts:
+            if self.done is Done.SENT and self.own is Own.AFTER_ACKS:
+                raise ValueError(f"{told} and {self.done} no acks are read, so no own flush is {self.own}")
             return
         for word, default in (("done", Done.FLUSHED), ("run", Run.EACH), ("mutex", False)):
             if getattr(self, word) is not default:

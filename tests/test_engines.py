@@ -30,6 +30,8 @@ FLUSHES = {  # what no policy says alone
     "nothing_flushed": Flush(tell=BUSY, own=Own.NEVER, run=Run.NOTHING),
     "under_a_mutex": Flush(tell=BUSY, own=Own.NEVER, run=Run.NOTHING, mutex=True),
     "own_under_a_mutex": Flush(tell=ONLINE, own=Own.AFTER_ACKS, mutex=True),
+    "no_wait_by_generation": Flush(tell=BUSY, own=Own.BEFORE, done=Done.SENT, run=Run.CATCH_UP),
+    "no_wait_under_a_mutex": Flush(tell=ONLINE, own=Own.NEVER, done=Done.SENT, run=Run.FIRST_FULLY, mutex=True),
     "all_at_once": Flush(tell=BUSY, own=Own.AFTER_SENDS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
 }
 NAMES = [*POLICIES, *FLUSHES]

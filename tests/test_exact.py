@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sim import simulate
+from sim.abi import Done
 from sim.group import Shape
 from sim.lanes import lanes_side_by_side
 from sim.machine.compiled.cache import has_compiler
@@ -33,10 +34,16 @@ def test_where_one_cpu_alone_flushes_both_rules_are_the_same(name):
     for number in range(CONFIGURATIONS):
         shape, cost, think_ns, _, alloc = configuration(np.random.default_rng([number, *name.encode()]))
         one_kind = alloc[-1:]  # as the coarse rule reports the event before
-        lane = (TOLD[name], alone(shape), cost, think_ns + 1e5, 0.0, one_kind, False, 0.0)
+        no_wait = TOLD[name].done is Done.SENT
+        think_ns += 1e8 if no_wait else 1e5  # so that no request of the event before is in use
+        lane = (TOLD[name], alone(shape), cost, think_ns, 0.0, one_kind, False, 0.0)
         coarse, exact = (by_engine("compiled", rule, *lane) for rule in ("coarse", "exact"))
         for metric in ("wait_ns", "wait_p50_ns", "window_ns", "interrupts", "handler_ns", "handler_compute_ns"):
-            assert exact[metric] == pytest.approx(coarse[metric], rel=1e-6, nan_ok=True), (number, metric)
+            last = metric == "window_ns" and no_wait  # that of the event before
+            assert exact[metric] == pytest.approx(coarse[metric], rel=0.05 if last else 1e-6, nan_ok=True), (
+                number,
+                metric,
+            )
         assert exact["refills"] == pytest.approx(coarse["refills"], abs=2.0 * shape.busy / 96), number
 
 

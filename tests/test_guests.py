@@ -69,6 +69,45 @@ def test_each_cost_of_a_guest_lengthens_the_wait(cost, engine, rule, parameters)
     assert (higher["flush_wait_ns"] > lower["flush_wait_ns"]).all()
 
 
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+@pytest.mark.parametrize("think_ns", [20_000.0, 1e6])
+def test_who_does_not_wait_is_never_slower_than_who_does(think_ns, engine, rule, parameters):
+    for guest in ({}, GUEST | {"delivery": "exit"}):
+        p = busy_guest(parameters, engine=engine, rule=rule, think_ns=think_ns) | guest
+        waits, goes_on = (simulate(policy=policy, **p) for policy in ("xpfo_concurrent", "xpfo_no_wait"))
+        assert (goes_on["flush_wait_ns"] <= waits["flush_wait_ns"]).all()
+        assert (goes_on["flush_interval_ns"] <= waits["flush_interval_ns"] * 1.001).all()
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+def test_where_nobody_computes_not_waiting_gains_nothing(engine, rule, parameters):
+    """The loop waits for a slot before it has sent the interrupts to whom it queued on already; the coarse rule not."""
+    p = busy_guest(parameters, engine=engine, rule=rule, think_ns=0.0)
+    waits, goes_on = (simulate(policy=policy, **p) for policy in ("xpfo_concurrent", "xpfo_no_wait"))
+    assert (goes_on["flush_wait_ns"] <= waits["flush_wait_ns"] * (1.15 if rule == "exact" else 1.0)).all()
+    assert (goes_on["flush_wait_ns"] >= waits["flush_wait_ns"] * 0.8).all()
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+def test_by_hand_who_does_not_wait_is_done_when_it_has_sent_and_flushed(engine, rule, parameters):
+    p = parameters("i5_3550", cores=4, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9)
+    p |= {"window_events": 64, "warmup_events": 8, "engine": engine, "rule": rule}
+    sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * p["enqueue_ns"] + p["ipi_send_ns"]
+    wait = sent + p["flush_fixed_ns"] + p["invlpg_ns"]
+    assert simulate(policy="xpfo_no_wait", **p)["flush_wait_ns"] == pytest.approx(wait, rel=1e-6)
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+def test_by_hand_the_next_request_waits_until_the_last_one_is_done(engine, rule, parameters):
+    """One sender, one idle target and no compute: each flush event waits for the run of the one before."""
+    p = parameters("i5_3550", cores=2, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=0.0)
+    p |= {"window_events": 64, "warmup_events": 8, "engine": engine, "rule": rule}
+    interval = simulate(policy="xpfo_no_wait", **p)["flush_interval_ns"]
+    local = p["flush_fixed_ns"] + p["invlpg_ns"]
+    run = p["ipi_latency_ns"] + p["idle_exit_ns"] + p["irq_entry_ns"] + p["handler_ns"] + local
+    assert interval == pytest.approx(p["ipi_send_ns"] + run + p["enqueue_ns"], rel=1e-6)
+
+
 @pytest.mark.skipif(not has_compiler(), reason="takes too long in plain Python")
 def test_more_than_240_cpus_are_reached_by_hypercalls_alike_in_both_engines(parameters):
     p = busy_guest(parameters, cores=200, jobs=150) | GUEST | {"delivery": "hypercall", "window_events": 64}

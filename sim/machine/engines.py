@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.abi import Flush
+from sim.abi import Done, Flush
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.guest import price_delivery
@@ -45,6 +45,8 @@ def build_machine(
         )
     if interrupts:
         cost = price_delivery(shape, cost, lanes)
+        if flush.done is Done.SENT:
+            cost = price_slots(cost)
     if check_engine(engine, rule, interrupts) == "vectorized":
         from sim.machine.vectorized.broadcast import Broadcast
         from sim.machine.vectorized.lines import Lines
@@ -68,3 +70,11 @@ def build_machine(
     from sim.machine.compiled.broadcast import broadcast
 
     return broadcast(shape, cost, flush, events, lanes)
+
+
+def price_slots(cost: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """No ack is read where nobody waits; what the coarse rule asks in their place is when the next requests can follow.
+
+    As an ack follows when its request is done, the next request to that target does: csd_lock() has got its slot.
+    """
+    return {**cost, "ack_ns": cost["enqueue_ns"], "ack_cross_ns": cost["enqueue_ns"]}

@@ -54,6 +54,7 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events
             last_done=fill((lanes, f), NEVER),
             acked=fill((lanes, f), 0.0),
             own=fill((lanes, f), 0.0),
+            unlocked=fill((lanes, f), NEVER),
             refilled=fill((lanes, f), 0, bool),
             refills_next=fill((lanes, f), 0, bool),
             newest=fill((lanes, 1), 0, np.int64),
@@ -122,9 +123,9 @@ def _begin_loops(words: Words, cost: Cost, cpus: State, lane: int) -> None:
     others = words.reachable - 1.0
     horizon, in_progress = np.inf, 0.0  # rule: the horizon is not moved by the loops that begin here
     for k in range(words.flushers):
-        horizon = min(horizon, cpus.loop_end[lane, k])
+        horizon = min(horizon, _end_of_loop(words, cpus, lane, k))
         if cpus.start[lane, k] < 0.0:
-            in_progress = max(in_progress, cpus.loop_end[lane, k])
+            in_progress = max(in_progress, _end_of_loop(words, cpus, lane, k))
     ahead = max(in_progress if in_progress > 0.0 else NEVER, cpus.ended[lane, 0])
     for _ in range(STARTS):
         j, start = 0, np.inf
@@ -140,11 +141,21 @@ def _begin_loops(words: Words, cost: Cost, cpus: State, lane: int) -> None:
         if shorter <= cpus.run_begin[lane, j] < loop_end:  # a run that would have begun after the shorter loop
             loop_end += cpus.run_end[lane, j] - cpus.run_begin[lane, j]
         cpus.loop_end[lane, j] = loop_end
-        ahead = max(ahead, loop_end)
+        ahead = max(ahead, _end_of_loop(words, cpus, lane, j))
         cpus.busy_targets[lane, j] += busy
         cpus.loop_begin[lane, j], cpus.start[lane, j] = start, NEVER
         if words.catch_up:
             _count_up(words, cpus, lane, j)
+
+
+@compiled
+def _end_of_loop(words: Words, cpus: State, lane: int, k: int) -> float:
+    """When the loop of CPU k ends: csd_lock() waits in it for the requests of the event before.
+
+    rule: a run that falls into that wait delays nothing.
+    """
+    end = cpus.loop_end[lane, k]
+    return max(end, cpus.unlocked[lane, k]) if words.no_wait else end
 
 
 @compiled
@@ -164,11 +175,11 @@ def _end_loop(words: Words, cost: Cost, source: Source, cpus: State, lane: int) 
         _begin_loops(words, cost, cpus, lane)
     i, first = 0, np.inf
     for k in range(words.flushers):  # ties go to the lowest CPU
-        end = cpus.start[lane, k] if words.mutex else cpus.loop_end[lane, k]
+        end = cpus.start[lane, k] if words.mutex else _end_of_loop(words, cpus, lane, k)
         if end < first:
             i, first = k, end
     wait = cpus.acked[lane, i] + cpus.own[lane, i] - cpus.began[lane, i]
-    now, kind = cpus.loop_end[lane, i], cpus.kind[lane, i]
+    now, kind = _end_of_loop(words, cpus, lane, i), cpus.kind[lane, i]
     cpus.ended[lane, 0] = now
     cpus.began[lane, i] = cpus.loop_begin[lane, i] if cpus.start[lane, i] < 0.0 else cpus.start[lane, i]
     if words.catch_up and cpus.start[lane, i] >= 0.0:
@@ -265,12 +276,15 @@ def _finish(
     saving = cost.ack_cross - cost.ack
     near = (others - i % words.sockets) // words.sockets  # targets on the sender's socket
     acked = max(sent + (others * cost.ack_cross - near * saving), sums.acked)
+    last_done = sums.last_done
+    if words.no_wait:
+        cpus.unlocked[lane, i], acked, last_done = acked, sent, NEVER
     begin, length = cpus.run_begin[lane, i], cpus.run_end[lane, i] - cpus.run_begin[lane, i]
     waiting = begin >= now
     resume = max(begin, sent)
     reading = waiting and resume < acked
     if reading:
-        acked += max(resume + length - max(resume, sums.last_done), 0.0)
+        acked += max(resume + length - max(resume, last_done), 0.0)
     own = event.own if words.own_after_acks else 0.0
     free = acked + own
     afterwards = waiting and not reading
@@ -280,7 +294,7 @@ def _finish(
     cpus.full_run[lane, i] = begin + shift if cpus.full_run[lane, i] == begin else nan
     cpus.run_begin[lane, i] = begin + shift
     cpus.run_end[lane, i] = max(cpus.run_end[lane, i] + shift, sent)  # no other run before interrupts are on
-    cpus.last_done[lane, i], cpus.acked[lane, i], cpus.own[lane, i] = sums.last_done, acked, own
+    cpus.last_done[lane, i], cpus.acked[lane, i], cpus.own[lane, i] = last_done, acked, own
 
     compute, kind = draw(source, replica, lane, i)
     refill = cpus.refills_next[lane, i] or event.own_drops == FULL

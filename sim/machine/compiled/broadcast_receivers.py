@@ -29,6 +29,7 @@ def deliver(words: Words, cost: Cost, cpus: State, lane: int, event: Event) -> S
     ranges = fulls = computing_ranges = computing_fulls = 0
     range_miss = not (event.runs_fully or words.nothing)
     last_done = acked = NEVER
+    written = 0.0
     socket, saved = -1, 0.0  # the CPU's socket; acks saved in all turns round the sockets before
     left = words.reachable + 1.0  # CPUs from this one on
     for k in range(words.reachable):
@@ -48,8 +49,9 @@ def deliver(words: Words, cost: Cost, cpus: State, lane: int, event: Event) -> S
         if mark:
             if room == 0:
                 writes, room = writes + 1, words.reach
+                written = writes * cost.ipi_send
             marked, room = marked + 1, room - 1
-            interrupt = writes * cost.ipi_send + marked * cost.deliver
+            interrupt = written + marked * cost.deliver
             interrupt += interrupt_near if socket == near else interrupt_cross
             if k >= words.busy and cpus.run_end[lane, k] <= interrupt:
                 interrupt += cost.idle_exit

@@ -16,7 +16,7 @@ stand in two lines (`line.py`). All else that is to come plays knock-outs (`knoc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, nan
+from math import inf
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from sim.arrays import fill
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.compiled.exact_receiver import take
-from sim.machine.compiled.exact_sender import csd_lock_wait, enqueue, finish, llist_add, prepare
+from sim.machine.compiled.exact_sender import csd_lock, csd_lock_wait, enqueue, finish, llist_add, prepare, window
 from sim.machine.compiled.exact_state import (
     COMPUTE,
     ENQUEUE,
@@ -50,6 +50,7 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
     """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events."""
     words = words_of(shape, flush)
     f, cpus = shape.flushers, max(words.reachable, shape.busy)
+    slots = 2 * f if words.no_wait else f
 
     work_due, first_work = knockout(lanes, f)
     take_due, first_take = knockout(lanes, cpus)
@@ -68,15 +69,17 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         caught_up=fill((lanes, cpus), 0, np.int64),
         caught_up_at=fill((lanes, cpus), 0.0),
         kind=fill((lanes, f), 0, np.int64),
-        flush=fill((lanes, f), 0.0),
-        drops=fill((lanes, f), NOTHING, np.int8),
-        generation=fill((lanes, f), 0, np.int64),
+        slot=np.tile(np.arange(f, dtype=np.int16), (lanes, 1)),
+        flush=fill((lanes, slots), 0.0),
+        drops=fill((lanes, slots), NOTHING, np.int8),
+        generation=fill((lanes, slots), 0, np.int64),
+        watched=fill((lanes, slots), -1, np.int16),
+        flushed=fill((lanes, slots), 0.0),
+        posted=fill((lanes, slots), 0.0),
         began=fill((lanes, f), 0.0),
         position=fill((lanes, f), 0, np.int16),
-        done=fill((lanes, f, cpus), inf),
+        done=fill((lanes, f, cpus), NEVER),
         waits_for=fill((lanes, f), -1, np.int16),
-        watched=fill((lanes, f), -1, np.int16),
-        flushed=fill((lanes, f), nan),
         marked=fill((lanes, f, cpus), 0, np.int16),
         marks=fill((lanes, f), 0, np.int16),
         first_work=first_work,
@@ -134,8 +137,7 @@ def serve_exact(
                 if phase == RETURN:
                     end = finish(words, cost, cpus, lane, k, now)
                     waits[row, lane] = end - cpus.began[lane, k]
-                    posted = cpus.began[lane, k] + source.bookkeeping_ns[lane, cpus.kind[lane, k]]
-                    windows[row, lane] = cpus.flushed[lane, k] - posted if words.busy > 1 else nan
+                    windows[row, lane] = window(words, source, cpus, lane, k)
                     row += 1
                     clock.served[lane], clock.now[lane] = row, now
             elif phase == RETURN:
@@ -146,6 +148,8 @@ def serve_exact(
                 phase, end = COMPUTE, now + compute + _refill(cost, cpus, tally, lane, k)
             else:
                 phase, end = prepare(words, cost, source, cpus, tally, lane, k, phase, now)
+            if phase == ENQUEUE and words.no_wait:
+                phase, end = csd_lock(cpus, lane, k, end)
             if phase != ENQUEUE:
                 set_work(cpus, lane, k, phase, end)
                 continue

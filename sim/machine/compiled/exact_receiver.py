@@ -61,13 +61,14 @@ def _llist_del_all(
     dropped, at, slow = NOTHING, now, slowdown(words, cost, j)
     handler = cost.handler * slow
     for place in range(cpus.queued[lane, j]):
-        sender = cpus.queue[lane, j, place]
+        slot = cpus.queue[lane, j, place]
+        sender = slot - words.flushers if words.no_wait and slot >= words.flushers else slot
         if words.first_fully:
             at += handler + (0.0 if place else cost.flush_all * slow)
             drops = FULL
         elif words.catch_up:
-            drops = missed(cpus, lane, j, sender, now)
-            flush = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else cpus.flush[lane, sender]
+            drops = missed(cpus, lane, j, slot, now)
+            flush = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else cpus.flush[lane, slot]
             at += handler + flush * slow
             if drops != NOTHING:
                 cpus.caught_up_at[lane, j] = at
@@ -75,12 +76,12 @@ def _llist_del_all(
             at += handler
             drops = NOTHING
         else:
-            at += handler + cpus.flush[lane, sender] * slow
-            drops = cpus.drops[lane, sender]
+            at += handler + cpus.flush[lane, slot] * slow
+            drops = cpus.drops[lane, slot]
         dropped = max(dropped, drops)
-        if cpus.watched[lane, sender] == j:
+        if cpus.watched[lane, slot] == j:
             flushed = cpus.caught_up_at[lane, j] if words.catch_up else at
-            cpus.flushed[lane, sender] = now + handler + cost.flush_all * slow if words.first_fully else flushed
+            cpus.flushed[lane, slot] = now + handler + cost.flush_all * slow if words.first_fully else flushed
         done = now if words.run_begun else at
         cpus.done[lane, sender, j] = done
         if cpus.waits_for[lane, sender] == j:

@@ -25,6 +25,7 @@ from sim.machine.compiled.exact_state import (
     missed,
     set_take,
     set_work,
+    slot_of,
 )
 from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words
 from sim.machine.compiled.jit import compiled
@@ -39,6 +40,8 @@ def prepare(
     """From the end of compute to the first request: bookkeeping, own flush, mutex, the walk over the mask."""
     if phase == COMPUTE:
         cpus.began[lane, k] = now
+        if words.no_wait:
+            _next_slot(words, source, cpus, lane, k, now)
         return BOOKKEEPING, now + source.bookkeeping_ns[lane, cpus.kind[lane, k]]
     if phase == BOOKKEEPING:
         _count_up(words, source, cpus, lane, k)
@@ -54,9 +57,10 @@ def prepare(
         return SCAN, now + cost.mask_scan
     # smp_call_function_many(): the loop over the targets
     cpus.marks[lane, k] = 0
-    cpus.flushed[lane, k] = nan
-    for target in range(words.reachable):
-        cpus.done[lane, k, target] = inf
+    cpus.flushed[lane, slot_of(words, cpus, lane, k)] = nan
+    if not words.no_wait:
+        for target in range(words.reachable):
+            cpus.done[lane, k, target] = inf
     _watch(words, cpus, lane, k)
     first = 1 if k == 0 else 0
     if first >= words.reachable:  # nobody to tell
@@ -66,22 +70,30 @@ def prepare(
 
 
 @compiled
+def _next_slot(words: Words, source: Source, cpus: State, lane: int, k: int, now: float) -> None:
+    """Requests of a new flush event: those of the last one may still be queued, and none of the one before."""
+    cpus.slot[lane, k] = k + words.flushers if cpus.slot[lane, k] == k else k
+    cpus.posted[lane, cpus.slot[lane, k]] = now + source.bookkeeping_ns[lane, cpus.kind[lane, k]]
+
+
+@compiled
 def _count_up(words: Words, source: Source, cpus: State, lane: int, k: int) -> None:
     """inc_mm_tlb_gen(): a flush event begins, and what it asks of every CPU is known."""
-    kind = cpus.kind[lane, k]
-    cpus.flush[lane, k] = source.local_ns[lane, kind]
-    cpus.drops[lane, k] = FULL if source.full[lane, kind] else RANGE
+    kind, slot = cpus.kind[lane, k], slot_of(words, cpus, lane, k)
+    cpus.flush[lane, slot] = source.local_ns[lane, kind]
+    cpus.drops[lane, slot] = FULL if source.full[lane, kind] else RANGE
     if words.catch_up:
         cpus.newest[lane, 0] += 1
-        cpus.generation[lane, k] = cpus.newest[lane, 0]
+        cpus.generation[lane, slot] = cpus.newest[lane, 0]
 
 
 @compiled
 def _flush(words: Words, cost: Cost, cpus: State, lane: int, k: int, now: float) -> float:
     """The own flush: how long it takes from now on."""
-    drops, length = cpus.drops[lane, k], cpus.flush[lane, k]
+    slot = slot_of(words, cpus, lane, k)
+    drops, length = cpus.drops[lane, slot], cpus.flush[lane, slot]
     if words.catch_up:
-        drops = missed(cpus, lane, k, k, now)
+        drops = missed(cpus, lane, k, slot, now)
         length = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else length
         if drops != NOTHING:
             cpus.caught_up_at[lane, k] = now + length
@@ -97,7 +109,20 @@ def _watch(words: Words, cpus: State, lane: int, k: int) -> None:
     turn = cpus.turn[lane, 0] + 1
     cpus.turn[lane, 0] = turn if turn < words.busy - 1 else 0
     watched = k + 1 + cpus.turn[lane, 0]
-    cpus.watched[lane, k] = watched if watched < words.busy else watched - words.busy
+    cpus.watched[lane, slot_of(words, cpus, lane, k)] = watched if watched < words.busy else watched - words.busy
+
+
+@compiled
+def csd_lock(cpus: State, lane: int, k: int, now: float) -> tuple[int, float]:
+    """csd_lock(): the memory of a request is used again once the last one to that target is done."""
+    target = cpus.position[lane, k]
+    done = cpus.done[lane, k, target]
+    if done <= now:
+        cpus.done[lane, k, target] = inf
+        return ENQUEUE, now
+    if done == inf:
+        cpus.waits_for[lane, k] = target
+    return WAIT, done
 
 
 @compiled
@@ -121,7 +146,7 @@ def llist_add(
     place, marks = cpus.queued[lane, target], cpus.marks[lane, k]
     cpus.marked[lane, k, marks] = target  # counts if the queue is empty
     cpus.marks[lane, k] = marks + (place == 0)
-    cpus.queue[lane, target, place] = k
+    cpus.queue[lane, target, place] = slot_of(words, cpus, lane, k)
     cpus.queued[lane, target] = place + 1
     target += 1
     if target == k:
@@ -162,8 +187,11 @@ def _send(
 def csd_lock_wait(words: Words, cost: Cost, cpus: State, lane: int, k: int, now: float) -> tuple[int, float]:
     """csd_lock_wait(): read the acks that are there in one piece, and wait at the first that is not.
 
-    One piece is exact: a run that interrupts the reading undoes none of the requests ahead.
+    One piece is exact: a run that interrupts the reading undoes none of the requests ahead. Where nobody waits for
+    acks, the event is over, or what was waited for was the memory of the next request.
     """
+    if words.no_wait:
+        return (ENQUEUE if cpus.phase[lane, k] == WAIT else RETURN), now
     target, read, socket = cpus.position[lane, k], now, words.socket[k]
     while target < words.reachable and cpus.done[lane, k, target] <= read:
         read += cost.ack if words.socket[target] == socket else cost.ack_cross
@@ -191,6 +219,17 @@ def finish(words: Words, cost: Cost, cpus: State, lane: int, k: int, now: float)
     if words.mutex:
         _unlock(cost, cpus, lane, now)
     return now
+
+
+@compiled
+def window(words: Words, source: Source, cpus: State, lane: int, k: int) -> float:
+    """How long the watched CPU could use the old mapping; where nobody waits, that of the sender's last event."""
+    if words.busy == 1:
+        return nan
+    if words.no_wait:
+        last = k if cpus.slot[lane, k] != k else k + words.flushers
+        return cpus.flushed[lane, last] - cpus.posted[lane, last]
+    return cpus.flushed[lane, k] - (cpus.began[lane, k] + source.bookkeeping_ns[lane, cpus.kind[lane, k]])
 
 
 @compiled

@@ -35,15 +35,20 @@ class State(NamedTuple):
     caught_up_at: np.ndarray  # and when it did
     # a sender's flush event; it has one at a time, so the sender's number stands for the request
     kind: np.ndarray
+    # Where nobody waits, requests of the last one may still be queued: then those of a sender have two numbers in turn,
+    # `sender` and `sender + flushers`, and so have the next fields, up to `posted`.
+    slot: np.ndarray  # the number of the sender's requests
     flush: np.ndarray  # how long its range takes to flush, if not slowed down,
     drops: np.ndarray  # and what that drops from a TLB
     generation: np.ndarray  # of the address space, which this flush event counted up to
+    watched: np.ndarray  # the busy CPU whose old mapping is watched,
+    flushed: np.ndarray  # when that is gone,
+    posted: np.ndarray  # and since when it should be; only where nobody waits
     began: np.ndarray
     position: np.ndarray  # target to enqueue next, then to read next
-    done: np.ndarray  # when the request is done; infinite until that is known, [lane, sender, target]
+    # when the request is done, or its memory was never used; infinite until that is known, [lane, sender, target]
+    done: np.ndarray
     waits_for: np.ndarray  # target whose request nobody has taken yet; -1: none
-    watched: np.ndarray  # the busy CPU whose old mapping is watched,
-    flushed: np.ndarray  # and when that is gone
     marked: np.ndarray  # targets that get an interrupt, [lane, sender, place]
     marks: np.ndarray  # how many
     # who comes next
@@ -85,17 +90,23 @@ def slowdown(words: Words, cost: Cost, j: int) -> float:
 
 
 @compiled
-def missed(cpus: State, lane: int, j: int, sender: int, now: float) -> int:
+def slot_of(words: Words, cpus: State, lane: int, k: int) -> int:
+    """The number of CPU k's requests."""
+    return cpus.slot[lane, k] if words.no_wait else k
+
+
+@compiled
+def missed(cpus: State, lane: int, j: int, slot: int, now: float) -> int:
     """flush_tlb_func(): what CPU j flushes for a request, by generation; what it drops then from its TLB.
 
     Nothing where it has flushed since that generation began; the range where it missed only this one and there is no
     newer one; else all of the address space, which leads up to the newest.
     """
-    generation, newest, caught_up = cpus.generation[lane, sender], cpus.newest[lane, 0], cpus.caught_up[lane, j]
+    generation, newest, caught_up = cpus.generation[lane, slot], cpus.newest[lane, 0], cpus.caught_up[lane, j]
     if caught_up >= generation:
         return NOTHING
     cpus.caught_up[lane, j], cpus.caught_up_at[lane, j] = newest, now
-    return cpus.drops[lane, sender] if caught_up + 1 == generation == newest else FULL
+    return cpus.drops[lane, slot] if caught_up + 1 == generation == newest else FULL
 
 
 @compiled

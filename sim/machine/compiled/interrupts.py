@@ -35,6 +35,7 @@ class Words(NamedTuple):
     nothing: bool  # or nothing at all,
     catch_up: bool  # or what the CPU has missed, by generation
     run_begun: bool  # a request is done when the run that takes it begins
+    no_wait: bool  # the sender does not wait until it is done
     mutex: bool
     socket: np.ndarray  # [cpu]
     with_sibling: np.ndarray  # [cpu] whether the SMT sibling can be told as well, so that runs slow each other down
@@ -81,6 +82,7 @@ def words_of(shape: Shape, flush: Flush) -> Words:
         nothing=flush.run is Run.NOTHING,
         catch_up=flush.run is Run.CATCH_UP,
         run_begun=flush.done is Done.RUN_BEGUN,
+        no_wait=flush.done is Done.SENT,
         mutex=flush.mutex,
         socket=shape.socket,
         with_sibling=shape.told_with_sibling(reachable),

@@ -50,6 +50,7 @@ class Broadcast:
         self.reachable = shape.busy if flush.tell is Targets.OTHER_BUSY else shape.cores  # CPUs that requests can reach
         self.others = self.reachable - 1
         self.catch_up = flush.run is Run.CATCH_UP
+        self.no_wait = flush.done is Done.SENT
         self.cost = dict(cost)
         slow = shape.mean_slowdown(self.reachable, cost["smt_slowdown"])
         for name in ("irq_entry_ns", "handler_ns", "irq_exit_ns"):
@@ -145,9 +146,10 @@ class Broadcast:
     def _begin_loops(self) -> None:
         """Loops that have begun by the next loop's end get their length: how long they find queues non-empty."""
         cost, senders, others = self.cost, self.senders, float(self.others)
-        horizon = senders.loop_end.min(axis=0)
+        ends = self._ends_of_loops()
+        horizon = ends.min(axis=0)
         np.right_shift(senders.start.view(np.int64), 63, out=self.loops.bits)  # the mask of those in progress
-        select(senders.loop_end.view(np.int64), self.loops.bits, out=self.loops.bits)
+        select(ends.view(np.int64), self.loops.bits, out=self.loops.bits)
         in_loop_end = self.loops.ns.max(axis=0)
         ahead = np.maximum(np.where(in_loop_end > 0.0, in_loop_end, NEVER), self.ended)  # end of the last loop ahead
         for _ in range(STARTS):
@@ -165,12 +167,21 @@ class Broadcast:
             delays = (run_begin >= shorter) & (run_begin < loop_end)
             loop_end += np.where(delays, self.cpus.run_end.take(at) - run_begin, 0.0)
             put(senders.loop_end, at, loop_end)
-            ahead = np.where(begun, np.maximum(ahead, loop_end), ahead)
+            end = np.maximum(loop_end, senders.unlocked.take(at)) if self.no_wait else loop_end
+            ahead = np.where(begun, np.maximum(ahead, end), ahead)
             put(senders.busy_targets, at, senders.busy_targets.take(at) + busy)
             put(senders.loop_begin, at, np.where(begun, start, senders.loop_begin.take(at)))
             put(senders.start, at, np.where(begun, NEVER, start))
             if self.catch_up:
                 self._count_up(at, begun)
+
+    def _ends_of_loops(self) -> np.ndarray:
+        """When loops end, [sender, lane]: csd_lock() waits in them for the requests of the event before.
+
+        rule: a run that falls into that wait delays nothing.
+        """
+        senders = self.senders
+        return np.maximum(senders.loop_end, senders.unlocked) if self.no_wait else senders.loop_end
 
     def _count_up(self, at: np.ndarray, begun: np.ndarray) -> None:
         """inc_mm_tlb_gen(): flush events of an address space begin, where `begun`, on the CPUs of flat indices `at`."""
@@ -208,9 +219,10 @@ class Broadcast:
     def _end_loop(self) -> Sender:
         """The CPU whose flush event is served; ties go to the lowest CPU."""
         cpus, senders, served, source = self.cpus, self.senders, self.served, self.source
-        cpu, _ = self.least(senders.start if self.flush.mutex else senders.loop_end)
+        ends = self._ends_of_loops()
+        cpu, _ = self.least(senders.start if self.flush.mutex else ends)
         at = self._flat(cpu)
-        now = senders.loop_end.take(at)
+        now = ends.take(at)
         served.now = self.ended = now
         served.wait_ns = senders.acked.take(at) + senders.own.take(at) - senders.began.take(at)  # its last, final now
         start = senders.start.take(at)
@@ -354,6 +366,9 @@ class Broadcast:
         read = reduce(np.maximum, (read for _, read in acks)) - later * self.ack_saving
         all_acks = self.others * self.cross_ack_ns - (same - 1) * self.ack_saving
         acked = np.maximum(sent + all_acks, read.max(axis=0))
+        if self.no_wait:
+            put(self.senders.unlocked, sender.at, acked)
+            acked, last_done = sent, np.full(self.lanes, NEVER)
         put(self.senders.last_done, sender.at, last_done)
         return acked, last_done
 

@@ -85,6 +85,7 @@ class Senders:
     last_done: np.ndarray  # last request done
     acked: np.ndarray  # all acks read
     own: np.ndarray  # length of the own flush that ends it
+    unlocked: np.ndarray  # where nobody waits: the next loop ends no sooner, because slots of requests are in use
     # misses
     refilled: np.ndarray  # the compute after that event refills already
     refills_next: np.ndarray  # flushed fully while sending: the compute after that refills
@@ -104,6 +105,7 @@ class Senders:
             last_done=fill(shape, NEVER),
             acked=fill(shape, 0.0),
             own=fill(shape, 0.0),
+            unlocked=fill(shape, NEVER),
             refilled=fill(shape, 0, bool),
             refills_next=fill(shape, 0, bool),
         )
