@@ -178,6 +178,8 @@ def flush_times(mean: Columns, set_ns: np.ndarray) -> dict[str, np.ndarray]:
         "flush_wait_ns": mean["wait_ns"] + set_ns,
         "flush_wait_p50_ns": mean["wait_p50_ns"],
         "flush_wait_p99_ns": mean["wait_p99_ns"],
+        "flush_wait_p999_ns": mean["wait_p999_ns"],
+        "flush_wait_max_ns": mean["wait_max_ns"],
         "flush_interval_ns": mean["interval_ns"],
     }
 

@@ -10,7 +10,9 @@ from functools import lru_cache
 
 import numpy as np
 
-COMPUTE, KIND, PAGES, ENTRY, SWITCH = range(5)  # purposes
+COMPUTE, KIND, PAGES, ENTRY, SWITCH, HELD, HOLD = range(7)  # purposes
+UNIFORM = (KIND, PAGES, HELD)  # the others are exponential, of unit mean
+BY_INTERRUPT = (HELD, HOLD)  # as many as interrupts, so that they are not kept for the next who asks
 
 
 def stream(seed: int, replica: int, cpu: int, purpose: int) -> np.random.Generator:
@@ -36,7 +38,7 @@ class _Tape:
         for k, generator in enumerate(self._streams):
             done = old_draws if k < old_cpus else 0
             if done < draws:
-                fresh = generator.random if purpose in (KIND, PAGES) else generator.standard_exponential
+                fresh = generator.random if purpose in UNIFORM else generator.standard_exponential
                 values[k, done:] = fresh(draws - done)
         self.values = values
 
@@ -54,6 +56,7 @@ class Draws:
     ) -> None:
         """Draws of the purposes in `constant` are all 1, the mean of what they would be."""
         self._constant = constant
+        self._own: dict[tuple[int, int], _Tape] = {}
         self._seed, self._replicas, self._cpus, self._purposes = seed, replicas, cpus, purposes
         self.length = 0  # draws of each CPU that are in the tables
         self.reserve(64)
@@ -70,8 +73,13 @@ class Draws:
                 if purpose in self._constant:
                     table[row] = 1.0
                     continue
-                tape = _tape(self._seed, int(replica), purpose)
+                tape = self._tape_of(int(replica), purpose)
                 if tape.values.shape[0] < self._cpus or tape.values.shape[1] < self.length:
                     tape.grow(self._cpus, self.length)
                 table[row] = tape.values[: self._cpus, : self.length]
             self.tables.append(table.reshape(-1))
+
+    def _tape_of(self, replica: int, purpose: int) -> _Tape:
+        if purpose not in BY_INTERRUPT:
+            return _tape(self._seed, replica, purpose)
+        return self._own.setdefault((replica, purpose), _Tape(self._seed, replica, purpose))

@@ -31,8 +31,8 @@ def run(
     """Simulate every lane to its precision or to `window` events; means per flush event, [lane].
 
     A lane stops where the 95 % half-width of the first price is at most `precision` [lane] of its mean; 0 is never.
-    Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, interval_ns, events, one per name of `prices` (the
-    95 % half-width of that price per event) and one per field of `Counts`.
+    Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, wait_p999_ns, wait_max_ns, interval_ns, events, one
+    per name of `prices` (the 95 % half-width of that price per event) and one per field of `Counts`.
     """
     with np.errstate():  # the buffer fitted below is of this call alone
         return _run(machine, prices, warmup, window, precision)
@@ -112,6 +112,8 @@ def _means(
         ascending = np.sort(samples[:, leave], axis=0)
         means[f"{name}_ns"] = _mean_over_rows(samples[:, leave])
         means[f"{name}_p50_ns"], means[f"{name}_p99_ns"] = quantile(ascending, 0.5), quantile(ascending, 0.99)
+        if name == "wait":
+            means["wait_p999_ns"], means["wait_max_ns"] = quantile(ascending, 0.999), ascending[-1]
     return means | {name: getattr(machine.counts, name)[leave] / events for name in COUNTS}
 
 

@@ -10,6 +10,7 @@ from sim.abi import ALL_PAGES, Events, Flush, Targets
 from sim.arrays import put
 from sim.draws import COMPUTE, ENTRY, KIND, PAGES, Draws
 from sim.group import Shape
+from sim.holds import Holds
 
 
 def is_full(cost: Mapping[str, np.ndarray], pages: int) -> np.ndarray:
@@ -74,6 +75,7 @@ class FlushEvents:
         self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES), constant)
         self.flushers, self.looking = shape.flushers, looking or flush.reads_line
         self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if self.looking else 0, (ENTRY,))
+        self.holds = Holds(shape, cost, flush, self._replicas, self.replica_row)
         self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]
         self._most = 0
         self._lane = np.arange(lanes)
@@ -81,18 +83,19 @@ class FlushEvents:
     def tables(self) -> list[np.ndarray]:
         """The draws that are there, each [replica, cpu, draw].
 
-        Unit computes, the uniforms of kind and pages, and unit gaps between kernel entries.
+        Unit computes, the uniforms of kind and pages, unit gaps between kernel entries, and of interrupts, whether they
+        are held back, and for how long.
         """
         replicas = len(self._replicas)
         return [
             table.reshape(replicas, -1, draws.length) if table.size else np.empty((replicas, 0, draws.length))
-            for draws in (self._draws, self.entry_draws)
+            for draws in (self._draws, self.entry_draws, self.holds.draws)
             for table in draws.tables
         ]
 
-    def draw_ahead(self, events: bool, entries: bool) -> None:
-        """Make more flush events of every CPU available than there are, or more kernel entries."""
-        for draws, short in ((self._draws, events), (self.entry_draws, entries)):
+    def draw_ahead(self, events: bool, entries: bool, interrupts: bool = False) -> None:
+        """Make more flush events of every CPU available than there are, more kernel entries, or more interrupts."""
+        for draws, short in ((self._draws, events), (self.entry_draws, entries), (self.holds.draws, interrupts)):
             if short:
                 draws.reserve(draws.length + 1)
 
@@ -137,6 +140,7 @@ class FlushEvents:
         self.local_ns, self.full = _keep_columns(self.local_ns, lanes), _keep_columns(self.full, lanes)
         self.bookkeeping_ns = _keep_columns(self.bookkeeping_ns, lanes)
         self._lane = np.arange(len(lanes))
+        self.holds.keep(lanes)
 
 
 def _keep_columns(values: np.ndarray, lanes: np.ndarray) -> np.ndarray:

@@ -108,6 +108,16 @@ METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
     "flush_wait_ns": ("ns", "mean length of a flush event, on its sender; null where there is none"),
     "flush_wait_p50_ns": ("ns", "median length of a flush event; null where there is none"),
     "flush_wait_p99_ns": ("ns", "99th percentile of the length of a flush event; null where there is none"),
+    "flush_wait_p999_ns": (
+        "ns",
+        "99.9th percentile of the length of a flush event, of the events_simulated that the lane measured: an estimate "
+        "from 10,000 of them on; null where there is none",
+    ),
+    "flush_wait_max_ns": (
+        "ns",
+        "longest of the events_simulated flush events that the lane measured; it grows with their number; null where "
+        "there is none",
+    ),
     "flush_interval_ns": ("ns", "mean time between flush events, machine-wide; null where there are none"),
     "sender_s": (
         "s",

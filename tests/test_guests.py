@@ -1,11 +1,14 @@
-"""Interrupts from a guest: laws that hold by reasoning, under every engine and rule."""
+"""Interrupts from a guest, and CPUs that cannot take them: laws that hold by reasoning, under every engine and rule."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from sim import METRICS, simulate
+from sim.draws import HELD, HOLD, stream
 from sim.machine.compiled.cache import has_compiler
 from sim.policies import policy_module, policy_names
 
@@ -108,6 +111,44 @@ def test_by_hand_the_next_request_waits_until_the_last_one_is_done(engine, rule,
     assert interval == pytest.approx(p["ipi_send_ns"] + run + p["enqueue_ns"], rel=1e-6)
 
 
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+@pytest.mark.parametrize("policy", ["xpfo", "xpfo_no_wait", "mm_shootdown"])
+def test_where_no_cpu_is_held_nothing_changes_also_beside_lanes_where_some_are(policy, engine, rule, parameters):
+    p = busy_guest(parameters, engine=engine, rule=rule)
+    before = simulate(policy=policy, **p)
+    assert_same_bits(simulate(policy=policy, **p | {"held_ns": 1e6}), before)
+    assert_same_bits(simulate(policy=policy, **p | {"held_share": 1.0, "held_ns": 0.0}), before)
+    beside = simulate(policy=policy, **p | {"held_share": [0.02, 0.0], "held_ns": 50_000.0})
+    assert_same_bits({name: values[1:] for name, values in beside.items()}, before)
+    alone = simulate(policy=policy, **p | {"held_share": 0.02, "held_ns": 50_000.0})
+    assert_same_bits({name: values[:1] for name, values in beside.items()}, alone)
+    assert (alone["flush_wait_max_ns"] > before["flush_wait_max_ns"]).all() or policy == "xpfo_no_wait"
+    assert (alone["stale_window_p99_ns"] > before["stale_window_p99_ns"]).all()
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_by_hand_interrupts_are_held_as_the_cpus_own_streams_say(share, engine, rule, parameters):
+    p = parameters("i5_3550", cores=2, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e12)
+    p |= {"window_events": 96, "warmup_events": 32, "engine": engine, "rule": rule, "held_ns": 1e5, "replicas": 1}
+    free = simulate(policy="xpfo", **p)["flush_wait_ns"]
+    found = simulate(policy="xpfo", **p | {"held_share": share})
+    first = 31 if rule == "coarse" else 32  # the coarse rule reports the event before
+    held, hold = (stream(0, 0, 1, purpose) for purpose in (HELD, HOLD))
+    extra = np.where(held.random(200) < share, 1e5 * hold.standard_exponential(200), 0.0)[first : first + 96]
+    assert found["flush_wait_ns"] == pytest.approx(free + extra.mean(), rel=1e-6)
+    assert found["flush_wait_max_ns"] == pytest.approx(free + extra.max(), rel=1e-6)
+    assert found["flush_wait_p999_ns"] == pytest.approx(free + np.quantile(extra, 0.999), rel=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["xpfo", "xpfo_deferred"])
+def test_the_tail_is_ordered_and_stands_on_the_events_that_were_simulated(policy, parameters):
+    found = simulate(policy=policy, **busy_guest(parameters, held_share=0.01, held_ns=1e5))
+    tail = [found[f"flush_wait_{name}_ns"] for name in ("p50", "p99", "p999", "max")]
+    assert all((shorter <= longer).all() for shorter, longer in pairwise(tail))
+    assert (found["events_simulated"] == SHORT["window_events"]).all()
+
+
 @pytest.mark.skipif(not has_compiler(), reason="takes too long in plain Python")
 def test_more_than_240_cpus_are_reached_by_hypercalls_alike_in_both_engines(parameters):
     p = busy_guest(parameters, cores=200, jobs=150) | GUEST | {"delivery": "hypercall", "window_events": 64}
@@ -122,6 +163,6 @@ def test_more_than_240_cpus_are_reached_by_hypercalls_alike_in_both_engines(para
 def test_one_cpu_sends_nothing(policy, delivery, parameters):
     p = parameters("i5_3550", cores=1, jobs=1) | SHORT
     alone = simulate(policy=policy, **p)
-    found = simulate(policy=policy, **p | GUEST | {"delivery": delivery})
+    found = simulate(policy=policy, **p | GUEST | {"delivery": delivery, "held_share": 1.0, "held_ns": 1e6})
     assert not np.nan_to_num(found["interrupts_per_flush"]).any()
     assert_same_bits(found, alone)

@@ -38,7 +38,8 @@ _LOCAL_FLUSH = "ceiling flush_fixed_ns invlpg_ns flush_all_ns refill_ns refill_s
 _FULL_FLUSH = "flush_all_ns refill_ns refill_system_share".split()  # what a look does that finds the note set
 _INTERRUPTS = (
     "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
-    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns smt_slowdown fill delivery exit_ns deliver_ns receive_exit_ns wake_ns"
+    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns smt_slowdown fill delivery exit_ns deliver_ns receive_exit_ns "
+    "wake_ns held_share held_ns"
 ).split()
 _GENERATIONS = ["flush_mm_ns"]
 _HARDWARE = "ceiling broadcast_ns broadcast_page_ns broadcast_all_ns refill_ns refill_system_share".split()

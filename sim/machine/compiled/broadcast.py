@@ -30,7 +30,7 @@ STARTS = 2  # rule: no more loops than this get their length in one step
 
 def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: FlushEvents, lanes: int) -> Machine:
     """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events."""
-    words = words_of(shape, flush)
+    words = words_of(shape, flush, events.holds.any)
     cpus, f = words.reachable, shape.flushers
     slow = shape.mean_slowdown(cpus, cost["smt_slowdown"])  # rule: all handler runs are slowed down alike
 
@@ -75,9 +75,9 @@ def serve_broadcast(
     tally: Tally,
     waits: np.ndarray,
     windows: np.ndarray,
-) -> tuple[bool, bool]:
-    """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of them, or entries."""
-    short = False
+) -> tuple[bool, bool, bool]:
+    """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of what."""
+    short = short_interrupts = False
     for lane in range(len(costs)):
         cost, replica = cost_of_lane(words, costs, lane, costs[lane, SLOW]), clock.replica[lane]
         if not cpus.begun[lane, 0] and len(waits):
@@ -92,13 +92,16 @@ def serve_broadcast(
             if most >= source.compute.shape[2]:
                 short = True
                 break
+            if words.holds and source.most[lane] >= source.held.shape[2]:  # one event sends each CPU one at most
+                short_interrupts = True
+                break
             event, waits[row, lane] = _end_loop(words, cost, source, cpus, lane)
-            sums = deliver(words, cost, cpus, lane, event)
+            sums = deliver(words, cost, source, cpus, lane, replica, event)
             _count(words, cost, tally, lane, event, sums)
             windows[row, lane] = _watch_window(words, cost, source, cpus, lane, event) if words.busy > 1 else nan
             most = max(most, _finish(words, cost, source, cpus, tally, lane, replica, event, sums))
             clock.now[lane], clock.served[lane] = event.now, row + 1
-    return short, False
+    return short, False, short_interrupts
 
 
 @compiled

@@ -9,11 +9,11 @@ from __future__ import annotations
 from sim.machine.compiled.broadcast_state import Event, State, Sums
 from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words
 from sim.machine.compiled.jit import compiled
-from sim.machine.compiled.state import NEVER
+from sim.machine.compiled.state import NEVER, Source, hold
 
 
 @compiled
-def deliver(words: Words, cost: Cost, cpus: State, lane: int, event: Event) -> Sums:
+def deliver(words: Words, cost: Cost, source: Source, cpus: State, lane: int, replica: int, event: Event) -> Sums:
     """Requests, interrupts and handler runs, target after target, and when the acks are read."""
     sender, now, sockets = event.sender, event.now, words.sockets
     near, saving = sender % sockets, cost.ack_cross - cost.ack
@@ -53,6 +53,8 @@ def deliver(words: Words, cost: Cost, cpus: State, lane: int, event: Event) -> S
             marked, room = marked + 1, room - 1
             interrupt = written + marked * cost.deliver
             interrupt += interrupt_near if socket == near else interrupt_cross
+            if words.holds:
+                interrupt += hold(source, replica, lane, k, cost.held_share, cost.held)
             if k >= words.busy and cpus.run_end[lane, k] <= interrupt:
                 interrupt += cost.idle_exit
             resume = max(interrupt, cpus.run_end[lane, k])

@@ -48,7 +48,7 @@ NO_LINE = -1
 
 def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: FlushEvents, lanes: int) -> Machine:
     """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events."""
-    words = words_of(shape, flush)
+    words = words_of(shape, flush, events.holds.any)
     f, cpus = shape.flushers, max(words.reachable, shape.busy)
     slots = 2 * f if words.no_wait else f
 
@@ -109,9 +109,9 @@ def serve_exact(
     tally: Tally,
     waits: np.ndarray,
     windows: np.ndarray,
-) -> tuple[bool, bool]:
-    """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of them."""
-    short, lines = False, Lines(cpus.line_due, cpus.line_cpu, cpus.line_first, cpus.line_end)
+) -> tuple[bool, bool, bool]:
+    """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of what."""
+    short, short_interrupts, lines = False, False, Lines(cpus.line_due, cpus.line_cpu, cpus.line_first, cpus.line_end)
     for lane in range(len(costs)):
         cost, replica = cost_of_lane(words, costs, lane, 1.0), clock.replica[lane]
         if not cpus.begun[lane, 0] and len(waits):
@@ -131,7 +131,7 @@ def serve_exact(
                 set_work(cpus, lane, k, phase, end)
                 continue
             if phase == ENQUEUE:
-                phase, end = llist_add(words, cost, source, cpus, tally, lane, k, now)
+                phase, end = llist_add(words, cost, source, cpus, tally, lane, replica, k, now)
             elif phase >= SEND:
                 phase, end = csd_lock_wait(words, cost, cpus, lane, k, now)
                 if phase == RETURN:
@@ -144,10 +144,13 @@ def serve_exact(
                 if source.used[lane, k] >= source.compute.shape[2]:
                     short = True
                     break
+                if words.holds and source.most[lane] + words.flushers > source.held.shape[2]:  # each may send one
+                    short_interrupts = True
+                    break
                 compute, cpus.kind[lane, k] = draw(source, replica, lane, k)
                 phase, end = COMPUTE, now + compute + _refill(cost, cpus, tally, lane, k)
             else:
-                phase, end = prepare(words, cost, source, cpus, tally, lane, k, phase, now)
+                phase, end = prepare(words, cost, source, cpus, tally, lane, replica, k, phase, now)
             if phase == ENQUEUE and words.no_wait:
                 phase, end = csd_lock(cpus, lane, k, end)
             if phase != ENQUEUE:
@@ -156,7 +159,7 @@ def serve_exact(
             enqueue(cost, cpus, lines, lane, k, end)
             if line == NO_LINE:
                 play_again(cpus.first_work, cpus.work_due, lane, k, inf)
-    return short, False
+    return short, False, short_interrupts
 
 
 @compiled

@@ -28,14 +28,23 @@ from sim.machine.compiled.exact_state import (
     slot_of,
 )
 from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words
-from sim.machine.compiled.jit import compiled
+from sim.machine.compiled.jit import called, compiled
 from sim.machine.compiled.line import Lines, join
-from sim.machine.compiled.state import Source, Tally
+from sim.machine.compiled.state import Source, Tally, hold
 
 
 @compiled
 def prepare(
-    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, k: int, phase: int, now: float
+    words: Words,
+    cost: Cost,
+    source: Source,
+    cpus: State,
+    tally: Tally,
+    lane: int,
+    replica: int,
+    k: int,
+    phase: int,
+    now: float,
 ) -> tuple[int, float]:
     """From the end of compute to the first request: bookkeeping, own flush, mutex, the walk over the mask."""
     if phase == COMPUTE:
@@ -64,7 +73,7 @@ def prepare(
     _watch(words, cpus, lane, k)
     first = 1 if k == 0 else 0
     if first >= words.reachable:  # nobody to tell
-        return _send(words, cost, source, cpus, tally, lane, k, now)
+        return _send(words, cost, source, cpus, tally, lane, replica, k, now)
     cpus.position[lane, k] = first
     return ENQUEUE, now
 
@@ -136,7 +145,7 @@ def enqueue(cost: Cost, cpus: State, lines: Lines, lane: int, k: int, now: float
 
 @compiled
 def llist_add(
-    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, k: int, now: float
+    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, replica: int, k: int, now: float
 ) -> tuple[int, float]:
     """llist_add(): the request is in, and who finds the queue empty now owes the interrupt.
 
@@ -154,12 +163,12 @@ def llist_add(
     if target < words.reachable:
         cpus.position[lane, k] = target
         return ENQUEUE, now
-    return _send(words, cost, source, cpus, tally, lane, k, now)
+    return _send(words, cost, source, cpus, tally, lane, replica, k, now)
 
 
-@compiled
+@called
 def _send(
-    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, k: int, now: float
+    words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, replica: int, k: int, now: float
 ) -> tuple[int, float]:
     """arch_send_call_function_ipi_mask(): ICR writes for the marked targets, interrupts off."""
     marks, room = cpus.marks[lane, k], 0
@@ -171,6 +180,8 @@ def _send(
         now += cost.deliver
         near = words.socket[target] == words.socket[k]
         interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
+        if words.holds:
+            interrupt += hold(source, replica, lane, target, cost.held_share, cost.held)
         if target < words.busy:
             set_take(cpus, lane, target, INTERRUPT, interrupt)
         else:

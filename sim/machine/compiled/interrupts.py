@@ -13,7 +13,7 @@ from sim.machine.compiled.jit import compiled
 COSTS = (
     "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
     "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns flush_all_ns refill_ns user_refill_ns smt_slowdown flush_mm_ns "
-    "deliver_ns"
+    "deliver_ns held_share held_ns"
 ).split()
 # What flushes drop from a TLB, the greater including the less.
 NOTHING, RANGE, FULL = range(3)
@@ -37,6 +37,7 @@ class Words(NamedTuple):
     run_begun: bool  # a request is done when the run that takes it begins
     no_wait: bool  # the sender does not wait until it is done
     mutex: bool
+    holds: bool  # some CPU cannot take some interrupt when it arrives
     socket: np.ndarray  # [cpu]
     with_sibling: np.ndarray  # [cpu] whether the SMT sibling can be told as well, so that runs slow each other down
 
@@ -62,12 +63,14 @@ class Cost(NamedTuple):
     user_refill: float
     slow: float  # a handler run takes so many times as long while the sibling runs one too
     deliver: float  # from one target of an ICR write to the next: the hypervisor's work
+    held_share: float
+    held: float  # for how long, mean
     empties: float  # from the end of the loop ahead until its interrupts empty the first queue
     gains: float  # what they gain on the loop behind with each further queue
 
 
-def words_of(shape: Shape, flush: Flush) -> Words:
-    """The words of a policy whose flush events interrupt."""
+def words_of(shape: Shape, flush: Flush, holds: bool) -> Words:
+    """The words of a policy whose flush events interrupt; `holds`: CPUs cannot take some interrupts at once."""
     reachable = shape.busy if flush.tell is Targets.OTHER_BUSY else shape.cores
     return Words(
         reachable=reachable,
@@ -84,6 +87,7 @@ def words_of(shape: Shape, flush: Flush) -> Words:
         run_begun=flush.done is Done.RUN_BEGUN,
         no_wait=flush.done is Done.SENT,
         mutex=flush.mutex,
+        holds=holds,
         socket=shape.socket,
         with_sibling=shape.told_with_sibling(reachable),
     )
@@ -96,6 +100,6 @@ def cost_of_lane(words: Words, costs: np.ndarray, lane: int, slow: float) -> Cos
     irq_entry, handler, irq_exit = c[6] * slow, c[7] * slow, c[8] * slow
     return Cost(
         c[0], c[1], c[2], c[3], c[4], c[5], irq_entry, handler, irq_exit, c[9], c[10] if words.sockets > 1 else c[9],
-        c[11], c[12] * slow, c[16], c[13], c[14], c[15], c[17],
+        c[11], c[12] * slow, c[16], c[13], c[14], c[15], c[17], c[18], c[19],
         c[3] + c[17] + c[4] + irq_entry, max(c[2] - (c[3] / reach + c[17]), 1e-9),
     )  # fmt: skip

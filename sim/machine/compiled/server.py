@@ -141,7 +141,7 @@ def serve_server(
     tally: Tally,
     waits: np.ndarray,
     windows: np.ndarray,
-) -> tuple[bool, bool]:
+) -> tuple[bool, bool, bool]:
     """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of them, or entries."""
     short = short_entries = False
     for lane in range(len(costs)):
@@ -164,7 +164,7 @@ def serve_server(
             waits[row, lane], windows[row, lane] = _visit(words, cost, source, state, tally, lane, replica, sender)
             most = max(most, source.used[lane, sender])
             clock.served[lane] = row + 1
-    return short, short_entries
+    return short, short_entries, False
 
 
 @compiled

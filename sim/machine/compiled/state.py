@@ -54,7 +54,11 @@ class Source(NamedTuple):
     entry: (
         np.ndarray
     )  # [replica, cpu, draw] of unit mean, between looks at a note that the loop serves; none if it serves none
+    held: np.ndarray  # [replica, cpu, draw] uniform, of interrupts; none if all CPUs can take them at once,
+    hold: np.ndarray  # and of unit mean
     used: np.ndarray  # [lane, cpu] draws used
+    interrupts: np.ndarray  # [lane, cpu] draws used of interrupts,
+    most: np.ndarray  # and the most of any CPU, [lane]
     think_ns: np.ndarray  # [lane]
     alloc_share: np.ndarray  # [lane]
     cumulative: np.ndarray  # [lane, kind of alloc] share of alloc events up to each
@@ -64,22 +68,37 @@ class Source(NamedTuple):
     pages_of: np.ndarray  # [kind]
 
 
+class Used(NamedTuple):
+    """How many draws each lane has used, as `Source` has it."""
+
+    used: np.ndarray
+    interrupts: np.ndarray
+    most: np.ndarray
+
+
 class Machine:
     """All lanes of a group, which `serve` simulates one after another."""
 
     def __init__(
-        self, loop: Callable[..., tuple[bool, bool]], words: tuple, costs: np.ndarray, events: FlushEvents, state: tuple
+        self,
+        loop: Callable[..., tuple[bool, bool, bool]],
+        words: tuple,
+        costs: np.ndarray,
+        events: FlushEvents,
+        state: tuple,
     ) -> None:
         """`loop` is compiled; `words` are what all lanes share, `costs` [lane, cost], arrays of `state` [lane, ...].
 
         The loop serves flush events until each lane has as many as there are rows, and answers whether a lane first has
-        to draw more of them, and whether more kernel entries.
+        to draw more of them, whether more kernel entries, and whether more interrupts.
         """
         self._loop, self._words, self._costs, self._events, self._state = loop, words, costs, events, state
         self.lanes = len(costs)
         whole = np.zeros(self.lanes, dtype=np.int64)
         self._clock = Clock(np.full(self.lanes, NEVER), events.replica_row, whole)
-        self._source = _source(events, np.zeros((self.lanes, events.flushers), dtype=np.int64))
+        used = np.zeros((self.lanes, events.flushers), dtype=np.int64)
+        interrupts = np.zeros((self.lanes, events.holds.cpus), dtype=np.int64)
+        self._source = _source(events, Used(used, interrupts, whole.copy()))
         self.reset()
         nothing = np.empty((0, self.lanes))
         prepare(loop, *self._arguments(nothing, nothing))
@@ -97,7 +116,7 @@ class Machine:
         self._clock.served[:] = 0
         while any(short := self._loop(*self._arguments(waits, windows))):
             self._events.draw_ahead(*short)
-            self._source = _source(self._events, self._source.used)
+            self._source = _source(self._events, _used(self._source))
 
     def reset(self) -> None:
         """Start counting anew."""
@@ -111,15 +130,19 @@ class Machine:
         self.counts = Counts(**self._tally._asdict())
         self._costs, self.lanes = self._costs[lanes], len(lanes)
         self._events.keep(lanes)
-        self._source = _source(self._events, self._source.used[lanes])
+        self._source = _source(self._events, _keep(_used(self._source), lanes))
 
 
 def _keep(state: State, lanes: np.ndarray) -> State:
     return type(state)(*(np.ascontiguousarray(values[lanes]) for values in state))
 
 
-def _source(events: FlushEvents, used: np.ndarray) -> Source:
-    compute, which, pages, entry = events.tables()
+def _used(source: Source) -> Used:
+    return Used(source.used, source.interrupts, source.most)
+
+
+def _source(events: FlushEvents, used: Used) -> Source:
+    compute, which, pages, entry, held, hold = events.tables()
     by_kind = (events.cumulative, events.bookkeeping_ns, events.local_ns, events.full)
     cumulative, bookkeeping_ns, local_ns, full = (np.ascontiguousarray(values.T) for values in by_kind)
     return Source(
@@ -127,7 +150,9 @@ def _source(events: FlushEvents, used: np.ndarray) -> Source:
         which=which,
         pages=pages,
         entry=entry,
-        used=used,
+        held=held,
+        hold=hold,
+        **used._asdict(),
         think_ns=events.think_ns,
         alloc_share=events.alloc_share,
         cumulative=cumulative,
@@ -156,3 +181,12 @@ def draw(source: Source, replica: int, lane: int, cpu: int) -> tuple[float, int]
         if share >= source.cumulative[lane, each]:
             kind += 1
     return source.compute[replica, cpu, at] * source.think_ns[lane], kind
+
+
+@compiled
+def hold(source: Source, replica: int, lane: int, cpu: int, share: float, mean: float) -> float:
+    """How long a CPU cannot take the next interrupt that it gets, in ns: mostly 0."""
+    at = source.interrupts[lane, cpu]
+    source.interrupts[lane, cpu] = at + 1
+    source.most[lane] = max(source.most[lane], at + 1)
+    return source.hold[replica, cpu, at] * mean if source.held[replica, cpu, at] < share else 0.0

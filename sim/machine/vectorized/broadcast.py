@@ -313,6 +313,7 @@ class Broadcast:
         miss_ns = np.where(full, cost["refill_ns"], cost["user_refill_ns"])
         return Requests(
             write=write,
+            held=self.source.holds.draw(self.marked.set) if self.source.holds.any else None,
             rank=rank if cost["deliver_ns"].any() else None,
             taken=np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + sender.now,
             join_work=work.joined,

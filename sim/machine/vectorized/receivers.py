@@ -55,6 +55,7 @@ class Requests:
 
     write: np.ndarray  # [cpu, lane] which ICR write reaches each marked CPU, from 1
     rank: np.ndarray | None  # [cpu, lane] marked CPUs up to each; None: they do not wait for the hypervisor
+    held: np.ndarray | None  # [cpu, lane] how long marked CPUs cannot take the interrupt; None: they all can
     taken: np.ndarray  # [socket, lane] when the interrupt of an ICR write that took no time would be taken
     join_work: np.ndarray  # length of a request that joins a run,
     extra_work: np.ndarray  # and what a run of its own takes longer, as bits
@@ -164,6 +165,8 @@ class Receivers:
         if requests.rank is not None:
             arrival += requests.rank[self.rows] * cost["deliver_ns"]
         self.by_socket += requests.taken
+        if requests.held is not None:
+            arrival += requests.held[self.rows]
         if self.busy < len(arrival):
             idle = slice(self.busy, None)
             np.less_equal(cpus.run_end[idle], arrival[idle], out=self.here.set[idle])
