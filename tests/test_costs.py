@@ -146,3 +146,7 @@ def test_a_cost_that_few_policies_read_moves_no_draw_of_a_sweep_that_does_not():
     machines, workloads = [ENTRIES["machine"]["xeon_8160"]], [ENTRIES["workload"]["kernel_build"]]
     without, among = priors(machines, workloads), priors(machines, workloads, {"flush_mm_ns"})
     assert set(among) - set(without) == {"xeon_8160/flush_mm_ns"}
+    guest = [ENTRIES["machine"]["kvm_guest"]]
+    without, among = priors(guest, workloads), priors(guest, workloads, {"exit_ns", "wake_ns", "held_ns"})
+    assert set(without) == set(priors(machines, workloads))
+    assert set(among) - set(without) == {"kvm_guest/exit_ns", "kvm_guest/wake_ns"}

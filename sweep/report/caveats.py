@@ -13,7 +13,8 @@ NOT_MODELLED = (
     "mmap and LRU locks",
     "page-lock contention",
     "I/O waits",
-    "virtualisation exits",
+    "nested guests",
+    "the effect of steal time on compute",
 )
 CAVEATS = (  # of the measurements, numbered on the page
     "25073.169 s is not an independent measurement: it is 950.966 s x 26.366, the ratio measured one version earlier. "
