@@ -25,9 +25,7 @@ from sweep.inputs.prior import central, sobol, values_at
 LITERATURE = "literature"  # the costs whose row 0 are the central values
 REPRESENTATIVE = 0  # the draw that stands for all the others
 # Costs that few policies read: drawn where one of them is simulated, and nowhere else, so that no other draw moves.
-SELDOM = (
-    "flush_mm_ns line_hit_ns line_fill_ns exit_ns deliver_ns receive_exit_ns wake_ns held_share held_ns"
-).split()
+SELDOM = ("flush_mm_ns line_hit_ns line_fill_ns exit_ns deliver_ns receive_exit_ns wake_ns held_share held_ns").split()
 KERNEL = ("accounting", "tick_hz", "timeslice_ms", "pcp_batch", "refill_system_share")  # one value for all machines
 
 

@@ -134,7 +134,7 @@ def serve_lines(
     tally: Tally,
     waits: np.ndarray,
     windows: np.ndarray,
-) -> tuple[bool, bool]:
+) -> tuple[bool, bool, bool]:
     """Serve flush events, lane after lane, a row each; whether a lane first has to draw more of them, or looks."""
     short = short_looks = False
     for lane in range(len(costs)):
@@ -171,7 +171,7 @@ def serve_lines(
             most = max(most, source.used[lane, k])
             row += 1
         clock.served[lane] = row
-    return short, short_looks
+    return short, short_looks, False
 
 
 @compiled
