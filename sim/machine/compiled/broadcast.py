@@ -55,6 +55,7 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events
             acked=fill((lanes, f), 0.0),
             own=fill((lanes, f), 0.0),
             unlocked=fill((lanes, f), NEVER),
+            unlocked_end=fill((lanes, f), NEVER),
             refilled=fill((lanes, f), 0, bool),
             refills_next=fill((lanes, f), 0, bool),
             newest=fill((lanes, 1), 0, np.int64),
@@ -124,11 +125,13 @@ def _begin_loops(words: Words, cost: Cost, cpus: State, lane: int) -> None:
     of the loop, one ICR write per `reach` targets against one `enqueue_busy` a target.
     """
     others = words.reachable - 1.0
+    _lock_slots(words, cpus, lane)
+    ends = cpus.unlocked_end if words.no_wait else cpus.loop_end
     horizon, in_progress = np.inf, 0.0  # rule: the horizon is not moved by the loops that begin here
     for k in range(words.flushers):
-        horizon = min(horizon, _end_of_loop(words, cpus, lane, k))
+        horizon = min(horizon, ends[lane, k])
         if cpus.start[lane, k] < 0.0:
-            in_progress = max(in_progress, _end_of_loop(words, cpus, lane, k))
+            in_progress = max(in_progress, ends[lane, k])
     ahead = max(in_progress if in_progress > 0.0 else NEVER, cpus.ended[lane, 0])
     for _ in range(STARTS):
         j, start = 0, np.inf
@@ -144,7 +147,9 @@ def _begin_loops(words: Words, cost: Cost, cpus: State, lane: int) -> None:
         if shorter <= cpus.run_begin[lane, j] < loop_end:  # a run that would have begun after the shorter loop
             loop_end += cpus.run_end[lane, j] - cpus.run_begin[lane, j]
         cpus.loop_end[lane, j] = loop_end
-        ahead = max(ahead, _end_of_loop(words, cpus, lane, j))
+        ahead = max(ahead, loop_end)
+        if words.no_wait:
+            ahead = max(ahead, cpus.unlocked[lane, j])
         cpus.busy_targets[lane, j] += busy
         cpus.loop_begin[lane, j], cpus.start[lane, j] = start, NEVER
         if words.catch_up:
@@ -152,13 +157,14 @@ def _begin_loops(words: Words, cost: Cost, cpus: State, lane: int) -> None:
 
 
 @compiled
-def _end_of_loop(words: Words, cpus: State, lane: int, k: int) -> float:
-    """When the loop of CPU k ends: csd_lock() waits in it for the requests of the event before.
+def _lock_slots(words: Words, cpus: State, lane: int) -> None:
+    """Where nobody waits, when loops really end: csd_lock() waits in them for the requests of the event before.
 
     rule: a run that falls into that wait delays nothing.
     """
-    end = cpus.loop_end[lane, k]
-    return max(end, cpus.unlocked[lane, k]) if words.no_wait else end
+    if words.no_wait:
+        for k in range(words.flushers):
+            cpus.unlocked_end[lane, k] = max(cpus.loop_end[lane, k], cpus.unlocked[lane, k])
 
 
 @compiled
@@ -176,13 +182,15 @@ def _end_loop(words: Words, cost: Cost, source: Source, cpus: State, lane: int) 
     # smp_call_function_many(): whose loop over its targets ends next
     if not words.mutex:
         _begin_loops(words, cost, cpus, lane)
+    _lock_slots(words, cpus, lane)
+    ends = cpus.unlocked_end if words.no_wait else cpus.loop_end
     i, first = 0, np.inf
     for k in range(words.flushers):  # ties go to the lowest CPU
-        end = cpus.start[lane, k] if words.mutex else _end_of_loop(words, cpus, lane, k)
+        end = cpus.start[lane, k] if words.mutex else ends[lane, k]
         if end < first:
             i, first = k, end
     wait = cpus.acked[lane, i] + cpus.own[lane, i] - cpus.began[lane, i]
-    now, kind = _end_of_loop(words, cpus, lane, i), cpus.kind[lane, i]
+    now, kind = ends[lane, i], cpus.kind[lane, i]
     cpus.ended[lane, 0] = now
     cpus.began[lane, i] = cpus.loop_begin[lane, i] if cpus.start[lane, i] < 0.0 else cpus.start[lane, i]
     if words.catch_up and cpus.start[lane, i] >= 0.0:

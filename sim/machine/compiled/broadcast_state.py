@@ -27,7 +27,9 @@ class State(NamedTuple):
     last_done: np.ndarray  # last request done
     acked: np.ndarray  # all acks read
     own: np.ndarray  # length of the own flush that ends it
-    unlocked: np.ndarray  # where nobody waits: the next loop ends no sooner, because slots of requests are in use
+    # where nobody waits: the next loop ends no sooner, because slots of requests are in use, so that is when it ends
+    unlocked: np.ndarray
+    unlocked_end: np.ndarray
     # misses
     refilled: np.ndarray  # the compute after that event refills already
     refills_next: np.ndarray  # flushed fully while sending: the compute after that refills

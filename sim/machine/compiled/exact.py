@@ -151,7 +151,7 @@ def serve_exact(
                 phase, end = COMPUTE, now + compute + _refill(cost, cpus, tally, lane, k)
             else:
                 phase, end = prepare(words, cost, source, cpus, tally, lane, replica, k, phase, now)
-            if phase == ENQUEUE and words.no_wait:
+            if words.no_wait and phase == ENQUEUE:
                 phase, end = csd_lock(cpus, lane, k, end)
             if phase != ENQUEUE:
                 set_work(cpus, lane, k, phase, end)
