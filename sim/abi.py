@@ -205,6 +205,7 @@ class Build:
     pcp_batch: np.ndarray
     pcp_refill_share: np.ndarray
     ownership_change_share: np.ndarray
+    pool_pages: np.ndarray
 
 
 @dataclass(frozen=True)

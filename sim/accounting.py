@@ -78,7 +78,7 @@ def account_without_events(lanes: Columns, shape: Shape, loop: bool) -> dict[str
     return out | {"system_time_s": base_s.copy(), "ratio": over(base_s, base_s), "wall_time_s": elapsed_s}
 
 
-# overhead_share, elongation, operations_per_s, operation_ns_total
+# overhead_share, sender_overhead_share, elongation, operations_per_s, operation_ns_total
 
 
 def overhead_ns(scenario: Scenario, mean: Columns, notes: Columns, set_ns: np.ndarray) -> np.ndarray:
@@ -115,13 +115,15 @@ def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dic
     shape, think_ns = scenario.shape, scenario.think_ns
     if shape.flushers == shape.busy:
         cycle_ns = think_ns + overhead_ns
-        share = over(overhead_ns, cycle_ns)
+        share = senders = over(overhead_ns, cycle_ns)
     else:
         cycle_ns = shape.flushers * mean["interval_ns"]
         share = overhead_ns / (shape.busy * mean["interval_ns"])
+        senders = over(np.maximum(cycle_ns - think_ns, 0.0), cycle_ns)  # compute times are drawn, so they may be short
     operation_ns = cycle_ns * scenario.events if scenario.loop else np.full_like(cycle_ns, np.nan)
     return {
         "overhead_share": share,
+        "sender_overhead_share": senders,
         "elongation": over(cycle_ns, think_ns),
         "operations_per_s": over(shape.flushers * 1e9, operation_ns),
         "operation_ns_total": operation_ns,

@@ -145,6 +145,7 @@ PARAMETERS: dict[str, Parameter] = {
     "pcp_batch": Parameter("pages", "pages of one refill of the per-CPU free list", low=1),
     "pcp_refill_share": _share("share of order-0 allocs that come from a refill"),
     "ownership_change_share": _share("share of allocs whose page was the kernel's before"),
+    "pool_pages": Parameter("pages", "pages that a pool of unmapped pages is filled with at once", low=1, default=512),
     # controls
     "rule": Parameter("name", "how a broadcast by interrupts is simulated", choices=RULES, default="coarse"),
     "think_ns": Parameter("ns", "mean compute between flush events, instead of the build's", optional=True),

@@ -13,8 +13,11 @@ from sweep.tables import surface
 
 
 def results(rows, follows=(), relative=("jobs",)):
-    """Results with the given columns, everything else constant; one replica; `jobs` are shares of `cores`."""
-    base = dict.fromkeys(PARAMETER_COLUMNS, 1.0) | dict.fromkeys(METRICS, 1.0)
+    """Results with the given columns, everything else constant; one replica; `jobs` are shares of `cores`.
+
+    They are of builds, unless the rows say operations a second.
+    """
+    base = dict.fromkeys(PARAMETER_COLUMNS, 1.0) | dict.fromkeys(METRICS, 1.0) | {"operations_per_s": np.nan}
     base |= {"replica": 0, "policy": "xpfo", "machine": "m", "workload": "w"}
     frame = pd.DataFrame([base | {"point": at} | row for at, row in enumerate(rows)])
     names = [name for name in (*PARAMETER_COLUMNS, "policy") if frame[name].nunique() > 1]
@@ -27,12 +30,24 @@ def results(rows, follows=(), relative=("jobs",)):
 def test_crossover_interpolates_on_log_axes_and_says_never():
     cores = [1, 10, 100]
     table = surface.crossover(results([{"cores": c, "jobs": c, "ratio": c**0.5} for c in cores]))
-    by_ratio = table.set_index("ratio")
+    assert set(table["metric"]) == {"ratio"}
+    by_ratio = table.set_index("passes")
     assert by_ratio.loc[2.0, "cores"] == pytest.approx(4.0)
     assert by_ratio.loc[10.0, "cores"] == pytest.approx(100.0)
     flat = surface.crossover(results([{"cores": c, "jobs": c, "ratio": 1.05} for c in cores]))
     assert flat["cores"].isna().all()
     assert set(flat["said"]) == {"never up to 100"}
+
+
+def test_a_loop_crosses_shares_of_time_and_not_ratios():
+    cores = [1, 10, 100]
+    loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
+    rows = [loop | {"cores": c, "jobs": c, "overhead_share": c / 1e3, "sender_overhead_share": c / 1e2} for c in cores]
+    table = surface.crossover(results(rows)).set_index(["metric", "passes"])["cores"]
+    assert set(table.index.get_level_values("metric")) == {"overhead_share", "sender_overhead_share"}
+    assert table["overhead_share", 0.1] == pytest.approx(100.0)
+    assert table["sender_overhead_share", 0.1] == pytest.approx(10.0)
+    assert np.isnan(table["overhead_share", 0.5])
 
 
 def test_best_ceiling_is_a_flat_stretch_not_an_argmin():
@@ -52,6 +67,18 @@ def test_pareto_keeps_what_nothing_dominates():
     assert table.set_index("policy")["front"].to_dict() == {"a": True, "b": True, "c": False}
 
 
+def test_a_loop_has_a_front_of_the_time_lost_and_one_of_the_operation():
+    points = {"a": (0.1, 9.0, 100.0), "b": (0.2, 3.0, 10.0), "c": (0.15, 2.0, 50.0)}  # share, elongation, window
+    names = ("overhead_share", "elongation", "stale_window_p99_ns")
+    loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
+    table = surface.pareto(
+        results([loop | {"policy": p} | dict(zip(names, each, strict=True)) for p, each in points.items()])
+    ).set_index("policy")
+    assert table["front"].to_dict() == {"a": True, "b": True, "c": True}
+    assert table["elongation_front"].to_dict() == {"a": False, "b": True, "c": True}
+    assert not {"ratio", "system_time_s"} & set(table.columns)
+
+
 def test_scaling_follows_cores_and_jobs_per_core():
     rows = [{"cores": c, "jobs": s * c, "sockets": c // 4, "ratio": c} for c in (8, 4) for s in (1, 0.5)]
     table = surface.scaling(results(rows, follows=["sockets"]))
@@ -64,7 +91,7 @@ def test_scaling_tells_apart_what_the_plan_tells_apart():
     rows = [{"cores": c, "jobs": c, "sockets": s, "ratio": c * s} for s in (1, 2) for c in (4, 8)]
     table = surface.scaling(results(rows))
     assert table["sockets"].tolist() == [1, 1, 2, 2]
-    assert len(surface.crossover(results(rows))) == 2 * len(surface.THRESHOLDS)
+    assert len(surface.crossover(results(rows))) == 2 * len(surface.PASSED["ratio"])
 
 
 def test_jobs_that_are_no_shares_of_cores_are_shown_as_they_are():

@@ -46,7 +46,9 @@ _HARDWARE = "ceiling broadcast_ns broadcast_page_ns broadcast_all_ns refill_ns r
 _NOTE = "mask_line_ns mask_line_cross_ns".split()
 _FLAGS = "ack_ns ack_cross_ns".split()
 _COPIES = "line_hit_ns line_fill_ns".split()
-COUNT_EVENTS = "pcp_batch pcp_refill_share ownership_change_share".split()  # read by `events` of some policies
+COUNT_EVENTS = (
+    "pcp_batch pcp_refill_share ownership_change_share pool_pages".split()
+)  # read by `events` of some policies
 
 
 _own_folder: str | None = None  # of the user's policies, which come first
@@ -151,7 +153,7 @@ def reads(module: ModuleType, loop: bool = False) -> tuple[str, ...]:
 def _reads(module: ModuleType) -> list[str]:
     flush: Flush = module.flush()
     one = np.ones(1)
-    build = _Recorder(Build(one, one, (1,), np.ones((1, 1)), one, one, one))
+    build = _Recorder(Build(one, one, (1,), np.ones((1, 1)), one, one, one, one))
     events = check_events(getattr(module, "events", every_event)(build), lanes=1)  # type: ignore[arg-type]
     if not events.total.any():
         return _BASELINE

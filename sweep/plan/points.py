@@ -102,7 +102,8 @@ class Space:
         columns = {}
         for name in dict.fromkeys(name for central in central_values for name in central):
             if name not in (*NAMES, *CONTROLS):
-                columns[name] = _spread(name, [central.get(name) for central in central_values], which, points)
+                values = [central.get(name, _default(name)) for central in central_values]
+                columns[name] = _spread(name, values, which, points)
         for number, of_draws in enumerate(by_draw):
             members = np.ones(points, dtype=bool) if which is None else which == number
             for name, by_row in of_draws.items():
@@ -127,8 +128,8 @@ class Space:
 
 
 def _default(name: str) -> Any:
-    """What stands in a column of names for points that do not say; of numbers, that they are not known."""
-    default = PARAMETERS[name].default if name in PARAMETERS and PARAMETERS[name].choices else None
+    """What stands in a column for points that do not say: the parameter's default, or that it is not known."""
+    default = PARAMETERS[name].default if name in PARAMETERS else None
     return np.nan if default is None else default
 
 

@@ -28,6 +28,10 @@ COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one")
 PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
 MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
 MOST_ROWS = 4000  # marks of one plot
+COSTS = {  # what a picture shows of builds, and of loops: against parameters, and against the window
+    False: (("ratio", "system time over vanilla's"), ("added_s", "added system time, s")),
+    True: (("overhead_share", "share of CPU time lost"),) * 2,
+}
 REPLICAS = "Means over replicas; the band is their 95 % interval, or 5 to 95 % over the draws of the costs."
 
 
@@ -47,9 +51,10 @@ def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame]) -> list[Plot
     numeric = [name for name in own if name != "jobs_per_core" and points[name].dtype.kind in "fi"]
     ordered: list[str] = [name for name in ("cores", "jobs", "ceiling") if name in numeric]
     ordered += [name for name in numeric if name not in ordered]
-    made += [lines(points, own, x, "ratio", "System time over vanilla's") for x in ordered[:6]]
+    loops = is_of_loops(points)
+    made += [lines(points, own, x, *COSTS[loops][0]) for x in ordered[:6]]
     made.append(heat(points, own))
-    made.append(front(points, own))
+    made.insert(0 if loops else len(made), front(points, own))
     made += [counter(points, own, name) for name in COUNTERS if name in points]
     if rule_gap is not None and len(rule_gap):
         made.append(gap(rule_gap))
@@ -61,6 +66,11 @@ def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame]) -> list[Plot
         )  # else measured points are a minority: they follow
         made.insert(0 if asked else -1, measured(reproduction))
     return [plot for plot in made if plot is not None]
+
+
+def is_of_loops(points: pd.DataFrame) -> bool:
+    """Whether no point is a build, so that there is no system time to draw."""
+    return not np.isfinite(points["ratio"]).any() and bool(points["overhead_share"].notna().any())
 
 
 def measured(table: pd.DataFrame) -> Plot:
@@ -119,7 +129,7 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     )  # fmt: skip
 
 
-def lines(points: pd.DataFrame, own: Sequence[str], x: str, y: str, title: str) -> Plot | None:
+def lines(points: pd.DataFrame, own: Sequence[str], x: str, y: str, meaning: str) -> Plot | None:
     """One metric against one parameter, a line per policy and setting of what else varies."""
     others = [name for name in own if name not in (x, "jobs_per_core" if x == "jobs" else "jobs")]
     if x != "jobs" and "jobs" in own and "jobs_per_core" not in own:
@@ -134,8 +144,8 @@ def lines(points: pd.DataFrame, own: Sequence[str], x: str, y: str, title: str) 
     wide = bool((table[x] > 0).all() and table[x].max() / table[x].min() >= 8)
     label = _plain(x)
     return Plot(
-        f"{y}_{x}", f"{title}, against {label}", note, "lines", table, x, y,
-        labels={x: _with_unit(x), y: "system time over vanilla's" if y == "ratio" else y},
+        f"{y}_{x}", f"{meaning[0].upper()}{meaning[1:]}, against {label}", note, "lines", table, x, y,
+        labels={x: _with_unit(x), y: meaning},
         log=((x,) if wide else ()) + ((y,) if (table[y] > 0).all() else ()),
     )  # fmt: skip
 
@@ -204,7 +214,7 @@ def heat(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
 
 def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     """Overhead against the stale window, and the points that nothing beats in both."""
-    x, y = "stale_window_p99_ns", "added_s"
+    x, (y, meaning) = "stale_window_p99_ns", COSTS[is_of_loops(points)][1]
     if x not in points:
         return None
     drawable = (points[x] > 0) & (points[y] > 0)  # on logarithmic axes; NaN is neither
@@ -220,18 +230,19 @@ def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     if len(some) > MOST_ROWS:
         some["setting"] = settings_of(some, ["cores"])
         note = f"Medians of {len(some)} points by machine, workload, policy and cores. " + note
-    table = some.groupby(keys, sort=False)[[x, y, "ratio"]].median().reset_index()
+    shown = [x, y, "ratio" if y == "added_s" else "elongation"]
+    table = some.groupby(keys, sort=False)[shown].median().reset_index()
     table["front"] = on_front(table[x].to_numpy(), table[y].to_numpy())
     return Plot(
         "front", "Overhead against the stale window", note, "scatter", table, x, y,
-        labels={x: "stale window, 99th percentile", y: "added system time, s"}, log=(x, y),
+        labels={x: "stale window, 99th percentile", y: meaning}, log=(x, y),
     )  # fmt: skip
 
 
 def counter(points: pd.DataFrame, own: Sequence[str], name: str) -> Plot | None:
     """A kernel counter against cores, or by policy."""
     if "cores" in own:
-        made = lines(points, own, "cores", name, f"{name} over the build")
+        made = lines(points, own, "cores", name, name)
         if made is not None:
             return made
     some = points[points[name].notna() & (points["policy"] != "vanilla")]

@@ -20,7 +20,8 @@ from sweep.tables.selection import OK, copies, notes
 
 METRICS = (
     "system_time_s added_s ratio wall_time_s flush_wait_ns flush_wait_p99_ns interrupts_per_flush "
-    "sender_s handler_s switch_s refill_s bookkeeping_s stale_window_ns stale_window_p99_ns"
+    "sender_s handler_s switch_s refill_s bookkeeping_s stale_window_ns stale_window_p99_ns "
+    "overhead_share sender_overhead_share elongation operations_per_s"
 ).split()
 FIXED = ("machine", "workload", "policy")  # filters of the page
 MOST_BINS = 64  # values on one axis; above it they are binned

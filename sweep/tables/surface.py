@@ -12,18 +12,32 @@ import pandas as pd
 from sweep.tables.coordinates import coordinates
 from sweep.tables.replicas import means
 
-THRESHOLDS = (1.1, 1.5, 2.0, 10.0)
+SHARES = (0.01, 0.1, 0.5)
+PASSED = {  # of each cost, what a policy is asked to stay below
+    "ratio": (1.1, 1.5, 2.0, 10.0),
+    "overhead_share": SHARES,
+    "sender_overhead_share": SHARES,
+}
+BUILD_COSTS = ("ratio", "system_time_s", "wall_time_s")
+LOOP_COSTS = ("overhead_share", "sender_overhead_share", "elongation", "operations_per_s")
+FRONTS = {"ratio": "front", "overhead_share": "front", "elongation": "elongation_front"}  # columns of `pareto`
 FLAT = 0.01  # ceilings within this share of the best system time are as good as it
 LINUX_CEILING = 33
 TINY = 1e-9  # a ratio that has a logarithm
 COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupts_per_flush", "posts_per_flush")
 
 
+def costs_of(results: pd.DataFrame) -> list[str]:
+    """What the flush events of builds, and of loops, are told to cost, as far as there are any of them."""
+    builds, loops = (results[name].notna().any() for name in ("system_time_s", "operations_per_s"))
+    return [*(BUILD_COSTS if builds or not loops else ()), *(LOOP_COSTS if loops else ())]
+
+
 def scaling(results: pd.DataFrame) -> pd.DataFrame:
-    """Ratio and system time by policy and cores."""
+    """What it costs by policy and cores: of builds the ratio and times, of loops shares of time and operations."""
     if results["cores"].nunique() < 2:
         return pd.DataFrame()
-    table, names = means(results, ["ratio", "system_time_s", "wall_time_s", "flush_wait_ns", "handler_share"])
+    table, names = means(results, [*costs_of(results), "flush_wait_ns", "handler_share"])
     table["jobs_per_core"] = (table["jobs"] / table["cores"]).round(3)
     others = [name for name in names if name not in ("cores", "jobs")]
     relative = coordinates(results).relative.get("jobs") == "cores"
@@ -34,7 +48,10 @@ def scaling(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def crossover(results: pd.DataFrame) -> pd.DataFrame:
-    """Cores at which each policy first passes a ratio, interpolated on log axes; NaN and a word where it never does."""
+    """Cores at which each policy first passes a ratio, or a share of CPU time; NaN and a word where it never does.
+
+    Interpolated on log axes. `metric` says what is passed, and `passes` which value of it.
+    """
     table = scaling(results)
     if not len(table):
         return table
@@ -43,15 +60,23 @@ def crossover(results: pd.DataFrame) -> pd.DataFrame:
     for key, group in table.groupby(where, sort=False, dropna=False):
         if len(group) < 2 or group["policy"].iloc[0] == "vanilla":
             continue
-        known = group[group["ratio"].notna()]  # no ratio where the base has no system time
-        cores, ratio = known["cores"].to_numpy(float), known["ratio"].to_numpy(float)
-        for threshold in THRESHOLDS:
-            at = _first_crossing(cores, ratio, threshold)
-            said = "not known" if not len(cores) else f"never up to {cores[-1]:.0f}"
-            if np.isfinite(at):
-                said = f"already at {cores[0]:.0f}" if at == cores[0] else f"at {at:.0f}"
-            rows.append(dict(zip(where, key, strict=True)) | {"ratio": threshold, "cores": at, "said": said})
+        for metric in _passed(group):
+            known = group[group[metric].notna()]  # no ratio where the base has no system time
+            cores, cost = known["cores"].to_numpy(float), known[metric].to_numpy(float)
+            for value in PASSED[metric]:
+                at = _first_crossing(cores, cost, value)
+                said = "not known" if not len(cores) else f"never up to {cores[-1]:.0f}"
+                if np.isfinite(at):
+                    said = f"already at {cores[0]:.0f}" if at == cores[0] else f"at {at:.0f}"
+                row = {"metric": metric, "passes": value, "cores": at, "said": said}
+                rows.append(dict(zip(where, key, strict=True)) | row)
     return pd.DataFrame(rows)
+
+
+def _passed(group: pd.DataFrame) -> list[str]:
+    """What points of one kind are asked to stay below: builds a ratio, loops shares of time."""
+    loop = "operations_per_s" in group and group["operations_per_s"].notna().any()
+    return [name for name in PASSED if name in group and (name == "ratio") != loop]
 
 
 def _first_crossing(cores: np.ndarray, ratio: np.ndarray, threshold: float) -> float:
@@ -102,21 +127,31 @@ def _flat_stretch(ceilings: np.ndarray, cost: np.ndarray) -> dict[str, float]:
 
 
 def pareto(results: pd.DataFrame) -> pd.DataFrame:
-    """Ratio and 99th percentile window of each policy; `front` where no other is better in one and as good in both."""
+    """Cost and 99th percentile window of each policy; `front` where no other is better in one and as good in both.
+
+    The cost of a build is its ratio; of a loop the share of CPU time that is lost, and for `elongation_front` how much
+    longer an operation takes.
+    """
     if results["policy"].nunique() < 2:
         return pd.DataFrame()
-    table, names = means(results, ["ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns"])
-    table = table[np.isfinite(table["stale_window_p99_ns"]) & np.isfinite(table["ratio"])]
+    costs = [name for name in (*FRONTS, "system_time_s") if name in costs_of(results)]
+    windows = ["stale_window_ns", "stale_window_p99_ns"]
+    table, names = means(results, [*costs, *windows])
     where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
     groups = []
     for _, group in table.groupby(where, sort=False, dropna=False):
-        if group["policy"].nunique() >= 2:
-            ratio, window = group["ratio"].to_numpy(), group["stale_window_p99_ns"].to_numpy()
-            groups.append(group.assign(front=on_front(ratio, window)))
+        known = group[np.isfinite(group["stale_window_p99_ns"])]
+        first = next((name for name in FRONTS if name in costs and known[name].notna().any()), None)
+        if first is not None and (known := known[np.isfinite(known[first])])["policy"].nunique() >= 2:
+            windows_ns = known["stale_window_p99_ns"].to_numpy()
+            for name in (first, "elongation") if first == "overhead_share" else (first,):
+                known = known.assign(**{FRONTS[name]: on_front(known[name].to_numpy(), windows_ns)})
+            groups.append(known)
     if not groups:
         return pd.DataFrame()
-    columns = [*names, "ratio", "system_time_s", "stale_window_ns", "stale_window_p99_ns", "front", "point"]
-    return pd.concat(groups)[columns].reset_index(drop=True)
+    together = pd.concat(groups)
+    fronts = [name for name in dict.fromkeys(FRONTS.values()) if name in together]
+    return together[[*names, *costs, *windows, *fronts, "point"]].reset_index(drop=True)
 
 
 def on_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
