@@ -136,4 +136,4 @@ def test_the_literatures_prediction_is_its_median_over_draws_and_the_fitted_ones
 
 def test_numbers_of_one_column_share_a_form():
     lines = as_text(pd.DataFrame({"cores": [96.0, 256.0, np.nan], "ratio": [1.0, 1.44, 256.0]})).splitlines()
-    assert [line.split() for line in lines[1:]] == [["96", "1"], ["256", "1.44"], ["-", "256.0"]]
+    assert [line.split() for line in lines[1:]] == [["96", "1.00"], ["256", "1.44"], ["-", "256.00"]]

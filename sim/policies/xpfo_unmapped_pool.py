@@ -1,7 +1,8 @@
 """As xpfo, but allocs are served from a pool of pages that are unmapped already; filling it flushes fully, once.
 
 C:       proposed for mm/page_alloc.c: free lists of pages without a direct mapping  (__GFP_UNMAPPED)
-Return:  no CPU holds an old mapping: the flush was over before the page was given out.
+Return:  no CPU holds an old mapping: the flush was over before the page was given out. Nothing maps such a page again
+         for a while, so there is no kunmap to flush for.
 Stale:   nobody, once the filling of the pool returns.
 Legal:   the filling waits for other CPUs: interrupts on and no spinlock held that a handler may want.
 """

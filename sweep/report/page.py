@@ -19,13 +19,13 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.inputs.costs import LITERATURE
 from sweep.report.caveats import CAVEATS, GAP, NOT_MODELLED, basis
 from sweep.report.plot import Plot
 from sweep.report.plots import colours, plots
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
 from sweep.tables.frame import open_results, reading
+from sweep.tables.make import ANSWER
 
 NEEDED = ("point", "policy", "machine", "workload", "cores", "jobs", "system_time_s", "added_s", "ratio")
 DIGITS = 6  # significant digits of the numbers on the page
@@ -44,13 +44,14 @@ def read_plots(folder: Folder) -> list[Plot]:
 
 def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None) -> None:
     """Write report.html, into another folder if told."""
-    text = page(read_run(folder), made)
+    said = folder.read(ANSWER).decode() if folder.exists(ANSWER) else ""
+    text = page(read_run(folder), made, said)
     (into or folder).write("report.html", text.encode("utf-8", "backslashreplace"))
 
 
-def page(run: Mapping[str, Any], made: Sequence[Plot]) -> str:
-    """The page as text."""
-    text = _text(run, made)
+def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
+    """The page as text; `said` is the answer to its question."""
+    text = _text(run, made) | {"answer": said}
     parts = {name: html.escape(str(value)) for name, value in text.items()}
     points = run.get("points", {})
     parts |= {
@@ -92,45 +93,10 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
         "title": f"{run.get('grid')}: {question}",
         "grid": str(run.get("grid")),
         "question": question,
-        "answer": _headline(named),
         "lead": lead,
         "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete in itself and asks no network. "
         "Colours are Okabe and Ito's.",
     }
-
-
-def _headline(named: Mapping[str, Plot]) -> str:
-    """What a reader wants to know first."""
-    if "predicted" in named:
-        return named["predicted"].note.partition(". ")[0] + "."
-    return _answer(named["points"]) if "points" in named else ""
-
-
-def _answer(plot: Plot) -> str:
-    """What each policy costs on each machine at its most CPUs and jobs, where that is one point a policy."""
-    points = plot.table
-    sentences: list[str] = []
-    if points.empty:
-        return plot.note
-    if "costs" in points:
-        points = points[points["costs"] == min(points["costs"], key=lambda name: (name == LITERATURE, name))]
-    for machine, some in points.groupby("machine", sort=False):
-        for name in ("cores", "jobs"):
-            some = some[some[name] == some[name].max()]
-        if "ceiling" in some and (some["ceiling"] == 33).any():
-            some = some[some["ceiling"] == 33]
-        some = some[(some["policy"] != "vanilla") & some["added_s"].notna()]
-        if some.empty or some["policy"].duplicated().any() or len(some) > 6 or len(sentences) == 3:
-            continue
-        ceiling = ", ceiling 33" if "ceiling" in some else ""
-        costs = [
-            f"{row['policy']} adds\u00a0{row['added_s']:.0f}\u00a0s"
-            + (f" (x\u00a0{row['ratio']:.3g})" if math.isfinite(row["ratio"]) else "")
-            for _, row in some.iterrows()
-        ]
-        first = some.iloc[0]
-        sentences.append(f"{machine}, {first['cores']:g} CPUs, -j{first['jobs']:g}{ceiling}: {'; '.join(costs)}.")
-    return "\n".join(sentences)
 
 
 def _facts(run: Mapping[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import textwrap
 import traceback
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from sim.policies import hidden_policies
 from sweep.errors import BadInput, Stopped
@@ -32,7 +35,7 @@ from sweep.store.folder import Folder, look, open_folder, reason
 from sweep.store.journal import Journal
 from sweep.store.parts import committed
 from sweep.tables.frame import load, read_results
-from sweep.tables.make import write_tables
+from sweep.tables.make import answer_of, write_tables
 from sweep.tables.text import as_text, breakdown
 
 MOST_ROWS = 3_000_000  # of results that tables and a page are made of without being asked: they take memory
@@ -165,8 +168,20 @@ def report(plan: Plan, folder: Folder, made: Mapping[str, Any]) -> None:
         print(textwrap.fill(basis(list(plan.space.costs), plan.draws), 100))
         if plan.draws:
             print("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
-    text = breakdown(load(folder.path)) if len(plan) == 1 + plan.draws and folder.local else as_text(table)
+    said, width = answer_of(folder, made), shutil.get_terminal_size((100, 24)).columns
+    for sentence in [*said.sentences, *said.doubts]:
+        print(textwrap.fill(sentence, min(width, 100)))
+    if len(plan) == 1 + plan.draws and folder.local:
+        text = breakdown(load(folder.path))
+    else:
+        text = as_text(with_notes(said.table, table) if said.table is not None else table, width=min(width, 200))
     print(f"\n{text}\n\n{folder}")
+
+
+def with_notes(shown: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:
+    """The table of an answer with what is to be noted of the main one."""
+    shown.attrs["notes"] = main.attrs.get("notes", [])
+    return shown
 
 
 def _say_how_to_check(plan: Plan, folder: Folder) -> None:

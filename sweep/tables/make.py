@@ -13,6 +13,7 @@ from sweep.inputs.measured import Measured, from_json
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
 from sweep.tables import bands, surface
+from sweep.tables.answer import Answer, answer
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.frame import read_results
 from sweep.tables.next_experiment import next_experiment
@@ -22,6 +23,7 @@ from sweep.tables.rule_gap import rule_gap
 from sweep.tables.selection import failed_points, notes, simulated, without_copies
 from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validation, validation_summary
 
+ANSWER = "tables/answer.txt"  # what the tables say to the question
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
 MOST_EXPERIMENTS = 500  # points that are compared with one another
 OF_THE_SURFACE = (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters)
@@ -73,9 +75,16 @@ def notes_of(every: pd.DataFrame) -> list[str]:
 
 def write_tables(folder: Folder, into: Folder | None = None) -> dict[str, pd.DataFrame]:
     """Make the tables of a run's results and write them, into another folder if told; the main one first."""
-    made = make_tables(read_results(folder), measured_of(folder))
+    measured = measured_of(folder)
+    made = make_tables(read_results(folder), measured)
     write(into or folder, made)
+    (into or folder).write(ANSWER, answer(made, measured.fitted_machines).text.encode())
     return made
+
+
+def answer_of(folder: Folder, made: Mapping[str, pd.DataFrame]) -> Answer:
+    """The answer to a run's question, from its tables."""
+    return answer(made, measured_of(folder).fitted_machines)
 
 
 def measured_of(folder: Folder) -> Measured:

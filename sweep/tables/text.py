@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pandas as pd
 
 from sim import METRICS
@@ -9,6 +12,7 @@ from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
 from sweep.tables.selection import failed_points, simulated
 
+FAR_APART = 1e4  # numbers of a column that no number of decimals shows
 SHORT = {  # heads for the terminal
     "measured_s": "measured",
     "calibrated_s": "calibrated",
@@ -30,11 +34,11 @@ def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
     notes = table.attrs.get("notes", [])
     if table.empty:
         return "\n".join(["no rows", *notes])
-    shown = table.head(rows).copy()
+    shown = _with_bands(table.head(rows).copy())
     for name in shown.columns:
         if shown[name].dtype == float:
-            whole = bool((shown[name].dropna() % 1 == 0).all())  # one form in a column
-            shown[name] = [f"{value:.0f}" if whole and value == value else _number(value) for value in shown[name]]
+            form = _form(shown[name])
+            shown[name] = [form(value) for value in shown[name]]
         elif not pd.api.types.is_numeric_dtype(shown[name]):
             shown[name] = [printable(str(value)) for value in shown[name]]
     shown = shown.rename(columns=lambda name: printable(SHORT.get(name, str(name))))
@@ -55,12 +59,31 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def _number(value: float) -> str:
-    if value != value:
-        return "-"
-    if abs(value) >= 1000:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"
+def _with_bands(table: pd.DataFrame) -> pd.DataFrame:
+    """A value and its band in one column, `1.44 (1.31-1.62)`; the median over draws is left to the files."""
+    for name in [str(name) for name in table if f"{name}_05" in table and f"{name}_95" in table]:
+        columns = [table[name], table[f"{name}_05"], table[f"{name}_95"]]
+        if all(column.dtype.kind in "fi" for column in columns):
+            form = _form(pd.concat(columns))
+            words = [[form(float(value)) for value in column] for column in columns]
+            at = list(table.columns).index(name)
+            merged = [said if low == high else f"{said} ({low}-{high})" for said, low, high in zip(*words, strict=True)]
+            ends = [f"{name}_{share}" for share in ("05", "50", "95") if f"{name}_{share}" in table]
+            table = table.drop(columns=[name, *ends])
+            table.insert(at, name, merged)
+    return table
+
+
+def _form(column: pd.Series) -> Callable[[float], str]:
+    """How the numbers of a column are shown: whole, with as many decimals each, or three digits where far apart."""
+    known = column[np.isfinite(column.astype(float))]
+    sizes = known[known != 0].abs()
+    if (known % 1 == 0).all():
+        return lambda value: "-" if value != value else f"{value:.0f}"
+    if sizes.max() / sizes.min() > FAR_APART:
+        return lambda value: "-" if value != value else f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    decimals = max(0, 2 - int(np.floor(np.log10(sizes.median()))))
+    return lambda value: "-" if value != value else f"{value:.{decimals}f}"
 
 
 PARTS = {

@@ -1,0 +1,67 @@
+"""One setting of a table out of many: the one that a sentence speaks of, and how it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import pandas as pd
+
+from sim.parameters import PARAMETERS
+from sweep.plan.points import NAMES
+
+LINUX_CEILING = 33
+LOADS = ("jobs_per_core", "jobs", "cores")  # of which the largest value is spoken of
+OTHERS = ("policy", "costs")  # that are no part of a setting
+
+
+def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """For each of the first machines and workloads: a setting in words, and the rows of the table that it has.
+
+    `apart` are the columns that the sentence tells apart itself.
+    """
+    if table.empty:
+        return
+    if "costs" in table:
+        table = table[table["costs"] == min(table["costs"].astype(str), key=lambda name: (name == "literature", name))]
+    keys = [name for name in ("machine", "workload") if name in table]
+    groups = [((), table)] if not keys else list(table.groupby(keys, sort=False))
+    for place, rows in groups[:most]:
+        said = [key == "machine" or table[key].nunique() > 1 for key in keys]
+        words = [str(name) for name, wanted in zip(place, said, strict=True) if wanted]
+        names = [str(name) for name in rows if is_coordinate(str(name)) and name not in (*apart, *keys, *OTHERS)]
+        for name in sorted(names, key=lambda name: name not in LOADS):
+            if rows[name].nunique(dropna=False) > 1:
+                value = _spoken_of(rows, name)
+                rows = rows[rows[name] == value] if value == value else rows[rows[name].isna()]
+            elif name not in LOADS:
+                continue
+            words += _word(name, rows[name].iloc[0], "jobs_per_core" in names)
+        yield ", ".join(words), rows
+
+
+def is_coordinate(name: str) -> bool:
+    """Whether a column of a table tells points apart."""
+    return name in PARAMETERS or name in NAMES or name == "jobs_per_core"
+
+
+def _spoken_of(rows: pd.DataFrame, name: str) -> object:
+    """The value of a column that a sentence speaks of: the largest load, Linux's ceiling, else the middle one."""
+    values = rows[name].dropna().drop_duplicates()
+    if values.empty:
+        return float("nan")
+    if name in LOADS:
+        return values.max()
+    if name == "ceiling" and (values == LINUX_CEILING).any():
+        return LINUX_CEILING
+    ordered = values.sort_values() if values.dtype.kind in "fi" else values
+    return ordered.iloc[(len(ordered) - 1) // 2]
+
+
+def _word(name: str, value: object, per_core: bool) -> list[str]:
+    """What a column's value is called; nothing where it is not given, or is said by another column."""
+    if value != value or (name == "jobs" and per_core):
+        return []
+    text = f"{value:g}" if isinstance(value, int | float) else str(value)
+    if name == "jobs_per_core":
+        return [f"-j{'' if text == '1' else f'{text} x '}cores"]
+    return [f"{text} CPUs" if name == "cores" else f"-j{text}" if name == "jobs" else f"{name} {text}"]

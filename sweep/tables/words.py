@@ -1,0 +1,55 @@
+"""Numbers as a sentence says them: times, factors, shares, bands, and what lies beyond the measurements."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+NEVER = math.inf
+
+
+def number(value: float) -> str:
+    """Three digits, thousands apart."""
+    if not math.isfinite(value):
+        return "never" if value > 0 else "?"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    text = f"{value:.3g}"
+    return f"{float(text):g}" if "e" not in text or abs(value) < 1e-4 else text
+
+
+def duration(ns: float) -> str:
+    """A time in the unit that makes it short."""
+    if not math.isfinite(ns):
+        return "for ever" if ns > 0 else "?"
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            return f"{number(ns / size)} {unit}"
+    return f"{number(ns)} ns"
+
+
+def factor(value: float) -> str:
+    """How many times as much."""
+    return f"{number(value)}x" if value >= 100 or value * 2 == int(value * 2) else f"{value:.2f}x"
+
+
+def share(value: float) -> str:
+    """A share in percent."""
+    return f"{number(100.0 * value)} %"
+
+
+def banded(row: Any, name: str, form: Any = number) -> str:
+    """A value, and 5 to 95 % of it where the table has a band: `1.44x (1.31-1.62)`; an end that is NaN is never."""
+    said = form(float(row[name]))
+    if f"{name}_05" not in row:
+        return str(said)
+    ends = [float(row[f"{name}_{end}"]) for end in ("05", "95")]
+    low, high = (form(NEVER if end != end else end) for end in ends)
+    return f"{said} ({low.removesuffix('x')}-{high.removesuffix('x')})" if ends[0] != ends[1] else str(said)
+
+
+def enumerated(words: list[str], most: int = 6) -> str:
+    """`a, b and c`; of more than `most` the first, and how many more there are."""
+    if len(words) > most:
+        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

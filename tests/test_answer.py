@@ -1,0 +1,76 @@
+"""The answer to a grid's question: made from tables whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sweep.tables.answer import answer
+from sweep.tables.words import banded, duration, factor, number
+
+FITTED = {"xeon_8160"}
+
+
+def crossover(rows):
+    columns = ["policy", "jobs_per_core", "passes", "cores", "said"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(machine="xeon_8160", workload="kernel_build", metric="ratio")
+
+
+def test_crossings_are_said_once_with_what_never_passes_and_a_mark_beyond_the_measurements():
+    rows = [
+        ("a", load, passes, at * load if at else np.nan, f"at {at}" if at else "never up to 512")
+        for load in (0.5, 1.0)
+        for passes, at in ((1.5, 60), (2.0, 200))
+    ]
+    rows += [("b", 1.0, passes, np.nan, "never up to 512") for passes in (1.1, 1.5, 2.0)]
+    said = answer({"crossover": crossover(rows)}, FITTED).text
+    assert "xeon_8160, -jcores: 1.5x and 2x the system time without XPFO is passed at 60 and 200* by a" in said
+    assert "never up to 512 by b" in said
+    assert "* beyond 96 CPUs nothing was measured." in said
+    assert "0.5" not in said
+
+
+def test_a_band_stands_beside_its_value_and_an_open_end_is_never():
+    row = {"cores": 206.4, "cores_05": 180.0, "cores_95": np.nan}
+    assert banded(row, "cores", lambda value: "never" if np.isinf(value) else f"{value:.0f}") == "206 (180-never)"
+    assert banded({"ratio": 1.444, "ratio_05": 1.31, "ratio_95": 1.62}, "ratio", factor) == "1.44x (1.31-1.62)"
+    assert (number(24128.9), duration(3.94e6), duration(np.inf), factor(2.0)) == ("24,129", "3.94 ms", "for ever", "2x")
+
+
+def test_a_front_names_its_policies_with_cost_and_window_and_no_other():
+    points = {"a": (1.2, 7e7, True), "b": (1.9, 4e6, True), "c": (2.5, 5e6, False)}
+    table = pd.DataFrame(
+        [
+            {"policy": name, "machine": "m", "ratio": ratio, "stale_window_p99_ns": window, "front": front, "cores": 8}
+            for name, (ratio, window, front) in points.items()
+        ]
+    )
+    said = answer({"pareto": table}, FITTED)
+    assert "nothing beats a, 1.20x, windows 70 ms; b, 1.90x, windows 4 ms (" in said.text
+    assert "c, " not in said.text
+    assert "No row was fitted on m" in said.text
+    assert said.table is not None
+    assert said.table["policy"].tolist() == ["a", "b", "c"]
+
+
+def test_a_ceiling_is_told_by_its_price_over_the_best():
+    base = {"machine": "xeon_8160", "policy": "xpfo", "best_from": 1.0, "best_to": 8.0}
+    table = pd.DataFrame(
+        [base | {"workload": "w", "price_of_33_pct": 0.3}, base | {"workload": "v", "price_of_33_pct": 82.0}]
+    )
+    said = answer({"best_ceiling": table}, FITTED).sentences
+    assert said == [
+        "Above the best ceiling 33 costs 5 % or more on v 82 % (xpfo, where 1 to 8 pages is best).",
+        "Elsewhere at most w 0.3 % (xpfo, where 1 to 8 pages is best).",
+    ]
+
+
+def test_every_grid_of_the_terminal_ends_with_its_answer(sweep_in, capsys):
+    run = sweep_in(
+        "+grid=smoke", "policy=[vanilla,xpfo,xpfo_deferred]", "cores=[2,4,8]", "jobs='1 x cores'", "quiet=false"
+    )
+    said = capsys.readouterr().out
+    written = (run / "tables" / "answer.txt").read_text()
+    assert "the system time without XPFO is passed" in written
+    assert written.split()[0] in said
