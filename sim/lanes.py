@@ -139,4 +139,7 @@ def require_parameters(lanes: Mapping[str, np.ndarray], names: Sequence[str], po
         if name not in lanes or (is_number(name) and np.isnan(lanes[name]).any() and not PARAMETERS[name].optional)
     ]
     if missing:
-        raise TypeError(f"policy {policy} reads {', '.join(missing)}: not given, or not a number")
+        many = f"{len(missing)} parameters" if len(missing) > 1 else "a parameter"
+        raise TypeError(
+            f"simulate() is missing {many} that policy {policy} reads: {', '.join(missing)}: not given, or not a number"
+        )

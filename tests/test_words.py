@@ -222,7 +222,7 @@ def test_a_misspelled_function_of_a_policy_is_refused(tmp_path, name, meant):
     try:
         with pytest.raises(ValueError, match=rf"{name}\(\) is no function of a policy; did you mean {meant}\(\)\?"):
             simulate(policy="mine")
-        with pytest.raises(TypeError, match="policy helped reads cores"):
+        with pytest.raises(TypeError, match="policy helped reads: cores"):
             simulate(policy="helped")
     finally:
         use_policies(None)
