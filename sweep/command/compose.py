@@ -21,19 +21,14 @@ from omegaconf import OmegaConf
 
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs import settings
-from sweep.inputs.catalog import QUANTITIES, catalog
 from sweep.inputs.conf import listing, paths_of, questions
-from sweep.inputs.costs import Stored
-from sweep.inputs.door import Checked, admit, shorten
-from sweep.inputs.measured import read_measured
+from sweep.inputs.door import Checked, admit
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
-from sweep.plan.open import Composition
-from sweep.plan.points import NAMES
+from sweep.plan.composition import KEYS, composition, read_config
 from sweep.run.request import Request
 
 GROUPS = ("machine", "workload", "costs", "policy")  # axes whose values are names
 TEXTS = (*settings.TEXTS, "runner.address", "grid", "runner")
-KEYS = (*QUANTITIES, "draws", *settings.NAMES, *NAMES, "runner")
 GRID = "the_grid"  # what the composed grid is called inside Hydra, whatever its file's name
 ITEM = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^,"'\[\]]*?))\s*(?:,|$)""")
 MOST_SAID = 12  # values of a list that a remedy spells out
@@ -56,32 +51,11 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
     grid = chosen.get("grid")
     if grid is None:
         raise BadInput("no grid given; choose one:\n" + listing(folders))
-    base = _configuration(folders)
+    base = read_config(folders)
     content, runner = _composed(given, paths[grid], _runner_file(chosen.get("runner"), base, folders))
-    pinned = {key: value for key, value in chosen.items() if key in (*QUANTITIES, *NAMES, "draws")}
-    named = {key: value for key, value in chosen.items() if key in settings.NAMES}
-    asked = admit(settings.Settings, {**{key: base[key] for key in settings.NAMES if key in base}, **named})
-    axes = {key: value for key, value in base.items() if key in (*QUANTITIES, *NAMES, "draws")}
-    defaults = {key: value for key, value in axes.items() if value is not None}
-    entries = catalog(folders)
-    composition = Composition(
-        grid=grid,
-        question=questions(folders)[grid],
-        content=content,
-        pinned=pinned,
-        defaults=defaults,
-        machines=entries["machine"],
-        workloads=entries["workload"],
-        costs=Stored(folders),
-        measured=read_measured(folders),
-        engine=asked.engine,
-        chunk_s=asked.chunk_s,
-        policy_path=asked.policy_path,
-        points=asked.points,
-        max_points=asked.max_points,
-    )
+    composed, asked = composition(grid, questions(folders)[grid], content, chosen, base, folders)
     return Request(
-        composition,
+        composed,
         runner=runner,
         overrides=tuple(overrides),
         command=command,
@@ -115,20 +89,6 @@ def composed_grid(name: str, folders: Sequence[Path]) -> str:
 
 def _as_yaml(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
-
-
-def _configuration(folders: Sequence[Path]) -> dict[str, Any]:
-    """What `config.yaml` says; the user's own, where there is one, in place of ours."""
-    path = next(folder / "config.yaml" for folder in folders if (folder / "config.yaml").is_file())
-    document = read_yaml(path, "config")
-    check_resolvers(document)
-    content = document.content
-    if not isinstance(content, Mapping):
-        raise BadInput(f"config: {shorten(content)}: must be a mapping of settings")
-    for key in content:
-        if key not in KEYS:
-            raise BadInput(f"{document.place((key,))}: unknown key {key!r}{did_you_mean(str(key), KEYS)}")
-    return dict(content)
 
 
 def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) -> Document:

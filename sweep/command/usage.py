@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from sweep import __version__
 from sweep.command.completion import completion
@@ -14,7 +13,7 @@ from sweep.command.compose import compose, configuration
 from sweep.command.options import Parser
 from sweep.errors import BadInput
 from sweep.inputs.conf import conf_dir, hidden_files, listing
-from sweep.inputs.home import expanded
+from sweep.inputs.home import folders_of
 from sweep.run.request import Request
 
 USAGE = """\
@@ -94,13 +93,3 @@ def add_config_dir(parser: Parser) -> None:
     parser.add_argument(
         "--config-dir", metavar="DIR", help="your own grids, machines, workloads and measurements, before ours"
     )
-
-
-def folders_of(config_dir: str | None) -> list[Path]:
-    """The folders of configuration files, the user's own first."""
-    if not config_dir:
-        return [conf_dir()]
-    own = Path(expanded(config_dir, "--config-dir")).resolve()
-    if not own.is_dir():
-        raise BadInput(f"--config-dir={config_dir}: no such folder")
-    return [own, conf_dir()]

@@ -186,7 +186,8 @@ def _writing(given: Namespace) -> Iterator[Folder]:
 def list_(arguments: Sequence[str]) -> int:
     """Names that can be used, a line each."""
     from sweep.command import listing
-    from sweep.command.usage import add_config_dir, folders_of
+    from sweep.command.usage import add_config_dir
+    from sweep.inputs.home import folders_of
 
     parser = Parser("sweep list", "What there is: name, one line, and unit and range where it has one.")
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(listing.KINDS)}; default all names")
@@ -199,7 +200,8 @@ def list_(arguments: Sequence[str]) -> int:
 def show(arguments: Sequence[str]) -> int:
     """What one name stands for."""
     from sweep.command import listing
-    from sweep.command.usage import add_config_dir, folders_of
+    from sweep.command.usage import add_config_dir
+    from sweep.inputs.home import folders_of
 
     parser = Parser("sweep show", "What one policy, machine, workload, grid, parameter, table or metric is.")
     parser.add_argument("name", metavar="NAME", help="as `sweep list` has it")

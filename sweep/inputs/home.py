@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sim.machine.compiled.cache import NAME, OTHERS_WRITE, cache_base
 from sweep.errors import BadInput
+from sweep.inputs.conf import conf_dir
 
 
 def expanded(given: str, key: str) -> str:
@@ -30,6 +31,16 @@ def own_folder(given: str | None = None) -> Path:
     if not os.path.isabs(base) and not os.path.isabs(home):
         raise BadInput("no home folder is known here: give --config-dir DIR, or set HOME or XDG_CONFIG_HOME")
     return (Path(base) if os.path.isabs(base) else Path(home) / ".config") / NAME
+
+
+def folders_of(config_dir: str | None, key: str = "--config-dir") -> list[Path]:
+    """The folders of configuration files, the user's own first; BadInput, in which `key` gave it, where it is none."""
+    if not config_dir:
+        return [conf_dir()]
+    own = Path(expanded(config_dir, key)).resolve()
+    if not own.is_dir():
+        raise BadInput(f"{key}={config_dir}: no such folder")
+    return [own, conf_dir()]
 
 
 def cache_folder() -> Path:
