@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
+from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -306,5 +309,31 @@ def test_a_build_without_cpu_time_is_refused():
 def test_loops_that_are_compiled_are_loaded_where_the_work_takes_longer(monkeypatch, overrides, engine):
     monkeypatch.setattr("sweep.plan.engine.has_compiler", lambda: True)
     monkeypatch.setattr("sweep.plan.engine.is_compiled", lambda loop: True)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     plan = open_plan(compose(overrides, [conf_dir()]).composition)
     assert (plan.engine, plan.engine_because) == (engine, "")
+
+
+@pytest.mark.parametrize(
+    ("compiled", "loaded", "again", "engine"),
+    [
+        (True, False, True, "compiled"),
+        (False, True, False, "vectorized"),  # compiling takes longer than the work
+        (False, True, True, "compiled"),  # and is done once for all that follow
+    ],
+)
+def test_loops_are_compiled_where_other_plans_follow(monkeypatch, compiled, loaded, again, engine):
+    monkeypatch.setattr("sweep.plan.engine.has_compiler", lambda: True)
+    monkeypatch.setattr("sweep.plan.engine.is_compiled", lambda loop: compiled)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    if loaded:
+        monkeypatch.setitem(sys.modules, "numba", ModuleType("numba"))
+    asked = compose(["+grid=point", "rule=coarse", "policy=xpfo"], [conf_dir()]).composition
+    assert open_plan(replace(asked, again=again)).engine == engine
+
+
+def test_a_loop_that_is_loaded_does_the_smallest_work_too(monkeypatch):
+    monkeypatch.setattr("sweep.plan.engine.has_compiler", lambda: True)
+    monkeypatch.setattr("sweep.plan.engine.is_compiled", lambda loop: True)
+    monkeypatch.setitem(sys.modules, "numba", ModuleType("numba"))
+    assert open_plan(compose(["+grid=point"], [conf_dir()]).composition).engine == "compiled"

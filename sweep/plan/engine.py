@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from sim.machine.compiled.cache import has_compiler, is_compiled
@@ -13,8 +14,11 @@ COMPILE_S = {"serve_broadcast": 12.0, "serve_server": 8.0, "serve_exact": 16.0} 
 LOAD_S = 0.8  # of importing numba and loading a loop that is compiled, on the same
 
 
-def choose_engine(plan: Plan, asked: str) -> Plan:
-    """The plan with its engine; BadInput where that cannot simulate it."""
+def choose_engine(plan: Plan, asked: str, again: bool = False) -> Plan:
+    """The plan with its engine; BadInput where that cannot simulate it.
+
+    `again`: other plans follow it, so loops are compiled though that takes longer than this one.
+    """
     loops = loops_of(plan)
     if "serve_exact" in loops and asked == "vectorized":
         raise BadInput("engine=vectorized: does not simulate rule=exact; give engine=compiled, or rule=coarse")
@@ -27,9 +31,10 @@ def choose_engine(plan: Plan, asked: str) -> Plan:
     if asked != "auto":
         return replace(plan, engine=asked)
     compile_s = sum(COMPILE_S[loop] for loop in loops if not is_compiled(loop))
-    if compile_s > 0.0 and "serve_exact" not in loops and plan.estimate_s < compile_s:
+    if compile_s > 0.0 and not again and "serve_exact" not in loops and plan.estimate_s < compile_s:
         return replace(plan, engine="vectorized", engine_because=f"compiling would take about {compile_s:.0f} s")
-    if loops and "serve_exact" not in loops and plan.estimate_s < LOAD_S:
+    loaded = compile_s == 0.0 and "numba" in sys.modules
+    if loops and not loaded and "serve_exact" not in loops and plan.estimate_s < LOAD_S:
         return replace(plan, engine="vectorized")
     because = f"compiles for about {compile_s:.0f} s first" if compile_s > 0.0 else ""
     return replace(plan, engine="compiled", engine_because=because)

@@ -42,6 +42,7 @@ class Composition:
     policy_path: str | None = None
     points: str | None = None  # BEGIN:END cuts the plan
     max_points: float = MOST_POINTS
+    again: bool = False  # other plans of the same process follow
 
     def check(self, key: str, value: Any, where: str) -> Any:
         """The checked value of a key; BadInput naming key, value and what is allowed."""
@@ -92,7 +93,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     space = Space(blocks, machines, workloads, defaults, costs)
     plan = Plan(asked.grid, asked.question, space, seed, replicas, asked.chunk_s, policy_path, rows - 1, cut)
     check_points(plan, where)
-    return choose_engine(plan, asked.engine)
+    return choose_engine(plan, asked.engine, asked.again)
 
 
 def _with_tables(asked: Composition, where: str) -> dict[str, Any]:
