@@ -80,6 +80,16 @@ def check_points(plan: Plan, where: str) -> None:
         offset += block.points
 
 
+def check_hours(plan: Plan, most: float) -> None:
+    """BadInput where a sweep takes longer than the user may mean."""
+    hours = float(plan.chunk_cost_s().sum()) / 3600  # of a cut, only what it cuts out
+    if hours > most:
+        raise BadInput(
+            f"{plan.name}: about {hours:.1f} CPU-hours, and max_cpu_hours={most:g}; "
+            f"give max_cpu_hours={hours * 1.1:.0f} to go on"
+        )
+
+
 def _steps_inside(block: Block) -> list[int]:
     """From the first point of a shape, the points at which values that follow others are at their ends."""
     followed = {of for axis in block.axes for values in axis.values for of in relatives(values)}

@@ -17,9 +17,12 @@ from sim.policies import use_policies
 from sweep.plan.plan import Plan
 from sweep.store.rows import Points, columns_of, failed_rows, join_tables, to_table
 
+OF_A_POINT = (Exception, KeyboardInterrupt, SystemExit)  # a run's signals come as Stopped, so these are a point's own
+Raised = type[BaseException] | tuple[type[BaseException], ...]
 
-def compute(plan: Plan, points: Points) -> pa.Table:
-    """Simulate these points; where that raises, halves are tried, down to the point that does it.
+
+def compute(plan: Plan, points: Points, caught: Raised = OF_A_POINT) -> pa.Table:
+    """Simulate these points; where that raises what is `caught`, halves are tried, down to the point that does it.
 
     A point's result does not depend on its company, so the halves are the rows the whole would have given.
     """
@@ -29,11 +32,11 @@ def compute(plan: Plan, points: Points) -> pa.Table:
         parameters: dict[str, Any] = {name: column for name, column in columns.items() if name in PARAMETERS}
         parameters |= {"policy": columns["policy"].tolist(), "seed": plan.seed, "replicas": plan.replicas}
         metrics = simulate(**parameters, engine=engine_of(plan))
-    except (Exception, KeyboardInterrupt, SystemExit) as error:  # a signal comes as Stopped, so it is the point's own
+    except caught as error:
         if len(points) == 1:
             return failed_rows(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
         middle = len(points) // 2
-        return join_tables([compute(plan, points[:middle]), compute(plan, points[middle:])])
+        return join_tables([compute(plan, half, caught) for half in (points[:middle], points[middle:])])
     return to_table(plan, points, columns, metrics)
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from sim.policies import hidden_policies
 from sweep.errors import BadInput, Stopped
 from sweep.messages import say
+from sweep.plan.checks import check_hours
 from sweep.plan.engine import loops_of
 from sweep.plan.open import open_plan
 from sweep.plan.plan import Plan
@@ -69,7 +70,7 @@ def run(request: Request) -> int:
 
 def carry_out(request: Request, plan: Plan, out: str, finish: Finish = lambda folder: None) -> int:
     """Simulate a plan into a folder, then `finish` it; the exit code. What is refused leaves nothing behind."""
-    _check_size(plan, request)
+    check_hours(plan, request.max_cpu_hours)
     described = describe(plan, request)
     check(look(out_of(out)), described)
     old = Old(look(request.reuse), plan) if request.reuse else None
@@ -148,16 +149,6 @@ def out_of(out: str) -> str:
             f"all drivers see, or a URI, like out=/shared/{out}"
         )
     return out
-
-
-def _check_size(plan: Plan, request: Request) -> None:
-    """Stop before a sweep that takes longer than the user may mean."""
-    hours = float(plan.chunk_cost_s().sum()) / 3600  # of a cut, only what it cuts out
-    if hours > request.max_cpu_hours:
-        raise BadInput(
-            f"{plan.name}: about {hours:.1f} CPU-hours, and max_cpu_hours={request.max_cpu_hours:g}; "
-            f"give max_cpu_hours={hours * 1.1:.0f} to go on"
-        )
 
 
 def report(plan: Plan, folder: Folder, made: Mapping[str, Any]) -> None:

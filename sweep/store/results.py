@@ -31,14 +31,7 @@ def compact(folder: Folder, plan: Plan) -> int:
     These are in failures.parquet too, with traceback. Memory holds a row group and a part, whatever the plan. The
     digest comes last: without it nobody believes the results.
     """
-    form = schema()
-    units = {name: form.field(name).metadata[b"unit"].decode() for name in form.names}
-    metadata = {
-        "plan": plan.hash,
-        "seed": str(plan.seed),
-        "PANDAS_ATTRS": json.dumps({"plan": plan.hash, "units": units, "coordinates": coordinates(plan.space.blocks)}),
-    }
-    form = form.with_metadata(metadata)
+    form = schema_of(plan)
     lost: list[tuple[int, str, str]] = []
     folder.remove(DIGEST)
     with folder.writing(NAME) as file:
@@ -52,6 +45,14 @@ def compact(folder: Folder, plan: Plan) -> int:
             folder.remove(FAILED)
     folder.write(DIGEST, f"{digested.digest.hexdigest()}  {NAME}\n".encode())
     return len(lost)
+
+
+def schema_of(plan: Plan) -> pa.Schema:
+    """The columns of results; their metadata says of which plan they are, units, and what tells the points apart."""
+    form = schema()
+    units = {name: form.field(name).metadata[b"unit"].decode() for name in form.names}
+    attrs = {"plan": plan.hash, "units": units, "coordinates": coordinates(plan.space.blocks)}
+    return form.with_metadata({"plan": plan.hash, "seed": str(plan.seed), "PANDAS_ATTRS": json.dumps(attrs)})
 
 
 class _Digested:

@@ -41,7 +41,11 @@ def read_results(folder: Folder) -> pd.DataFrame:
     """results.parquet with what stands in its metadata: `attrs["units"]` and `attrs["coordinates"]`."""
     file = open_results(folder, [name for name in schema().names if name not in ("draw", "status")])
     with reading(folder.child("results.parquet")):
-        table = file.read()
+        return as_frame(file.read())
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Rows as a DataFrame; `attrs` are what the table's metadata says."""
     frame = table.replace_schema_metadata(None).to_pandas()
     frame.attrs = attrs_of(table.schema.metadata)
     return frame
