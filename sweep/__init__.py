@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 __version__ = "0.1.0"
+
+
+def simulate(
+    *,
+    policy: Any = None,
+    machine: Any = None,
+    workload: Any = None,
+    cores: Any = None,
+    jobs: Any = None,
+    draws: int | None = None,
+    config_dir: str | PathLike[str] | None = None,
+    **keys: Any,
+) -> pandas.DataFrame:
+    """Simulate points in this process: a row per point and replica, in the columns of `results.parquet`.
+
+    Keys, values and defaults are those of the command line: any parameter of the model and any control of a grid by its
+    name, such as `invlpg_ns=300`, `rule="exact"`, `costs="literature"` or `replicas=8`. What is not given is what
+    `conf/config.yaml` and the machine say; `jobs` is then the number of CPUs. A list, an array or a column of pandas is
+    an axis, and axes multiply. `draws=N` simulates each point under N draws of the costs, too: `draw` tells them apart,
+    and is 0 for the representative one. `config_dir` is a folder of your own machines and workloads, as `--config-dir`
+    is. `engine`, `policy_path`, `points`, `max_points` and `max_cpu_hours` are as on the command line.
+
+    Constant columns are there, too. `attrs["units"]` has the unit of each column, `attrs["plan"]` the plan's hash. The
+    same points give the same bits as on the command line.
+
+    Raises ValueError in one line that names key, value and what is allowed. A point that fails, and coarse points near
+    saturation, are warned of.
+    """
+    from sweep.run import notebook
+
+    named = {"policy": policy, "machine": machine, "workload": workload, "cores": cores, "jobs": jobs, "draws": draws}
+    return notebook.simulate({key: value for key, value in named.items() if value is not None} | keys, config_dir)
 
 
 def load(out: str | PathLike[str]) -> pandas.DataFrame:

@@ -1,0 +1,103 @@
+"""A sweep in this process, as a DataFrame: what `sweep.simulate` does, without Hydra, Ray or a run's folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+from sim.policies import hidden_policies
+from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.conf import hidden_files
+from sweep.inputs.home import folders_of
+from sweep.messages import say
+from sweep.plan.checks import check_hours
+from sweep.plan.composition import KEYS, OF_POINTS, composition, read_config
+from sweep.plan.open import open_plan
+from sweep.plan.plan import Plan
+from sweep.run.compute import compute
+from sweep.store.results import schema_of
+from sweep.store.rows import failures, join_tables
+from sweep.tables.frame import as_frame
+from sweep.tables.rule_gap import saturated
+
+GRID = "notebook"
+CONTENT = {"jobs": "1 x cores"}  # of that grid: all CPUs are busy where the call does not say
+OF_CALLS = (*OF_POINTS, "engine", "policy_path", "points", "max_points", "max_cpu_hours")  # keys that a call can give
+PLACES = re.compile(rf"\A(command line|grid/{GRID})[:,] ")  # where a mistake can only be: in the call
+MOST_ROWS = 3_000_000
+CALLER = 4  # the frame of the user's own line, seen from where a warning is made
+
+
+def simulate(given: Mapping[str, Any], config_dir: str | os.PathLike[str] | None) -> pd.DataFrame:
+    """The rows of the sweep that `given` describes by key; ValueError in one line for anything that is off.
+
+    A point that failed, a coarse point near saturation, and a file of the user's in place of ours are warned of.
+    """
+    try:
+        plan = _plan(given, None if config_dir is None else os.fspath(config_dir))
+    except BadInput as error:
+        raise ValueError(PLACES.sub("", str(error))) from None
+    if plan.engine == "compiled" and plan.engine_because:
+        say(f"sweep: {plan.engine_because}, once on this machine")
+    chunks = pairwise(plan.chunks.tolist())
+    table = join_tables([compute(plan, range(begin, end), caught=Exception) for begin, end in chunks])
+    frame = as_frame(table.cast(schema_of(plan)))
+    _warn(plan, failures(table), saturated(frame))
+    return frame
+
+
+def _plan(given: Mapping[str, Any], config_dir: str | None) -> Plan:
+    """The plan of a call, checked; BadInput where it cannot be."""
+    for key in given:
+        if key in KEYS and key not in OF_CALLS:
+            raise BadInput(f"{key}: is of a run into a folder, and nothing is written here; leave it out")
+        if key not in OF_CALLS:
+            raise BadInput(f"unknown key {key!r}{did_you_mean(key, OF_CALLS)}")
+    folders = folders_of(config_dir, "config_dir")
+    values = {key: _plain(value) for key, value in given.items()}
+    composed, settings = composition(GRID, "", CONTENT, values, read_config(folders), folders)
+    plan = open_plan(replace(composed, again=True))
+    check_hours(plan, settings.max_cpu_hours)
+    rows = len(plan) * plan.replicas
+    if rows > MOST_ROWS:
+        raise BadInput(f"{rows} rows: a call gives at most {MOST_ROWS}; write a grid file, and run it into a folder")
+    own = [*hidden_files(folders), *(f"policy {name}" for name in hidden_policies())]
+    for name in own:
+        warnings.warn(f"{name}: your own file, not the one that comes with sweep", stacklevel=CALLER)
+    return plan
+
+
+def _plain(value: Any) -> Any:
+    """A value as a file would hold it: arrays, columns of pandas, tuples and ranges are lists."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # numpy's arrays and numbers, and columns of pandas
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _warn(plan: Plan, failed: Sequence[tuple[int, str, str]], near_saturation: int) -> None:
+    """Say what a table of numbers does not show."""
+    if failed:
+        point, error, _ = failed[0]
+        warnings.warn(
+            f"{len(failed)} of {len(plan)} points failed, and their metrics are NaN: point {point}: {error}",
+            stacklevel=CALLER,
+        )
+    if near_saturation:
+        warnings.warn(
+            f"{near_saturation} of {len(plan)} points are near saturation, where the coarse rule can be off by a "
+            'quarter; rule="exact" simulates every request',
+            stacklevel=CALLER,
+        )
