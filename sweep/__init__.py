@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,13 @@ def load(out: str | PathLike[str]) -> pandas.DataFrame:
     from sweep.tables import frame
 
     return frame.load(out)
+
+
+def concat(outs: Iterable[str | PathLike[str]]) -> pandas.DataFrame:
+    """The results of several runs of one version of the model, told apart by the column `run`; units in `attrs`."""
+    from sweep.tables import frame
+
+    return frame.concat(outs)
 
 
 def to_xarray(results: pandas.DataFrame) -> xarray.Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from sim.metrics import METRICS
 from sim.parameters import LARGEST, Parameter
 from sim.policies import policy_module, policy_names
 from sweep.command.compose import composed_grid
+from sweep.command.layout import width
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
 from sweep.inputs.conf import questions
@@ -114,8 +114,3 @@ def _range(parameter: Parameter) -> str:
     if parameter.unit == "pages: weight":
         return parameter.unit
     return f"{ends}{whole}" if parameter.unit == "1" else f"{parameter.unit}; {ends}{whole}"
-
-
-def width() -> int:
-    """Columns of the terminal; 100 where there is none."""
-    return shutil.get_terminal_size((100, 24)).columns

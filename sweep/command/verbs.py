@@ -34,6 +34,24 @@ def status(arguments: Sequence[str]) -> int:
     return 0
 
 
+def runs(arguments: Sequence[str]) -> int:
+    """The runs below a folder."""
+    parser = Parser("sweep runs", "The runs below a folder: what each is, how far, and which settings are its own.")
+    parser.add_argument(
+        "folder", nargs="?", default="outputs", metavar="FOLDER", help="where to look (default: outputs)"
+    )
+    given = parser.parse_args(arguments)
+    from sweep.command.runs import as_text
+    from sweep.store.folder import look
+    from sweep.store.runs import find_runs
+    from sweep.tables.frame import reading
+
+    with reading(given.folder):
+        found = find_runs(look(expanded(given.folder, "FOLDER")))
+    print(as_text(found) if found else f"{given.folder}: holds no runs")
+    return 0
+
+
 def report(arguments: Sequence[str]) -> int:
     """The page of a finished run and its plots."""
     parser = Parser("sweep report", "Make report.html and plots/ of a run: from results.parquet, run.json and tables/.")
@@ -83,14 +101,25 @@ def compare(arguments: Sequence[str]) -> int:
     parser.add_argument("b", metavar="B", help="another one")
     parser.add_argument("--metric", default="system_time_s", help="what to compare (default: system_time_s)")
     parser.add_argument("--rows", type=int, default=40, help="how many points to print (default: 40)")
+    parser.add_argument("--markdown", metavar="FILE", help="write that as Markdown; - is standard output")
+    parser.add_argument("--csv", metavar="FILE", help="write all points as CSV; - is standard output")
     given = parser.parse_args(arguments)
     if given.rows < 0:
         raise BadInput(f"--rows={given.rows}: must be at least 0")
-    from sweep.tables.compare import as_text, compare
+    if given.markdown == given.csv == "-":
+        raise BadInput("--markdown - --csv -: both would go to standard output; give a file for one of them")
+    from sweep.tables.compare import as_markdown, as_text, compare
     from sweep.tables.frame import load
+    from sweep.tables.make import as_csv
 
     a, b = (load(expanded(each, name)) for each, name in ((given.a, "A"), (given.b, "B")))
-    print(as_text(compare(a, b, given.metric), given.metric, given.rows))
+    found = compare(a, b, given.metric)
+    if "-" not in (given.markdown, given.csv):
+        print(as_text(found, given.metric, given.rows))
+    if given.markdown is not None:
+        _write_file(given.markdown, "--markdown", as_markdown(found, given.metric, given.rows))
+    if given.csv is not None:
+        _write_file(given.csv, "--csv", as_csv(found.table))
     return 0
 
 
@@ -183,6 +212,26 @@ def _writing(given: Namespace) -> Iterator[Folder]:
         raise BadInput(f"{stop}{remedy}") from None
 
 
+def _write_file(file: str, option: str, text: str) -> None:
+    """Write a text to a file, all or nothing, or to standard output; BadInput where the file cannot be written."""
+    from sweep.store.folder import look
+    from sweep.tables.text import printable
+
+    if file == "-":
+        print("\n".join(map(printable, text.split("\n"))), end="")
+        return
+
+    path, slash, name = expanded(file, option).rpartition("/")
+    if not name or name in (".", ".."):
+        raise BadInput(f"{option}={file!r}: must name a file")
+    try:
+        look(path + slash or ".").write(name, text.encode())
+    except Stopped as stop:
+        if stop.no_room:
+            raise
+        raise BadInput(f"{option}={file!r}: {stop}") from None
+
+
 def list_(arguments: Sequence[str]) -> int:
     """Names that can be used, a line each."""
     from sweep.command import listing
@@ -227,5 +276,5 @@ def profile(arguments: Sequence[str]) -> int:
 
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "check": check, "compare": compare, "list": list_, "measure": measure, "next": next_, "profile": profile,
-    "report": report, "show": show, "status": status, "tables": tables,
+    "report": report, "runs": runs, "show": show, "status": status, "tables": tables,
 }  # fmt: skip

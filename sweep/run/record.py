@@ -122,6 +122,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
         "plan": plan.hash,
         "grid": plan.name,
         "question": plan.question,
+        "total_points": len(plan),
         "command": without_credentials(request.command) or shlex.join(["sweep", *folder, *overrides]),
         "overrides": overrides,
         "own_files": own_files(request.config_dir),

@@ -38,6 +38,7 @@ class Run(Written):
     code: str
     grid: str = ""
     question: str = ""
+    total_points: Annotated[int, Field(ge=1, strict=True)] | None = None  # older versions did not say
     overrides: Names
     command: str = ""
     versions: Annotated[dict[str, str], Field(default_factory=dict)]

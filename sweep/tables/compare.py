@@ -7,7 +7,8 @@ is that of the mean paired difference (95 %). Else it is the root of the squared
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ from sweep.tables.text import printable
 
 ROUNDING = 1e-12  # a relative difference below it is none
 MOST_FAILED = 8  # failed points that are named
+MARKUP = re.compile(r"[\\`*\[<|~$&#]|(?<!\w)_|_(?!\w)")  # what may begin markup; no underscore inside a word does
 INTERVALS = {
     True: "95 % intervals of the mean paired difference: the same seed and code, hence the same draws",
     False: "95 % intervals of both means, unpaired: the runs have other seeds or code",
@@ -120,8 +122,8 @@ def _intervals(made: pd.DataFrame) -> np.ndarray:
     return np.where(made["difference"].isna(), np.nan, found)
 
 
-def as_text(found: Comparison, metric: str, rows: int) -> str:
-    """The comparison for the terminal: constants that differ, how many points moved, the first rows."""
+def sentences(found: Comparison, metric: str) -> list[str]:
+    """What there is to say of two runs beside their points: constants that differ, and how many points moved."""
     table = found.table
     lines = [f"{name}: {printable(str(a))} in A, {printable(str(b))} in B" for name, (a, b) in found.changed.items()]
     known = int(table["intervals"].notna().sum())
@@ -140,14 +142,57 @@ def as_text(found: Comparison, metric: str, rows: int) -> str:
         more = len(found.failed) - MOST_FAILED
         words = [printable(each) for each in found.failed[:MOST_FAILED]] + ([f"and {more} more"] if more > 0 else [])
         lines.append(f"failed, and not compared: {'; '.join(words)}")
-    lines.append(INTERVALS[found.paired])
-    if len(table) and rows:
-        shown = table.head(rows).copy()
-        shown["intervals"] = ["not known" if value != value else f"{value:.4g}" for value in shown["intervals"]]
-        for text in map(str, shown.select_dtypes(exclude="number").columns):
-            shown[text] = shown[text].map(lambda value: printable(str(value)))
-        lines += ["", shown.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.4g}")]
+    return [*lines, INTERVALS[found.paired]]
+
+
+def as_text(found: Comparison, metric: str, rows: int) -> str:
+    """The comparison for the terminal: what there is to say, and the first rows."""
+    lines = sentences(found, metric)
+    if len(found.table) and rows:
+        lines += ["", _first_rows(found, rows).to_string(index=False, na_rep="-", float_format=_number)]
     return "\n".join(lines)
+
+
+def as_markdown(found: Comparison, metric: str, rows: int) -> str:
+    """The same as Markdown: a list of sentences and a table, in which no text is taken for markup."""
+    lines = [f"- {_escaped(sentence)}" for sentence in sentences(found, metric)]
+    if len(found.table) and rows:
+        shown = _first_rows(found, rows)
+        numbers = [pd.api.types.is_numeric_dtype(kind) or name == "intervals" for name, kind in shown.dtypes.items()]
+        lines += ["", _markdown_row(map(str, shown.columns))]
+        lines.append(_markdown_row("--:" if number else ":--" for number in numbers))
+        lines += [_markdown_row(map(_cell, row)) for row in shown.itertuples(index=False)]
+        if len(found.table) > rows:
+            lines += ["", f"{len(found.table) - rows} more points are not shown."]
+    return "\n".join(lines) + "\n"
+
+
+def _first_rows(found: Comparison, rows: int) -> pd.DataFrame:
+    """The first rows of the table with its text printable, and intervals in words where they are not known."""
+    shown = found.table.head(rows).copy()
+    shown["intervals"] = ["not known" if value != value else _number(value) for value in shown["intervals"]]
+    for text in map(str, shown.select_dtypes(exclude="number").columns):
+        shown[text] = shown[text].map(lambda value: printable(str(value)))
+    return shown
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else _number(value)
+    return _escaped(str(value))
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Text in which Markdown finds no markup: with a backslash before each of its characters."""
+    return MARKUP.sub(r"\\\g<0>", text)
 
 
 def _words(row: pd.Series, keys: Sequence[str]) -> str:

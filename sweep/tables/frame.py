@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,37 @@ def load(out: str | PathLike[str]) -> pd.DataFrame:
         frame = read_results(folder)
     frame.attrs["run"] = Shared(run)
     return frame
+
+
+def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
+    """The rows of several runs, one run after the other, with a column `run`: the folder as it is given here.
+
+    `attrs["units"]` by column; `attrs["runs"]` what the run.json of each says, by folder. A point's index counts within
+    its run. Raises BadInput where a folder is not that of a finished run or is given twice, and where the code that
+    simulated two of them differs, so that their numbers are not of one model.
+    """
+    folders = [str(out) for out in ([outs] if isinstance(outs, str | PathLike) else outs)]
+    if not folders:
+        raise BadInput("no run is given: concat needs the folder of at least one")
+    if twice := next((out for at, out in enumerate(folders) if out in folders[:at]), None):
+        raise BadInput(f"{twice}: is given twice, and its rows would be counted as those of two runs")
+    frames = {out: load(out) for out in folders}
+    first, *others = folders
+    codes = {out: frame.attrs["run"]["code"] for out, frame in frames.items()}
+    for out in others:
+        if codes[out] != codes[first]:
+            raise BadInput(
+                f"{first} and {out}: were simulated by different code ({codes[first][:8]} and {codes[out][:8]}); "
+                "run one of them again with this version"
+            )
+    joined = pd.concat([frame.assign(run=out) for out, frame in frames.items()], ignore_index=True)
+    joined = joined[["run", *(name for name in joined if name != "run")]]
+    units: dict[str, str] = {}
+    for frame in frames.values():
+        units |= frame.attrs.get("units", {})
+    runs = {out: dict(frame.attrs["run"]) for out, frame in frames.items()}
+    joined.attrs = {"units": Shared(units | {"run": "name"}), "runs": Shared(runs)}
+    return joined
 
 
 def read_results(folder: Folder) -> pd.DataFrame:
@@ -82,10 +113,11 @@ def reading(out: object) -> Iterator[None]:
 def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:
     """Metrics over what the sweep varies, [axis, ..., draw, replica]; ValueError where the points are not a full grid.
 
-    An axis that follows from another one, as sockets do from cores in a zip, becomes a coordinate of it.
+    An axis that follows from another one, as sockets do from cores in a zip, becomes a coordinate of it. Runs that
+    were joined are an axis too where each has all points.
     """
     units = frame.attrs.get("units", {})
-    parameters = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in frame]
+    parameters = [name for name in (*NAMES, *PARAMETER_COLUMNS, "run") if name in frame]
     single = representative(frame)  # under other draws what is drawn varies too
     varying = [name for name in parameters if single[name].nunique(dropna=False) > 1]
     axes: list[str] = []

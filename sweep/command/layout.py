@@ -1,0 +1,35 @@
+"""Columns of text that fit the terminal: what is too long for its column goes on in the next line."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Sequence
+
+from sweep.tables.text import printable
+
+GAP = 2  # spaces between two columns
+
+
+def width() -> int:
+    """Columns of the terminal; 100 where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = (), folded: Sequence[int] = (), most: int = 0) -> str:
+    """Rows of cells as lines of at most `most` characters, or of the terminal's width.
+
+    Columns whose numbers are in `right` are aligned right. Those in `folded` are narrowed where there is no room.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, GAP, 0, 0), pad_edge=False)
+    for number in range(len(rows[0]) if rows else 0):
+        table.add_column(justify="right" if number in right else "left", no_wrap=number not in folded, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    page = io.StringIO()
+    Console(file=page, width=most or width(), color_system=None, force_terminal=False).print(table)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())

@@ -1,0 +1,40 @@
+"""`sweep runs` in words: a line for each run, and what tells it from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweep.command.layout import aligned
+from sweep.store.runs import Run, different_settings
+from sweep.tables.text import printable
+
+HEAD = ("run", "grid", "points", "state", "age", "size", "differs in")
+RIGHT, FOLDED = (2, 4, 5), (0, 1, 6)  # columns
+
+
+def as_text(runs: Sequence[Run], most: int = 0) -> str:
+    """The runs as a table of at most `most` characters a line, or of the terminal's width; damaged ones explained."""
+    rows = [
+        (run.name, run.grid, "-" if run.points is None else str(run.points), run.state, age(run.age_s), size(run.size),
+         " ".join(f"{name}={value}" for name, value in differ.items()))
+        for run, differ in zip(runs, different_settings(runs), strict=True)
+    ]  # fmt: skip
+    return "\n".join(
+        [aligned([HEAD, *rows], RIGHT, FOLDED, most), *(printable(run.wrong) for run in runs if run.wrong)]
+    )
+
+
+def age(seconds: float) -> str:
+    """A time in the largest unit of which there are two, or in seconds."""
+    for unit, length_s in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def size(count: int) -> str:
+    """Bytes in the largest unit of which there is one."""
+    for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= length:
+            return f"{count / length:.{0 if count >= 10 * length else 1}f} {unit}"
+    return f"{count} B"

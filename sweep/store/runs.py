@@ -1,0 +1,126 @@
+"""The runs below a folder: how far each is, how large, and which of its settings are not those of all others."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from sweep.errors import BadInput
+from sweep.inputs import settings
+from sweep.store import results
+from sweep.store.folder import Folder, reason
+from sweep.store.run_json import NAME, read_run
+from sweep.store.status import status
+
+DEEPEST = 16  # folders below the first one: a link that leads back would have no end
+OF_POINTS = ("policy_path", "points")  # settings that say what is simulated; the others say how and where
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was found; of one whose run.json is damaged only name, size and age are known."""
+
+    name: str  # its folder, seen from the first one
+    grid: str
+    points: int | None  # None: not known
+    state: str  # running, done, stopped or damaged, and how far
+    age_s: float  # since something in its folder was last written
+    size: int  # bytes
+    settings: Mapping[str, str]  # what its command line says of its points, and the hash of its code
+    wrong: str = ""  # why it is damaged, in a sentence
+
+
+def find_runs(root: Folder) -> list[Run]:
+    """Every run at or below a folder, the one that was written last first; BadInput where there is no such folder."""
+    try:
+        there = root.filesystem.get_file_info(root.path).type == fs.FileType.Directory
+    except (OSError, pa.ArrowException) as error:
+        raise BadInput(f"{root}: cannot be read: {reason(error)}") from None
+    if not there:
+        raise BadInput(f"{root}: no such folder")
+    return sorted((_run(root, folder) for folder in _folders(root, DEEPEST)), key=lambda run: (run.age_s, run.name))
+
+
+def different_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """Of each run the settings that are not the same in all of them; one that is not given differs from all values."""
+    known = [run for run in runs if not run.wrong]
+    names = dict.fromkeys(name for run in known for name in run.settings)
+    differ = [name for name in names if len({run.settings.get(name) for run in known}) > 1]
+    return [{name: run.settings[name] for name in differ if name in run.settings} for run in runs]
+
+
+def _folders(folder: Folder, deepest: int) -> Iterator[Folder]:
+    """Folders of runs, at and below this one; what cannot be read is left out, and so are links and hidden folders."""
+    try:
+        inside = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
+    except (OSError, pa.ArrowException):
+        return
+    if any(info.base_name == NAME and info.is_file for info in inside):
+        yield folder
+        return
+    for info in inside:
+        link = folder.local and os.path.islink(info.path)
+        if info.type == fs.FileType.Directory and not info.base_name.startswith(".") and not link and deepest:
+            yield from _folders(Folder(folder.filesystem, info.path.rstrip("/")), deepest - 1)
+
+
+def _run(root: Folder, folder: Folder) -> Run:
+    name = os.path.relpath(folder.path, root.path)
+    files = _files(folder)
+    size = sum(info.size or 0 for info in files)
+    age_s = time.time() - max((_written(info) for info in files), default=0.0)
+    try:
+        run = read_run(folder)
+        return Run(name, run.get("grid", ""), _points(folder, run), _state(status(folder)), age_s, size, _settings(run))
+    except (OSError, pa.ArrowException, BadInput) as error:
+        wrong = str(error) if isinstance(error, BadInput) else f"{folder}: cannot be read: {reason(error)}"
+        return Run(name, "", None, "damaged", age_s, size, {}, wrong)
+
+
+def _files(folder: Folder) -> list[fs.FileInfo]:
+    """Every file of a run; none where they cannot be read."""
+    with suppress(OSError, pa.ArrowException):
+        return [info for info in folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
+                if info.is_file]  # fmt: skip
+    return []
+
+
+def _written(info: fs.FileInfo) -> float:
+    """When a file was last written, in seconds since 1970."""
+    return float(info.mtime_ns or 0) / 1e9
+
+
+def _points(folder: Folder, run: Mapping[str, Any]) -> int | None:
+    """The points of a run's plan; of one of an older version, which does not say, those of its results."""
+    if run.get("total_points") is not None:
+        return int(run["total_points"])
+    with suppress(OSError, pa.ArrowException), folder.filesystem.open_input_file(folder.child(results.NAME)) as file:
+        return int(pq.ParquetFile(file).metadata.num_rows) // int(run["points"]["replicas"])
+    return None
+
+
+def _state(found: Mapping[str, Any]) -> str:
+    """How far a run is, in a word or two."""
+    failed = f", {found['failed_points']} failed" if found["failed_points"] else ""
+    if found["finished"] and not found["driver"]:
+        return f"done{failed}"
+    share = 100 * found["done"] // max(1, found["chunks"])
+    return f"{'running' if found['driver'] else 'stopped'}, {share} %{failed}"
+
+
+def _settings(run: Mapping[str, Any]) -> dict[str, str]:
+    """What tells the points of a run from those of others: overrides by key as they were typed, and its code."""
+    found = {}
+    for text in run["overrides"]:
+        key, _, value = text.lstrip("+").partition("=")
+        if key != "grid" and key.partition(".")[0] != "runner" and (key not in settings.NAMES or key in OF_POINTS):
+            found[key] = value
+    return {**found, "code": run["code"][:8]}
