@@ -252,11 +252,31 @@ def show(arguments: Sequence[str]) -> int:
     from sweep.command.usage import add_config_dir
     from sweep.inputs.home import folders_of
 
-    parser = Parser("sweep show", "What one policy, machine, workload, grid, parameter, table or metric is.")
+    parser = Parser(
+        "sweep show",
+        "What one policy, machine, workload, grid, parameter, table or metric is; or one point of a run.",
+        "`sweep show point OUT N` is every parameter of point N of a run, and where each comes from.",
+    )
     parser.add_argument("name", metavar="NAME", help="as `sweep list` has it")
+    parser.add_argument(
+        "of_run", nargs="*", metavar="OUT N", help="of `point`: the run's folder, and the point's index"
+    )
     add_config_dir(parser)
     given = parser.parse_args(arguments)
-    print(listing.shown(given.name, folders_of(given.config_dir)))
+    if not given.of_run:
+        print(listing.shown(given.name, folders_of(given.config_dir)))
+        return 0
+    if given.name != "point" or len(given.of_run) != 2:
+        raise BadInput("sweep show: give one name, or `point`, the folder of a run and the index of a point in it")
+    from sweep.command.point import shown_point
+    from sweep.store.folder import look
+    from sweep.tables.frame import reading
+
+    out, number = given.of_run
+    if not (number.isascii() and number.isdecimal() and len(number) < 19):
+        raise BadInput(f"sweep show point OUT {number}: the index of a point is a whole number, 0 or more")
+    with reading(out):
+        print(shown_point(look(expanded(out, "OUT")), int(number), given.config_dir))
     return 0
 
 

@@ -67,7 +67,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     """
     where = f"grid/{asked.grid}"
     policy_path = _find_policies(asked.policy_path)
-    content, pinned, defaults = _with_tables(asked, where), dict(asked.pinned), {"costs": LITERATURE, **asked.defaults}
+    content, pinned, defaults = with_tables(asked, where), dict(asked.pinned), {"costs": LITERATURE, **asked.defaults}
     seed, replicas = (_control(asked, name, content, pinned, defaults, where) for name in CONTROLS)
     draws = _draws(content, pinned, defaults, where)
     defaults = {key: asked.check(key, value, "configuration") for key, value in defaults.items()}
@@ -96,7 +96,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     return choose_engine(plan, asked.engine, asked.again)
 
 
-def _with_tables(asked: Composition, where: str) -> dict[str, Any]:
+def with_tables(asked: Composition, where: str) -> dict[str, Any]:
     """The grid's content, the points of measured tables that it predicts among its blocks."""
     content = dict(asked.content)
     which = content.pop("validation", None)

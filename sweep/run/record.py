@@ -98,12 +98,12 @@ def _remedy(path: str) -> str:
 def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
     """The first value that differs, by its path."""
     for part in ("points", "sources", "code", "versions"):
-        if difference := _difference(part, before.get(part), after.get(part)):
-            return difference
+        if changed := difference(part, before.get(part), after.get(part)):
+            return changed
     return f"its plan hash is {str(before.get('plan'))[:8]}, not {str(after['plan'])[:8]}"
 
 
-def _difference(path: str, old: Any, new: Any) -> str | None:
+def difference(path: str, old: Any, new: Any) -> str | None:
     """Where two values, as JSON holds them, differ first."""
     if isinstance(old, dict) and isinstance(new, dict):
         pairs = [(f"{path}.{key}", old.get(key), new.get(key)) for key in dict.fromkeys([*old, *new])]
@@ -111,7 +111,7 @@ def _difference(path: str, old: Any, new: Any) -> str | None:
         pairs = [(f"{path}[{at}]", *both) for at, both in enumerate(zip(old, new, strict=True))]
     else:
         return None if old == new else f"{path} was {shorten(old)} and is {shorten(new)}"
-    return next((found for pair in pairs if (found := _difference(*pair))), None)
+    return next((found for pair in pairs if (found := difference(*pair))), None)
 
 
 def describe(plan: Plan, request: Request) -> dict[str, Any]:

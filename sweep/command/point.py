@@ -1,0 +1,71 @@
+"""`sweep show point OUT N`: one point of a run, and where each of its parameters comes from.
+
+The run is composed again from what its run.json says; where that gives another sweep by now, it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from sweep.command.compose import compose
+from sweep.command.layout import aligned
+from sweep.command.usage import folders_of
+from sweep.errors import BadInput
+from sweep.plan.open import Composition, open_plan
+from sweep.plan.origin import how_made, in_words, origins
+from sweep.plan.plan import Plan
+from sweep.run.record import describe, difference
+from sweep.store.folder import Folder
+from sweep.store.run_json import read_run
+
+PLAIN = ("1", "name", "pages: weight")  # units that are not printed
+
+
+def shown_point(folder: Folder, number: int, config_dir: str | None = None, most: int = 0) -> str:
+    """A point's parameters with value, unit and origin; BadInput where the run has no such point."""
+    run = read_run(folder)
+    asked, plan = _composed_again(folder, run, config_dir)
+    if not plan.begin <= number < plan.end:
+        raise BadInput(f"point {number}: {folder} has the points {plan.begin} to {plan.end - 1}")
+    rows = [
+        (each.name, in_words(each.value) + ("" if each.unit in PLAIN or each.value is None else f" {each.unit}"),
+         how_made(each))
+        for each in origins(asked, plan, number)
+    ]  # fmt: skip
+    lines = [f"point {number} of {folder}, grid {plan.name}", "", aligned(rows, folded=(1, 2), most=most)]
+    if run["plan"] != plan.hash:
+        lines += ["", "The code has changed since this run: these are the values that it would simulate now."]
+    return "\n".join(lines)
+
+
+def _composed_again(folder: Folder, run: Mapping[str, Any], config_dir: str | None) -> tuple[Composition, Plan]:
+    """What a run was asked to do, and its plan; BadInput where the files say something else by now."""
+    try:
+        request = compose(run["overrides"], folders_of(config_dir or _config_dir(run["command"])))
+        plan = open_plan(request.composition)
+    except BadInput as error:
+        raise BadInput(f"{folder}: cannot be composed again: {str(error).splitlines()[0]}") from None
+    if run["plan"] != plan.hash:
+        now = json.loads(json.dumps(describe(plan, request), default=str))
+        for part in ("points", "sources"):
+            if changed := difference(part, run.get(part), now[part]):
+                where = f"; they are as they were in commit {run['commit']}" if run.get("commit") else ""
+                raise BadInput(f"{folder}: its files have changed since: {changed}{where}")
+    return request.composition, plan
+
+
+def _config_dir(command: str) -> str | None:
+    """The user's own folder that a command names."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word == "--config-dir":
+            return after
+        if word.startswith("--config-dir="):
+            return word.partition("=")[2]
+    return None

@@ -1,0 +1,192 @@
+"""Where each parameter of a point comes from, and of what it is made: the command line, the grid, a file, a draw.
+
+It repeats in words what `sweep.plan.points` does in arrays; the values are those that the plan gives, and a test holds
+what is said of them against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sim.parameters import PARAMETERS
+from sim.quantities import DERIVING, INSTRUCTION_COSTS, LARGE_RANGE
+from sweep.inputs.catalog import Entry, origin
+from sweep.inputs.costs import REPRESENTATIVE, Costs, draw_values, uncertain
+from sweep.plan.grid import Block, Relative
+from sweep.plan.open import Composition, with_tables
+from sweep.plan.plan import Plan
+from sweep.plan.points import CONTROLS, NAMES, is_known
+
+ANY = "any"  # whose the kernel's costs are
+NOT_GIVEN = "not given"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A number, or a mix of ranges, that a parameter is made from."""
+
+    name: str  # of a quantity or parameter; empty for the parameter itself
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A parameter of a point: its value, as simulated, and where that comes from."""
+
+    name: str
+    value: Any  # None: not given
+    unit: str
+    origin: str  # of one that is taken as it is given; empty where it is made
+    made_of: tuple[Piece, ...] = ()  # factors of a number; of `range_pages` the mix, and the share of large ranges
+
+
+def origins(asked: Composition, plan: Plan, number: int) -> list[Origin]:
+    """Names, controls and every parameter of a point of the plan, in the model's order."""
+    at = _Point(asked, plan, number)
+    names = [Origin(name, at.columns[name][0], "name", at.say(name)) for name in NAMES]
+    drawn = (
+        f"one of {plan.draws} draws of the costs" if at.draw != REPRESENTATIVE else "representative draw of the costs"
+    )
+    names.append(Origin("draw", at.draw, "1", drawn))
+    controls = {"seed": plan.seed, "replicas": plan.replicas}
+    names += [Origin(name, controls[name], "1", at.say(name)) for name in CONTROLS]
+    return [*names, *(at.origin(name) for name in PARAMETERS if name not in CONTROLS)]
+
+
+class _Point:
+    """One point of a plan, and what each of its quantities would be by each of those that may say it."""
+
+    def __init__(self, asked: Composition, plan: Plan, number: int) -> None:
+        space = plan.space
+        self.asked = asked
+        self.columns = plan.columns(number, number + 1)
+        which, block, index = _find(space.blocks, number)
+        self.given = {name: values[0] for name, (values, _) in block.columns(np.array([index])).items()}
+        self._of_grid = {*self.given, *_names(with_tables(asked, f"grid/{asked.grid}"), which)} - {"draw"}
+        self.defaults = {**asked.defaults, **space.defaults}
+        self.machine = space.machines[self.columns["machine"][0]]
+        self.workload = space.workloads[self.columns["workload"][0]]
+        self.costs = space.costs.get(self.columns["costs"][0], Costs(self.columns["costs"][0]))
+        self.draw = int(self.columns["draw"][0])
+        self.quantities = origin(self.machine, self.workload)
+        drawn = draw_values(self.costs, self.machine, self.workload, clock_scale=False)
+        self.drawn = {name: values[self.draw] for name, values in drawn.items()}
+
+    def say(self, name: str) -> str:
+        """Who says what a name or quantity is, in words."""
+        if name in self.asked.pinned:
+            return "command line"
+        if name in self._of_grid:
+            return f"grid {self.asked.grid}"
+        if name in self.drawn:
+            return self._draw_of(uncertain(self.machine, self.workload)[name][0])
+        if name in self.quantities:
+            return _entry(self.machine, self.workload, name)
+        if name in self.defaults:
+            return "default (config.yaml)"
+        return "default of the model" if name in PARAMETERS and PARAMETERS[name].default is not None else NOT_GIVEN
+
+    def origin(self, name: str) -> Origin:
+        """A parameter with its value and what it is made of."""
+        unit = PARAMETERS[name].unit
+        value = self.columns[name][0] if name in self.columns else None
+        if not is_known(value):
+            value = PARAMETERS[name].default
+            return Origin(name, value, unit, self.say(name) if is_known(value) else NOT_GIVEN)
+        first, *others = self._pieces(name)
+        pieces = (first, *(piece for piece in others if piece.value != 1.0))  # a factor of one says nothing
+        return (
+            Origin(name, value, unit, pieces[0].origin) if len(pieces) == 1 else Origin(name, value, unit, "", pieces)
+        )
+
+    def _pieces(self, name: str) -> tuple[Piece, ...]:
+        """What a parameter is made of; one piece where it is taken as it is given."""
+        given = self.given.get(name)
+        first: tuple[Piece, ...]
+        if isinstance(given, Relative):
+            of = self.columns[given.of][0] if given.of in self.columns else self._value(given.of)
+            first = (Piece("", given.factor, self.say(name)), Piece(given.of, of, self.say(given.of)))
+        else:
+            first = (Piece("", self._value(name), self.say(name)),)
+        if name in INSTRUCTION_COSTS:
+            return (*first, *self._clocks(name))
+        if name == "user_s":
+            return (*first, *self._known("user_s_over_xeon"))
+        if name == "alloc_events" and not is_known(self._value(name)):
+            return (*self._known("kunmap_events"), *self._known("alloc_per_kunmap"))
+        return (*first, *self._known("large_range_share")) if name == "range_pages" else first
+
+    def _clocks(self, name: str) -> tuple[Piece, ...]:
+        """The clock of a cost's draw, where the cost is drawn, and that of the point."""
+        owner = self.machine.origin("clock_scale")
+        drawn = self.costs.column(f"{owner}/clock_scale")
+        of_draw = () if drawn is None else (Piece("clock_scale", float(drawn[self.draw]), self._draw_of(owner)),)
+        is_drawn = name in self.drawn and name not in self.given and "clock_scale" not in self.given
+        return (*(of_draw if is_drawn else ()), *self._known("clock_scale"))
+
+    def _known(self, name: str) -> tuple[Piece, ...]:
+        value = self._value(name)
+        return (Piece(name, value, self.say(name)),) if is_known(value) else ()
+
+    def _value(self, name: str) -> Any:
+        """A quantity before anything is made from it; None where nobody says it."""
+        for source in (self.given, self.drawn):
+            if name in source:
+                return source[name]
+        return self.quantities[name][1].central if name in self.quantities else self.defaults.get(name)
+
+    def _draw_of(self, owner: str) -> str:
+        return f"draw {self.draw} of {'all machines' if owner == ANY else owner}"
+
+
+def _find(blocks: tuple[Block, ...], number: int) -> tuple[int, Block, int]:
+    """Which block a point is in, and its index there."""
+    for which, block in enumerate(blocks):
+        if number < block.points:
+            return which, block, number
+        number -= block.points
+    raise IndexError(number)
+
+
+def _names(content: Mapping[str, Any], which: int) -> set[str]:
+    """Every key that a grid's content gives to a block, also where that is the default anyway."""
+    blocks = content.get("blocks") or [{}]
+    found: set[str] = set()
+    for holder in (content, blocks[which]):
+        zips = holder.get("zip") or []
+        for tied in (holder, *(zips if isinstance(zips, list) else [zips])):
+            found |= {str(name) for name in tied}
+    return found & {*NAMES, *CONTROLS, *PARAMETERS, *DERIVING}
+
+
+def _entry(machine: Entry, workload: Entry, name: str) -> str:
+    """The file that says a quantity."""
+    if name in workload.machines.get(machine.name, {}):
+        return f"workload {workload.origin('machines')} on {machine.name}"
+    if name in workload.quantities:
+        return f"workload {workload.origin(name)}"
+    return f"machine {machine.origin(name)}"
+
+
+def in_words(value: Any) -> str:
+    """A value as it is shown."""
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        return ", ".join(f"{pages}: {weight:.6g}" for pages, weight in value)
+    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+
+
+def how_made(each: Origin) -> str:
+    """Where a parameter comes from, or of what it is made, in words."""
+    if not each.made_of:
+        return each.origin
+    said = [f"{piece.name} {in_words(piece.value)} ({piece.origin})".lstrip() for piece in each.made_of]
+    if each.name == "range_pages":
+        return f"{said[0]}; of it above {LARGE_RANGE} pages: {said[1]}"
+    return " x ".join(said)
