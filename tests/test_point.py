@@ -19,7 +19,6 @@ from sweep.inputs.conf import conf_dir
 from sweep.plan.open import open_plan
 from sweep.plan.origin import NOT_GIVEN, how_made, origins
 from sweep.plan.points import CONTROLS
-from sweep.store.folder import look
 
 SWEEPS = {
     "drawn": ("+grid=smoke", "draws=3"),
@@ -129,7 +128,7 @@ def test_every_parameter_of_a_point_is_printed_with_its_unit(finished, capsys, m
 
 @pytest.mark.parametrize("most", [80, 200])
 def test_lines_fit_the_terminal(finished, most):
-    assert max(map(len, shown_point(look(str(finished)), 0, most=most).splitlines()[2:])) <= most
+    assert max(map(len, shown_point(str(finished), "0", most=most).splitlines()[2:])) <= most
 
 
 @pytest.mark.parametrize(

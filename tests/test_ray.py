@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import glob
+import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from sweep.run.ray import _gauges
+from sweep.store.folder import look
 from sweep.store.processes import descendants, lives
 from tests import faults
 
@@ -86,7 +92,7 @@ def test_a_ray_of_ours_listens_on_loopback_and_answers_only_who_has_its_token(tm
     driver = faults.start(tmp_path / "out", *OURS, faults={"sleep_s": 30}, RAY_AUTH_MODE="disabled")
     try:
         head = wait_for_process(driver, "gcs_server")
-        wait_for_process(driver, "ray::_timed_part")
+        wait_for_process(driver, "ray::smoke chunk ")
         sockets = listening([driver.pid, *descendants(driver.pid)])
         assert len(sockets) >= 3
         assert {address for address, _ in sockets} <= LOOPBACK
@@ -180,3 +186,76 @@ def test_a_reason_of_the_system_not_to_start_ray_is_a_sentence(tmp_path):
     assert said.count("\n") == 1
     assert "Ray does not start" in said
     assert "TMPDIR" in said
+
+
+def chunk_lines(out):
+    """What the journal says of each chunk, by its number."""
+    lines = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines() if line]
+    return {line["chunk"]: line for line in lines if line["event"] == "chunk"}
+
+
+def test_the_log_of_the_worker_of_a_failed_point_is_named_and_is_there(tmp_path):
+    out = tmp_path / "out"
+    faults_of = {"raises": [[2, 33]], "exits": [[3, 33]]}
+    code, said = faults.finish(faults.start(out, *OURS, "ceiling=33", faults=faults_of))
+    assert code == 3, said
+    chunks = chunk_lines(out)
+    logs = {chunk: line["worker_log"] for chunk, line in chunks.items() if line["failed"]}
+    assert len(logs) == 2
+    assert not any("worker_log" in line for line in chunks.values() if not line["failed"])
+    last = said.splitlines()[-1]
+    assert any(f"the log of their worker, as HOST:FILE, is {log}" in last for log in logs.values())
+    assert "journal.jsonl has 1 more" in last
+    for log in logs.values():
+        host, _, path = log.partition(":")
+        assert host == socket.gethostname()
+        assert glob.glob(path), path
+    raised = next(line for line in chunks.values() if line["failed"] and "crashed" not in line)
+    assert raised["worker_log"].endswith(f"-{raised['worker_pid']}.err")
+
+
+def test_a_task_is_named_by_its_grid_chunk_and_how_many_there_are(tmp_path):
+    driver = faults.start(tmp_path / "out", *OURS, faults={"sleep_s": 30})
+    try:
+        pid = wait_for_process(driver, "ray::smoke chunk ")
+        chunks = json.loads((tmp_path / "out" / "run.json").read_text())["chunk_bounds"]
+        assert re.match(rf"ray::smoke chunk [0-{chunks - 1}]/{chunks}\b", command_line(pid))
+    finally:
+        driver.send_signal(signal.SIGTERM)
+        faults.finish(driver, 60)
+
+
+def test_progress_is_a_metric_of_ray_by_run(ray, sweep_in, monkeypatch, tmp_path):
+    import ray.util.metrics
+
+    told = {}
+
+    class Gauge:
+        def __init__(self, name, description, tag_keys):
+            assert description
+            assert tag_keys == ("run",)
+            self.values = told.setdefault(name, [])
+
+        def set(self, value, tags):
+            assert tags == {"run": str(look(str(tmp_path)))}
+            self.values.append(value)
+
+    monkeypatch.setattr(ray.util.metrics, "Gauge", Gauge)
+    _gauges.cache_clear()
+    sweep_in(*RAY, "report=false", out=tmp_path)
+    _gauges.cache_clear()
+    assert set(told["sweep_points"]) == {4}
+    assert sorted(told["sweep_points_done"]) == told["sweep_points_done"]
+    assert told["sweep_points_done"][-1] == 4
+    assert min(told["sweep_points_per_second"]) > 0.0
+
+
+def test_one_process_does_without_metrics_and_ray(tmp_path):
+    script = (
+        "import sys; from sweep.__main__ import main\n"
+        "assert main(['+grid=smoke', 'window_events=64', 'runner=serial', 'quiet=true', 'out=' + sys.argv[1]]) == 0\n"
+        "assert 'ray' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "out")], env=faults.environment(),
+                          cwd=faults.ROOT, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -14,19 +14,26 @@ from sweep.command.compose import compose
 from sweep.command.layout import aligned
 from sweep.command.usage import folders_of
 from sweep.errors import BadInput
+from sweep.inputs.home import expanded
 from sweep.plan.open import Composition, open_plan
 from sweep.plan.origin import how_made, in_words, origins
 from sweep.plan.plan import Plan
 from sweep.run.record import describe, difference
-from sweep.store.folder import Folder
+from sweep.store.folder import Folder, look
 from sweep.store.run_json import read_run
+from sweep.tables.frame import reading
 
 PLAIN = ("1", "name", "pages: weight")  # units that are not printed
 
 
-def shown_point(folder: Folder, number: int, config_dir: str | None = None, most: int = 0) -> str:
+def shown_point(out: str, index: str, config_dir: str | None = None, most: int = 0) -> str:
     """A point's parameters with value, unit and origin; BadInput where the run has no such point."""
-    run = read_run(folder)
+    if not (index.isascii() and index.isdecimal() and len(index) < 19):
+        raise BadInput(f"sweep show point OUT {index}: the index of a point is a whole number, 0 or more")
+    number = int(index)
+    with reading(out):
+        folder = look(expanded(out, "OUT"))
+        run = read_run(folder)
     asked, plan = _composed_again(folder, run, config_dir)
     if not plan.begin <= number < plan.end:
         raise BadInput(f"point {number}: {folder} has the points {plan.begin} to {plan.end - 1}")

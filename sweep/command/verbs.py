@@ -20,7 +20,9 @@ def status(arguments: Sequence[str]) -> int:
     """How far a run is, while it runs and after it died."""
     parser = Parser("sweep status", "How far a run is: while it runs, and after it died.")
     parser.add_argument("out", metavar="OUT", help="the run's folder")
+    parser.add_argument("--watch", action="store_true", help="look again and again, until the run ends or Ctrl-C")
     given = parser.parse_args(arguments)
+    from sweep.command.watch import watch
     from sweep.store.folder import open_folder
     from sweep.store.run_json import read_run
     from sweep.store.status import as_text, status
@@ -30,7 +32,10 @@ def status(arguments: Sequence[str]) -> int:
         folder = open_folder(expanded(given.out, "OUT"), make=False)
         if folder.exists("run.json"):
             read_run(folder)
-        print(as_text(folder, status(folder)))
+        if given.watch:
+            watch(folder)
+        else:
+            print(as_text(folder, status(folder)))
     return 0
 
 
@@ -269,14 +274,9 @@ def show(arguments: Sequence[str]) -> int:
     if given.name != "point" or len(given.of_run) != 2:
         raise BadInput("sweep show: give one name, or `point`, the folder of a run and the index of a point in it")
     from sweep.command.point import shown_point
-    from sweep.store.folder import look
-    from sweep.tables.frame import reading
 
-    out, number = given.of_run
-    if not (number.isascii() and number.isdecimal() and len(number) < 19):
-        raise BadInput(f"sweep show point OUT {number}: the index of a point is a whole number, 0 or more")
-    with reading(out):
-        print(shown_point(look(expanded(out, "OUT")), int(number), given.config_dir))
+    out, index = given.of_run
+    print(shown_point(out, index, given.config_dir))
     return 0
 
 

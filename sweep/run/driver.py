@@ -94,7 +94,7 @@ def _carry(work: Work, finish: Finish) -> int:
         failed = work.carry()
         journal.note("end", failed=failed)
         if failed:
-            say(f"sweep: {failed} points failed: see {folder}/failures.parquet")
+            say(f"sweep: {failed} points failed: see {folder}/failures.parquet{work.where_logs()}")
         _finish(finish, folder, 3 if failed else 1)
     except (Stopped, SystemError) as raised:
         stop = raised if isinstance(raised, Stopped) else raised.__cause__ or raised.__context__

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,15 +54,16 @@ class Flight:
     """
 
     def __init__(
-        self, ray: Any, plan: Plan, settings: Runner, known: Known, write: Write, watch: Watch | None = None
-    ) -> None:
+        self, ray: Any, plan: Plan, settings: Runner, known: Known, write: Write, watch: Watch | None = None,
+        log_of: Callable[[Any], str | None] = lambda task: None,
+    ) -> None:  # fmt: skip
         self._ray, self._plan, self._settings, self._known, self._write = ray, plan, settings, known, write
-        self._watch = watch
+        self._watch, self._log_of = watch, log_of
         self._crashes = (
             ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError, ray.exceptions.RayTaskError,
         )  # fmt: skip
         remote = ray.remote(max_retries=3, scheduling_strategy="SPREAD")
-        self._timed, self._timed_part = remote(timed), remote(_timed_part)
+        self._timed_points, self._timed_part = remote(_timed_points), remote(_timed_part)
         self._shared = ray.put(plan)
         self._again: deque[_Piece] = deque()  # to be computed next
         self._by_themselves: deque[_Piece] = deque()  # points to be computed with no other task beside them
@@ -109,10 +113,13 @@ class Flight:
             self._flying[self._task(piece)] = piece
 
     def _task(self, piece: _Piece) -> Any:
-        chunk, points = piece.chunk, piece.points
-        if len(points) < self._plan.chunks[chunk + 1] - self._plan.chunks[chunk]:
-            return self._timed.remote(simulation.compute, self._shared, points)
-        return self._timed_part.remote(simulation.compute, self._shared, points, self._write, chunk)
+        chunk, points, bounds = piece.chunk, piece.points, self._plan.chunks
+        name = f"{self._plan.name} chunk {chunk}/{len(bounds) - 1}"
+        if len(points) < bounds[chunk + 1] - bounds[chunk]:
+            part = self._timed_points.options(name=f"{name}, points {points[0]} to {points[-1]}")
+            return part.remote(simulation.compute, self._shared, points)
+        whole = self._timed_part.options(name=name)
+        return whole.remote(simulation.compute, self._shared, points, self._write, chunk)
 
     def _wait(self) -> list[Any]:
         """Tasks that have ended by now; Stopped if none has for too long."""
@@ -145,7 +152,8 @@ class Flight:
             if why is None:
                 return None
             said = str(error) if cause is None and why.startswith("its worker died") else why
-            brought, note = failed_rows(self._plan, int(piece.points[0]), why, said), {}
+            brought, log = failed_rows(self._plan, int(piece.points[0]), why, said), self._log_of(reference)
+            note = {} if log is None else {"worker_log": log}
         except self._ray.exceptions.RayError as error:
             self._lost += 1
             if self._lost > MOST_LOST:
@@ -205,9 +213,23 @@ class _Opened:
         self.note[what] = self.note.get(what, 0.0) + 1.0
 
 
+def _timed_points(compute: Compute, plan: Plan, points: Points) -> tuple[pa.Table, dict[str, Any]]:
+    """As `timed`; the note says where this worker's log is, if points failed."""
+    table, note = timed(compute, plan, points)
+    return table, note | _own_log(table)
+
+
 def _timed_part(
     compute: Compute, plan: Plan, points: Points, write: Write, chunk: int
 ) -> tuple[bytearray | None, dict[str, Any]]:
-    """As `timed`, for a whole chunk that is written here and now; the note says how many of its points failed."""
+    """The same of a whole chunk that is written here and now; the note says how many of its points failed, too."""
     table, note = timed(compute, plan, points)
-    return write(plan, chunk, table), {**note, "failed": len(failures(table))}
+    return write(plan, chunk, table), {**note, **_own_log(table), "failed": len(failures(table))}
+
+
+def _own_log(table: pa.Table) -> dict[str, str]:
+    """HOST:PATH of the file into which Ray puts what this worker says, if points failed."""
+    with suppress(OSError):
+        if failures(table):
+            return {"worker_log": f"{socket.gethostname()}:{os.readlink('/proc/self/fd/2')}"}
+    return {}

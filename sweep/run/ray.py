@@ -16,7 +16,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ OOM_RETRIES = "RAY_task_oom_retries"
 LOOPBACK = "127.0.0.1"
 SHUTDOWN_S = 20.0
 REACH_S = 14.0  # for a head to answer
+LOG_S = 3.0  # for Ray to say which worker a task died with
 
 
 def reach(settings: Runner) -> None:
@@ -95,7 +96,8 @@ class Cluster:
             try:
                 if owned:
                     self._start(ray)
-                yield from Flight(ray, plan, self._settings, known, write, self._watch).carry(chunks)
+                flight = Flight(ray, plan, self._settings, known, write, self._watch, _log_of)
+                yield from flight.carry(chunks)
             finally:
                 if owned:
                     self._shut_down(ray)
@@ -105,6 +107,14 @@ class Cluster:
         import ray
 
         return _cpus_busy(int(time.monotonic())) if ray.is_initialized() else None
+
+    def report(self, run: str, points: int, done: int, per_second: float) -> None:
+        """Say how far a run is as metrics of Ray, labelled by the run; nothing where this process has no Ray."""
+        import ray
+
+        if ray.is_initialized():
+            for name, value in (("points", points), ("points_done", done), ("points_per_second", per_second)):
+                _gauges()[name].set(value, {"run": run})
 
     def _start(self, ray: Any) -> None:
         local = self._local
@@ -209,3 +219,40 @@ def _cpus_busy(second: int) -> float:
 
     whole, free = ray.cluster_resources(), ray.available_resources()  # type: ignore[no-untyped-call]
     return float(whole.get("CPU", 0.0) - free.get("CPU", 0.0))
+
+
+@cache
+def _gauges() -> dict[str, Any]:
+    """The metrics of a run: Ray exports them as `ray_sweep_` and their name."""
+    from ray.util.metrics import Gauge
+
+    meanings = {
+        "points": "points of the run's plan",
+        "points_done": "points that are committed, those of earlier drivers too",
+        "points_per_second": "points that this driver has committed a second",
+    }
+    return {name: Gauge(f"sweep_{name}", meaning, ("run",)) for name, meaning in meanings.items()}
+
+
+def _log_of(task: Any) -> str | None:
+    """HOST:PATH of the log of the worker that a task died with; None where Ray does not know it soon enough.
+
+    Ray hears within a second which worker a task was given to. The file's name ends in the worker's pid, which nobody
+    has told Ray: a star stands for it.
+    """
+    import ray
+    from ray._private.state import state
+
+    end = time.monotonic() + LOG_S
+    while time.monotonic() < end:
+        with suppress(Exception):  # inside Ray, where no version owes an answer; without one the run goes on
+            events = [event for event in state._get_all_task_events() if event.task_id == task.task_id().binary()]
+            last = max(events, key=lambda event: event.attempt_number).state_updates
+            nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+            host = next(node["NodeManagerHostname"] for node in nodes if node["NodeID"] == last.node_id.hex())
+            own_node: Any = ray._private.worker._global_node
+            if last.worker_id:
+                logs = own_node.get_logs_dir_path()
+                return f"{host}:{logs}/worker-{last.worker_id.hex()}-*.err"
+        time.sleep(0.1)
+    return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -49,6 +50,7 @@ class Work:
     cluster: Cluster
     signals: Signals
     old: Old | None
+    logs: list[str] = field(default_factory=list)  # of Ray's workers whose points failed, HOST:PATH
 
     def carry(self) -> int:
         """Simulate what is missing, commit it, make the results; the number of points that failed."""
@@ -82,6 +84,13 @@ class Work:
             return compact(folder, plan)
         return count_failures(folder)
 
+    def where_logs(self) -> str:
+        """Where Ray's workers say more of points that failed, as the end of a sentence; or nothing."""
+        if not self.logs:
+            return ""
+        more = f", and journal.jsonl has {len(self.logs) - 1} more" if len(self.logs) > 1 else ""
+        return f"; the log of their worker, as HOST:FILE, is {self.logs[0]}{more}"
+
     def _say(self, text: str) -> None:
         if not self.request.quiet:
             say(text)
@@ -96,7 +105,8 @@ class Work:
         self.journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=self.run["commit"])
         points = np.diff(plan.chunks)
         write = partial(write_part, folder) if request.runner.commit == "workers" else part_bytes
-        failed = 0
+        failed, begun_s = 0, time.monotonic()
+        before = done = int(points.sum() - points[todo].sum())
         with (
             progress(int(points[todo].sum()), request.quiet) as advance,
             closing(
@@ -107,9 +117,18 @@ class Work:
                 with self.signals.commit():
                     self._commit(each, int(points[each.chunk]))
                 failed += each.failed
+                done += int(points[each.chunk])
+                if log := each.note.get("worker_log"):
+                    self.logs.append(log)
                 if request.max_failures is not None and failed > request.max_failures:
-                    raise Stopped(3, f"{failed} points failed, and max_failures={request.max_failures}")
-                cpus = self.cluster.cpus_busy() if kind == "ray" else None
+                    raise Stopped(
+                        3, f"{failed} points failed, and max_failures={request.max_failures}{self.where_logs()}"
+                    )
+                cpus = None
+                if kind == "ray":
+                    cpus = self.cluster.cpus_busy()
+                    rate = (done - before) / (time.monotonic() - begun_s)
+                    self.cluster.report(str(folder), len(plan), done, rate)
                 advance(int(points[each.chunk]), failures=each.failed, cpus=cpus)
 
     def _commit(self, carried: runner.Carried, points: int) -> None:

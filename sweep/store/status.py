@@ -55,14 +55,8 @@ def status(folder: Folder) -> dict[str, Any]:
 
 def as_text(folder: Folder, found: dict[str, Any]) -> str:
     """The status in words."""
-    if found["driver"]:
-        state = f"running ({found['driver']})"
-    elif found["finished"]:
-        state = "finished"
-    else:
-        state = "not running; the same command continues"
     lines = [
-        f"{folder}: {state}",
+        f"{folder}: {_state(found)}",
         f"  chunks   {found['done']} of {found['chunks']} done, {found['running']} running, {found['left']} left",
         f"  failed   {found['failed_points']} points",
     ]
@@ -71,3 +65,22 @@ def as_text(folder: Folder, found: dict[str, Any]) -> str:
         if found["left"]:
             lines.append(f"  left     about {found['left_s'] / 60:.3g} min at that rate")
     return "\n".join([*lines, f"  CPU      {found['cpu_hours']:.3g} h so far"])
+
+
+def as_line(folder: Folder, found: dict[str, Any]) -> str:
+    """The same in one line, for a log."""
+    words = [
+        f"{found['done']} of {found['chunks']} chunks done", f"{found['running']} running",
+        f"{found['failed_points']} points failed",
+    ]  # fmt: skip
+    if found["rate"]:
+        words.append(f"{found['rate']:.3g} chunks/s")
+        if found["left"]:
+            words.append(f"about {found['left_s'] / 60:.3g} min left")
+    return f"{folder}: {_state(found)}: {', '.join(words)}"
+
+
+def _state(found: dict[str, Any]) -> str:
+    if found["driver"]:
+        return f"running ({found['driver']})"
+    return "finished" if found["finished"] else "not running; the same command continues"

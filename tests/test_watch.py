@@ -1,0 +1,94 @@
+"""`sweep status --watch`: a line now and then in a log, the same place of a terminal, until the run ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from sweep.__main__ import main
+from sweep.command import watch
+from sweep.store.folder import look
+from sweep.store.processes import space, start_ticks
+
+ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def run(sweep_in, tmp_path):
+    return sweep_in("+grid=smoke", "window_events=64", "precision=0.3", out=tmp_path / "run")
+
+
+def hold(run, pid):
+    """Let this process be the driver of a run that is not done."""
+    (run / "results.parquet").unlink(missing_ok=True)
+    holder = {"host": socket.gethostname(), "space": space(), "pid": pid, "ticks": start_ticks(pid), "running": 1}
+    (run / "lock.json").write_text(json.dumps(holder))
+
+
+def test_a_run_that_is_over_is_said_once(run, capsys):
+    assert main(["status", str(run), "--watch"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "finished: 1 of 1 chunks done, 0 running, 0 points failed" in said
+
+
+def test_a_run_is_watched_until_its_driver_ends(run, capsys):
+    hold(run, os.getpid())
+    threading.Timer(0.5, (run / "lock.json").unlink).start()
+    watch.watch(look(str(run)), line_s=0.05)
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert all(": running (host" in line for line in lines)
+    assert "not running; the same command continues" in last
+
+
+def watched(run, **io):
+    command = [sys.executable, "-m", "sweep", "status", str(run), "--watch"]
+    return subprocess.Popen(command, env=os.environ | {"TERM": "xterm"}, **io)
+
+
+def test_ctrl_c_ends_the_watching_with_the_exit_code_of_the_status(run):
+    hold(run, os.getpid())
+    watching = watched(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert b"running" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, wrong = watching.communicate(timeout=20)
+    assert (watching.returncode, wrong) == (0, b"")
+
+
+def test_on_a_terminal_the_status_is_redrawn_in_its_place(run):
+    ours, its = pty.openpty()
+    hold(run, os.getpid())
+    watching = watched(run, stdout=its, stderr=its)
+    os.close(its)
+    shown = b""
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+            if b"CPU" in shown:  # the end of the first status
+                (run / "lock.json").unlink(missing_ok=True)
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert watching.wait(20) == 0
+    assert b"\x1b[" in shown
+    text = b" ".join(ESCAPES.sub(b"", shown).split())
+    assert b"not running" in text.rpartition(b"running (host")[2]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "null"])
+def test_a_damaged_run_is_a_sentence(run, text, capsys):
+    (run / "run.json").write_text(text)
+    assert main(["status", str(run), "--watch"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
