@@ -11,6 +11,8 @@
 set -euo pipefail
 
 export OMP_NUM_THREADS=1          # a chunk runs on one core
+export RAY_AUTH_MODE=token        # only who has ~/.ray/auth_token may use this Ray; all nodes see that file
+ray get-auth-token --generate > /dev/null && chmod 600 ~/.ray/auth_token
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=6379
 

@@ -102,6 +102,16 @@ def test_the_rayjob_has_what_kuberay_needs():
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
 
 
+def test_every_cluster_asks_for_a_token():
+    job = yaml.safe_load((DEPLOY / "kuberay-rayjob.yaml").read_text())
+    assert job["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+    cluster = yaml.safe_load((DEPLOY / "ray-cluster.yaml").read_text())
+    for commands in (cluster["head_start_ray_commands"], cluster["worker_start_ray_commands"]):
+        assert all("RAY_AUTH_MODE=token" in command for command in commands if "ray start" in command)
+    assert "~/.ray/auth_token" in cluster["file_mounts"]
+    assert "export RAY_AUTH_MODE=token" in (DEPLOY / "slurm.sh").read_text()
+
+
 def test_the_slurm_script_is_bash_and_symmetric_run_knows_its_options():
     script = DEPLOY / "slurm.sh"
     subprocess.run(["bash", "-n", str(script)], check=True)

@@ -64,9 +64,10 @@ def run_of_the_patch(tmp_path_factory: pytest.TempPathFactory, sweep_in: Any) ->
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: Any, run_of_the_patch: Path) -> Path:
-    """A folder with that run in outputs/mine."""
+    """A folder with that run in outputs/mine, and in outputs/other."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(run_of_the_patch, tmp_path / "outputs" / "mine")
+    for name in ("mine", "other"):
+        shutil.copytree(run_of_the_patch, tmp_path / "outputs" / name)
     return tmp_path
 
 

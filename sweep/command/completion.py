@@ -15,7 +15,7 @@ from sweep.inputs.costs import LITERATURE, Stored
 from sweep.plan.points import NAMES
 from sweep.tables.make import TABLES
 
-OF_FOLDERS = ("compare", "next", "report", "status", "tables")  # verbs that take the folders of runs
+OF_FOLDERS = ("check", "compare", "next", "report", "runs", "status", "tables")  # verbs that take the folders of runs
 KINDS = "policies machines workloads grids parameters tables metrics".split()
 PLAIN = re.compile(r"[\w.][\w.+-]*", re.ASCII)  # the shell expands words: a name that is no plain word is not offered
 
@@ -43,7 +43,8 @@ _sweep() {
   fi
   case ${key:+$key=}$option in
     --config-dir|--config-dir=|--out|--out=|out=|reuse=|policy_path=) _sweep_files -d "$word" "$prefix"; return ;;
-    --measured|--measured=|--perf|--perf=|--vmstat|--stat|--interrupts) _sweep_files -f "$word" "$prefix"; return ;;
+    --measured|--measured=|--perf|--perf=|--markdown|--markdown=|--csv|--csv=|--vmstat|--stat|--interrupts)
+      _sweep_files -f "$word" "$prefix"; return ;;
   esac
   case $earlier in --vmstat|--stat|--interrupts) _sweep_files -f "$word" ""; return ;; esac
   if [[ $COMP_CWORD -ge 2 ]]; then
@@ -56,7 +57,13 @@ _sweep() {
         fi
         return ;;
       list) COMPREPLY=($(compgen -W "%(kinds)s" -- "$word")); return ;;
-      show) COMPREPLY=($(compgen -W "%(names)s" -- "$word")); return ;;
+      show)
+        if [[ ${COMP_WORDS[2]} == point && $COMP_CWORD -eq 3 ]]; then
+          _sweep_files -d "$word" ""
+        else
+          COMPREPLY=($(compgen -W "%(names)s" -- "$word"))
+        fi
+        return ;;
     esac
   fi
   if [[ -n $key ]]; then
@@ -69,8 +76,9 @@ _sweep() {
 complete -F _sweep sweep
 """
 OPTIONS = {
-    "compare": "--metric --rows", "next": "--predict --out", "report": "--no-plots --out", "status": "",
-    "tables": "--out", "measure": "--config-dir --measured --no-fit",
+    "check": "--points --out", "compare": "--metric --rows --markdown --csv", "next": "--predict --out",
+    "report": "--no-plots --out", "runs": "", "status": "--watch", "tables": "--out",
+    "measure": "--config-dir --measured --no-fit",
     "profile": "--name --jobs --config-dir --keep-arguments --vmstat --stat --interrupts --perf",
 }  # fmt: skip
 
@@ -81,7 +89,15 @@ def completion(folders: Sequence[Path]) -> str:
     values: dict[str, Iterable[str]] = {name: entries[name] for name in ("machine", "workload")}
     values["costs"] = [LITERATURE, *Stored(folders)]
     values |= {"+grid": questions(folders), "policy": policy_names(), "runner": ["auto", "serial", "ray"]}
-    names = [*policy_names(), *entries["machine"], *entries["workload"], *questions(folders), *QUANTITIES, *TABLES]
+    names = [
+        "point",
+        *policy_names(),
+        *entries["machine"],
+        *entries["workload"],
+        *questions(folders),
+        *QUANTITIES,
+        *TABLES,
+    ]
     values |= {name: ["true", "false"] for name in ("quiet", "report", "dry_run")}
     return script([*QUANTITIES, *settings.NAMES, *NAMES, "runner"], values, [*names, *METRICS])
 

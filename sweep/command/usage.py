@@ -38,11 +38,13 @@ examples:
 verbs (each with --help):
   sweep list [KIND]                             policies, machines, workloads, grids, parameters, tables, metrics
   sweep show NAME                               what one of these is
-  sweep status OUT                              how far a run is
+  sweep show point OUT N                        every parameter of point N of a run, and where it comes from
+  sweep runs [FOLDER]                           the runs below a folder, and what tells them apart
+  sweep status OUT [--watch]                    how far a run is; again and again until it ends
   sweep report OUT                              report.html again, and plots/ as PNG and SVG
   sweep tables OUT                              its tables again
   sweep check OUT                               how far the coarse rule is off: some points simulated exactly
-  sweep compare A B                             which points moved between two runs
+  sweep compare A B [--markdown FILE]           which points moved between two runs; --csv FILE has all of them
   sweep next OUT                                what to measure next, from a run with draws
   sweep measure                                 broadcasts on this machine, as a machine file
   sweep profile -- COMMAND                      a command's work, as a workload file
