@@ -61,7 +61,7 @@ def _names(kind: str, folders: Folders) -> Mapping[str, str]:
     if kind == "grids":
         return questions(folders)
     if kind == "parameters":
-        return {name: f"{parameter.meaning} [{_range(parameter)}]" for name, parameter in QUANTITIES.items()}
+        return {name: f"{parameter.meaning} [{allowed_range(parameter)}]" for name, parameter in QUANTITIES.items()}
     if kind == "tables":
         return TABLES
     return {name: f"{meaning} [{unit}]" for name, (unit, meaning) in METRICS.items()}
@@ -87,13 +87,17 @@ def _entry(kind: str, entry: Entry) -> str:
     return "\n".join(lines)
 
 
-def _quantity(name: str, quantity: Quantity) -> str:
+def value_text(name: str, quantity: Quantity) -> str:
+    """The central value of a quantity, without interval and unit."""
     if name == "range_pages":
-        value = ", ".join(f"{pages}: {weight:g}" for pages, weight in quantity.central)
-    elif quantity.alternative is not None:
-        value = f"{quantity.central} or {quantity.alternative}"
-    else:
-        value = f"{quantity.central:g}" if isinstance(quantity.central, int | float) else str(quantity.central)
+        return ", ".join(f"{pages}: {weight:g}" for pages, weight in quantity.central)
+    if quantity.alternative is not None:
+        return f"{quantity.central} or {quantity.alternative}"
+    return f"{quantity.central:g}" if isinstance(quantity.central, int | float) else str(quantity.central)
+
+
+def _quantity(name: str, quantity: Quantity) -> str:
+    value = value_text(name, quantity)
     if quantity.low is not None and quantity.low != quantity.high:
         value += f" ({quantity.low:g} to {quantity.high:g})"
     unit = quantity.unit or QUANTITIES[name].unit
@@ -105,7 +109,7 @@ def _quantity(name: str, quantity: Quantity) -> str:
     )
 
 
-def _range(parameter: Parameter) -> str:
+def allowed_range(parameter: Parameter) -> str:
     """Unit and range of a parameter."""
     if parameter.choices:
         return ", ".join(parameter.choices)
