@@ -8,6 +8,7 @@ import io
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests import columns_table
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = [*PAGES, ROOT / "benchmarks" / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").iterdir())]
+URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+IN_REPOSITORY = re.compile(re.escape(URLS["Repository"]) + "/(?:blob|raw)/main/")  # how README.md links to a file
 FENCE = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLAIN_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NAMED_FILE = re.compile(r"`((?:benchmarks|conf|deploy|docs|sim|sweep|tests)/[\w./-]*)`")
@@ -106,8 +109,12 @@ def test_the_readme_stays_short():
 
 @pytest.mark.parametrize("page", TEXTS, ids=ids(TEXTS))
 def test_every_link_between_pages_leads_somewhere(page):
-    for target, _, heading in re.findall(r"\]\((?!https?:)([^)#]*)(#([^)]+))?\)", read(page)):
+    for target, _, heading in re.findall(r"\]\(([^)#]*)(#([^)]+))?\)", read(page)):
         there = page.parent / target if target else page
+        if begin := IN_REPOSITORY.match(target):
+            there = ROOT / target[begin.end() :]
+        elif re.match("https?:", target):
+            continue
         assert there.exists(), target
         if heading:
             heads = re.findall(r"^#+ (.*)$", PLAIN_FENCE.sub("", read(there)), re.MULTILINE)

@@ -1,0 +1,41 @@
+"""What a package index and a citation show is the project's own, under one address."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+import sweep
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+URLS = PROJECT["urls"]
+
+
+def test_every_link_of_the_readme_works_on_a_package_index_too():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)]*)\)", text)
+    assert len(links) > 10
+    for image, target in links:
+        file = f"{URLS['Repository']}/{'raw' if image else 'blob'}/main/"
+        assert target.startswith((file, URLS["Documentation"])), target
+
+
+def test_the_addresses_of_the_package_are_parts_of_two():
+    assert all(url.startswith((URLS["Repository"], URLS["Documentation"])) for url in URLS.values())
+    assert URLS["Documentation"].endswith("/")
+    assert not URLS["Repository"].endswith("/")
+
+
+def test_the_citation_says_what_the_package_says():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == sweep.__version__
+    assert citation["license"] == PROJECT["license"]
+    assert citation["title"].startswith(PROJECT["name"])
+    assert citation["keywords"] == PROJECT["keywords"]
+    assert citation["authors"] == PROJECT["authors"]
+    assert citation["repository-code"] == URLS["Repository"]
+    assert citation["url"] == URLS["Documentation"]
