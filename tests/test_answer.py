@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sweep.__main__ import main
 from sweep.tables.answer import answer
 from sweep.tables.words import banded, duration, factor, number
 
@@ -66,11 +67,11 @@ def test_a_ceiling_is_told_by_its_price_over_the_best():
     ]
 
 
-def test_every_grid_of_the_terminal_ends_with_its_answer(sweep_in, capsys):
-    run = sweep_in(
-        "+grid=smoke", "policy=[vanilla,xpfo,xpfo_deferred]", "cores=[2,4,8]", "jobs='1 x cores'", "quiet=false"
-    )
-    said = capsys.readouterr().out
-    written = (run / "tables" / "answer.txt").read_text()
+def test_a_run_ends_with_its_answer_on_the_terminal_and_on_its_page(tmp_path, capsys):
+    axes = ["policy=[vanilla,xpfo,xpfo_deferred]", "cores=[2,4,8]", "jobs='1 x cores'", "runner=serial"]
+    assert main(["+grid=smoke", *axes, f"out={tmp_path}/run"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    written = (tmp_path / "run" / "tables" / "answer.txt").read_text()
     assert "the system time without XPFO is passed" in written
-    assert written.split()[0] in said
+    assert " ".join(written.split()) in said
+    assert written.splitlines()[0] in (tmp_path / "run" / "report.html").read_text()

@@ -150,3 +150,12 @@ def test_a_cost_that_few_policies_read_moves_no_draw_of_a_sweep_that_does_not():
     without, among = priors(guest, workloads), priors(guest, workloads, {"exit_ns", "wake_ns", "held_ns"})
     assert set(without) == set(priors(machines, workloads))
     assert set(among) - set(without) == {"kvm_guest/exit_ns", "kvm_guest/wake_ns"}
+
+
+@pytest.mark.parametrize("more", [{}, {"draws": 4}])
+def test_a_machine_applies_its_clock_to_a_cost_once_and_not_to_one_that_is_given(more):
+    """invlpg_ns is 100 ns in the file of a machine whose clock_scale is 0.9."""
+    asked = {"policy": "xpfo", "machine": "e5_2697_v2", "costs": "literature", "workload": "kernel_build", **more}
+    assert plan_of(**asked).columns(0, 1)["invlpg_ns"][0] == pytest.approx(90.0)
+    assert plan_of(**asked, invlpg_ns=100.0).columns(0, 1)["invlpg_ns"][0] == 100.0
+    assert plan_of(**asked, clock_scale=0.5).columns(0, 1)["invlpg_ns"][0] == pytest.approx(50.0)

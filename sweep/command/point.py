@@ -12,9 +12,8 @@ from typing import Any
 
 from sweep.command.compose import compose
 from sweep.command.layout import aligned
-from sweep.command.usage import folders_of
 from sweep.errors import BadInput
-from sweep.inputs.home import expanded
+from sweep.inputs.home import expanded, folders_of
 from sweep.plan.open import Composition, open_plan
 from sweep.plan.origin import how_made, in_words, origins
 from sweep.plan.plan import Plan

@@ -86,16 +86,19 @@ def tables(arguments: Sequence[str]) -> int:
     _add_into(parser)
     given = parser.parse_args(arguments)
     from sweep.tables.frame import read_results
-    from sweep.tables.make import make_tables, measured_of, write
+    from sweep.tables.make import answer_of, make_tables, measured_of, write, write_answer
 
     run = _run(given.out)
     made = make_tables(read_results(run), measured_of(run))
+    said = answer_of(run, made)
     with _writing(given) as into:
         write(into, made)
+        write_answer(into, said)
     for name, table in made.items():
         print(f"tables/{name}.csv  {len(table)} rows")
     for note in next(iter(made.values())).attrs.get("notes", []):
         print(note)
+    print(said.text)
     return 0
 
 

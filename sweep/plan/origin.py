@@ -122,12 +122,16 @@ class _Point:
         return (*first, *self._known("large_range_share")) if name == "range_pages" else first
 
     def _clocks(self, name: str) -> tuple[Piece, ...]:
-        """The clock of a cost's draw, where the cost is drawn, and that of the point."""
+        """The clock that a cost is multiplied by: the user's, else the draw's or the machine's of a cost not given."""
+        if "clock_scale" in self.given:
+            return self._known("clock_scale")
+        if name in self.given:
+            return ()
         owner = self.machine.origin("clock_scale")
         drawn = self.costs.column(f"{owner}/clock_scale")
-        of_draw = () if drawn is None else (Piece("clock_scale", float(drawn[self.draw]), self._draw_of(owner)),)
-        is_drawn = name in self.drawn and name not in self.given and "clock_scale" not in self.given
-        return (*(of_draw if is_drawn else ()), *self._known("clock_scale"))
+        if drawn is None:
+            return self._known("clock_scale")
+        return (Piece("clock_scale", float(drawn[self.draw]), self._draw_of(owner)),)
 
     def _known(self, name: str) -> tuple[Piece, ...]:
         value = self._value(name)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sim.parameters import PARAMETERS
+from sim.quantities import INSTRUCTION_COSTS
 from sweep.errors import BadInput
 from sweep.inputs.catalog import Entry, quantities_of
 from sweep.inputs.costs import LITERATURE, Costs, draw_values
@@ -87,12 +88,18 @@ class Space:
     def _of_names(
         self, names: Sequence[tuple[str, ...]], which: np.ndarray | None, draw: np.ndarray, clock_scale: bool
     ) -> dict[str, np.ndarray]:
-        """Columns of what machine, workload and costs say, under each point's draw."""
+        """Columns of what machine, workload and costs say, under each point's draw.
+
+        With `clock_scale` instruction costs are at the clock of the machine, or of the draw: what the user gives in
+        their place is simulated as given. Without, the user gives a clock, which all costs are multiplied by.
+        """
         points = len(draw)
         central_values, by_draw = [], []  # for each of `names`: values by name, and those that depend on the draw
         for _, machine, workload, costs in names:
             entries = self.machines[machine], self.workloads[workload]
             central = {name: quantity.central for name, quantity in quantities_of(*entries).items()}
+            if clock_scale:
+                central = _at_own_clock(central)
             of_draws = draw_values(self.costs.get(costs, Costs(LITERATURE)), *entries, clock_scale=clock_scale)
             if (draw == draw[0]).all():
                 central |= {name: values[draw[0]] for name, values in of_draws.items()}
@@ -125,6 +132,15 @@ class Space:
             combinations = [(*combinations[pair // len(values)], values[pair % len(values)]) for pair in used.tolist()]
             which = np.searchsorted(used, pairs)
         return combinations, which
+
+
+def _at_own_clock(central: Mapping[str, Any]) -> dict[str, Any]:
+    """The quantities of a machine with its clock in its instruction costs, once."""
+    out = dict(central)
+    clock = out.pop("clock_scale", None)
+    if clock is None:
+        return out
+    return out | {name: out[name] * clock for name in INSTRUCTION_COSTS if is_known(out.get(name))}
 
 
 def _default(name: str) -> Any:

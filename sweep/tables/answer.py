@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -164,8 +165,9 @@ def of_ceiling(tables: Tables) -> Answer | None:
         return None
     groups = [name for name in ("machine", "workload", "range_pages") if name in known and known[name].nunique() > 1]
     said = []
-    for place, rows in known.groupby(groups, sort=False) if groups else [((), known)]:
-        worst = rows.loc[rows["price_of_33_pct"].idxmax()]
+    parts: list[tuple[Any, pd.DataFrame]] = list(known.groupby(groups, sort=False)) if groups else [((), known)]
+    for place, rows in parts:
+        worst = rows.sort_values("price_of_33_pct", kind="stable").iloc[-1]
         where = ", ".join(map(str, place)) or "here"
         stretch = f"{worst['best_from']:.0f} to {worst['best_to']:.0f} pages"
         price = worst["price_of_33_pct"]

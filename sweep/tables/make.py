@@ -78,13 +78,18 @@ def write_tables(folder: Folder, into: Folder | None = None) -> dict[str, pd.Dat
     measured = measured_of(folder)
     made = make_tables(read_results(folder), measured)
     write(into or folder, made)
-    (into or folder).write(ANSWER, answer(made, measured.fitted_machines).text.encode())
+    write_answer(into or folder, answer(made, measured.fitted_machines))
     return made
 
 
 def answer_of(folder: Folder, made: Mapping[str, pd.DataFrame]) -> Answer:
     """The answer to a run's question, from its tables."""
     return answer(made, measured_of(folder).fitted_machines)
+
+
+def write_answer(folder: Folder, said: Answer) -> None:
+    """The answer beside the tables, which the page begins with."""
+    folder.write(ANSWER, said.text.encode())
 
 
 def measured_of(folder: Folder) -> Measured:
