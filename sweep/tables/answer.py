@@ -45,13 +45,22 @@ class Answer:
 
 def answer(tables: Tables, fitted: Collection[str]) -> Answer:
     """The answer that these tables allow; `fitted` are the machines that costs were fitted to."""
+    tables = {name: _fitted_first(table, fitted) for name, table in tables.items()}
     found = next((made for make in MAKERS if (made := make(tables)) is not None), Answer([]))
     machines = {name for table in tables.values() if "machine" in table for name in table["machine"].unique()}
     strange = sorted(machines - set(fitted))
     doubts = [f"* beyond {spread().cores:g} CPUs nothing was measured."] if "*" in " ".join(found.sentences) else []
     if found.sentences and strange and "validation" not in tables:
         doubts.append(f"No row was fitted on {enumerated(strange)}: costs there are judged, or another machine's.")
-    return Answer(found.sentences, found.table, doubts)
+    missing = list(next(iter(tables.values())).attrs.get("notes", [])) if tables and not found.sentences else []
+    return Answer(found.sentences or missing, found.table, doubts)
+
+
+def _fitted_first(table: pd.DataFrame, fitted: Collection[str]) -> pd.DataFrame:
+    """The table with the rows of machines first that costs were fitted to."""
+    if "machine" not in table:
+        return table
+    return table.iloc[np.argsort(~table["machine"].isin(fitted).to_numpy(), kind="stable")]
 
 
 def marked(said: str, cores: float) -> str:
