@@ -62,7 +62,7 @@ def uncertain(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]
 def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool = True) -> dict[str, np.ndarray]:
     """The draws of every quantity that these costs speak of, [draw]; instruction costs at the draw's clock, if wanted.
 
-    Under a clock that is drawn this holds the instruction costs too that are known exactly, [draw].
+    A cost that a file gives as a plain number is not drawn, and is at the machine's own clock.
     """
     values_by_name = {}
     clock = costs.column(f"{machine.origin('clock_scale')}/clock_scale") if clock_scale else None
@@ -73,11 +73,6 @@ def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool
         if quantity.alternative is not None:
             values = np.where(values == 0, quantity.central, quantity.alternative).astype(object)
         values_by_name[name] = values * clock if clock is not None and name in INSTRUCTION_COSTS else values
-    if clock is not None:
-        known = origin(machine, workload)
-        for name in INSTRUCTION_COSTS:
-            if name in known and name not in values_by_name:
-                values_by_name[name] = known[name][1].central * clock
     return values_by_name
 
 

@@ -122,15 +122,16 @@ class _Point:
         return (*first, *self._known("large_range_share")) if name == "range_pages" else first
 
     def _clocks(self, name: str) -> tuple[Piece, ...]:
-        """The clock that a cost is multiplied by: the user's, else the draw's or the machine's of a cost not given."""
+        """The clock that a cost is multiplied by: the user's; else of a cost not given the draw's or the machine's."""
         if "clock_scale" in self.given:
             return self._known("clock_scale")
         if name in self.given:
             return ()
         owner = self.machine.origin("clock_scale")
         drawn = self.costs.column(f"{owner}/clock_scale")
-        if drawn is None:
-            return self._known("clock_scale")
+        if drawn is None or name not in self.drawn:
+            quantity = self.quantities.get("clock_scale")
+            return () if quantity is None else (Piece("clock_scale", quantity[1].central, f"machine {owner}"),)
         return (Piece("clock_scale", float(drawn[self.draw]), self._draw_of(owner)),)
 
     def _known(self, name: str) -> tuple[Piece, ...]:
