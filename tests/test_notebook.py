@@ -115,7 +115,7 @@ def test_what_the_command_refuses_is_refused_in_its_words(capsys, monkeypatch, t
         ({"policy": 3}, "policy='3': a policy's name is letters"),
         ({"config_dir": "nowhere"}, "config_dir=nowhere: no such folder"),
         ({"seed": [0, 1]}, "seed=[0, 1]: must be"),
-        ({"replicas": 1, "policy": "vanilla", "jobs": {"from": 1, "to": 8, "steps": 3_000_001}}, "3000001 rows"),
+        ({"invlpg_ns": {"from": 1, "to": 2, "steps": 750_001}, "max_cpu_hours": 1e9}, "3000004 rows"),
     ],
 )
 def test_what_only_a_call_can_get_wrong_is_a_sentence(keys, said):
