@@ -7,7 +7,7 @@ import pandas as pd
 
 from sweep.__main__ import main
 from sweep.tables.answer import answer
-from sweep.tables.words import banded, duration, factor, number
+from sweep.tables.words import banded, duration, factor, number, share
 
 FITTED = {"xeon_8160"}
 
@@ -53,6 +53,25 @@ def test_a_front_names_its_policies_with_cost_and_window_and_no_other():
     assert "No row was fitted on m" in said.text
     assert said.table is not None
     assert said.table["policy"].tolist() == ["a", "b", "c"]
+
+
+def test_a_loop_that_leaves_no_time_for_own_work_has_an_answer_without_an_elongation():
+    points = [("a", 1.0, np.nan, 7e3), ("b", 0.5, 2.5, 9e3)]
+    columns = ["policy", "overhead_share", "elongation", "stale_window_p99_ns"]
+    table = pd.DataFrame(points, columns=columns).assign(machine="m", front=True, cores=8)
+    said = answer({"pareto": table}, FITTED).sentences[0]
+    assert "a, 100 % of CPU time, windows 7 us" in said
+    assert "b, 50 % of CPU time and 2.5x the operation, windows 9 us" in said
+    assert (factor(np.nan), share(np.nan)) == ("?", "?")
+
+
+def test_a_long_front_says_how_many_it_leaves_out_and_moves_no_cursor():
+    rows = [{"policy": f"p{k}\x1b", "ratio": 1.0 + k, "stale_window_p99_ns": 1e6 / (k + 1)} for k in range(9)]
+    table = pd.DataFrame(rows).assign(machine="m", front=True, cores=8)
+    said = answer({"pareto": table}, FITTED).sentences[0]
+    assert "p5\\x1b" in said
+    assert "\x1b" not in said
+    assert "; 3 more (" in said
 
 
 def test_a_ceiling_is_told_by_its_price_over_the_best():

@@ -79,6 +79,17 @@ def test_a_loop_has_a_front_of_the_time_lost_and_one_of_the_operation():
     assert not {"ratio", "system_time_s"} & set(table.columns)
 
 
+def test_a_policy_without_an_elongation_is_on_no_front_of_it():
+    points = {"a": (0.9, np.nan, 1.0), "b": (0.2, 3.0, 10.0), "c": (0.3, 2.0, 50.0)}  # share, elongation, window
+    names = ("overhead_share", "elongation", "stale_window_p99_ns")
+    loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
+    table = surface.pareto(
+        results([loop | {"policy": p} | dict(zip(names, each, strict=True)) for p, each in points.items()])
+    ).set_index("policy")
+    assert table["elongation_front"].to_dict() == {"a": False, "b": True, "c": True}
+    assert table["front"].to_dict() == {"a": True, "b": True, "c": False}
+
+
 def test_scaling_follows_cores_and_jobs_per_core():
     rows = [{"cores": c, "jobs": s * c, "sockets": c // 4, "ratio": c} for c in (8, 4) for s in (1, 0.5)]
     table = surface.scaling(results(rows, follows=["sockets"]))

@@ -16,7 +16,8 @@ import pandas as pd
 
 from sweep.inputs.likelihood import spread
 from sweep.tables.setting import settings
-from sweep.tables.words import banded, duration, enumerated, factor, number, share
+from sweep.tables.text import printable
+from sweep.tables.words import banded, duration, enumerated, factor, few, number, share
 
 CROSSED = {"ratio": (1.5, 2.0), "overhead_share": (0.1,), "sender_overhead_share": (0.1,)}  # thresholds spoken of
 PASSED = {
@@ -53,7 +54,8 @@ def answer(tables: Tables, fitted: Collection[str]) -> Answer:
     if found.sentences and strange and "validation" not in tables:
         doubts.append(f"No row was fitted on {enumerated(strange)}: costs there are judged, or another machine's.")
     missing = list(next(iter(tables.values())).attrs.get("notes", [])) if tables and not found.sentences else []
-    return Answer(found.sentences or missing, found.table, doubts)
+    said, doubts = ([printable(each) for each in lines] for lines in (found.sentences or missing, doubts))
+    return Answer(said, found.table, doubts)
 
 
 def _fitted_first(table: pd.DataFrame, fitted: Collection[str]) -> pd.DataFrame:
@@ -227,7 +229,7 @@ def of_front(tables: Tables) -> Answer | None:
     for where, rows in settings(table[table[cost].notna()], ("policy", "tick_hz"), 3):
         front = rows[rows["front"]].drop_duplicates(["policy", cost]).sort_values(cost)
         said = [f"{row['policy']}, {_costs(row, cost)}, windows {duration(row[WINDOW])}" for _, row in front.iterrows()]
-        sentences.append(f"{where}: nothing beats {'; '.join(said[:7])} (99 % of windows are shorter).")
+        sentences.append(f"{where}: nothing beats {'; '.join(few(said, 7))} (99 % of windows are shorter).")
         shown.append(rows.sort_values(cost))
     if not sentences:
         return None
@@ -243,8 +245,10 @@ def _costs(row: pd.Series, cost: str) -> str:
     cores = float(row.get("cores", 0.0))
     if cost == "ratio":
         return marked(banded(row, cost, factor), cores)
-    longer = banded(row, "elongation", factor)
-    return f"{marked(banded(row, cost, share), cores)} of CPU time and {longer} the operation"
+    said = f"{marked(banded(row, cost, share), cores)} of CPU time"
+    if row["elongation"] != row["elongation"]:  # own work is 0, where a rate is more than the CPUs can do
+        return said
+    return f"{said} and {banded(row, 'elongation', factor)} the operation"
 
 
 # point

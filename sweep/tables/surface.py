@@ -145,7 +145,11 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
         if first is not None and (known := known[np.isfinite(known[first])])["policy"].nunique() >= 2:
             windows_ns = known["stale_window_p99_ns"].to_numpy()
             for name in (first, "elongation") if first == "overhead_share" else (first,):
-                known = known.assign(**{FRONTS[name]: on_front(known[name].to_numpy(), windows_ns)})
+                cost = known[name].to_numpy(float)
+                finite = np.isfinite(cost)  # no elongation where a rate leaves no time for own work
+                front = np.zeros(len(known), dtype=bool)
+                front[finite] = on_front(cost[finite], windows_ns[finite])
+                known = known.assign(**{FRONTS[name]: front})
             groups.append(known)
     if not groups:
         return pd.DataFrame()

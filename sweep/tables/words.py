@@ -1,4 +1,4 @@
-"""Numbers as a sentence says them: times, factors, shares, bands, and what lies beyond the measurements."""
+"""Numbers and lists as a sentence says them; a number that is not known is `?`."""
 
 from __future__ import annotations
 
@@ -29,12 +29,16 @@ def duration(ns: float) -> str:
 
 
 def factor(value: float) -> str:
-    """How many times as much."""
-    return f"{number(value)}x" if value >= 100 or value * 2 == int(value * 2) else f"{value:.2f}x"
+    """How many times as much; in halves without decimals that say nothing."""
+    if not math.isfinite(value):
+        return number(value)
+    return f"{number(value)}x" if value >= 100 or value % 0.5 == 0 else f"{value:.2f}x"
 
 
 def share(value: float) -> str:
     """A share in percent."""
+    if not math.isfinite(value):
+        return number(value)
     return f"{number(100.0 * value)} %"
 
 
@@ -48,8 +52,12 @@ def banded(row: Any, name: str, form: Any = number) -> str:
     return f"{said} ({low.removesuffix('x')}-{high.removesuffix('x')})" if ends[0] != ends[1] else str(said)
 
 
+def few(words: list[str], most: int) -> list[str]:
+    """The words; of more than `most` the first, and how many more there are."""
+    return [*words[: most - 1], f"{len(words) - most + 1} more"] if len(words) > most else words
+
+
 def enumerated(words: list[str], most: int = 6) -> str:
     """`a, b and c`; of more than `most` the first, and how many more there are."""
-    if len(words) > most:
-        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
+    words = few(words, most)
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
