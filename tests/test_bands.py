@@ -137,3 +137,11 @@ def test_the_literatures_prediction_is_its_median_over_draws_and_the_fitted_ones
 def test_numbers_of_one_column_share_a_form():
     lines = as_text(pd.DataFrame({"cores": [96.0, 256.0, np.nan], "ratio": [1.0, 1.44, 256.0]})).splitlines()
     assert [line.split() for line in lines[1:]] == [["96", "1.00"], ["256", "1.44"], ["-", "256.00"]]
+
+
+def test_a_band_stands_beside_its_value_in_the_terminal():
+    table = pd.DataFrame({"policy": ["a", "b"], "ratio": [1.44, 2.0], "ratio_05": [1.31, 2.0], "ratio_50": [1.5, 2.0],
+                          "ratio_95": [1.62, 2.0]})  # fmt: skip
+    lines = as_text(table).splitlines()
+    assert lines[0].split() == ["policy", "ratio"]
+    assert [" ".join(line.split()) for line in lines[1:]] == ["a 1.44 (1.31-1.62)", "b 2.00"]

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Sequence
 
-from sweep.tables.text import printable
+from sweep.tables.text import printable, terminal_width
 
 GAP = 2  # spaces between two columns
-
-
-def width() -> int:
-    """Columns of the terminal; 100 where there is none."""
-    return shutil.get_terminal_size((100, 24)).columns
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = (), folded: Sequence[int] = (), most: int = 0) -> str:
@@ -31,5 +25,5 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = (), folded: Se
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     page = io.StringIO()
-    Console(file=page, width=most or width(), color_system=None, force_terminal=False).print(table)
+    Console(file=page, width=most or terminal_width(), color_system=None, force_terminal=False).print(table)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())

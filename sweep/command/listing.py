@@ -10,11 +10,11 @@ from sim.metrics import METRICS
 from sim.parameters import LARGEST, Parameter
 from sim.policies import policy_module, policy_names
 from sweep.command.compose import composed_grid
-from sweep.command.layout import width
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
 from sweep.inputs.conf import questions
 from sweep.tables.make import TABLES
+from sweep.tables.text import terminal_width
 
 KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics")
 Folders = Sequence[Path]
@@ -25,7 +25,7 @@ def listed(kind: str | None, folders: Folders) -> str:
     if kind is None:
         paragraphs = []
         for word in KINDS:
-            names = textwrap.fill(" ".join(_names(word, folders)), min(width(), 100), break_on_hyphens=False,
+            names = textwrap.fill(" ".join(_names(word, folders)), min(terminal_width(), 100), break_on_hyphens=False,
                                   initial_indent="  ", subsequent_indent="  ")  # fmt: skip
             paragraphs.append(f"{word} (sweep list {word}):\n{names}")
         return "\n".join(paragraphs)
@@ -74,7 +74,7 @@ def _show(kind: str, name: str, line: str, folders: Folders) -> str:
         return _entry(kind.removesuffix("s"), catalog(folders)[kind.removesuffix("s")][name])
     if kind == "grids":
         return f"grid {name}: {line}\n\n{composed_grid(name, folders)}".rstrip()
-    return f"{kind.removesuffix('s')} {name}\n{textwrap.fill(line, min(width(), 100))}"
+    return f"{kind.removesuffix('s')} {name}\n{textwrap.fill(line, min(terminal_width(), 100))}"
 
 
 def _entry(kind: str, entry: Entry) -> str:
@@ -105,7 +105,7 @@ def _quantity(name: str, quantity: Quantity) -> str:
     if not quantity.source:
         return head
     return f"{head}\n" + textwrap.fill(
-        quantity.source, min(width(), 100), initial_indent="    ", subsequent_indent="    "
+        quantity.source, min(terminal_width(), 100), initial_indent="    ", subsequent_indent="    "
     )
 
 

@@ -85,12 +85,9 @@ def tables(arguments: Sequence[str]) -> int:
     parser.add_argument("out", metavar="OUT", help="the run's folder")
     _add_into(parser)
     given = parser.parse_args(arguments)
-    from sweep.tables.frame import read_results
-    from sweep.tables.make import answer_of, make_tables, measured_of, write, write_answer
+    from sweep.tables.make import tables_and_answer, write, write_answer
 
-    run = _run(given.out)
-    made = make_tables(read_results(run), measured_of(run))
-    said = answer_of(run, made)
+    made, said = tables_and_answer(_run(given.out))
     with _writing(given) as into:
         write(into, made)
         write_answer(into, said)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 import textwrap
 import traceback
@@ -35,9 +34,10 @@ from sweep.store import lock
 from sweep.store.folder import Folder, look, open_folder, reason
 from sweep.store.journal import Journal
 from sweep.store.parts import committed
+from sweep.tables.answer import Answer
 from sweep.tables.frame import load, read_results
-from sweep.tables.make import answer_of, write_tables
-from sweep.tables.text import as_text, breakdown
+from sweep.tables.make import write_tables
+from sweep.tables.text import as_text, breakdown, terminal_width
 
 MOST_ROWS = 3_000_000  # of results that tables and a page are made of without being asked: they take memory
 
@@ -58,11 +58,11 @@ def run(request: Request) -> int:
         if len(plan) * plan.replicas > MOST_ROWS:
             say_unless_quiet(request, f"more than {MOST_ROWS} rows: neither tables nor a page; sweep tables {folder}")
             return
-        tables = write_tables(folder)
+        tables, said = write_tables(folder)
         if request.report:
             write_page(folder, read_plots(folder))
         if not request.quiet:
-            report(plan, folder, tables)
+            report(plan, folder, tables, said)
             _say_how_to_check(plan, folder)
 
     return carry_out(request, plan, out, finish)
@@ -151,21 +151,21 @@ def out_of(out: str) -> str:
     return out
 
 
-def report(plan: Plan, folder: Folder, made: Mapping[str, Any]) -> None:
-    """The main table and where the rest is."""
+def report(plan: Plan, folder: Folder, made: Mapping[str, Any], said: Answer) -> None:
+    """The answer, the table that shows it, and where the rest is."""
     name, table = next(iter(made.items()))
     print(f"\n{plan.question}")
     if name == "reproduction":
         print(textwrap.fill(basis(list(plan.space.costs), plan.draws), 100))
         if plan.draws:
             print("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
-    said, width = answer_of(folder, made), shutil.get_terminal_size((100, 24)).columns
     for sentence in [*said.sentences, *said.doubts]:
-        print(textwrap.fill(sentence, min(width, 100)))
+        print(textwrap.fill(sentence, min(terminal_width(), 100)))
     if len(plan) == 1 + plan.draws and folder.local:
         text = breakdown(load(folder.path))
     else:
-        text = as_text(with_notes(said.table, table) if said.table is not None else table, width=min(width, 200))
+        shown = table if said.table is None else with_notes(said.table, table)
+        text = as_text(shown, width=min(terminal_width(), 200))
     print(f"\n{text}\n\n{folder}")
 
 

@@ -73,18 +73,19 @@ def notes_of(every: pd.DataFrame) -> list[str]:
     return notes(single["point"].nunique(), len(failed_points(single)), every.attrs.get("copies", 0))
 
 
-def write_tables(folder: Folder, into: Folder | None = None) -> dict[str, pd.DataFrame]:
-    """Make the tables of a run's results and write them, into another folder if told; the main one first."""
+def tables_and_answer(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
+    """The tables of a run's results, the main one first, and what they say to its question."""
     measured = measured_of(folder)
     made = make_tables(read_results(folder), measured)
-    write(into or folder, made)
-    write_answer(into or folder, answer(made, measured.fitted_machines))
-    return made
+    return made, answer(made, measured.fitted_machines)
 
 
-def answer_of(folder: Folder, made: Mapping[str, pd.DataFrame]) -> Answer:
-    """The answer to a run's question, from its tables."""
-    return answer(made, measured_of(folder).fitted_machines)
+def write_tables(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
+    """The same, and write both into the run's folder."""
+    made, said = tables_and_answer(folder)
+    write(folder, made)
+    write_answer(folder, said)
+    return made, said
 
 
 def write_answer(folder: Folder, said: Answer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -52,6 +53,11 @@ def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
     if left_out:
         lines.append(f"(in tables/ too: {', '.join(left_out)})")
     return "\n".join([*lines, *notes])
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 100 where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def printable(text: str) -> str:
