@@ -102,7 +102,7 @@ METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
         "busy CPUs make flush events",
     ),
     "overhead_share": ("1", "share of the busy CPUs' time that is not compute"),
-    "sender_overhead_share": ("1", "the same of the CPUs that make flush events alone"),
+    "sender_overhead_share": ("1", "share of the time of CPUs that make flush events that is not compute"),
     "elongation": ("1", "time that work takes over what it takes without flush events; null where that is 0"),
     "operations_per_s": ("1/s", "of a loop: operations of all jobs a second; null for a build"),
     "operation_ns_total": ("ns", "of a loop: time of one operation, flush events included; null for a build"),

@@ -32,14 +32,14 @@ from sim.arrays import Flags, Least, Rank, Times, aligned, put, select
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.vectorized.receivers import Delayed, Generations, Receivers, Requests, Work
-from sim.machine.vectorized.state import NEVER, Cpus, Room, Sender, Senders, keep, serve_steps
-from sim.metrics import Counts, Served
+from sim.machine.vectorized.state import NEVER, Cpus, Room, Sender, Senders, Steps, keep
+from sim.metrics import Served
 
 STARTS = 2  # loops that get their length in one step, in order of their begin
 BLOCK = 16384  # CPUs times lanes that are worked on at a time: all arrays of that size together fit the cache
 
 
-class Broadcast:
+class Broadcast(Steps):
     """The state of all lanes of a group, and the step that serves one flush event in each."""
 
     def __init__(
@@ -105,19 +105,6 @@ class Broadcast:
         self.receivers = [
             Receivers(rows, *state, cost, self.shape, self.flush, room, self.marked, self.below) for rows in blocks
         ]
-
-    @property
-    def now(self) -> np.ndarray:
-        """Time of the last flush event, [lane]."""
-        return self.served.now
-
-    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
-        serve_steps(self, waits, windows)
-
-    def reset(self) -> None:
-        """Start counting anew."""
-        self.counts = Counts.zero(self.lanes)
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""

@@ -19,8 +19,8 @@ from sim.abi import Flush, Line, Own
 from sim.events import FlushEvents
 from sim.group import Shape
 from sim.machine.vectorized.earliest import Earliest
-from sim.machine.vectorized.state import keep, serve_steps
-from sim.metrics import Counts, Served
+from sim.machine.vectorized.state import Steps, keep
+from sim.metrics import Served
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Access:
     end: np.ndarray
 
 
-class Lines:
+class Lines(Steps):
     """The state of all lanes of a group, and the step that serves one flush event in each."""
 
     def __init__(
@@ -104,19 +104,6 @@ class Lines:
     def _watch(self) -> None:
         """Who comes next is known without looking at every CPU in every step."""
         self._next_arrival, self._next_looker = Earliest(self.visitors.arrival), Earliest(self.lookers.look)
-
-    @property
-    def now(self) -> np.ndarray:
-        """Time of the last flush event, [lane]."""
-        return self.served.now
-
-    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
-        serve_steps(self, waits, windows)
-
-    def reset(self) -> None:
-        """Start counting anew."""
-        self.counts = Counts.zero(self.lanes)
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""

@@ -18,8 +18,8 @@ from sim.abi import Flush, Line, Own, Targets
 from sim.events import FlushEvents, is_full
 from sim.group import Shape
 from sim.machine.vectorized.earliest import Earliest
-from sim.machine.vectorized.state import NEVER, keep, serve_steps
-from sim.metrics import Counts, Served
+from sim.machine.vectorized.state import NEVER, Steps, keep
+from sim.metrics import Served
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Posts:
     other: np.ndarray  # and of the latest one by anybody else
 
 
-class Server:
+class Server(Steps):
     """The state of all lanes of a group, and the step that serves one flush event in each."""
 
     def __init__(
@@ -139,19 +139,6 @@ class Server:
         return np.where(
             is_full(cost, pages), cost["broadcast_all_ns"], cost["broadcast_ns"] + pages * cost["broadcast_page_ns"]
         )
-
-    @property
-    def now(self) -> np.ndarray:
-        """Time of the last flush event, [lane]."""
-        return self.served.now
-
-    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
-        serve_steps(self, waits, windows)
-
-    def reset(self) -> None:
-        """Start counting anew."""
-        self.counts = Counts.zero(self.lanes)
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""

@@ -7,12 +7,12 @@ Times are absolute and in ns.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from sim.arrays import Flags, Times, aligned, fill
-from sim.metrics import Served
+from sim.metrics import Counts, Served
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,19 +34,31 @@ def view(state: State, rows: slice) -> State:
     return type(state)(**{field.name: getattr(state, field.name)[rows] for field in fields(state)})
 
 
-class Steps(Protocol):
-    """A machine that serves one flush event in every lane at a step."""
+class Steps:
+    """A machine that serves one flush event in every lane at a step; all but `step` and `keep` of a `Machine`."""
 
+    lanes: int
     served: Served
+    counts: Counts
 
-    def step(self) -> None: ...
+    def step(self) -> None:
+        """Serve the next flush event of every lane."""
+        raise NotImplementedError
 
+    @property
+    def now(self) -> np.ndarray:
+        """Time of the last flush event, [lane]."""
+        return self.served.now
 
-def serve_steps(machine: Steps, waits: np.ndarray, windows: np.ndarray) -> None:
-    """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
-    for row in range(len(waits)):
-        machine.step()
-        waits[row], windows[row] = machine.served.wait_ns, machine.served.window_ns
+    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+        for row in range(len(waits)):
+            self.step()
+            waits[row], windows[row] = self.served.wait_ns, self.served.window_ns
+
+    def reset(self) -> None:
+        """Start counting anew."""
+        self.counts = Counts.zero(self.lanes)
 
 
 @dataclass
