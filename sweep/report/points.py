@@ -118,7 +118,7 @@ def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     words = []
     for row in firsts.itertuples(index=False):
         each = dict(zip(names, row, strict=True))
-        words.append(", ".join(_word(name, value) for name, value in each.items()))
+        words.append(", ".join(_word(name, value) for name, value in each.items() if value == value))  # what is given
     return pd.Series(np.array(words, dtype=object)[codes.to_numpy()], index=points.index)
 
 
