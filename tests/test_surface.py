@@ -50,6 +50,14 @@ def test_a_loop_crosses_shares_of_time_and_not_ratios():
     assert np.isnan(table["overhead_share", 0.5])
 
 
+def test_builds_beside_loops_cross_what_is_theirs():
+    builds = [{"cores": c, "jobs": c, "ratio": c**0.5, "overhead_share": 0.2, "workload": "build"} for c in (1, 10)]
+    loops = [{"cores": c, "jobs": c, "ratio": np.nan, "operations_per_s": 1.0, "workload": "loop"} for c in (1, 10)]
+    table = surface.crossover(results(builds + loops)).groupby("workload")["metric"].unique()
+    assert list(table["build"]) == ["ratio"]
+    assert list(table["loop"]) == ["overhead_share", "sender_overhead_share"]
+
+
 def test_best_ceiling_is_a_flat_stretch_not_an_argmin():
     cost = {0: 200.0, 8: 100.6, 33: 100.0, 128: 100.9, 512: 130.0}
     table = surface.best_ceiling(results([{"ceiling": c, "system_time_s": s} for c, s in cost.items()]))
