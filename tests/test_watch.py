@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -52,8 +53,10 @@ def test_a_run_is_watched_until_its_driver_ends(run, capsys):
 
 
 def watched(run, **io):
+    """`sweep status --watch`, which hears Ctrl-C also where these tests run in the background and do not."""
     command = [sys.executable, "-m", "sweep", "status", str(run), "--watch"]
-    return subprocess.Popen(command, env=os.environ | {"TERM": "xterm"}, **io)
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, env=os.environ | {"TERM": "xterm"}, preexec_fn=hears, **io)
 
 
 def test_ctrl_c_ends_the_watching_with_the_exit_code_of_the_status(run):
