@@ -132,6 +132,7 @@ def test_a_link_leads_to_the_same_on_the_site_as_on_the_forge(page, link, leads_
 def test_code_stays_as_it_is_and_what_follows_its_language_is_its_title():
     block = "```python mine/x.py\nlinks[0](../README.md)\n```"
     assert for_the_site(block, "model.md") == block.replace(" mine/x.py", ' title="mine/x.py"')
+    assert for_the_site("```python a call\nf()\n```", "model.md") == '```python title="a call"\nf()\n```'
     assert for_the_site("```sh\nsweep\n```", "model.md") == "```sh\nsweep\n```"
 
 

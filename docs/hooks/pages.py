@@ -21,7 +21,7 @@ FILES = tuple(f"{URLS['Repository']}/{kind}/main/" for kind in ("blob", "raw")) 
 
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)")  # the target of [text](target#heading)
-TITLE = re.compile(r"^```(\w+) ([^\s=]+)$", re.MULTILINE)  # what the forge leaves out after the language
+TITLE = re.compile(r"^```(\w+) ([^\n=]+)$", re.MULTILINE)  # what the forge leaves out after the language
 
 
 def on_config(config: Any) -> None:
