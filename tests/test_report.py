@@ -23,10 +23,11 @@ import pyarrow.parquet as pq
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from sim.metrics import METRICS
 from sweep.__main__ import main
-from sweep.report.page import read_plots
+from sweep.report.page import packed, read_plots, unpacked
 from sweep.report.pictures import write_pictures
 from sweep.report.plots import plots
 from sweep.report.points import read_points
@@ -93,8 +94,9 @@ def opened(browser: webdriver.Chrome, folder: Path) -> dict[str, Any]:
     browser.get_log("browser")
     browser.get_log("performance")
     browser.get((folder / "report.html").as_uri())
-    assert browser.execute_script("return document.documentElement.dataset.drawn") == "yes"
-    return json.loads(browser.execute_script("return document.getElementById('data').textContent"))
+    drawn = "return document.documentElement.dataset.drawn === 'yes'"
+    WebDriverWait(browser, 30, poll_frequency=0.02).until(lambda it: it.execute_script(drawn))
+    return json.loads(unpacked(browser.execute_script("return document.getElementById('data').textContent")))
 
 
 def traces(browser: webdriver.Chrome, plot: str) -> list[dict[str, Any]]:
@@ -116,7 +118,7 @@ def test_the_page_opens_from_disk_without_an_error_or_a_request(browser, run, re
     assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {(folder / "report.html").as_uri()}
     drawn = browser.execute_script("return document.querySelectorAll('.plot .main-svg').length")
     assert drawn > 0
-    assert (folder / "report.html").stat().st_size < 6e6
+    assert (folder / "report.html").stat().st_size < 2e6
 
 
 def test_the_patchs_plot_holds_the_tables_numbers(browser, patch):
@@ -187,6 +189,70 @@ def test_the_front_follows_the_filter(browser, grid):
     assert " xpfo " not in browser.find_element(By.ID, "table-points").text
 
 
+def test_one_setting_has_one_front_and_it_begins_with_the_one_that_the_answer_speaks_of(browser, grid):
+    opened(browser, grid)
+    said = browser.find_element(By.CLASS_NAME, "answer").text
+    chosen = "return document.querySelector('#section-front select').value"
+    assert browser.execute_script(chosen) == "xeon_8160, 16 CPUs, -j4, ceiling 33"
+    assert "-j4" in said
+    results = pd.read_parquet(grid / "results.parquet").query("machine == 'xeon_8160'")
+    options = browser.find_elements(By.CSS_SELECTOR, "#section-front select option")
+    next(each for each in options if each.text == "xeon_8160, 4 CPUs, -j1, ceiling 0").click()
+    some = results[(results["cores"] == 4) & (results["jobs"] == 1) & (results["ceiling"] == 0)]
+    for trace in traces(browser, "front"):
+        if trace["meta"] != "front":
+            wanted = some[some["policy"] == trace["meta"]]["added_s"].mean()
+            assert trace["y"] == [pytest.approx(wanted, rel=1e-5)]
+
+
+@pytest.mark.parametrize(("run", "first"), [("patch", "measured"), ("grid", "ratio_cores")])
+def test_the_first_picture_carries_the_answer(browser, run, first, request):
+    embedded = opened(browser, request.getfixturevalue(run))
+    assert embedded["plots"][0]["name"] == first
+    assert embedded["plots"][-1]["name"] == "points"
+
+
+@pytest.mark.parametrize("run", ["patch", "grid"])
+def test_a_colour_is_one_policy_and_nothing_else(browser, run, request):
+    embedded = opened(browser, request.getfixturevalue(run))
+    used = browser.execute_script(
+        "return [...document.querySelectorAll('.plot')].map(p => [p.id, p.data.filter(t => t.marker?.color && t.meta)"
+        ".map(t => [t.meta, t.marker.color])])"
+    )
+    series = {f"plot-{plot['name']}": plot["series"] for plot in embedded["plots"]}
+    means: dict[str, set[str]] = {}
+    for plot, marks in used:
+        colours = [colour for name, colour in marks if name != "best"]
+        assert len(set(colours)) == len({name for name, _ in marks if name != "best"})
+        for name, colour in marks:
+            if name not in ("vanilla", "measured", "best"):  # ink
+                means.setdefault(colour, set()).add(name if series[plot] == "policy" else "no policy")
+    assert means
+    assert all(len(names) == 1 for names in means.values())
+
+
+@pytest.mark.parametrize("run", ["patch", "grid"])
+def test_a_telephone_shows_all_of_a_plot(browser, run, request):
+    try:
+        form = {"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", form)
+        opened(browser, request.getfixturevalue(run))
+        ends = "[...document.querySelectorAll('.main-svg')].map(each => each.getBoundingClientRect().right)"
+        assert max(browser.execute_script(f"return [document.documentElement.scrollWidth, ...{ends}]")) <= 420
+        assert not browser.find_element(By.ID, "filters").is_displayed()
+        browser.find_element(By.CSS_SELECTOR, "#filtering summary").click()
+        assert browser.find_element(By.ID, "filters").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("length", range(9))
+def test_what_is_packed_is_unpacked_and_ends_no_script(length):
+    text = "</<!--&\u00b5\U0001f600"[:length] * 40
+    assert unpacked(packed(text)) == text
+    assert not set("<\"'\\/") & set(packed(text))
+
+
 def test_a_machine_is_filtered_in_every_plot(browser, patch):
     opened(browser, patch)
     browser.find_element(By.CSS_SELECTOR, "input[name=machine][value=i5_3550]").click()
@@ -227,7 +293,7 @@ def test_markup_in_a_configuration_stays_text(browser, tmp_path, patch):
     assert browser.title == f"{HOSTILE}: Why {HOSTILE}?"
     assert browser.find_element(By.TAG_NAME, "h1").text == f"Why {HOSTILE}?"
     assert browser.find_elements(By.TAG_NAME, "img") == []
-    assert len(browser.find_elements(By.TAG_NAME, "script")) == 3
+    assert len(browser.find_elements(By.TAG_NAME, "script")) == 4  # data, Plotly packed and unpacked, page.js
     assert HOSTILE in browser.find_element(By.ID, "filters").text
     assert HOSTILE in embedded["plots"][0]["columns"][0]["values"]
     assert any("<script>" in text for text in browser.execute_script(
@@ -320,8 +386,8 @@ def test_the_same_plots_are_pictures(grid, patch, tmp_path):
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         f"{stem}.{form}" for stem in stems for form in ("png", "svg")
     }
-    assert {"measured", "parts", "front"} <= stems
-    assert any(stem.startswith("ceiling-") for stem in stems)
+    assert {"measured", "parts"} <= stems
+    assert all(any(stem.startswith(f"{kind}-") for stem in stems) for kind in ("ceiling", "front"))
     for path in (tmp_path / "plots").glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
         assert 5_000 < path.stat().st_size < 500_000
@@ -360,8 +426,8 @@ def test_a_million_rows_are_aggregated_and_the_page_says_so(tmp_path, patch, bro
     pq.write_table(pa.table(columns), folder / "results.parquet")
     sign(folder)
     shutil.copy(patch / "run.json", folder)
-    assert main(["report", str(folder)]) == 0
-    assert (folder / "report.html").stat().st_size < 6e6
+    assert main(["report", str(folder), "--no-plots"]) == 0
+    assert (folder / "report.html").stat().st_size < 2e6
     embedded = opened(browser, folder)
     assert {plot["name"] for plot in embedded["plots"]} >= {"ratio_cores", "ratio_refill_ns", "ceiling", "front"}
     assert all(len(plot["columns"][0]["values"]) <= 4000 for plot in embedded["plots"])

@@ -1,18 +1,31 @@
-"use strict";
 // Draws the plots of the embedded data. Text from the data enters by textContent, or escaped where Plotly reads tags.
-const page = JSON.parse(document.getElementById("data").textContent);
+const page = JSON.parse(await unpack("data"));
+document.head.append(element("script", { textContent: await unpack("plotly") }));
 const FILTERS = ["machine", "workload", "policy"];
-const { palette: PALETTE, ink: INK_NAMES, first: FIRST, others_from: OTHERS_FROM } = page.colours; // colours.json
+const { coloured: COLOURED, palette: PALETTE, ink: INK_NAMES, first: FIRST, others_from: OTHERS_FROM, tones: TONES, tone: TONE } = page.colours; // colours.json
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x"];
 const off = { machine: new Set(), workload: new Set(), policy: new Set() };
 const chosen = {}; // setting shown, by plot
 
-const element = (tag, properties = {}, ...children) => {
+async function unpack(id) { // what `packed` of page.py made: deflated, in base 85 with "," for "<"
+  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+  const value = new Uint8Array(128), text = document.getElementById(id).textContent, groups = Math.ceil(text.length / 5);
+  for (let at = 0; at < 85; at++) value[digits.charCodeAt(at)] = at;
+  const bytes = new DataView(new ArrayBuffer(4 * groups)), padded = text.padEnd(5 * groups, "~");
+  for (let group = 0; group < groups; group++) {
+    let word = 0;
+    for (let at = 5 * group; at < 5 * group + 5; at++) word = 85 * word + value[padded.charCodeAt(at)];
+    bytes.setUint32(4 * group, word);
+  }
+  const packed = new Uint8Array(bytes.buffer, 0, bytes.byteLength - (padded.length - text.length));
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+}
+function element(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...children);
   return node;
-};
+}
 const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const narrow = () => innerWidth < 640;
 const broken = (text) => narrow() ? escaped(text).replace(/(: |, | on )/g, "$1<br>") : escaped(text); // for the label of an axis
@@ -30,8 +43,17 @@ function number(value) {
   return Math.abs(value) >= 1e6 || Math.abs(value) < 1e-3 ? value.toExponential(3) : String(Number(value.toPrecision(5)));
 }
 
-function style(name, names) { // the same look for a name in every plot
+const mixed = (share) => "#" + [1, 3, 5].map((at) => { // ink on the card, as it looks in this theme
+  const [ink, card] = ["--ink", "--card"].map((name) => parseInt(css(name).slice(at, at + 2), 16));
+  return Math.round(share * ink + (1 - share) * card).toString(16).padStart(2, "0");
+}).join("");
+
+function style(name, names, series = "policy") { // the same look for a name in every plot
   if (INK_NAMES.includes(name)) return { color: css("--ink"), dash: "dot", symbol: name === "measured" ? "line-ns-open" : "cross" };
+  if (!COLOURED.includes(series)) { // a tone of the ink, so that a colour is always the same policy
+    const nth = names.filter((each) => !INK_NAMES.includes(each)).indexOf(name);
+    return { color: mixed(has(TONES, name) ? TONES[name] : TONE), dash: DASHES[nth % DASHES.length], symbol: SYMBOLS[nth % SYMBOLS.length] };
+  }
   const others = names.filter((each) => !has(FIRST, each) && !INK_NAMES.includes(each)).sort();
   const at = has(FIRST, name) ? FIRST[name] : OTHERS_FROM + others.indexOf(name);
   const turn = Math.floor(at / PALETTE.length);
@@ -79,16 +101,18 @@ const hover = (plot, row) => plot.columns.filter((c) => row[c.name] !== "" && ro
   .map((c) => `${escaped(c.name)}: <b>${escaped(number(row[c.name]))}</b>`).join("<br>") + "<extra></extra>";
 const inBand = (row, y) => [row[y], ...[row[y + "_lo"], row[y + "_hi"]].filter((v) => typeof v === "number").map((v) => Math.min(Math.max(v, row[y] / 1.5), row[y] * 1.5))];
 
+const panelOf = (plot, row) => plot.panel.map((name) => row[name]).filter(Boolean).join(", "); // what is chosen from a list
+const inPanel = (plot, rows) => chosen[plot.name] === undefined ? rows : rows.filter((row) => panelOf(plot, row) === chosen[plot.name]);
+
 function lines(plot, rows) {
-  const traces = [], setting = chosen[plot.name];
-  const kept = rows.filter((row) => setting === undefined || row.setting === setting);
-  const places = unique(kept.map((row) => `${row.machine} · ${row.workload}`));
+  const kept = inPanel(plot, rows), differs = ["machine", "workload"].filter((name) => unique(kept.map((row) => row[name])).length > 1);
+  const placeOf = (row) => differs.map((name) => row[name]).join(" · "), places = unique(kept.map(placeOf));
   const keys = unique(kept.map((row) => [row[plot.series], row.machine, row.workload].join("\u0000")));
   const bands = [], marks = [];
   for (const key of keys) {
     const [policy, machine, workload] = key.split("\u0000");
     const mine = kept.filter((row) => row[plot.series] === policy && row.machine === machine && row.workload === workload);
-    const look = style(policy, everyName(plot)), place = `${machine} · ${workload}`;
+    const look = style(policy, everyName(plot), plot.series), place = placeOf({ machine, workload });
     const lo = mine.map((row) => row[plot.y + "_lo"]), hi = mine.map((row) => row[plot.y + "_hi"]), x = mine.map((row) => row[plot.x]);
     if (lo.every((value) => typeof value === "number"))
       bands.push({ x: [...x, ...[...x].reverse()], y: [...hi, ...lo.map((v) => plot.log.includes(plot.y) ? Math.max(v, 1e-9) : v).reverse()], fill: "toself",
@@ -109,7 +133,7 @@ function lines(plot, rows) {
 function dots(plot, rows) {
   const names = everyName(plot), whats = unique(rows.map((row) => row.what)).reverse();
   const traces = names.filter((name) => rows.some((row) => row[plot.series] === name)).map((name) => {
-    const mine = rows.filter((row) => row[plot.series] === name), look = style(name, names);
+    const mine = rows.filter((row) => row[plot.series] === name), look = style(name, names, plot.series);
     const hi = mine.map((row) => row[plot.x + "_hi"]), bar = hi.some((value) => typeof value === "number");
     return { x: mine.map((row) => row[plot.x]), y: mine.map((row) => broken(row.what)), mode: "markers", name: escaped(name), meta: name,
       marker: { color: look.color, symbol: look.symbol, size: name === "measured" ? 20 : 11, line: { width: name === "measured" ? 3 : 0, color: look.color } },
@@ -126,7 +150,7 @@ function stack(plot, rows) {
   const traces = names.map((name) => {
     const mine = rows.filter((row) => row[plot.series] === name);
     return { type: "bar", orientation: "h", x: mine.map((row) => row[plot.x]), y: mine.map((row) => broken(row.what)), name: escaped(name), meta: name,
-      marker: { color: style(name, names).color, line: { color: css("--card"), width: 1 } }, hovertemplate: mine.map((row) => hover(plot, row)) };
+      marker: { color: style(name, names, plot.series).color, line: { color: css("--card"), width: 1 } }, hovertemplate: mine.map((row) => hover(plot, row)) };
   });
   const y = { ...axis(plot, "what", []), title: "", type: "category", categoryorder: "array", categoryarray: whats.map(broken) };
   const x = axis(plot, plot.x, []), share = chosen[plot.name] === "percent";
@@ -135,7 +159,7 @@ function stack(plot, rows) {
 }
 
 function heat(plot, rows) {
-  const kept = rows.filter((row) => panel(row) === chosen[plot.name]);
+  const kept = inPanel(plot, rows);
   const xs = unique(kept.map((row) => row[plot.x])).sort((a, b) => a - b), ys = unique(kept.map((row) => row[plot.y])).sort((a, b) => a - b);
   const at = new Map(kept.map((row) => [`${row[plot.x]} ${row[plot.y]}`, row]));
   const cell = (x, y) => at.get(`${x} ${y}`), best = kept.filter((row) => row.best);
@@ -149,14 +173,12 @@ function heat(plot, rows) {
       marker: { symbol: "circle-open", size: 19, line: { width: 1.5, color: "#000000" }, color: "#000000" }, showlegend: false, meta: "best" },
   ], layout(Math.max(320, 110 + 26 * ys.length), { ...axis(plot, plot.x, []), type: "category", showgrid: false }, { ...axis(plot, plot.y, []), type: "category", showgrid: false })];
 }
-const panel = (row) => [row.policy, `${row.machine} · ${row.workload}`, row.setting].filter(Boolean).join(", ");
-
-function scatter(plot, rows) {
-  const finite = rows.map((row) => row[plot.x]).filter((value) => typeof value === "number" && value > 0);
+function scatter(plot, every) {
+  const rows = inPanel(plot, every), finite = rows.map((row) => row[plot.x]).filter((value) => typeof value === "number" && value > 0);
   const never = finite.length ? Math.max(...finite) * 10 : 1, place = (row) => infinite(row[plot.x]) ? never : row[plot.x];
   const usable = rows.filter((row) => place(row) > 0 && row[plot.y] > 0);
   const traces = everyName(plot).filter((name) => usable.some((row) => row[plot.series] === name)).map((name) => {
-    const mine = usable.filter((row) => row[plot.series] === name), look = style(name, everyName(plot));
+    const mine = usable.filter((row) => row[plot.series] === name), look = style(name, everyName(plot), plot.series);
     const hi = mine.map((row) => row[plot.y + "_hi"]), bar = hi.some((value) => typeof value === "number");
     return { error_y: bar ? { type: "data", symmetric: false, array: mine.map((row) => row[plot.y + "_hi"] - row[plot.y]),
       arrayminus: mine.map((row) => row[plot.y] - row[plot.y + "_lo"]), color: look.color, thickness: 1, width: 2 } : undefined, x: mine.map(place), y: mine.map((row) => row[plot.y]), mode: "markers", name: escaped(name), meta: name,
@@ -165,12 +187,12 @@ function scatter(plot, rows) {
   if (usable.length && usable[0].front === undefined) { // one measure against another: equal on the line
     const ends = [Math.min(...finite), Math.max(...finite)];
     traces.unshift({ x: ends, y: ends, mode: "lines", line: { color: css("--soft"), width: 1.5, dash: "dash" }, name: "equal", hoverinfo: "skip", meta: "front" });
-  } else unique(usable.map((row) => `${row.machine} · ${row.workload}`)).forEach((where, nth) => { // a front of its own for each place
-    const there = usable.filter((row) => `${row.machine} · ${row.workload}` === where), front = [];
-    for (const row of there.sort((a, b) => place(a) - place(b) || a[plot.y] - b[plot.y])) if (!front.length || row[plot.y] < front.at(-1)[plot.y]) front.push(row);
+  } else {
+    const front = [];
+    for (const row of usable.sort((a, b) => place(a) - place(b) || a[plot.y] - b[plot.y])) if (!front.length || row[plot.y] < front.at(-1)[plot.y]) front.push(row);
     traces.unshift({ x: front.map(place), y: front.map((row) => row[plot.y]), mode: "lines", line: { shape: "hv", color: css("--soft"), width: 1.5, dash: "dash" },
-      name: "Pareto front", hovertemplate: `Pareto front of ${escaped(where)}<extra></extra>`, showlegend: nth === 0, meta: "front" });
-  });
+      name: "Pareto front", hoverinfo: "skip", meta: "front" });
+  }
   const x = axis(plot, plot.x, usable.map(place)), y = axis(plot, plot.y, usable.map((row) => row[plot.y]));
   if (usable.some((row) => infinite(row[plot.x]))) { x.tickvals = [...x.tickvals.filter((v) => v < never / 2), never]; x.ticktext = [...x.tickvals.slice(0, -1).map(duration), "for ever"]; }
   return [traces, layout(460, x, y)];
@@ -199,12 +221,11 @@ function csv(plot) {
 function build(plot) {
   const section = element("section", { id: `section-${plot.name}` }, element("h2", { textContent: plot.title }), element("p", { className: "note", textContent: plot.note }));
   const tools = element("div", { className: "tools" });
-  if (plot.kind === "heat" || plot.kind === "lines") {
-    const word = plot.kind === "heat" ? panel : (row) => row.setting;
-    const settings = unique(rowsOf(plot).map(word)).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-    chosen[plot.name] = settings.find((text) => /\bceiling 33\b/.test(text)) ?? settings[0]; // Linux's own
+  if (plot.panel.length) {
+    const settings = unique(rowsOf(plot).map((row) => panelOf(plot, row))).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    chosen[plot.name] = plot.chosen;
     if (settings.length > 1) {
-      const select = element("select", { onchange: () => { chosen[plot.name] = select.value; draw(plot); } }, ...settings.map((text) => element("option", { value: text, textContent: text || "–", selected: text === chosen[plot.name] })));
+      const select = plot.select = element("select", { onchange: () => { chosen[plot.name] = select.value; draw(plot); } }, ...settings.map((text) => element("option", { value: text, textContent: text || "–", selected: text === chosen[plot.name] })));
       select.setAttribute("aria-label", `Setting of: ${plot.title}`);
       section.append(element("p", {}, select));
     }
@@ -234,12 +255,18 @@ function build(plot) {
   return section;
 }
 
+function choose(plot, panel) {
+  chosen[plot.name] = panel;
+  if (plot.select) plot.select.value = panel;
+}
+
 function draw(plot) {
   const rows = shown(plot);
   if (plot.kind === "table") { document.getElementById(`table-${plot.name}`).replaceChildren(table(plot, rows, 1000)); return; }
-  if (plot.kind === "heat" && !rows.some((row) => panel(row) === chosen[plot.name]) && rows.length) chosen[plot.name] = panel(rows[0]);
+  if (plot.panel.length && rows.length && !inPanel(plot, rows).length) choose(plot, panelOf(plot, rows[0]));
   const place = document.getElementById(`plot-${plot.name}`);
   const [traces, form] = DRAW[plot.kind](plot, rows);
+  if (narrow()) form.height += 18 * traces.filter((trace) => trace.showlegend !== false && trace.name).length; // a line each
   if (!rows.length) form.annotations = [{ text: "The filters leave nothing here.", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { size: 15, color: css("--soft") } }];
   Plotly.react(place, traces, form, { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
   plot.refill?.();
@@ -255,12 +282,14 @@ function filters() {
     const chips = values.map((value) => {
       const box = element("input", { type: "checkbox", checked: true, name, value, onchange: () => { box.checked ? off[name].delete(value) : off[name].add(value); drawAll(); } });
       const chip = element("label", { className: "chip" }, box);
-      if (name === "policy") { const dot = element("span", { className: "swatch" }); dot.style.background = value === "vanilla" ? "var(--ink)" : style(value, page.policies).color; chip.append(dot); }
+      if (name === "policy" && page.plots.some((plot) => plot.series === "policy" && plot.kind !== "table")) { const dot = element("span", { className: "swatch" }); dot.style.background = value === "vanilla" ? "var(--ink)" : style(value, page.policies).color; chip.append(dot); }
       chip.append(value);
       return chip;
     });
     form.append(element("fieldset", {}, element("legend", { textContent: name }), ...chips));
   }
+  form.parentElement.hidden = !form.children.length;
+  form.parentElement.open = !narrow();
 }
 
 const root = document.documentElement, toggle = document.getElementById("theme"), media = matchMedia("(prefers-color-scheme: dark)");

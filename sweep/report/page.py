@@ -1,11 +1,13 @@
 """report.html from results.parquet, run.json and tables/ alone.
 
 The page holds everything it shows, Plotly's JavaScript included, and asks no network. Plotly is not imported: its
-script is read as text, and the page builds its figures from plain tables in JSON.
+script is read as text, and the page builds its figures from plain tables in JSON. Both are packed, since the script
+alone is 4.8 MB; `unpack` of page.js unpacks them.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import importlib.util
 import io
@@ -13,6 +15,7 @@ import json
 import math
 import re
 import shlex
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from sweep.report.plots import colours, plots
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
 from sweep.tables.frame import open_results, reading
-from sweep.tables.make import ANSWER
+from sweep.tables.make import ANSWER, measured_of
 
 NEEDED = ("point", "policy", "machine", "workload", "cores", "jobs", "system_time_s", "added_s", "ratio")
 DIGITS = 6  # significant digits of the numbers on the page
@@ -36,10 +39,10 @@ def read_plots(folder: Folder) -> list[Plot]:
     with reading(folder):
         read = {
             name: pd.read_parquet(io.BytesIO(folder.read(f"tables/{name}.parquet")))
-            for name in ("reproduction", "rule_gap", "validation")
+            for name in ("reproduction", "rule_gap", "validation", "crossover", "best_ceiling", "pareto")
             if folder.exists(f"tables/{name}.parquet")
         }
-        return plots(open_results(folder, NEEDED), read)
+        return plots(open_results(folder, NEEDED), read, measured_of(folder).fitted_machines)
 
 
 def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None) -> None:
@@ -54,16 +57,17 @@ def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
     text = _text(run, made) | {"answer": said}
     parts = {name: html.escape(str(value)) for name, value in text.items()}
     points = run.get("points", {})
+    drawn = {"policies": _policies(made), "plots": [_plain(plot) for plot in made], "colours": colours()}
     parts |= {
         "facts": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _facts(run).items()),
         "axes": _axes(points),
         "not_modelled": "".join(f"<li>{html.escape(each)}</li>" for each in NOT_MODELLED),
         "caveats": "".join(f"<li>{html.escape(each)}</li>" for each in CAVEATS),
         "gap": html.escape(GAP),
-        "data": _json({"policies": _policies(made), "plots": [_plain(plot) for plot in made], "colours": colours()}),
+        "data": packed(_json(drawn)),
         "css": _own("page.css"),
         "js": _own("page.js"),
-        "plotly": plotly_script(),
+        "plotly": packed(plotly_script()),
     }
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], _own("page.html"))
 
@@ -73,8 +77,17 @@ def plotly_script() -> str:
     found = importlib.util.find_spec("plotly")
     assert found is not None
     assert found.origin is not None
-    script = (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    return re.sub(r"</(script)", r"<\\/\1", script, flags=re.IGNORECASE)
+    return (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def packed(text: str) -> str:
+    """The text, deflated, in characters that may stand inside a script element: those of base 85, with `,` for `<`."""
+    return base64.b85encode(zlib.compress(text.encode(), 9)).decode().replace("<", ",")
+
+
+def unpacked(text: str) -> str:
+    """The inverse of `packed`."""
+    return zlib.decompress(base64.b85decode(text.replace(",", "<"))).decode()
 
 
 def _own(name: str) -> str:
@@ -83,19 +96,19 @@ def _own(name: str) -> str:
 
 def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
     question = run.get("question") or f"Grid {run.get('grid')}"
-    lead = "Every number was aggregated before it was drawn; the notes say how, and results.parquet holds all rows."
     named = {plot.name: plot for plot in made}
     points = run.get("points", {})
     missing = named["points"].table.attrs.get("notes", []) if "points" in named else []
-    lead = " ".join([*missing, basis(points.get("costs", []), points.get("draws", 0)), lead])
+    lead = " ".join([*missing, basis(points.get("costs", []), points.get("draws", 0))])
     versions = run.get("versions", {})
     return {
         "title": f"{run.get('grid')}: {question}",
         "grid": str(run.get("grid")),
         "question": question,
         "lead": lead,
+        "aggregated": "Every number was aggregated before it was drawn, as the notes say. results.parquet has all.",
         "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete in itself and asks no network. "
-        "Colours are Okabe and Ito's.",
+        "Colours are Okabe and Ito's, and some of Tol's.",
     }
 
 
@@ -136,7 +149,7 @@ def _policies(made: Sequence[Plot]) -> list[str]:
 
 def _plain(plot: Plot) -> dict[str, Any]:
     columns = [{"name": str(name), "values": [_value(v) for v in plot.table[name].tolist()]} for name in plot.table]
-    keys = ("name", "title", "note", "kind", "x", "y", "z", "labels", "series", "log")
+    keys = ("name", "title", "note", "kind", "x", "y", "z", "labels", "series", "log", "panel", "chosen")
     return {key: getattr(plot, key) for key in keys} | {"columns": columns}
 
 
@@ -151,6 +164,4 @@ def _value(value: Any) -> Any:
 
 
 def _json(value: Any) -> str:
-    """JSON that may stand inside a script element whatever its strings hold."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

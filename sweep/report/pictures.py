@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from sweep.inputs.home import write_own
-from sweep.report.plot import Plot
+from sweep.report.plot import PLACE, Plot
 from sweep.report.plots import colours
-from sweep.report.points import FIXED
 from sweep.store.folder import Folder
 
 INK = "#1b1f24"
+MOST_PICTURES = 4  # of one plot
 MARKERS, DASHES = "osD^X", ("-", "--", ":", "-.")
 STYLE: Any = {
     "font.family": "DejaVu Sans", "font.size": 10, "axes.edgecolor": "#59636e", "axes.labelcolor": INK,
@@ -69,24 +69,29 @@ def _matplotlib() -> tuple[Any, Any]:
 
 
 def _settings(plot: Plot) -> list[tuple[str, pd.DataFrame]]:
-    """What the page offers in a list, a picture each, but never more than eight."""
-    if plot.kind not in ("lines", "heat"):
-        return [("", plot.table)]
-    keys = ["setting"] if plot.kind == "lines" else [*FIXED, "setting"]
-    groups = list(plot.table.groupby(keys, sort=True))
-    return [(", ".join(str(each) for each in name if each), group) for name, group in groups[:8]]
+    """What the page offers in a list, a picture each, but no more than MOST_PICTURES."""
+    groups = list(plot.table.groupby(plot.panels(), sort=True))
+    first = [each for each in groups if each[0] == plot.chosen]
+    return [*first, *(each for each in groups if each[0] != plot.chosen)][:MOST_PICTURES]
 
 
 def _height(plot: Plot, table: pd.DataFrame) -> float:
     return 1.7 + 0.42 * table["what"].nunique() if plot.kind in ("dots", "stack") else 4.5
 
 
-def _look(name: str, names: Sequence[str]) -> dict[str, Any]:
-    palette, first, ink = (colours()[key] for key in ("palette", "first", "ink"))
-    if name in ink:
+def _look(plot: Plot, name: str) -> dict[str, Any]:
+    """Colour, line and marker of a name, the same in every picture; `style` of page.js."""
+    names, known = list(plot.table[plot.series].unique()), colours()
+    if name in known["ink"]:
         return {"color": INK, "linestyle": ":", "marker": "|" if name == "measured" else "P"}
-    others = sorted(each for each in names if each not in first and each not in ink)
-    at = first[name] if name in first else colours()["others_from"] + others.index(name)
+    if plot.series not in known["coloured"]:  # so that a colour is always the same policy
+        nth = [each for each in names if each not in known["ink"]].index(name)
+        tone = known["tones"].get(name, known["tone"])
+        grey = [round(tone * int(INK[at : at + 2], 16) + (1 - tone) * 255) / 255 for at in (1, 3, 5)]
+        return {"color": grey, "linestyle": DASHES[nth % 4], "marker": MARKERS[nth % len(MARKERS)]}
+    first, palette = known["first"], known["palette"]
+    others = sorted(each for each in names if each not in first and each not in known["ink"])
+    at = first[name] if name in first else known["others_from"] + others.index(name)
     turn = at // len(palette)
     return {
         "color": palette[at % len(palette)],
@@ -131,15 +136,15 @@ def _tick(name: str, value: float) -> str:
 
 
 def _lines(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
-    names = list(plot.table[plot.series].unique())
     places = list(dict.fromkeys(zip(table["machine"], table["workload"], strict=True)))
+    differ = [name for name in PLACE if table[name].nunique() > 1]
     xs = np.unique(table[plot.x])
     steps = bool(xs[0] == 0 and len(xs) > 2 and xs[-1] / xs[1] >= 8)
-    for (machine, workload, policy), mine in table.groupby(["machine", "workload", plot.series], sort=False):
-        look = _look(str(policy), names)
+    for (machine, workload, policy), mine in table.groupby([*PLACE, plot.series], sort=False):
+        look = _look(plot, str(policy))
         if len(places) > 1:
             look["linestyle"] = DASHES[places.index((machine, workload)) % 4]
-        label = f"{policy}, {machine}" if len(places) > 1 else str(policy)
+        label = ", ".join([str(policy), *mine.iloc[0][differ]])
         x = np.searchsorted(xs, mine[plot.x]) if steps else mine[plot.x]
         axes.plot(x, mine[plot.y], label=label, linewidth=2, markersize=5, **look)
         if mine[f"{plot.y}_lo"].notna().all():
@@ -159,7 +164,7 @@ def _lines(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
 def _dots(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
     names, whats = list(table[plot.series].unique()), list(dict.fromkeys(table["what"]))
     for name in names:
-        mine, look = table[table[plot.series] == name], _look(str(name), names)
+        mine, look = table[table[plot.series] == name], _look(plot, str(name))
         y = [whats.index(each) for each in mine["what"]]
         size = {"markersize": 17, "markeredgewidth": 2.5} if name == "measured" else {"markersize": 7}
         error = None
@@ -181,7 +186,7 @@ def _stack(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
     for name in names:
         mine = table[table[plot.series] == name].set_index("what")[plot.x].reindex(whats).fillna(0.0).to_numpy()
         left = np.where(mine >= 0, ends[True], ends[False])
-        axes.barh(whats, mine, left=left, label=str(name), color=_look(str(name), names)["color"], height=0.6)
+        axes.barh(whats, mine, left=left, label=str(name), color=_look(plot, str(name))["color"], height=0.6)
         ends[True] += np.maximum(mine, 0)
         ends[False] += np.minimum(mine, 0)
     axes.invert_yaxis()
@@ -205,13 +210,12 @@ def _heat(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
 
 
 def _scatter(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
-    names = list(table[plot.series].unique())
     finite = table[np.isfinite(table[plot.x])][plot.x]
     never = 10 * finite.max() if len(finite) else 1.0
     table = table.assign(**{plot.x: table[plot.x].replace(np.inf, never)})
     table = table[(table[plot.x] > 0) & (table[plot.y] > 0)]
     for name, mine in table.groupby(plot.series, sort=False):
-        look = _look(str(name), names) | {"linestyle": "none"}
+        look = _look(plot, str(name)) | {"linestyle": "none"}
         error = None
         if f"{plot.y}_lo" in mine:
             error = np.array([mine[plot.y] - mine[f"{plot.y}_lo"], mine[f"{plot.y}_hi"] - mine[plot.y]])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import pandas as pd
+
+from sweep.tables.surface import LINUX_CEILING
+
+PLACE = ["machine", "workload"]
+MOST_PLACES = 2  # machines with their workloads that one picture of lines shows
 
 
 @dataclass(frozen=True)
@@ -25,3 +31,27 @@ class Plot:
     labels: dict[str, str] = field(default_factory=dict)  # of columns, with units
     series: str = "policy"
     log: tuple[str, ...] = ()  # columns drawn on a logarithmic axis
+    spoken_of: str = ""  # the panel that the answer speaks of; empty: any
+
+    @property
+    def panel(self) -> list[str]:
+        """The columns by which one part is drawn at a time, chosen from a list; none: all is drawn at once."""
+        among = {"heat": ["policy", *PLACE], "scatter": PLACE if "front" in self.table else None, "lines": PLACE}
+        names = among.get(self.kind)
+        if names is None:
+            return []
+        if self.kind == "lines" and self.table.groupby(PLACE).ngroups <= MOST_PLACES:  # told apart by their dashes
+            names = []
+        return [*(name for name in names if self.table[name].nunique() > 1), "setting"]
+
+    @property
+    def chosen(self) -> str:
+        """The panel that is shown first: of several the one with Linux's ceiling."""
+        known = [str(name) for name in self.panels().unique()]
+        linux = (name for name in known if re.search(rf"\bceiling {LINUX_CEILING}\b", name))
+        return self.spoken_of or next(linux, known[0] if known else "")
+
+    def panels(self) -> pd.Series:
+        """Of which panel each row is, in words."""
+        rows = self.table[self.panel].astype(str).itertuples(index=False)
+        return pd.Series([", ".join(filter(None, row)) for row in rows], index=self.table.index, dtype=object)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from sim.parameters import PARAMETERS
-from sweep.report.plot import Plot
+from sweep.report.plot import PLACE, Plot
 from sweep.report.points import FIXED, METRICS, MOST_BINS, binned, read_points, settings_of
 from sweep.report.predicted import predicted
 from sweep.tables.reproduction import measured_points
+from sweep.tables.setting import settings
 from sweep.tables.surface import on_front
 
 COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one")
 PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
+CHOICES = ("tick_hz",)  # of who runs the machine, as the policy is: one front holds them all
 MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
 MOST_ROWS = 4000  # marks of one plot
 COSTS = {  # what a picture shows of builds, and of loops: against parameters, and against the window
@@ -41,8 +44,11 @@ def colours() -> dict[str, Any]:
     return json.loads(Path(__file__).with_name("colours.json").read_text(encoding="utf-8"))
 
 
-def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame]) -> list[Plot]:
-    """Every plot that the results and some of their tables allow, the one that was asked for first."""
+def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame], fitted: Collection[str] = ()) -> list[Plot]:
+    """Every plot that the results and some of their tables allow, the one that carries the answer first.
+
+    `fitted` are the machines that costs were fitted to: of several, one of them is shown first.
+    """
     reproduction, rule_gap = tables.get("reproduction"), tables.get("rule_gap")
     points, own = read_points(file)
     if "validation" in tables:
@@ -53,19 +59,31 @@ def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame]) -> list[Plot
     ordered += [name for name in numeric if name not in ordered]
     loops = is_of_loops(points)
     made += [lines(points, own, x, *COSTS[loops][0]) for x in ordered[:6]]
-    made.append(heat(points, own))
-    made.insert(0 if loops else len(made), front(points, own))
+    made += [heat(points, own), front(points, own, fitted)]
     made += [counter(points, own, name) for name in COUNTERS if name in points]
     if rule_gap is not None and len(rule_gap):
         made.append(gap(rule_gap))
     made.append(listing(points, own))
     if reproduction is not None and len(reproduction):
+        made.append(measured(reproduction))
+    there = [plot for plot in made if plot is not None]
+    first = _carries_the_answer(points, tables, loops)
+    return sorted(there, key=lambda plot: (plot.name != first, plot.name == "points"))
+
+
+def _carries_the_answer(points: pd.DataFrame, tables: Mapping[str, pd.DataFrame], loops: bool) -> str:
+    """The name of the plot that shows what `sweep.tables.answer` says."""
+    reproduction = tables.get("reproduction")
+    if reproduction is not None and len(reproduction):
         costs = points["costs"].nunique() if "costs" in points else 1
-        asked = 2 * measured_points(reproduction) * costs >= len(
-            points
-        )  # else measured points are a minority: they follow
-        made.insert(0 if asked else -1, measured(reproduction))
-    return [plot for plot in made if plot is not None]
+        if 2 * measured_points(reproduction) * costs >= len(points):  # else measured points are a minority
+            return "measured"
+    if loops and "pareto" in tables:
+        return "front"
+    by_table = {"crossover": f"{COSTS[loops][0][0]}_cores", "best_ceiling": "ceiling", "pareto": "front"}
+    if "crossover" not in tables and "best_ceiling" not in tables and points["jobs"].nunique() >= 3:
+        return f"{COSTS[loops][0][0]}_jobs"
+    return next((name for table, name in by_table.items() if table in tables), "parts")
 
 
 def is_of_loops(points: pd.DataFrame) -> bool:
@@ -212,7 +230,7 @@ def heat(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     )  # fmt: skip
 
 
-def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+def front(points: pd.DataFrame, own: Sequence[str], fitted: Collection[str] = ()) -> Plot | None:
     """Overhead against the stale window, and the points that nothing beats in both."""
     x, (y, meaning) = "stale_window_p99_ns", COSTS[is_of_loops(points)][1]
     if x not in points:
@@ -221,22 +239,28 @@ def front(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     some = points[drawable & (points["policy"] != "vanilla")].copy()
     if some.empty:
         return None
-    some["setting"] = settings_of(some, [name for name in ("cores", "jobs") if name in some] + _rest(own))
-    note = (
-        "Means over replicas. The lines are the Pareto fronts of what is shown, one a machine and workload: "
-        "nothing there is better in both."
-    )
-    keys = [*FIXED, "setting"]
-    if len(some) > MOST_ROWS:
+    rest = [name for name in ("cores", "jobs_per_core", "jobs") if name in own] + _rest(own)
+    apart = [name for name in rest if name not in CHOICES]
+    some["setting"] = settings_of(some, apart)
+    keys = [*FIXED, "setting", *(name for name in CHOICES if name in own)]
+    note = "Means over replicas. The line is the Pareto front: nothing is better than its points in both."
+    if some.groupby(keys, sort=False).ngroups > MOST_ROWS:
         some["setting"] = settings_of(some, ["cores"])
+        keys = [*FIXED, "setting"]
         note = f"Medians of {len(some)} points by machine, workload, policy and cores. " + note
     shown = [x, y, "ratio" if y == "added_s" else "elongation"]
-    table = some.groupby(keys, sort=False)[shown].median().reset_index()
-    table["front"] = on_front(table[x].to_numpy(), table[y].to_numpy())
-    return Plot(
+    table = some.groupby(keys, sort=False, dropna=False)[shown].median().reset_index()
+    table["front"] = False
+    for _, mine in table.groupby([*PLACE, "setting"], sort=False):
+        table.loc[mine.index, "front"] = on_front(mine[x].to_numpy(), mine[y].to_numpy())
+    made = Plot(
         "front", "Overhead against the stale window", note, "scatter", table, x, y,
         labels={x: "stale window, 99th percentile", y: meaning}, log=(x, y),
     )  # fmt: skip
+    ordered = some.iloc[np.argsort(~some["machine"].isin(fitted).to_numpy(), kind="stable")]
+    spoken_of = next(settings(ordered[[*FIXED, *rest, "setting"]], ("setting", *CHOICES), 1))[1].iloc[0]
+    here = (table[[*PLACE, "setting"]] == spoken_of[[*PLACE, "setting"]]).all(axis="columns")
+    return replace(made, spoken_of=made.panels()[here].iloc[0])
 
 
 def counter(points: pd.DataFrame, own: Sequence[str], name: str) -> Plot | None:

@@ -17,6 +17,7 @@ from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, attrs_of, coordinates
 from sweep.tables.replicas import t95
 from sweep.tables.selection import OK, copies, notes
+from sweep.tables.setting import word
 
 METRICS = (
     "system_time_s added_s ratio wall_time_s flush_wait_ns flush_wait_p99_ns interrupts_per_flush "
@@ -117,16 +118,8 @@ def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     firsts = points.loc[codes.drop_duplicates().index, names]
     words = []
     for row in firsts.itertuples(index=False):
-        each = dict(zip(names, row, strict=True))
-        words.append(", ".join(_word(name, value) for name, value in each.items() if value == value))  # what is given
+        words.append(", ".join(said for name, value in zip(names, row, strict=True) for said in word(name, value)))
     return pd.Series(np.array(words, dtype=object)[codes.to_numpy()], index=points.index)
-
-
-def _word(name: str, value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, int | float) else str(value)
-    if name == "jobs_per_core":
-        return f"jobs = {text} x cores"
-    return f"{text} CPUs" if name == "cores" else f"-j{text}" if name == "jobs" else f"{name} {text}"
 
 
 def binned(values: pd.Series) -> pd.Series:

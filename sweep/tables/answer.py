@@ -44,10 +44,14 @@ class Answer:
         return "\n".join([*self.sentences, *self.doubts])
 
 
-def answer(tables: Tables, fitted: Collection[str]) -> Answer:
-    """The answer that these tables allow; `fitted` are the machines that costs were fitted to."""
+def answer(tables: Tables, fitted: Collection[str], grid: str = "") -> Answer:
+    """The answer that these tables allow; `fitted` are the machines that costs were fitted to.
+
+    A grid of the name of a table that answers a question of its own asks for that one.
+    """
     tables = {name: _fitted_first(table, fitted) for name, table in tables.items()}
-    found = next((made for make in MAKERS if (made := make(tables)) is not None), Answer([]))
+    makers = (OF_ITS_OWN[grid], *MAKERS) if grid in OF_ITS_OWN else MAKERS
+    found = next((made for make in makers if (made := make(tables)) is not None), Answer([]))
     machines = {name for table in tables.values() if "machine" in table for name in table["machine"].unique()}
     strange = sorted(machines - set(fitted))
     doubts = [f"* beyond {spread().cores:g} CPUs nothing was measured."] if "*" in " ".join(found.sentences) else []
@@ -107,6 +111,33 @@ def of_reproduction(tables: Tables) -> Answer | None:
     for name in names[1:]:
         sentences.append(f"Under costs={name} the largest error is {asked[f'{name}_error_pct'].abs().max():.0f} %.")
     return Answer(sentences)
+
+
+# next_experiment
+
+
+def of_next_experiment(tables: Tables) -> Answer | None:
+    """Which points would tell most if they were measured: of the costs, and of one another."""
+    table = tables.get("next_experiment")
+    if table is None:
+        return None
+    table = table.sort_values("information_bits", ascending=False, kind="stable", ignore_index=True)
+    told = [
+        f"{_point(row)} ({number(row['information_bits'])} bits, most about {row['most_about']})"
+        for _, row in table.head(3).iterrows()
+    ]
+    best = table.iloc[int(table["others_share"].argmax())]
+    others = f"{_point(best)}, by {share(best['others_share'])} of their variance"
+    return Answer([
+        f"Measured next, these would tell most about the costs: {enumerated(told)}.",
+        f"The predictions of all other points would narrow most by {others}.",
+    ], table)  # fmt: skip
+
+
+def _point(row: pd.Series) -> str:
+    machine = f" on {row['machine']}" if "machine" in row else ""
+    ceiling = f", ceiling {row['ceiling']:g}" if row.get("ceiling", np.nan) == row.get("ceiling", np.nan) else ""
+    return f"{row.get('policy', 'a build')}{machine}{_where(row)}{ceiling}"
 
 
 # cores
@@ -286,6 +317,7 @@ def of_loops_front(tables: Tables) -> Answer | None:
     return Answer([*front.sentences[:2], *(more.sentences[:1] if more else [])], front.table)
 
 
+OF_ITS_OWN: dict[str, Callable[[Tables], Answer | None]] = {"next_experiment": of_next_experiment}  # by grid
 MAKERS: tuple[Callable[[Tables], Answer | None], ...] = (
     of_validation, of_reproduction, of_loops_front, of_crossover, of_ceiling, of_jobs, of_front, of_points
 )  # fmt: skip

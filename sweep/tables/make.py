@@ -77,7 +77,7 @@ def tables_and_answer(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
     """The tables of a run's results, the main one first, and what they say to its question."""
     measured = measured_of(folder)
     made = make_tables(read_results(folder), measured)
-    return made, answer(made, measured.fitted_machines)
+    return made, answer(made, measured.fitted_machines, str(read_run(folder).get("grid")))
 
 
 def write_tables(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:

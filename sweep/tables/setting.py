@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 
 import pandas as pd
@@ -35,7 +36,7 @@ def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator
                 rows = rows[rows[name] == value] if value == value else rows[rows[name].isna()]
             elif name not in LOADS:
                 continue
-            words += _word(name, rows[name].iloc[0], "jobs_per_core" in names)
+            words += word(name, rows[name].iloc[0], "jobs_per_core" in names)
         yield ", ".join(words), rows
 
 
@@ -57,11 +58,13 @@ def _spoken_of(rows: pd.DataFrame, name: str) -> object:
     return ordered.iloc[(len(ordered) - 1) // 2]
 
 
-def _word(name: str, value: object, per_core: bool) -> list[str]:
+def word(name: str, value: object, per_core: bool = False) -> list[str]:
     """What a column's value is called; nothing where it is not given, or is said by another column."""
     if value != value or (name == "jobs" and per_core):
         return []
     text = f"{value:g}" if isinstance(value, int | float) else str(value)
+    if only := re.fullmatch(r'\{"(\d+)": 1(?:\.0)?\}', text):  # ranges that are all of one length
+        text = only[1]
     if name == "jobs_per_core":
         return [f"-j{'' if text == '1' else f'{text} x '}cores"]
     return [f"{text} CPUs" if name == "cores" else f"-j{text}" if name == "jobs" else f"{name} {text}"]
