@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sim import METRICS, simulate
+from tests.page import drawn
 from tests.test_loop import loop
 
 FAULTS = {"jobs": 16, "flushers": 4, "operation_ns": 1500.0}
@@ -65,4 +66,4 @@ def test_shares_of_time_cross_by_cores(sweep_in):
     results = pd.read_parquet(run / "results.parquet").set_index("cores")["sender_overhead_share"]
     at = crossing["sender_overhead_share", 0.1]
     assert results[results < 0.1].index.max() < at <= results[results >= 0.1].index.min()
-    assert '"name":"overhead_share_cores"' in (run / "report.html").read_text()
+    assert '"name":"overhead_share_cores"' in drawn(run)
