@@ -8,6 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from sweep.run.commit import of_checkout
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -30,4 +32,7 @@ def test_the_wheel_carries_its_configuration(tmp_path):
         env={**os.environ, "PYTHONPATH": str(installed)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (elsewhere / "outputs" / "smoke").is_dir()
+    (run,) = (elsewhere / "outputs" / "smoke").iterdir()
+    known = of_checkout(ROOT)
+    said = "not from a checkout" if known is None else known
+    assert f"<dt>commit</dt><dd>{said}</dd>" in (run / "report.html").read_text()

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sweep.inputs.measured import FILE, as_json
 from sweep.messages import without_credentials
 from sweep.plan.code import code_hash
 from sweep.plan.plan import Plan
+from sweep.run.commit import commit
 from sweep.run.request import Request
 from sweep.store.folder import Folder, reason
 from sweep.store.parts import chunk_of, committed
@@ -176,18 +176,3 @@ def own_files(config_dir: str | None) -> dict[str, str]:
         except OSError:
             found[path.name] = "cannot be read"
     return found
-
-
-def commit() -> str | None:
-    """The commit of this checkout and whether it is dirty, or None outside one; whatever repository git is told of."""
-    root = Path(__file__).resolve().parent.parent.parent
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, timeout=10, check=True,
-            env={**environment, "GIT_CEILING_DIRECTORIES": str(root.parent)},
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None
