@@ -15,7 +15,7 @@ FITTED = {"xeon_8160"}
 def crossover(rows):
     columns = ["policy", "jobs_per_core", "passes", "cores", "said"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(machine="xeon_8160", workload="kernel_build", metric="ratio")
+    return table.assign(machine="xeon_8160", workload="kernel_build", metric="ratio", largest=1.42)
 
 
 def test_crossings_are_said_once_with_what_never_passes_and_a_mark_beyond_the_measurements():
@@ -27,7 +27,7 @@ def test_crossings_are_said_once_with_what_never_passes_and_a_mark_beyond_the_me
     rows += [("b", 1.0, passes, np.nan, "never up to 512") for passes in (1.1, 1.5, 2.0)]
     said = answer({"crossover": crossover(rows)}, FITTED).text
     assert "xeon_8160, -jcores: 1.5x and 2x the system time without XPFO is passed at 60 and 200* by a" in said
-    assert "never up to 512 by b" in said
+    assert "it is not passed up to 512 CPUs by b (1.42x at most)" in said
     assert "* beyond 96 CPUs nothing was measured." in said
     assert "0.5" not in said
 
@@ -76,14 +76,20 @@ def test_a_long_front_says_how_many_it_leaves_out_and_moves_no_cursor():
 
 def test_a_ceiling_is_told_by_its_price_over_the_best():
     base = {"machine": "xeon_8160", "policy": "xpfo", "best_from": 1.0, "best_to": 8.0}
-    table = pd.DataFrame(
-        [base | {"workload": "w", "price_of_33_pct": 0.3}, base | {"workload": "v", "price_of_33_pct": 82.0}]
-    )
-    said = answer({"best_ceiling": table}, FITTED).sentences
-    assert said == [
-        "Above the best ceiling 33 costs 5 % or more on v 82 % (xpfo, where 1 to 8 pages is best).",
-        "Elsewhere at most w 0.3 % (xpfo, where 1 to 8 pages is best).",
+    mix, one = '{"1": 0.9, "512": 0.1}', '{"64": 1.0}'
+    rows = [("w", mix, 0.3), ("v", mix, 2.0), ("w", one, 82.0), ("v", one, 8.0)]
+    table = pd.DataFrame([base | {"workload": w, "range_pages": r, "price_of_33_pct": p} for w, r, p in rows])
+    said = answer({"best_ceiling": table}, FITTED)
+    best = "where 1 to 8 is best"
+    assert said.sentences == [
+        f"A ceiling of 33 costs at most 2 % more than the best on v (xpfo, {best}) and 0.3 % more than the best on w "
+        f"(xpfo, {best}).",
+        f"Where all ranges are of one length: a ceiling of 33 costs at most 82 % more than the best on w (xpfo, ranges "
+        f"of 64 pages, {best}) and 8 % more than the best on v (xpfo, ranges of 64 pages, {best}).",
     ]
+    assert said.table is not None
+    assert said.table["price_of_33_pct"].tolist() == [82.0, 8.0, 2.0, 0.3]
+    assert said.table["ranges"].tolist() == ["64", "64", "the workload's own", "the workload's own"]
 
 
 def test_a_run_ends_with_its_answer_on_the_terminal_and_on_its_page(tmp_path, capsys):

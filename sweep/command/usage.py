@@ -34,6 +34,10 @@ examples:
   sweep +grid=patch                             the patch's table
   sweep +grid=point policy=xpfo_deferred cores=96 jobs=60
   sweep +grid=cores policy=[xpfo,xpfo_deferred] jobs='1 x cores' dry_run=true
+  sweep +grid=point machine=epyc_milan_2s jobs=256 policy=[xpfo,xpfo_deferred,xpfo_broadcast]    INVLPGB or not
+  sweep +grid=ceiling workload=fork_server      whether one workload wants another ceiling
+  sweep +grid=cores workload=unmapped_alloc rate_per_s=20000 policy=xpfo    from how many CPUs a rate takes 10 %
+  sweep +grid=exposure tick_hz=0 user_switches_per_s=0    how long windows are on isolated CPUs
 
 verbs (each with --help):
   sweep list [KIND]                             policies, machines, workloads, grids, parameters, tables, metrics

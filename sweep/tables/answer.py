@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,17 +16,17 @@ import pandas as pd
 from sweep.inputs.likelihood import spread
 from sweep.tables.setting import settings
 from sweep.tables.text import printable
-from sweep.tables.words import banded, duration, enumerated, factor, few, number, share
+from sweep.tables.words import banded, duration, enumerated, factor, few, number, one_length, share
 
 CROSSED = {"ratio": (1.5, 2.0), "overhead_share": (0.1,), "sender_overhead_share": (0.1,)}  # thresholds spoken of
 PASSED = {
     "ratio": "the system time without XPFO",
     "overhead_share": "of all CPU time",
-    "sender_overhead_share": "of the time of CPUs that make flush events",
+    "sender_overhead_share": "of the senders' time",
 }
 COSTS = {"ratio": factor, "overhead_share": share, "sender_overhead_share": share, "elongation": factor}
 WINDOW = "stale_window_p99_ns"
-DEAR = 5.0  # percent above the best ceiling that are worth a sentence
+PLACE = ("machine", "workload")
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -153,22 +152,24 @@ def of_crossover(tables: Tables) -> Answer | None:
         mine = table[(table["metric"] == metric) & table["passes"].isin(values)]
         for where, rows in settings(mine, ("cores", "metric", "passes"), 2 if metric == "ratio" else 1):
             limits = " and ".join(COSTS[metric](value) for value in values)
-            sentences.append(f"{where}: {limits} {PASSED[metric]} is passed {_crossings(rows, values)}.")
+            sentences.append(f"{where}: {limits} {PASSED[metric]} {_crossings(rows, values, COSTS[metric])}.")
             shown.append(_by_policy(rows, metric).assign(where=where))
     if not sentences:
         return None
-    together = pd.concat(shown, ignore_index=True)
-    return Answer(sentences[:3], together.drop(columns="where") if len(shown) == 1 else together)
+    together = pd.concat(shown).groupby(["where", "policy"], sort=False).first().reset_index()
+    return Answer(sentences[:3], together if together["where"].nunique() > 1 else together.drop(columns="where"))
 
 
 def _by_policy(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """A row per policy, and a column for each value that is passed: at how many CPUs."""
-    known = rows.assign(at=[_at(row) for _, row in rows.iterrows()], head=rows["passes"].map(COSTS[metric]))
+    what = "" if metric == "ratio" else f" {PASSED[metric]}"
+    heads = [f"{COSTS[metric](value)}{what}" for value in rows["passes"]]
+    known = rows.assign(at=[_at(row) for _, row in rows.iterrows()], head=heads)
     order = known[["policy"]].drop_duplicates()
     return order.merge(known.pivot(index="policy", columns="head", values="at").reset_index(), on="policy")
 
 
-def _crossings(rows: pd.DataFrame, values: tuple[float, ...]) -> str:
+def _crossings(rows: pd.DataFrame, values: tuple[float, ...], form: Callable[[float], str]) -> str:
     """Policies by where they pass all of the values; those that do from the first number on, or never, together."""
     first, never, between = [], [], []
     for policy, mine in rows.groupby("policy", sort=False):
@@ -177,17 +178,19 @@ def _crossings(rows: pd.DataFrame, values: tuple[float, ...]) -> str:
         if said.str.startswith("already").all():
             first.append(str(policy))
         elif said.str.startswith("never").all():
-            never.append(str(policy))
+            most = mine["largest"].iloc[0]
+            never.append(str(policy) + (f" ({form(most)} at most)" if np.isfinite(most) else ""))
         elif not (said == "not known").all():
             at = " and ".join(_at(row) for _, row in mine.iterrows())
             between.append((mine["cores"].fillna(np.inf).tolist(), f"at {at} by {policy}"))
-    words = [text for _, text in sorted(between)]
-    ends = {said.rpartition(" ")[2] for said in rows["said"].astype(str) if said.startswith(("never", "already"))}
+    passed = [text for _, text in sorted(between)]
     if first:
-        words.append(f"from the fewest CPUs on by {enumerated(first)}")
+        passed.append(f"from the fewest CPUs on by {enumerated(first)}")
+    words = [f"is passed {'; '.join(passed)}"] if passed else []
     if never:
-        words.append(f"never up to {max(ends, key=float)} by {enumerated(never)}")
-    return "; ".join(words) or "nowhere that is known"
+        ends = [said.rpartition(" ")[2] for said in rows["said"].astype(str) if said.startswith("never")]
+        words.append(f"is not passed up to {max(ends, key=float)} CPUs by {enumerated(never)}")
+    return "; it ".join(words) or "is passed nowhere that is known"
 
 
 def _at(row: pd.Series) -> str:
@@ -201,28 +204,33 @@ def _at(row: pd.Series) -> str:
 
 
 def of_ceiling(tables: Tables) -> Answer | None:
-    """What Linux's ceiling costs over the best flat stretch, by workload."""
+    """What Linux's ceiling costs over the best flat stretch: of workloads' own ranges, and of ranges of one length."""
     table = tables.get("best_ceiling")
     if table is None or not len(known := table[table["price_of_33_pct"].notna()]):
         return None
-    groups = [name for name in ("machine", "workload", "range_pages") if name in known and known[name].nunique() > 1]
-    said = []
-    parts: list[tuple[Any, pd.DataFrame]] = list(known.groupby(groups, sort=False)) if groups else [((), known)]
-    for place, rows in parts:
-        worst = rows.sort_values("price_of_33_pct", kind="stable").iloc[-1]
-        where = ", ".join(map(str, place)) or "here"
-        stretch = f"{worst['best_from']:.0f} to {worst['best_to']:.0f} pages"
-        price = worst["price_of_33_pct"]
-        said.append((price, f"{where} {number(price)} % ({worst['policy']}, where {stretch} is best)"))
-    said.sort(reverse=True)
-    dear = [text for price, text in said if price >= DEAR]
-    cheap = [text for price, text in said if price < DEAR]
+    mixes = known.get("range_pages", pd.Series("", index=known.index)).astype(str)
+    lengths = mixes.map(one_length)
+    known = known.assign(ranges=lengths.fillna("the workload's own"))
+    known = known.sort_values("price_of_33_pct", ascending=False, kind="stable")
+    own = known["ranges"].str.startswith("the")
     sentences = []
-    if dear:
-        sentences.append(f"Above the best ceiling 33 costs {DEAR:g} % or more on {enumerated(dear, 4)}.")
-    if cheap:
-        sentences.append(f"{'Elsewhere' if dear else 'A ceiling of 33 costs'} at most {enumerated(cheap, 4)}.")
-    return Answer(sentences, table)
+    for rows, which in ((known[own], ""), (known[~own], "Where all ranges are of one length: ")):
+        if len(rows):
+            worst = rows.drop_duplicates([name for name in PLACE if name in rows])
+            said = enumerated([_price(row, [name for name in PLACE if worst.get(name, worst["policy"]).nunique() > 1])
+                               for _, row in worst.iterrows()], 4)  # fmt: skip
+            sentences.append(f"{which}{'a' if which else 'A'} ceiling of 33 costs at most {said}.")
+    keep = ["policy", *PLACE, "ranges", "best_from", "best_to", "price_of_33_pct"]
+    shown = known[[name for name in keep if name in known]]
+    names = [name for name in shown if name not in PLACE or shown[name].nunique() > 1]
+    return Answer(sentences, shown[names].reset_index(drop=True))
+
+
+def _price(row: pd.Series, where: list[str]) -> str:
+    place = "".join(f" on {row[name]}" for name in where)
+    ranges = "" if row["ranges"].startswith("the") else f", ranges of {row['ranges']} pages"
+    best = f"where {row['best_from']:.0f} to {row['best_to']:.0f} is best"
+    return f"{number(row['price_of_33_pct'])} % more than the best{place} ({row['policy']}{ranges}, {best})"
 
 
 # jobs

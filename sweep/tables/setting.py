@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pandas as pd
 from sim.parameters import PARAMETERS
 from sweep.plan.points import NAMES
 from sweep.tables.surface import LINUX_CEILING
+from sweep.tables.words import one_length
 
 LOADS = ("jobs_per_core", "jobs", "cores")  # of which the largest value is spoken of
 OTHERS = ("policy", "costs")  # that are no part of a setting
@@ -63,8 +63,7 @@ def word(name: str, value: object, per_core: bool = False) -> list[str]:
     if value != value or (name == "jobs" and per_core):
         return []
     text = f"{value:g}" if isinstance(value, int | float) else str(value)
-    if only := re.fullmatch(r'\{"(\d+)": 1(?:\.0)?\}', text):  # ranges that are all of one length
-        text = only[1]
+    text = one_length(text) or text
     if name == "jobs_per_core":
         return [f"-j{'' if text == '1' else f'{text} x '}cores"]
     return [f"{text} CPUs" if name == "cores" else f"-j{text}" if name == "jobs" else f"{name} {text}"]

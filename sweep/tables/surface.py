@@ -50,7 +50,8 @@ def scaling(results: pd.DataFrame) -> pd.DataFrame:
 def crossover(results: pd.DataFrame) -> pd.DataFrame:
     """Cores at which each policy first passes a ratio, or a share of CPU time; NaN and a word where it never does.
 
-    Interpolated on log axes. `metric` says what is passed, and `passes` which value of it.
+    Interpolated on log axes. `metric` says what is passed, and `passes` which value of it; `largest` is the most that
+    the metric is at any number of cores.
     """
     table = scaling(results)
     if not len(table):
@@ -68,7 +69,8 @@ def crossover(results: pd.DataFrame) -> pd.DataFrame:
                 said = "not known" if not len(cores) else f"never up to {cores[-1]:.0f}"
                 if np.isfinite(at):
                     said = f"already at {cores[0]:.0f}" if at == cores[0] else f"at {at:.0f}"
-                row = {"metric": metric, "passes": value, "cores": at, "said": said}
+                largest = float(cost.max()) if len(cost) else float("nan")
+                row = {"metric": metric, "passes": value, "cores": at, "said": said, "largest": largest}
                 rows.append(dict(zip(where, key, strict=True)) | row)
     return pd.DataFrame(rows)
 

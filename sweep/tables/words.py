@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 NEVER = math.inf
@@ -16,6 +17,12 @@ def number(value: float) -> str:
         return f"{value:,.0f}"
     text = f"{value:.3g}"
     return f"{float(text):g}" if "e" not in text or abs(value) < 1e-4 else text
+
+
+def one_length(mix: str) -> str | None:
+    """How many pages all ranges of a `range_pages` have; None where they are of several lengths."""
+    only = re.fullmatch(r'\{"(\d+)": [\d.]+\}', mix)
+    return only[1] if only else None
 
 
 def duration(ns: float) -> str:
