@@ -41,12 +41,14 @@ class Targets(Enum):
     NOBODY = "nobody"
     OTHER_ONLINE = "other online CPUs"  # cpu_online_mask without this CPU
     OTHER_BUSY = "other busy CPUs"  # idle CPUs are left out
+    # A CPU that its host does not run now, `held_share` of them, is left a note, and flushes fully when it runs again.
+    OTHER_RUNNING = "other running CPUs"
     HARDWARE = "hardware broadcast"  # one fabric, first come first served
 
     @property
     def interrupts(self) -> bool:
         """Whether CPUs are told by interrupt."""
-        return self in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY)
+        return self in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY, Targets.OTHER_RUNNING)
 
 
 class Own(Enum):
@@ -168,6 +170,7 @@ OWN_FLUSHES = {  # when the CPU that makes the flush event can flush itself
     Targets.HARDWARE: (Own.NEVER,),
     Targets.OTHER_ONLINE: tuple(Own),
     Targets.OTHER_BUSY: tuple(Own),
+    Targets.OTHER_RUNNING: tuple(Own),
 }
 
 

@@ -232,7 +232,7 @@ def handler_runs(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
 
 def kernel_counters(scenario: Scenario, mean: Columns, notes: Columns) -> dict[str, np.ndarray]:
     """The kernel's counters over the whole build."""
-    remote, local = counters_per_flush(scenario, mean["interrupts"])
+    remote, local = counters_per_flush(scenario, mean["interrupts"], mean["notes"])
     _, flushes = looks_of_the_build(scenario, mean, notes)
     return {
         "nr_tlb_remote_flush_received": scenario.events * (remote + mean["entry_flushes"]) + flushes,
@@ -240,17 +240,18 @@ def kernel_counters(scenario: Scenario, mean: Columns, notes: Columns) -> dict[s
     }
 
 
-def counters_per_flush(scenario: Scenario, interrupts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def counters_per_flush(scenario: Scenario, interrupts: np.ndarray, notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """nr_tlb_remote_flush_received and nr_tlb_local_flush_one of a flush event.
 
+    A CPU that was left a note counts nothing: its host flushes for it.
     C: arch/x86/mm/tlb.c  do_flush_tlb_all() counts the first, __flush_tlb_one_kernel() the second
     """
     flush, shape, full_share, range_pages = scenario.flush, scenario.shape, scenario.full_share, scenario.range_pages
-    others = {Targets.OTHER_ONLINE: shape.cores - 1, Targets.OTHER_BUSY: shape.busy - 1}.get(flush.tell, 0)
+    reached = shape.busy if flush.tell is Targets.OTHER_BUSY else shape.cores
+    flushes = flush.tell.interrupts and flush.run is not Run.NOTHING
+    others = reached - 1 - notes if flushes else np.zeros_like(notes)
     own = 0 if flush.own is Own.NEVER else 1
-    if flush.run is Run.NOTHING:
-        others = 0
-    if flush.run is Run.FIRST_FULLY and others:
+    if flush.run is Run.FIRST_FULLY:
         return interrupts + own * full_share, own * range_pages
     return (others + own) * full_share, (others + own) * range_pages
 

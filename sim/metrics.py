@@ -37,8 +37,9 @@ class Counts:
     range_misses: np.ndarray  # and those that misses after range flushes alone lengthened
     queue_ns: np.ndarray  # waiting for a server: a line, or the fabric of hardware broadcasts
     entries: np.ndarray  # kernel entries that looked at a note;
-    entry_ns: np.ndarray  # what they cost: line and full flush;
+    entry_ns: np.ndarray  # what they cost, line and full flush; and what held CPUs flush when they run again;
     entry_flushes: np.ndarray  # and those that found it set
+    notes: np.ndarray  # requests that held CPUs were not sent, but left a note of
     line_misses: np.ndarray  # reads of a line by flush events without a valid copy of it,
     line_writes: np.ndarray  # writes to it by flush events,
     line_clears: np.ndarray  # and by looks
@@ -46,7 +47,7 @@ class Counts:
     @classmethod
     def zero(cls, lanes: int) -> Counts:
         """Nothing counted yet."""
-        return cls(*(np.zeros(lanes) for _ in range(12)))
+        return cls(*(np.zeros(lanes) for _ in range(13)))
 
 
 class Machine(Protocol):
@@ -125,7 +126,10 @@ METRICS: dict[str, tuple[str, str]] = {  # name: (unit, meaning)
         "part of added_s: flush events on their senders, without bookkeeping; below 0 where irq_time hides more",
     ),
     "handler_s": ("s", "part of added_s: handler runs on computing CPUs that are charged as system time"),
-    "switch_s": ("s", "part of added_s: flushes and line accesses at switches, ticks and entries"),
+    "switch_s": (
+        "s",
+        "part of added_s: flushes and line accesses at switches, ticks and entries, and where a held CPU runs again",
+    ),
     "refill_s": ("s", "part of added_s: TLB misses after full flushes that are system time"),
     "bookkeeping_s": ("s", "part of added_s: XPFO's own work"),
     "interrupts_per_flush": ("1", "interrupts of a flush event, after coalescing; null where there is none"),

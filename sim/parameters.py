@@ -104,7 +104,12 @@ PARAMETERS: dict[str, Parameter] = {
         "added latency of an idle target that has left for the hypervisor, in place of idle_exit_ns; 0: none has left"
     ),
     # a CPU that cannot take an interrupt now: interrupts off, a firmware interrupt, a vCPU that its host does not run
-    "held_share": Parameter("1", "share of interrupts whose CPU cannot take them on arrival", high=1.0, default=0.0),
+    "held_share": Parameter(
+        "1",
+        "share of interrupts whose CPU cannot take them on arrival; share of time where it is left a note instead",
+        high=1.0,
+        default=0.0,
+    ),
     "held_ns": Parameter("ns", "how long a CPU cannot take such an interrupt, mean", default=0.0),
     # deferral and hardware
     "mask_line_ns": _ns("a shared line changing owner, same socket or same CPU"),

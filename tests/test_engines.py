@@ -22,7 +22,7 @@ from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 
 MACHINES = catalog([conf_dir()])["machine"]
-ONLINE, BUSY = Targets.OTHER_ONLINE, Targets.OTHER_BUSY
+ONLINE, BUSY, RUNNING = Targets.OTHER_ONLINE, Targets.OTHER_BUSY, Targets.OTHER_RUNNING
 POLICIES = {path.stem: policy_module(path.stem) for path in sorted(Path(policies.__path__[0]).glob("[a-z]*.py"))}
 FLUSHES = {  # what no policy says alone
     "no_own": Flush(tell=BUSY, own=Own.NEVER),
@@ -32,6 +32,10 @@ FLUSHES = {  # what no policy says alone
     "own_under_a_mutex": Flush(tell=ONLINE, own=Own.AFTER_ACKS, mutex=True),
     "no_wait_by_generation": Flush(tell=BUSY, own=Own.BEFORE, done=Done.SENT, run=Run.CATCH_UP),
     "no_wait_under_a_mutex": Flush(tell=ONLINE, own=Own.NEVER, done=Done.SENT, run=Run.FIRST_FULLY, mutex=True),
+    "running_by_generation": Flush(tell=RUNNING, own=Own.BEFORE, run=Run.CATCH_UP),
+    "running_at_once": Flush(tell=RUNNING, own=Own.AFTER_ACKS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
+    "running_no_wait": Flush(tell=RUNNING, own=Own.AFTER_SENDS, done=Done.SENT),
+    "running_under_a_mutex": Flush(tell=RUNNING, own=Own.NEVER, run=Run.NOTHING, mutex=True),
     "all_at_once": Flush(tell=BUSY, own=Own.AFTER_SENDS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
 }
 NAMES = [*POLICIES, *FLUSHES]

@@ -26,7 +26,8 @@ def test_the_policies_of_the_model_are_there():
     assert set(NAMES) >= set(
         "vanilla xpfo_no_flush xpfo xpfo_deferred xpfo_deferred_per_task xpfo_deferred_generation xpfo_deferred_percpu "
         "xpfo_deferred_bounded xpfo_kernel_entry xpfo_batched xpfo_deferred_batched xpfo_stay_unmapped xpfo_skip_idle "
-        "xpfo_concurrent xpfo_early_ack xpfo_coalesced xpfo_broadcast xpfo_no_wait".split()
+        "xpfo_concurrent xpfo_early_ack xpfo_coalesced xpfo_broadcast xpfo_no_wait "
+        "xpfo_running_only".split()
     )
 
 

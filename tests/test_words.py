@@ -85,6 +85,7 @@ def test_as_many_flush_events_are_modelled_as_there_should_be():
         Targets.HARDWARE: 1,
         Targets.OTHER_ONLINE: told,
         Targets.OTHER_BUSY: told,
+        Targets.OTHER_RUNNING: told,
     }
 
 

@@ -44,6 +44,8 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events
             run_end=fill((lanes, cpus), NEVER),
             full_run=fill((lanes, cpus), nan),
             caught_up=fill((lanes, cpus), 0, np.int64),
+            run_again=fill((lanes, cpus), nan),
+            ran=fill((lanes, cpus), NEVER),
             kind=fill((lanes, f), 0, np.int64),
             start=fill((lanes, f), 0.0),
             loop_begin=fill((lanes, f), 0.0),
@@ -232,13 +234,18 @@ def _own_flush(
 
 @compiled
 def _count(words: Words, cost: Cost, tally: Tally, lane: int, event: Event, sums: Sums) -> None:
-    """Interrupts, refills, and handler time on busy CPUs: all of it, and what it takes from compute."""
+    """Interrupts, notes, refills, and handler time on busy CPUs: all of it, and what it takes from compute."""
     tally.interrupts[lane] += sums.marked
+    tally.notes[lane] += sums.notes
+    tally.entry_ns[lane] += sums.notes_computing * cost.flush_again
     tally.refills[lane] += sums.refills
     tally.range_misses[lane] += sums.range_misses
-    new, every = float(sums.marked_senders + sums.marked_others), words.busy - 1
+    new, every = (
+        float(sums.marked_senders + sums.marked_others),
+        words.busy - 1 - sums.notes_senders - sums.notes_others,
+    )
     new_computing = float(sums.marked_others + sums.disturbed)
-    computing = float(words.busy - words.flushers + sums.computing)
+    computing = float(words.busy - words.flushers - sums.notes_others + sums.computing)
     if words.catch_up:
         flushes = sums.ranges * event.range_flush + sums.fulls * event.full_flush
         tally.handler_ns[lane] += new * event.extra + every * event.joined + flushes
@@ -261,6 +268,8 @@ def _watch_window(words: Words, cost: Cost, source: Source, cpus: State, lane: i
     flushed = cpus.run_end[lane, watched] - cost.irq_exit
     if words.first_fully:
         flushed = cpus.run_begin[lane, watched] + cost.irq_entry + cost.handler + cost.flush_all
+    if cpus.run_again[lane, watched] == cpus.run_begin[lane, watched]:
+        flushed = cpus.run_end[lane, watched]
     return flushed - (event.began + source.bookkeeping_ns[lane, event.kind])
 
 
@@ -302,6 +311,8 @@ def _finish(
     if afterwards:
         resume = max(resume, free)
     shift = resume - begin if waiting else 0.0  # rule: who reads acks of this run already knows nothing of it
+    runs_again = cpus.run_again[lane, i] == begin
+    cpus.run_again[lane, i] = begin + shift if runs_again else nan
     cpus.full_run[lane, i] = begin + shift if cpus.full_run[lane, i] == begin else nan
     cpus.run_begin[lane, i] = begin + shift
     cpus.run_end[lane, i] = max(cpus.run_end[lane, i] + shift, sent)  # no other run before interrupts are on
@@ -315,7 +326,8 @@ def _finish(
     start = free + compute + (cost.refill if refill else cost.user_refill if event.own_drops != NOTHING else 0.0)
     in_compute = afterwards and resume < start
     if in_compute:
-        tally.handler_compute_ns[lane] += length
+        tally.entry_ns[lane] += length * runs_again
+        tally.handler_compute_ns[lane] += length * (not runs_again)
         start += length
     _compute(words, cost, source, cpus, lane, i, start, kind)
     if afterwards and not in_compute and resume < cpus.loop_end[lane, i]:

@@ -6,8 +6,10 @@ Ref: `sim/machine/vectorized/receivers.py` says the same of all CPUs and lanes a
 
 from __future__ import annotations
 
+from math import nan
+
 from sim.machine.compiled.broadcast_state import Event, State, Sums
-from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words
+from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words, held_since
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.state import NEVER, Source, hold
 
@@ -27,6 +29,7 @@ def deliver(words: Words, cost: Cost, source: Source, cpus: State, lane: int, re
     is_done = cost.irq_entry if words.run_begun else -cost.irq_exit
     marked = marked_senders = marked_others = writes = room = computing = disturbed = refills = range_misses = 0
     ranges = fulls = computing_ranges = computing_fulls = 0
+    notes = notes_senders = notes_others = notes_computing = 0
     range_miss = not (event.runs_fully or words.nothing)
     last_done = acked = NEVER
     written = 0.0
@@ -44,43 +47,67 @@ def deliver(words: Words, cost: Cost, source: Source, cpus: State, lane: int, re
         mark = begin + after * cost.enqueue <= empty_below
         dear = begin + after * cost.enqueue_busy <= in_use_below
         mark = mark & dear if cost.enqueue_busy >= cost.enqueue else mark | dear
-        resume = max(cpus.run_end[lane, k], 0.0)
+        # kvm_flush_tlb_multi(): who is held is left a note; rule: that is known when the loop ends
+        held, last_note = 0.0, words.notes and cpus.run_again[lane, k] == begin
+        if last_note:
+            mark = begin <= now  # it runs again, and took no queue
+        if mark and words.holds:
+            held = hold(source, replica, lane, k, held_since(words, cost, now - cpus.ran[lane, k]), cost.held)
+            cpus.ran[lane, k] = now + held
+        note = words.notes and (held > 0.0 or (last_note and not mark))
+        resume = max(cpus.run_end[lane, k], now + held if note and mark else 0.0)
         # arch_send_call_function_ipi_mask(): ICR writes for the marked targets
-        if mark:
+        if mark and not note:
             if room == 0:
                 writes, room = writes + 1, words.reach
                 written = writes * cost.ipi_send
             marked, room = marked + 1, room - 1
             interrupt = written + marked * cost.deliver
             interrupt += interrupt_near if socket == near else interrupt_cross
-            if words.holds:
-                interrupt += hold(source, replica, lane, k, cost.held_share, cost.held)
+            interrupt += held
             if k >= words.busy and cpus.run_end[lane, k] <= interrupt:
                 interrupt += cost.idle_exit
             resume = max(interrupt, cpus.run_end[lane, k])
         # flush_smp_call_function_queue(): handler runs on the targets
         work, drops = event.joined, NOTHING
-        if words.catch_up:
+        if note:  # a run that flushes when the CPU runs again: once, however many notes
+            work, drops = (cost.flush_again, FULL) if mark else (0.0, NOTHING)
+        elif words.catch_up:
             drops = _missed(cpus, lane, event, k, mark)
             if drops != NOTHING:
                 work = event.joined + (event.full_flush if drops == FULL else event.range_flush)
+        if mark and not note:
+            work = event.extra + work
         if k < words.flushers:
-            delayed, filled, upgraded = _run_on_sender(words, cost, cpus, lane, event, k, mark, resume, work, drops)
-            marked_senders += mark
-            computing += delayed
-            disturbed += delayed and mark
+            delayed, filled, upgraded = _run_on_sender(
+                words, cost, cpus, lane, event, k, mark, note, resume, work, drops
+            )
             refills += filled
             range_misses -= upgraded
         else:
             delayed = k < words.busy
-            _run(cpus, lane, event, k, mark, resume, work)
-            if delayed:
-                marked_others += mark
-                if words.catch_up:
-                    refills += drops == FULL
-                elif event.runs_fully and _flushes_fully(words, cpus, lane, k, mark):
-                    refills += 1
-                    range_misses -= not mark
+            _run(cpus, lane, k, mark, resume, work)
+        if words.notes and mark:
+            cpus.run_again[lane, k] = cpus.run_begin[lane, k] if note else nan
+        if note:
+            if mark:
+                notes_computing += delayed
+                refills += words.flushers <= k < words.busy
+            notes += 1
+            notes_senders += k < words.flushers
+            notes_others += words.flushers <= k < words.busy
+            continue
+        if k < words.flushers:
+            marked_senders += mark
+            computing += delayed
+            disturbed += delayed and mark
+        elif delayed:
+            marked_others += mark
+            if words.catch_up:
+                refills += drops == FULL
+            elif event.runs_fully and _flushes_fully(words, cpus, lane, k, mark):
+                refills += 1
+                range_misses -= not mark
         if words.catch_up:
             if drops != NOTHING:
                 cpus.full_run[lane, k] = cpus.run_begin[lane, k]
@@ -97,7 +124,8 @@ def deliver(words: Words, cost: Cost, source: Source, cpus: State, lane: int, re
     range_misses += computing_ranges if words.catch_up else (disturbed + marked_others) * range_miss
     return Sums(
         marked, marked_senders, marked_others, writes, computing, disturbed, refills, range_misses, ranges, fulls,
-        computing_ranges, computing_fulls, last_done + is_done, acked,
+        computing_ranges, computing_fulls, notes, notes_senders, notes_others, notes_computing, last_done + is_done,
+        acked,
     )  # fmt: skip
 
 
@@ -119,9 +147,9 @@ def _missed(cpus: State, lane: int, event: Event, k: int, mark: bool) -> int:
 
 
 @compiled
-def _run(cpus: State, lane: int, event: Event, k: int, mark: bool, resume: float, work: float) -> None:
-    """A handler run of its own, or one that it joins, ends later by what the request takes."""
-    cpus.run_end[lane, k] = (event.extra + work if mark else work) + resume
+def _run(cpus: State, lane: int, k: int, mark: bool, resume: float, work: float) -> None:
+    """A run of its own, or one that it joins, ends later by what the request takes."""
+    cpus.run_end[lane, k] = work + resume
     if mark:
         cpus.run_begin[lane, k] = resume
 
@@ -135,6 +163,7 @@ def _run_on_sender(
     event: Event,
     k: int,
     mark: bool,
+    note: bool,
     resume: float,
     work: float,
     drops: int,
@@ -147,7 +176,7 @@ def _run_on_sender(
     free = cpus.acked[lane, k] + cpus.own[lane, k]
     if not reading:  # interrupts are off in its own flush
         resume = max(resume, free)
-    _run(cpus, lane, event, k, mark, resume, work)
+    _run(cpus, lane, k, mark, resume, work)
     delay = max(
         cpus.run_end[lane, k] - max(resume, cpus.last_done[lane, k]), 0.0
     )  # a reader blocked until then loses no more
@@ -155,7 +184,7 @@ def _run_on_sender(
         cpus.acked[lane, k] += delay
     computing = not reading and resume < cpus.start[lane, k]
     refills = upgraded = False
-    if words.catch_up:
+    if words.catch_up or note:
         fully = drops == FULL
         if computing:
             delay += cost.refill if fully else cost.user_refill if drops == RANGE else 0.0

@@ -15,6 +15,8 @@ class State(NamedTuple):
     run_end: np.ndarray  # of that run, or of the CPU's ICR writes after it: no run begins before
     full_run: np.ndarray  # begin of the last run that flushed fully, or by generation at all; NaN: none
     caught_up: np.ndarray  # the generation up to which the CPU has flushed the address space
+    run_again: np.ndarray  # begin of the last run that is no handler's, but a flush of who was held; NaN: none
+    ran: np.ndarray  # when the CPU was last known to run; ahead where it is held. Only where notes are left
     # the flush event to come, or whose sending loop is in progress
     kind: np.ndarray
     start: np.ndarray
@@ -76,5 +78,9 @@ class Sums(NamedTuple):
     fulls: int  # or the address space;
     computing_ranges: int  # those of them that it takes from compute
     computing_fulls: int
+    notes: int  # targets that are held, and left a note;
+    notes_senders: int  # those of them that make flush events,
+    notes_others: int  # and the other busy ones
+    notes_computing: int  # busy CPUs that compute when they run again, having been left their first note
     last_done: float
     acked: float

@@ -63,6 +63,7 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         run_end=fill((lanes, cpus), 0.0),
         take=fill((lanes, cpus), INTERRUPT, np.int8),
         take_due=take_due,
+        ran=fill((lanes, cpus), NEVER),
         queue=fill((lanes, cpus, f), 0, np.int16),
         queued=fill((lanes, cpus), 0, np.int16),
         dropped=fill((lanes, cpus), NOTHING, np.int8),

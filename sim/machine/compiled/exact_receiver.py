@@ -13,6 +13,7 @@ from sim.machine.compiled.exact_state import (
     COMPUTE,
     INTERRUPT,
     MUTEX,
+    RUN_AGAIN,
     TAKE,
     WAIT,
     State,
@@ -29,9 +30,12 @@ from sim.machine.compiled.state import Source, Tally
 
 @compiled
 def take(words: Words, cost: Cost, source: Source, cpus: State, tally: Tally, lane: int, j: int, now: float) -> None:
-    """CPU j takes the interrupt, begins a handler run, or takes its queue in it."""
+    """CPU j takes the interrupt, begins a handler run, or takes its queue in it; or it was held and runs again."""
     if cpus.take[lane, j] == TAKE:
         _llist_del_all(words, cost, source, cpus, tally, lane, j, now)
+        return
+    if cpus.take[lane, j] == RUN_AGAIN:
+        _run_again(words, cost, cpus, tally, lane, j, now)
         return
     closed = cpus.closed_until[lane, j]
     if closed > now:  # pending until interrupts are on and no run is on
@@ -90,8 +94,31 @@ def _llist_del_all(
     cpus.queued[lane, j] = 0
     set_take(cpus, lane, j, INTERRUPT, inf)
     _delay(words, cpus, tally, lane, j, now, at + cost.irq_exit * slow)
+    if j < words.busy:
+        _drop(cost, cpus, tally, lane, j, dropped)
+
+
+@compiled
+def _run_again(words: Words, cost: Cost, cpus: State, tally: Tally, lane: int, j: int, now: float) -> None:
+    """KVM_VCPU_FLUSH_TLB: all of CPU j's TLB is flushed before it goes on with whatever it was at, a run included."""
+    set_take(cpus, lane, j, INTERRUPT, inf)
+    end = max(cpus.closed_until[lane, j], now) + cost.flush_again
+    cpus.closed_until[lane, j] = cpus.run_end[lane, j] = end
     if j >= words.busy:
         return
+    phase = cpus.phase[lane, j]
+    if phase in (WAIT, MUTEX):
+        cpus.work_end[lane, j] = max(cpus.work_end[lane, j], end)
+    else:
+        cpus.work_end[lane, j] += cost.flush_again
+    if phase < BOOKKEEPING:
+        tally.entry_ns[lane] += cost.flush_again
+    _drop(cost, cpus, tally, lane, j, FULL)
+
+
+@compiled
+def _drop(cost: Cost, cpus: State, tally: Tally, lane: int, j: int, dropped: int) -> None:
+    """What busy CPU j dropped from its TLB lengthens the compute that it is in, or else the next."""
     if cpus.phase[lane, j] == COMPUTE:
         cpus.work_end[lane, j] += miss(cost, dropped)
         tally.refills[lane] += dropped == FULL

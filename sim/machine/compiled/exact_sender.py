@@ -18,6 +18,7 @@ from sim.machine.compiled.exact_state import (
     MUTEX,
     READ,
     RETURN,
+    RUN_AGAIN,
     SCAN,
     SEND,
     WAIT,
@@ -27,7 +28,7 @@ from sim.machine.compiled.exact_state import (
     set_work,
     slot_of,
 )
-from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words
+from sim.machine.compiled.interrupts import FULL, NOTHING, RANGE, Cost, Words, held_since
 from sim.machine.compiled.jit import called, compiled
 from sim.machine.compiled.line import Lines, join
 from sim.machine.compiled.state import Source, Tally, hold
@@ -152,11 +153,14 @@ def llist_add(
     Whatever the request cost: a run may have taken the queue meanwhile.
     """
     target = cpus.position[lane, k]
-    place, marks = cpus.queued[lane, target], cpus.marks[lane, k]
-    cpus.marked[lane, k, marks] = target  # counts if the queue is empty
-    cpus.marks[lane, k] = marks + (place == 0)
-    cpus.queue[lane, target, place] = slot_of(words, cpus, lane, k)
-    cpus.queued[lane, target] = place + 1
+    if words.notes and _is_held(words, cost, source, cpus, lane, replica, target, now):
+        _leave_note(words, cost, cpus, tally, lane, k, target, now)
+    else:
+        place, marks = cpus.queued[lane, target], cpus.marks[lane, k]
+        cpus.marked[lane, k, marks] = target  # counts if the queue is empty
+        cpus.marks[lane, k] = marks + (place == 0)
+        cpus.queue[lane, target, place] = slot_of(words, cpus, lane, k)
+        cpus.queued[lane, target] = place + 1
     target += 1
     if target == k:
         target += 1
@@ -164,6 +168,35 @@ def llist_add(
         cpus.position[lane, k] = target
         return ENQUEUE, now
     return _send(words, cost, source, cpus, tally, lane, replica, k, now)
+
+
+@compiled
+def _is_held(
+    words: Words, cost: Cost, source: Source, cpus: State, lane: int, replica: int, j: int, now: float
+) -> bool:
+    """Whether CPU j is held, so that it is left a note: since an earlier one, or as drawn in place of an interrupt.
+
+    A CPU whose queue is in use ran when its interrupt was owed, and takes it.
+    """
+    if cpus.take[lane, j] == RUN_AGAIN:
+        return True
+    if cpus.queued[lane, j] > 0:
+        return False
+    held = hold(source, replica, lane, j, held_since(words, cost, now - cpus.ran[lane, j]), cost.held)
+    cpus.ran[lane, j] = now + held
+    if held > 0.0:
+        set_take(cpus, lane, j, RUN_AGAIN, now + held)
+    return held > 0.0
+
+
+@compiled
+def _leave_note(words: Words, cost: Cost, cpus: State, tally: Tally, lane: int, k: int, j: int, now: float) -> None:
+    """kvm_flush_tlb_multi(): nobody waits for CPU j, which flushes before anything else when it runs again."""
+    cpus.done[lane, k, j] = now
+    tally.notes[lane] += 1
+    slot = slot_of(words, cpus, lane, k)
+    if cpus.watched[lane, slot] == j:
+        cpus.flushed[lane, slot] = cpus.ran[lane, j] + cost.flush_again
 
 
 @called
@@ -180,7 +213,7 @@ def _send(
         now += cost.deliver
         near = words.socket[target] == words.socket[k]
         interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
-        if words.holds:
+        if words.holds and not words.notes:
             interrupt += hold(source, replica, lane, target, cost.held_share, cost.held)
         if target < words.busy:
             set_take(cpus, lane, target, INTERRUPT, interrupt)

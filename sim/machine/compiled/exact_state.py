@@ -13,8 +13,8 @@ from sim.machine.compiled.knockout import play_again
 # What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
 # interrupts to be on goes before the next compute.
 IDLE, COMPUTE, RETURN, BOOKKEEPING, MUTEX, SCAN, ENQUEUE, SEND, READ, WAIT = range(10)
-# What a CPU is to take.
-INTERRUPT, BEGIN, TAKE = range(3)
+# What a CPU is to take. One that is held has an empty queue and a note in its place; it is to run again.
+INTERRUPT, BEGIN, TAKE, RUN_AGAIN = range(4)
 
 
 class State(NamedTuple):
@@ -28,6 +28,7 @@ class State(NamedTuple):
     run_end: np.ndarray
     take: np.ndarray  # what it is to take,
     take_due: np.ndarray  # and when
+    ran: np.ndarray  # when it was last known to run; ahead where it is held. Only where notes are left
     queue: np.ndarray  # call_single_queue: senders in order of llist_add(), [lane, cpu, place]
     queued: np.ndarray  # how many
     dropped: np.ndarray  # from its TLB since its last compute began

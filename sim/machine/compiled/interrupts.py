@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,8 @@ class Words(NamedTuple):
     run_begun: bool  # a request is done when the run that takes it begins
     no_wait: bool  # the sender does not wait until it is done
     mutex: bool
-    holds: bool  # some CPU cannot take some interrupt when it arrives
+    holds: bool  # some CPU cannot take some interrupt when it arrives,
+    notes: bool  # and is left a note in its place
     socket: np.ndarray  # [cpu]
     with_sibling: np.ndarray  # [cpu] whether the SMT sibling can be told as well, so that runs slow each other down
 
@@ -65,6 +67,7 @@ class Cost(NamedTuple):
     deliver: float  # from one target of an ICR write to the next: the hypervisor's work
     held_share: float
     held: float  # for how long, mean
+    flush_again: float  # what a CPU that was left a note flushes when it runs again
     empties: float  # from the end of the loop ahead until its interrupts empty the first queue
     gains: float  # what they gain on the loop behind with each further queue
 
@@ -88,6 +91,7 @@ def words_of(shape: Shape, flush: Flush, holds: bool) -> Words:
         no_wait=flush.done is Done.SENT,
         mutex=flush.mutex,
         holds=holds,
+        notes=holds and flush.tell is Targets.OTHER_RUNNING,
         socket=shape.socket,
         with_sibling=shape.told_with_sibling(reachable),
     )
@@ -100,6 +104,15 @@ def cost_of_lane(words: Words, costs: np.ndarray, lane: int, slow: float) -> Cos
     irq_entry, handler, irq_exit = c[6] * slow, c[7] * slow, c[8] * slow
     return Cost(
         c[0], c[1], c[2], c[3], c[4], c[5], irq_entry, handler, irq_exit, c[9], c[10] if words.sockets > 1 else c[9],
-        c[11], c[12] * slow, c[16], c[13], c[14], c[15], c[17], c[18], c[19],
+        c[11], c[12] * slow, c[16], c[13], c[14], c[15], c[17], c[18], c[19], c[12],
         c[3] + c[17] + c[4] + irq_entry, max(c[2] - (c[3] / reach + c[17]), 1e-9),
     )  # fmt: skip
+
+
+@compiled
+def held_since(words: Words, cost: Cost, since: float) -> float:
+    """With which probability a CPU is held that ran `since` ago, as in `sim/holds.py`; or ever, without notes."""
+    forget = cost.held * (1.0 - cost.held_share)
+    if not (words.notes and forget > 0.0):
+        return cost.held_share
+    return cost.held_share * (1.0 - exp(-max(since, 0.0) / forget))

@@ -40,6 +40,7 @@ class Tally(NamedTuple):
     entries: np.ndarray
     entry_ns: np.ndarray
     entry_flushes: np.ndarray
+    notes: np.ndarray
     line_misses: np.ndarray
     line_writes: np.ndarray
     line_clears: np.ndarray

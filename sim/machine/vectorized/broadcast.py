@@ -31,7 +31,7 @@ from sim.abi import Done, Flush, Own, Run, Targets
 from sim.arrays import Flags, Least, Rank, Times, aligned, put, select
 from sim.events import FlushEvents
 from sim.group import Shape
-from sim.machine.vectorized.receivers import Delayed, Generations, Receivers, Requests, Work
+from sim.machine.vectorized.receivers import Delayed, Generations, Notes, Receivers, Requests, Work
 from sim.machine.vectorized.state import NEVER, Cpus, Room, Sender, Senders, Steps, keep
 from sim.metrics import Served
 
@@ -51,6 +51,7 @@ class Broadcast(Steps):
         self.others = self.reachable - 1
         self.catch_up = flush.run is Run.CATCH_UP
         self.no_wait = flush.done is Done.SENT
+        self.notes = source.holds.any and flush.tell is Targets.OTHER_RUNNING
         self.cost = dict(cost)
         slow = shape.mean_slowdown(self.reachable, cost["smt_slowdown"])
         for name in ("irq_entry_ns", "handler_ns", "irq_exit_ns"):
@@ -186,16 +187,18 @@ class Broadcast(Steps):
         sender = self._end_loop()
         # llist_add(): a request joins the run that is still to take the queue, or finds it empty and needs an interrupt
         self._queue(sender)
+        # kvm_flush_tlb_multi(): who is held is left a note; rule: that is known when the loop ends
+        notes = self._leave_notes(sender) if self.notes else None
         # arch_send_call_function_ipi_mask(): ICR writes for the marked targets
         rank = self.rank(self.marked)
         write = self._icr_write(rank)
         sent = self._sent(sender, write, rank)
         # flush_smp_call_function_queue(): handler runs on the targets
         work = self._work(sender)
-        requests = self._requests(sender, write, rank, work)
+        requests = self._requests(sender, write, rank, work, notes)
         self._count(rank, [receivers.run(requests) for receivers in self.receivers], work, requests)
         # csd_lock_wait(): acks
-        acked, last_done = self._read_acks(sender, sent)
+        acked, last_done = self._read_acks(sender, sent, notes)
         if self.shape.busy > 1:
             self._watch_window(sender)
         # own flush, and the compute after it
@@ -268,6 +271,20 @@ class Broadcast(Steps):
             receivers.mark(limit, dear_limit)
         self.marked.clear(sender.cpu)
 
+    def _leave_notes(self, sender: Sender) -> Notes:
+        """The targets that are held, now or since an earlier note: they get no interrupt."""
+        cpus, now = self.cpus, sender.now
+        last_note = cpus.run_again == cpus.run_begin
+        np.copyto(self.marked.set, cpus.run_begin <= now, where=last_note)  # they run again, and took no queue
+        self.marked.clear(sender.cpu)
+        held_ns = self.source.holds.draw(self.marked.set, now - cpus.ran)
+        np.copyto(cpus.ran, now + held_ns, where=self.marked.set)
+        new = held_ns > 0.0
+        left = new | (last_note & ~self.marked.set)
+        put(left, sender.at, False)
+        self.marked.set[new] = False
+        return Notes(left, new, now + held_ns, self.cost["flush_all_ns"])
+
     def _icr_write(self, rank: np.ndarray) -> np.ndarray:
         """Which ICR write reaches each marked CPU, from 1; `rank` counts the marked CPUs up to each."""
         reach = self.shape.reach
@@ -292,7 +309,9 @@ class Broadcast(Steps):
         extra = cost["irq_entry_ns"] + cost["irq_exit_ns"] if self.catch_up else new - joined
         return Work(joined, new, extra)
 
-    def _requests(self, sender: Sender, write: np.ndarray, rank: np.ndarray, work: Work) -> Requests:
+    def _requests(
+        self, sender: Sender, write: np.ndarray, rank: np.ndarray, work: Work, notes: Notes | None
+    ) -> Requests:
         """A flush event as its targets see it."""
         cost, first, nothing = self.cost, self.flush.run is Run.FIRST_FULLY, self.flush.run is Run.NOTHING
         near = self.socket == sender.socket  # [socket, lane]
@@ -300,7 +319,8 @@ class Broadcast(Steps):
         miss_ns = np.where(full, cost["refill_ns"], cost["user_refill_ns"])
         return Requests(
             write=write,
-            held=self.source.holds.draw(self.marked.set) if self.source.holds.any else None,
+            held=self.source.holds.draw(self.marked.set) if self.source.holds.any and not self.notes else None,
+            notes=notes,
             rank=rank if cost["deliver_ns"].any() else None,
             taken=np.where(near, cost["ipi_latency_ns"], cost["ipi_latency_cross_ns"]) + sender.now,
             join_work=work.joined,
@@ -323,13 +343,19 @@ class Broadcast(Steps):
         )
 
     def _count(self, rank: np.ndarray, delayed: list[Delayed], work: Work, requests: Requests) -> None:
-        """Interrupts, refills, and handler time on busy CPUs: all of it, and what it takes from compute."""
+        """Interrupts, notes, refills, and handler time on busy CPUs: all of it, and what it takes from compute."""
         counts, f, busy = self.counts, self.shape.flushers, self.shape.busy
         counts.interrupts += rank[-1]
-        new, every = rank[busy - 1].astype(float), busy - 1
+        new, every = rank[busy - 1].astype(float), np.full(self.lanes, busy - 1)
         new_computing = new - rank[f - 1] + sum(block.disturbed for block in delayed)
         computing = busy - f + sum(block.computing for block in delayed)  # busy CPUs that never flush are, always
         counts.refills += sum(block.refills for block in delayed)
+        notes = requests.notes
+        if notes is not None:
+            counts.notes += notes.left.sum(axis=0)
+            every -= notes.left[:busy].sum(axis=0)
+            computing = computing - notes.left[f:busy].sum(axis=0)
+            counts.entry_ns += sum(block.notes for block in delayed) * notes.flush_ns
         missed = requests.generations
         if missed is None:
             counts.handler_ns += new * work.new + (every - new) * work.joined
@@ -343,11 +369,11 @@ class Broadcast(Steps):
         counts.handler_compute_ns += new_computing * work.extra + computing * work.joined + flushes
         counts.range_misses += computing_ranges - sum(block.upgrades for block in delayed)
 
-    def _read_acks(self, sender: Sender, sent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _read_acks(self, sender: Sender, sent: np.ndarray, notes: Notes | None) -> tuple[np.ndarray, np.ndarray]:
         """When the sender has read all acks, no run delaying it, and when the last request is done."""
         # Its own row is no target.
         put(self.cpus.run_begin if self.flush.done is Done.RUN_BEGUN else self.cpus.run_end, sender.at, NEVER)
-        acks = [receivers.acks() for receivers in self.receivers]
+        acks = [receivers.acks(notes) for receivers in self.receivers]
         last_done = reduce(np.maximum, (done for done, _ in acks))
         same = self.on_socket.take(sender.socket)  # CPUs of the sender's socket, itself included
         later = same - (sender.socket < self.socket)  # [socket, lane]
@@ -370,6 +396,9 @@ class Broadcast(Steps):
         if self.flush.run is Run.FIRST_FULLY:
             begin = self.cpus.run_begin.take(watched)
             flushed = begin + self.cost["irq_entry_ns"] + self.cost["handler_ns"] + self.run_all_ns
+        if self.notes:
+            again = self.cpus.run_again.take(watched) == self.cpus.run_begin.take(watched)
+            flushed = np.where(again, self.cpus.run_end.take(watched), flushed)
         self.served.window_ns = flushed - posted
 
     def _finish(self, sender: Sender, sent: np.ndarray, acked: np.ndarray, last_done: np.ndarray) -> None:
@@ -387,6 +416,8 @@ class Broadcast(Steps):
         resume = np.where(afterwards, np.maximum(resume, free), resume)
         shift = np.where(waiting, resume - begin, 0.0)
         shifted = begin + shift
+        runs_again = cpus.run_again.take(at) == begin
+        put(cpus.run_again, at, np.where(runs_again, shifted, np.nan))
         put(cpus.full_run, at, np.where(sender.full_run == begin, shifted, np.nan))
         put(cpus.run_begin, at, shifted)
         put(cpus.run_end, at, np.maximum(sender.run_end + shift, sent))  # no other run before interrupts are on
@@ -395,7 +426,8 @@ class Broadcast(Steps):
 
         start, kind = self._compute(sender, free)
         in_compute = afterwards & (resume < start)
-        self.counts.handler_compute_ns += np.where(in_compute, length, 0.0)
+        self.counts.entry_ns += np.where(in_compute & runs_again, length, 0.0)
+        self.counts.handler_compute_ns += np.where(in_compute & ~runs_again, length, 0.0)
         self._schedule(sender.cpu, start + np.where(in_compute, length, 0.0), kind)
         loop_end = senders.loop_end.take(at)
         in_next_loop = afterwards & ~in_compute & (resume < loop_end)

@@ -50,12 +50,27 @@ class Missed:
 
 
 @dataclass(frozen=True)
+class Notes:
+    """What is left for CPUs that are held, every field [cpu, lane] where unsaid."""
+
+    left: np.ndarray  # they are held,
+    new: np.ndarray  # and were not, or ran again, when their last run began
+    run_again: np.ndarray  # when those that were not will run again
+    flush_ns: np.ndarray  # [lane] what they flush then
+
+    def part(self, rows: slice) -> Notes:
+        """A view of some rows."""
+        return Notes(self.left[rows], self.new[rows], self.run_again[rows], self.flush_ns)
+
+
+@dataclass(frozen=True)
 class Requests:
     """A flush event as its targets see it."""
 
     write: np.ndarray  # [cpu, lane] which ICR write reaches each marked CPU, from 1
     rank: np.ndarray | None  # [cpu, lane] marked CPUs up to each; None: they do not wait for the hypervisor
-    held: np.ndarray | None  # [cpu, lane] how long marked CPUs cannot take the interrupt; None: they all can
+    held: np.ndarray | None  # [cpu, lane] how long marked CPUs cannot take the interrupt; None: they all can,
+    notes: Notes | None  # or are left a note where they cannot, and are not marked; None: no notes
     taken: np.ndarray  # [socket, lane] when the interrupt of an ICR write that took no time would be taken
     join_work: np.ndarray  # length of a request that joins a run,
     extra_work: np.ndarray  # and what a run of its own takes longer, as bits
@@ -73,12 +88,13 @@ class Delayed:
     disturbed: np.ndarray | int  # by a run of their own
     refills: np.ndarray | int  # misses after full flushes;
     upgrades: np.ndarray | int  # those of them that are counted as misses of a range already
+    notes: np.ndarray | int  # by the flush of who runs again, having been held
     # by generation, busy CPUs that flush a range, and fully, and those of them that it takes from compute, [4, lane]
     flushes: np.ndarray
 
 
 NO_FLUSHES = np.zeros((4, 1))
-NOBODY = Delayed(0, 0, 0, 0, NO_FLUSHES)
+NOBODY = Delayed(0, 0, 0, 0, 0, NO_FLUSHES)
 
 
 class Receivers:
@@ -174,23 +190,32 @@ class Receivers:
             select(cost["idle_exit_ns"].view(np.int64), mask[idle], out=work.bits[idle])
             arrival[idle] += work.ns[idle]
 
-        missed = None if requests.generations is None else self._catch_up(requests.generations)
+        notes = None if requests.notes is None else requests.notes.part(self.rows)
+        begins = self.marked.set  # a run
+        if notes is not None:
+            np.copyto(arrival, notes.run_again, where=notes.new)
+            begins = begins | notes.new
+        missed = None if requests.generations is None else self._catch_up(requests.generations, notes)
         # The work of each request goes in at `resume`: a joined run is resumed where it ended, after time 0.
-        widen(self.marked.set, out=mask)
+        widen(begins, out=mask)
         select(resume.bits, mask, out=resume.bits)
         np.maximum(resume.ns, cpus.run_end, out=resume.ns)
         if self.flushers:
             self._wait_for_interrupts()
         select(requests.extra_work, mask, out=work.bits)
         work.ns += requests.join_work if missed is None else requests.join_work + missed.flush_ns
+        if notes is not None:  # a run that flushes when the CPU runs again: once, however many notes
+            np.copyto(work.ns, np.where(notes.new, notes.flush_ns, 0.0), where=notes.left)
         np.add(work.ns, resume.ns, out=cpus.run_end)
         select(resume.bits, mask, out=work.bits)
         np.maximum(cpus.run_begin, work.ns, out=cpus.run_begin)
         if missed is not None:
             cpus.full_run[:] = np.where(missed.ranges | missed.fulls, cpus.run_begin, cpus.full_run)
-        return self._delay(requests, missed) if self.busy else NOBODY
+        if notes is not None:
+            np.copyto(cpus.run_again, np.where(notes.new, cpus.run_begin, np.nan), where=begins)
+        return self._delay(requests, missed, notes) if self.busy else NOBODY
 
-    def _catch_up(self, requests: Generations) -> Missed:
+    def _catch_up(self, requests: Generations, notes: Notes | None) -> Missed:
         """flush_tlb_func(): what CPUs flush for a request, by generation.
 
         A run flushes up to the newest generation of when its first request to find something missed is seen, and what
@@ -199,6 +224,8 @@ class Receivers:
         cpus = self.cpus
         here = np.arange(self.rows.start, self.rows.stop)[:, None] == requests.cpu
         behind = (cpus.caught_up < requests.this) & ~here
+        if notes is not None:
+            behind &= ~notes.left
         only_this = (cpus.caught_up + 1 == requests.this) & (requests.this == requests.newest) & ~requests.full
         cpus.caught_up[:] = np.where(behind, requests.newest, cpus.caught_up)
         flushes = behind & (self.marked.set | (cpus.full_run != cpus.run_begin))
@@ -213,7 +240,7 @@ class Receivers:
         select(self.free.bits, widen(self.computing.set, out=self.sender_mask), out=self.part.bits)
         np.maximum(resume.ns, self.part.ns, out=resume.ns)
 
-    def _delay(self, requests: Requests, missed: Missed | None) -> Delayed:
+    def _delay(self, requests: Requests, missed: Missed | None, notes: Notes | None) -> Delayed:
         """A run delays what it finds on its CPU: ack reading, compute, or the sending loop."""
         senders, resume, delay, part, mask = (
             self.senders,
@@ -233,6 +260,7 @@ class Receivers:
         np.bitwise_and(self.computing.words, self.marked_senders.words, out=self.disturbed.words)
         refills: np.ndarray | int = 0
         upgrades: np.ndarray | int = 0
+        run_again: np.ndarray | int = 0
         flushes = NO_FLUSHES
         if missed is not None:
             refills, upgrades, flushes = self._refill_missed(missed)
@@ -240,13 +268,19 @@ class Receivers:
             select(requests.miss_ns, widen(self.disturbed.set, out=mask), out=part.bits)
             delay.ns += part.ns
         if missed is None and len(requests.full):
-            refills, upgrades = self._refill(requests.full)
+            refills, upgrades = self._refill(requests.full, notes)
+        if notes is not None:
+            full = Missed(np.zeros_like(notes.new), notes.new, notes.flush_ns)
+            more_refills, more_upgrades, (_, _, _, run_again) = self._refill_missed(full)
+            refills, upgrades = refills + more_refills, upgrades + more_upgrades
         select(delay.bits, widen(self.ahead.set, out=mask), out=part.bits)
         senders.start += part.ns
         np.less(resume, senders.loop_end, out=self.ahead.set)
         select(delay.bits, widen(self.ahead.set, out=mask), out=part.bits)
         senders.loop_end += part.ns
-        return Delayed(self.computing.count(), self.disturbed.count(), refills, upgrades, flushes)
+        if notes is not None:
+            self.computing.set[notes.left[: self.flushers]] = False  # they run no handler
+        return Delayed(self.computing.count(), self.disturbed.count(), refills, upgrades, run_again, flushes)
 
     def _refill_missed(self, missed: Missed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What flushes by generation cost compute, added to the delay; refills, upgrades and flushes of `Delayed`."""
@@ -267,7 +301,7 @@ class Receivers:
         upgrades = drawn.sum(axis=0)
         return compute[1] + upgrades, upgrades, np.array([*all_of, *compute])
 
-    def _refill(self, full: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _refill(self, full: np.ndarray, notes: Notes | None) -> tuple[np.ndarray, np.ndarray]:
         """What full flushes in handler runs cost compute, added to the delay; refills and upgrades of `Delayed`.
 
         Inside a flush event they lengthen the next compute, once. A full flush of a run that flushed ranges before
@@ -276,6 +310,8 @@ class Receivers:
         cost, cpus, senders, f, busy = self.cost, self.cpus, self.senders, self.flushers, self.busy
         new, begin, full_run = self.marked.set[:busy, full], cpus.run_begin[:busy, full], cpus.full_run[:busy, full]
         turns = np.zeros_like(new) if self.flush.run is Run.FIRST_FULLY else ~new & (full_run != begin)
+        if notes is not None:
+            turns &= ~notes.left[:busy, full]
         flushes = new | turns
         cpus.full_run[:busy, full] = np.where(flushes, begin, full_run)
         more = (cost["refill_ns"] - cost["user_refill_ns"])[full]
@@ -294,11 +330,13 @@ class Receivers:
         upgrades[full] = (turns & in_compute).sum(axis=0) + drawn.sum(axis=0)
         return refills, upgrades
 
-    def acks(self) -> tuple[np.ndarray, np.ndarray]:
+    def acks(self, notes: Notes | None) -> tuple[np.ndarray, np.ndarray]:
         """End of the last request; [socket, lane] all acks read, were the last one of that socket waited for."""
         done, is_done_ns = self.cpus.run_end, -self.cost["irq_exit_ns"]
         if self.flush.done is Done.RUN_BEGUN:
             done, is_done_ns = self.cpus.run_begin, self.cost["irq_entry_ns"]
+        if notes is not None:  # nobody waits for who is held
+            done = np.where(notes.left[self.rows], NEVER, done)
         last_done = done[: self.targets].max(axis=0) + is_done_ns
         read, ack = self.resume.ns, self.work
         np.add(done, self.acks_ns, out=read)

@@ -69,13 +69,22 @@ class Cpus:
     run_end: np.ndarray  # of that run, or of the CPU's ICR writes after it: no run begins before
     full_run: np.ndarray  # begin of the last run that flushed fully, or by generation at all; NaN: none
     caught_up: np.ndarray  # the generation up to which the CPU has flushed the address space
+    run_again: np.ndarray  # begin of the last run that is no handler's, but a flush of who was held; NaN: none
+    ran: np.ndarray  # when the CPU was last known to run; ahead where it is held. Only where notes are left
 
     @classmethod
     def idle(cls, rows: int, reachable: int, lanes: int) -> Cpus:
         """No run yet. Rows from `reachable` on are padding: a run there has always begun, so none is asked for."""
         run_begin = fill((rows, lanes), NEVER)
         run_begin[reachable:] = -NEVER
-        return cls(run_begin, fill((rows, lanes), NEVER), fill((rows, lanes), np.nan), fill((rows, lanes), 0.0))
+        return cls(
+            run_begin=run_begin,
+            run_end=fill((rows, lanes), NEVER),
+            full_run=fill((rows, lanes), np.nan),
+            caught_up=fill((rows, lanes), 0.0),
+            run_again=fill((rows, lanes), np.nan),
+            ran=fill((rows, lanes), NEVER),
+        )
 
 
 @dataclass
