@@ -117,12 +117,18 @@ def test_the_committed_costs_are_whole_and_fitted_to_the_marked_rows(tmp_path):
     path = conf_dir() / "costs" / "calibrated.yaml"
     costs = read(path)
     assert len(costs.values) == 1 + costs.stamp["draws"]
-    rows = published().builds.query("fitted == 'yes'")
-    assert len(costs.stamp["fitted_on"]) == len(rows)
-    for said, (_, row) in zip(costs.stamp["fitted_on"], rows.iterrows(), strict=True):
+    builds = published().builds.query("fitted == 'yes'")
+    calls = [row for table in published().tables for row in table.rows if row.role == "fitted"]
+    assert len(costs.stamp["fitted_on"]) == len(builds) + len(calls)
+    for said, (_, row) in zip(costs.stamp["fitted_on"], builds.iterrows(), strict=False):
         assert f"{row['policy']} on {row['machine']}" in said
         assert f"{row['measured_s']} s on {row['vanilla_s']} s" in said
-    assert set(costs.keys) == set(known("xeon_8160", "i5_3550"))
+    for said, call in zip(costs.stamp["fitted_on"][len(builds) :], calls, strict=True):
+        assert f"{call.point['policy']} on {call.point['machine']}" in said
+        assert said.endswith(f" {call.measured:g} ns")
+    guest, call = ENTRIES["machine"]["skylake_guest_80"], ENTRIES["workload"]["one_shooter"]
+    of_calls = priors([guest], [call], ["exit_ns", "deliver_ns", "wake_ns"])
+    assert set(costs.keys) == {*known("xeon_8160", "i5_3550"), *of_calls}
     owner, name = "xeon_8160", "handler_ns"
     assert costs.column(f"{owner}/{name}")[0] == pytest.approx(costs.stamp["representative"][owner][name], rel=1e-3)
     content = yaml.safe_load(path.read_text()) | {"digest": "0"}
@@ -149,7 +155,7 @@ def test_a_cost_that_few_policies_read_moves_no_draw_of_a_sweep_that_does_not():
     guest = [ENTRIES["machine"]["kvm_guest"]]
     without, among = priors(guest, workloads), priors(guest, workloads, {"exit_ns", "wake_ns", "held_ns"})
     assert set(without) == set(priors(machines, workloads))
-    assert set(among) - set(without) == {"kvm_guest/exit_ns", "kvm_guest/wake_ns"}
+    assert set(among) - set(without) == {"skylake_guest_80/exit_ns", "skylake_guest_80/wake_ns"}
 
 
 @pytest.mark.parametrize("more", [{}, {"draws": 4}])

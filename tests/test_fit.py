@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.measure.fit import FIXED, fit, held_out, priors, read_settings
 from sweep.measure.machine import Facts
-from sweep.measure.outcome import fit_and_write
-from sweep.measure.simulate import CROSS, experiments, policies
+from sweep.measure.outcome import fit_and_write, of_guest
+from sweep.measure.simulate import CROSS, OF_GUEST, experiments, policies
 
 DATA = Path(__file__).parent / "data"
 CONTENT = yaml.safe_load((conf_dir() / "measure" / "default.yaml").read_text())["fit"] | {"window_events": 128}
@@ -82,6 +83,48 @@ def test_costs_that_made_a_curve_are_recovered_from_it():
     assert np.mean(inside) > 0.7  # of intervals that hold 90 % each
 
 
+def guest(cpus, delivery="exit"):
+    return replace(MACHINE, cpus=cpus, hypervisor="kvm", delivery=delivery)
+
+
+def measured_in_a_guest(machine, numbers):
+    """Calls to different numbers of targets, in a guest whose hypervisor costs more than its prior says."""
+    rows = [("membarrier", 1, machine.cpus - 1, think, 0) for think in (5000.0, 50_000.0)]
+    rows += [("membarrier", callers, 0, 300_000.0, 0) for callers in numbers]
+    points = pd.DataFrame(rows, columns=["call", "callers", "spinners", "think_ns", "pages"])
+    known = priors(settings(), machine, {"membarrier"})
+    true = {name: float(np.exp(mean)) for name, (mean, _) in known.items()} | {"exit_ns": 2400.0, "deliver_ns": 350.0}
+    true |= {name: float(settings().guest_prior.quantities[name].central) for name in FIXED}
+    true |= {name: true[name.replace("_cross", "")] for name in CROSS}
+    return measured_of(points.assign(asked_think_ns=points["think_ns"]), true, machine)
+
+
+def test_what_an_exit_costs_is_told_from_the_work_per_target_where_the_number_of_targets_varies():
+    machine = guest(48)
+    found = fit(measured_in_a_guest(machine, [4, 8, 16, 32]), settings(noise=0.02), machine)
+    for name, true in (("exit_ns", 2400.0), ("deliver_ns", 350.0)):
+        assert found.costs[name].fitted
+        assert found.costs[name].low <= true <= found.costs[name].high
+    assert [line.partition(":")[0] for line in of_guest(found)] == ["exit_ns", "deliver_ns"]
+
+
+def test_with_one_target_the_costs_of_the_hypervisor_keep_their_prior_and_the_outcome_says_so():
+    machine = guest(2)
+    found = fit(measured_in_a_guest(machine, [2]), settings(noise=0.02), machine)
+    assert found.table["error_pct"].abs().max() < 10  # the sum is met
+    for name in ("exit_ns", "deliver_ns"):
+        prior = settings().guest_prior.quantities[name]
+        assert not found.costs[name].fitted
+        assert found.costs[name].central == pytest.approx(prior.central, rel=0.3)
+    assert all("still its prior" in line for line in of_guest(found))
+
+
+def test_only_where_interrupts_leave_the_guest_its_costs_are_fitted():
+    for delivery, more in (("apic", set()), (None, set()), ("exit", set(OF_GUEST)), ("hypercall", set(OF_GUEST))):
+        known = priors(settings(), guest(2, delivery), set(CALLS))
+        assert set(known) - set(priors(settings(), MACHINE, set(CALLS))) == more
+
+
 def test_what_the_curves_do_not_show_keeps_its_prior():
     found = fit(measured_of(curves(), truth()), settings(), MACHINE)
     enqueue = settings().prior.quantities["enqueue_busy_ns"]  # under a mutex every queue is empty
@@ -122,7 +165,7 @@ def test_the_kernels_release_decides_when_a_shootdown_flushes_here():
 
 def test_the_files_that_are_written_are_swept(tmp_path, capsys):
     measured = measured_of(curves(["membarrier", "dontneed"]), truth())
-    virtual = Facts(**vars(MACHINE) | {"hypervisor": "kvm", "mitigations": {"meltdown": "Mitigation: PTI"}})
+    virtual = replace(guest(2, "hypercall"), mitigations={"meltdown": "Mitigation: PTI"})
     assert fit_and_write(measured, CONTENT, virtual, _folder(tmp_path)).table is not None
     assert "points that the fit has not seen" in capsys.readouterr().out
     text = (tmp_path / "machine" / "this_machine.yaml").read_text()
@@ -131,6 +174,9 @@ def test_the_files_that_are_written_are_swept(tmp_path, capsys):
     entry = catalog([tmp_path, conf_dir()])["machine"]["this_machine"]
     assert entry.quantities["cores"].central == 2
     assert entry.quantities["invlpg_ns"].uncertain
+    assert entry.quantities["delivery"].central == "hypercall"
+    assert entry.quantities["exit_ns"].uncertain
+    assert entry.quantities["wake_ns"].source.startswith("prior: ")
     assert {"measured_vs_simulated.csv"} <= {p.name for p in (tmp_path / "measure").iterdir()}
     short = ["runner=serial", "window_events=64", "replicas=1", "quiet=true"]
     for grid in (["+grid=this_machine"], ["+grid=patch", "machine=this_machine"]):
@@ -147,6 +193,7 @@ def _folder(own):
     ("changes", "message"),
     [
         ({"prior": "xeon_8610"}, "prior='xeon_8610': no such machine; did you mean 'xeon_8160'?"),
+        ({"guest_prior": "xeon_8160"}, "guest_prior='xeon_8160': has no interval of exit_ns; name a guest's machine"),
         ({"held_out": 1}, "held_out=1: must be a whole number from 2 to 100"),
         ({"nosie": 1}, "unknown key 'nosie'; did you mean 'noise'?"),
         ({"calls": {"mlock": {}}}, "calls.mlock='mlock': must be membarrier, dontneed"),

@@ -65,6 +65,16 @@ def test_by_hand_a_flush_event_alone_waits_for_the_last_target_of_its_hypercall(
 
 
 @pytest.mark.parametrize(("engine", "rule"), ENGINES)
+def test_a_call_to_all_others_is_the_broadcast_of_xpfo_where_a_flush_costs_nothing(engine, rule, parameters):
+    p = busy_guest(parameters, engine=engine, rule=rule, delivery="exit") | GUEST
+    free = dict.fromkeys(("flush_fixed_ns", "invlpg_ns", "flush_all_ns", "refill_ns", "user_refill_ns"), 0.0)
+    nothing = simulate(policy="xpfo", **p | free)
+    call = simulate(policy="smp_call_function_many", **p)
+    for metric in ("flush_wait_ns", "flush_wait_p99_ns", "flush_interval_ns", "interrupts_per_flush"):
+        assert call[metric] == pytest.approx(nothing[metric], rel=1e-9)
+
+
+@pytest.mark.parametrize(("engine", "rule"), ENGINES)
 @pytest.mark.parametrize("cost", GUEST)
 def test_each_cost_of_a_guest_lengthens_the_wait(cost, engine, rule, parameters):
     p = busy_guest(parameters, engine=engine, rule=rule, delivery="exit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +11,15 @@ import pytest
 import yaml
 
 from sweep.__main__ import main
+from sweep.command import own_machine
 from sweep.errors import BadInput, Unmeasurable
 from sweep.inputs import likelihood
 from sweep.inputs.conf import conf_dir
 from sweep.measure.experiment import CALLS, Point, read_experiment
 from sweep.measure.loop import helper, measure_point
 from sweep.measure.machine import (
+    Facts,
+    delivery_of_guest,
     hypervisor,
     read_cpuinfo,
     read_interrupts,
@@ -47,7 +51,7 @@ def test_every_experiment_opens_on_small_and_large_machines(path):
 
 def test_all_callers_means_every_cpu_and_larger_numbers_are_left_out():
     callers = {cpus: {point.callers for point in read_experiment(DEFAULT, cpus).points} for cpus in (2, 8)}
-    assert callers == {2: {1, 2}, 8: {1, 2, 8}}
+    assert callers == {2: {1, 2}, 8: {1, 2, 4, 8}}
 
 
 @pytest.mark.parametrize(
@@ -126,6 +130,35 @@ def test_a_hypervisor_is_seen_by_its_name_or_by_the_flag():
     assert hypervisor(cpuinfo, "xen\n", "") == "xen"
     assert "flag" in hypervisor(cpuinfo, "", "none")
     assert hypervisor(cpuinfo.replace(" hypervisor ", " "), "", "none") is None
+
+
+@pytest.mark.parametrize(
+    ("log", "delivery"),
+    [
+        ("[0.0] Hypervisor detected: KVM\n[0.1] KVM setup pv IPIs\n", "hypercall"),
+        ("[0.3] kvm-guest: APIC: send_IPI_mask() replaced with kvm_send_ipi_mask()\n", "hypercall"),
+        ("[0.3] kvm-guest: setup PV IPIs\n", "hypercall"),
+        ("[0.0] Hypervisor detected: KVM\n[0.1] kvm-guest: setup PV sched yield\n", "exit"),
+        ("[99.0] the beginning has been overwritten\n", None),
+        ("", None),
+    ],
+)
+def test_a_guests_kernel_log_says_how_its_interrupts_leave(log, delivery):
+    assert delivery_of_guest(log) == delivery
+
+
+def test_the_user_says_how_interrupts_leave_a_guest_and_no_other_machine(tmp_path, capsys, monkeypatch):
+    bare = Facts("a processor", 2, 1, 1, "Linux 6.1.0 x86_64", None, {}, None, None)
+    monkeypatch.setattr(own_machine, "facts", lambda: bare)
+    monkeypatch.setattr(own_machine.os, "sched_getaffinity", lambda _: {0, 1})
+    words = ["measure", "--config-dir", str(tmp_path / "own"), "--no-fit", "--delivery"]
+    assert main([*words, "exit"]) == 2
+    assert "--delivery=exit: this machine is no guest" in capsys.readouterr().err
+    assert main([*words, "post"]) == 2
+    assert "--delivery: invalid choice: 'post'" in capsys.readouterr().err
+    assert not (tmp_path / "own").exists()
+    unknown = replace(bare, hypervisor="kvm", delivery=None)
+    assert any("give --delivery" in line for line in unknown.lines())
 
 
 def test_kernel_releases_compare_by_number():

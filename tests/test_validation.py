@@ -49,7 +49,7 @@ def test_every_row_is_predicted_under_both_costs(run, tables):
     assert len(found) == 2 * len(rows) > 90
     assert (found["predicted_05"] <= found["predicted_50"]).all()
     assert (found["predicted_50"] <= found["predicted_95"]).all()
-    assert found["inside_90"].isna().tolist() == (found["role"] == "input").tolist()
+    assert found["inside_90"].isna().tolist() == found["role"].isin(["input", "fitted"]).tolist()
     one = found[(found["table"] == "tlb_flush1") & (found["at"] == 1)]
     assert one["predicted_50"].to_numpy() == pytest.approx(one["measured"].to_numpy(), rel=0.01)  # it went in
     said = pd.read_csv(run / "tables" / "validation_summary.csv")
@@ -114,6 +114,17 @@ def test_tables_of_ones_own_are_predicted_and_kept_with_the_run(tmp_path, sweep_
     pd.testing.assert_frame_equal(found, again)
 
 
+def test_a_table_that_is_fitted_is_shown_beside_what_is_simulated_and_counted_nowhere(tmp_path):
+    words = ["+grid=validation", "grid.validation=guest_broadcast", "draws=2", "window_events=64", "runner=serial"]
+    assert main([*words, f"out={tmp_path}", "quiet=true", "report=true"]) == 0
+    found = pd.read_parquet(tmp_path / "tables" / "validation.parquet")
+    assert found["role"].tolist() == ["fitted"] * 8
+    assert found["inside_90"].isna().all()
+    assert (found["discrepancy"] == spread().discrepancy(80)).all()  # of a machine that was fitted
+    assert not (tmp_path / "tables" / "validation_summary.csv").exists()
+    assert "Every measured value" in drawn(tmp_path)
+
+
 def test_measurements_of_ones_own_are_rows_of_the_reproduction(tmp_path):
     head = (conf_dir() / "measurements.csv").read_text().splitlines()[0]
     folder = tmp_path / "conf"
@@ -134,6 +145,9 @@ def test_what_a_run_keeps_is_what_was_read():
     assert again.tables == measured.tables
     pd.testing.assert_frame_equal(again.builds, measured.builds)
     assert from_json(as_json(measured), "run.json").tables == ()
+    assert from_json(as_json(measured), "run.json").fitted_machines == measured.fitted_machines
+    assert "skylake_guest_80" in measured.fitted_machines
+    assert from_json({"builds": as_json(measured)["builds"]}, "run.json").fitted_machines == {"xeon_8160", "i5_3550"}
     assert len(from_json(None, "run.json").builds) == len(measured.builds)
 
 
@@ -146,7 +160,11 @@ def test_points_are_asked_for_once():
     (TABLE.partition("rows:")[0] + "rows: []", "rows=\\[\\]"),
     (TABLE.replace("measured: 2000", "measured: -1"), "rows.0: measured=-1: must be above 0"),
     (TABLE.replace("metric: flush_wait_ns", "metric: flush_wait"), "no such metric; did you mean 'flush_wait_ns'"),
-    (TABLE.replace("note: rough", "role: guess"), "rows.1: role='guess': must be predict, input or at_least"),
+    (TABLE.replace("note: rough", "role: guess"), "rows.1: role='guess': must be predict, input, at_least or fitted"),
+    (TABLE.replace("note: rough", "role: fitted"), r"rows.1: role=fitted: between=\[2000.0, 3000.0\]: a fitted row is"),
+    (TABLE.replace("note: rough", "role: fitted, metric: ratio"), "metric=ratio: must be flush_wait_ns, "),
+    (TABLE.replace("rows:", "less: {jobs: 1}\nrows:").replace("measured: 2000", "measured: 2000, role: fitted"),
+     r"rows.0: role=fitted: less=\{'jobs': 1\}: a fitted row is one value, as it is"),
     (TABLE.replace("title: mine\n", ""), "title: not given"),
     (TABLE.replace("note: rough", "note: rough, rol: input"), "rows.1: unknown key 'rol'; did you mean 'role'"),
     (TABLE.replace("flushers: 1", "flushers: [1, 2]"), r"rows.0: flushers=\[1, 2\]: must be one number"),
@@ -192,7 +210,7 @@ def test_rows_whose_points_are_not_in_the_run_are_counted(run, tables, capsys):
     made = make_tables(short, measured)
     assert len(made["validation"]) == len(validation(results, measured)) - 2 * 24
     (said,) = [note for note in next(iter(made.values())).attrs["notes"] if "measured rows" in note]
-    assert said.startswith("48 of 94 measured rows are not predicted")
+    assert said.startswith("48 of 102 measured rows are not predicted")
     assert make_tables(results, measured)["validation_summary"].attrs["notes"] == []
 
 

@@ -1,4 +1,4 @@
-"""A quick stand-in for the simulation: log added seconds as a quadratic of the logarithms of the costs.
+"""A quick stand-in for the simulation: the log of what flush events add as a quadratic of the logs of the costs.
 
 It only chooses which draws are worth simulating, and spreads Sobol indices; what is reported of a fit is simulated.
 """
@@ -23,11 +23,11 @@ class Emulator:
     middle: np.ndarray
     scale: np.ndarray
     coefficients: np.ndarray
-    residual: float  # standard deviation of log added seconds on draws it was not fitted to
+    residual: float  # standard deviation of the error, of the log, on draws it was not fitted to
     explained: float  # share of the variance there (R^2)
 
     def log_added(self, values: np.ndarray, block: int = 1 << 15) -> np.ndarray:
-        """Log added seconds, [draw]."""
+        """The log of what flush events add, [draw]."""
         parts = [
             _features((_logs(part[:, self.columns], self.names) - self.middle) / self.scale) @ self.coefficients
             for part in np.array_split(values, max(1, len(values) // block))
@@ -35,13 +35,13 @@ class Emulator:
         return np.concatenate(parts)
 
 
-def fit(values: np.ndarray, columns: np.ndarray, names: np.ndarray, added_s: np.ndarray) -> Emulator:
-    """The quadratic of these columns of values [draw, key] nearest to log added seconds [draw]."""
+def fit(values: np.ndarray, columns: np.ndarray, names: np.ndarray, added: np.ndarray) -> Emulator:
+    """The quadratic of these columns of values [draw, key] nearest to the log of `added` [draw]."""
     raw = _logs(values[:, columns], names[columns])
     middle, scale = raw.mean(axis=0), raw.std(axis=0)
     moving = scale > 0
     columns, raw, middle, scale = columns[moving], raw[:, moving], middle[moving], scale[moving]
-    features, wanted = _features((raw - middle) / scale), np.log(added_s)
+    features, wanted = _features((raw - middle) / scale), np.log(added)
     fold = np.arange(len(wanted)) % FOLDS
     left_out = np.empty((len(RIDGES), len(wanted)))
     for number in range(FOLDS):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from sim.metrics import METRICS
 from sweep.inputs.prior import Z95
 from sweep.report.plot import Plot
 
@@ -15,30 +16,34 @@ MOST = 14  # parameters of one plot
 
 def plots(tables: Mapping[str, pd.DataFrame]) -> list[Plot]:
     """From the tables of `sweep.calibrate.tables`."""
-    return [predictions(tables["validation"]), posterior(tables["posterior"]), indices(tables["total_indices"]),
+    return [*predictions(tables["validation"]), posterior(tables["posterior"]), indices(tables["total_indices"]),
             ranks(tables["ranks"]), table(tables["posterior"])]  # fmt: skip
 
 
-def predictions(validation: pd.DataFrame) -> Plot:
-    """Measured system times beside what each fit says a measurement would show."""
+def predictions(validation: pd.DataFrame) -> list[Plot]:
+    """Measured values beside what each fit says a measurement would show, a plot for each metric."""
+    return [_predictions(str(metric), rows) for metric, rows in validation.groupby("metric", sort=False)]
+
+
+def _predictions(metric: str, validation: pd.DataFrame) -> Plot:
     rows = []
+    alike = validation.groupby(["machine", "policy"])["setting"].nunique() > 1  # told apart by their settings alone
     for _, row in validation.iterrows():
-        what = f"{row['policy']} on {row['machine']}, from {row['fitted_on']}"
+        setting = f", {row['setting']}" if alike[row["machine"], row["policy"]] else ""
+        what = f"{row['policy']} on {row['machine']}{setting}, from {row['fitted_on']}"
         keep = {"machine": row["machine"], "policy": row["policy"], "what": what}
-        rows.append(keep | {"source": "measured", "system_time_s": row["measured_s"]})
-        rows.append(
-            keep
-            | {"source": "predicted", "system_time_s": row["predicted_50"]}
-            | {"system_time_s_lo": row["predicted_05"], "system_time_s_hi": row["predicted_95"]}
-        )
+        rows.append(keep | {"source": "measured", metric: row["measured"]})
+        ends = {f"{metric}_lo": row["predicted_05"], f"{metric}_hi": row["predicted_95"]}
+        rows.append(keep | {"source": "predicted", metric: row["predicted_50"]} | ends)
     frame = pd.DataFrame(rows).sort_values(["machine", "policy"], kind="stable", ignore_index=True)
     note = (
         "Median and 90 % interval of what a measurement would show, run spread and the model's error included. From "
         "literature alone is the prior's prediction; from all rows nothing is left out."
     )
+    label = "system time of the build, s" if metric == "system_time_s" else f"{metric}, {METRICS[metric][0]}"
     return Plot(
-        "predictions", "Predicted by what was fitted, and measured", note, "dots", frame, "system_time_s", "what",
-        labels={"system_time_s": "system time of the build, s"}, series="source", log=("system_time_s",),
+        f"predictions_{metric}", f"Predicted by what was fitted, and measured: {metric}", note, "dots", frame, metric,
+        "what", labels={metric: label}, series="source", log=(metric,),
     )  # fmt: skip
 
 
@@ -58,11 +63,11 @@ def posterior(table: pd.DataFrame) -> Plot:
 
 
 def indices(table: pd.DataFrame) -> Plot:
-    """Sobol total indices of added seconds, the largest of each row."""
-    chosen = table.groupby(["machine", "policy"], sort=False).head(MOST // 2).copy()
+    """Sobol total indices of what flush events add, the largest of each row."""
+    chosen = table.groupby(["machine", "policy", "setting"], sort=False).head(MOST // 2).copy()
     chosen["what"] = chosen["parameter"] + ", " + chosen["of"]
-    chosen["source"] = chosen["policy"] + " on " + chosen["machine"]
-    note = "Share of the prior variance of log added seconds that a parameter has a hand in, by the emulator."
+    chosen["source"] = chosen["policy"] + " on " + chosen["machine"] + ", " + chosen["setting"]
+    note = "Share of the prior variance of what flush events add (log) that a parameter has a hand in, by the emulator."
     return Plot(
         "total_indices", "Which costs matter", note, "dots", chosen[["what", "source", "total_index"]], "total_index",
         "what", labels={"total_index": "Sobol total index"}, series="source",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,16 +11,15 @@ from sweep.inputs.prior import bounds, central
 from sweep.inputs.weights import quantiles
 
 STEPS = 3  # of the secant method; the times are nearly linear in the logarithms of the costs
+ALIKE = 1e-9  # of the largest variance: times that vary together but for this are one
 
 
-def representative_draw(
-    pool: Pool, fit: Fit, read: Sequence[np.ndarray], added: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
+def representative_draw(pool: Pool, fit: Fit, added: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Values [key]: the most central ones under which the fitted rows take their posterior predictive medians.
 
     Of two names the likelier. Every cost that moves a fitted row starts at its median and follows, in logarithms, its
     regression on the rows' times over the posterior's draws, until the simulation gives the medians; the others are at
-    their central values. `added` simulates values [key] into added seconds [row].
+    their central values. `added` simulates values [key] into what flush events add [row].
     """
     known = list(pool.known.items())
     middle = np.array([quantiles(each, fit.weights, (0.5,))[0] for each in np.log(pool.added)])  # [row]
@@ -31,12 +30,13 @@ def representative_draw(
             single[at] = float(pool.values[:, at] @ fit.weights > 0.5)
             kept[pool.values[:, at] != single[at]] = 0.0
     moved = [
-        at for at in sorted({int(column) for columns in read for column in columns})
+        at for at in sorted({int(column) for columns in pool.read for column in columns})
         if known[at][1].alternative is None
     ]  # fmt: skip
     logs, times = np.log(np.maximum(pool.values[:, moved], 1e-9)).T, np.log(pool.added)
     together = np.cov(np.concatenate([logs, times]), aweights=kept)
-    gain = np.linalg.solve(together[len(moved) :, len(moved) :], together[len(moved) :, : len(moved)]).T  # [key, row]
+    of_times = together[len(moved) :]
+    gain = np.linalg.lstsq(of_times[:, len(moved) :], of_times[:, : len(moved)], rcond=ALIKE)[0].T  # [key, row]
     at_now = np.array([quantiles(each, kept, (0.5,))[0] for each in logs])
     low, high = np.array([bounds(*known[at]) for at in moved]).T
     for _ in range(STEPS):

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from sweep.calibrate.emulator import Emulator
-from sweep.calibrate.pool import Fit, Pool, fitted_rows
+from sweep.calibrate.pool import Fit, Pool
+from sweep.calibrate.rows import left_out
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.costs import Costs
 from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once, spread
@@ -42,49 +43,43 @@ def _prior_weights(pool: Pool) -> np.ndarray:
 
 
 def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
-    """Predictions of what each fit left out: system times that a measurement would show, run spread and model error in.
+    """Predictions of what each fit left out: what a measurement would show, run spread and model error in.
 
-    `inside_90` by their 90 % interval; `crps` in seconds, of the fit and of literature alone. `error_s` is the standard
-    error of `predicted_50` from the number of draws.
+    `inside_90` by their 90 % interval; `crps` in the row's unit, of the fit and of literature alone. `error` is the
+    standard error of `predicted_50` from the number of draws.
     """
     records = []
-    for name, left_out in _left_out(pool.rows).items():
+    for name, predicted in left_out(pool.rows, pool.read).items():
         fit = fits[name]
-        for at in np.flatnonzero(left_out):
-            row = pool.rows.iloc[at]
+        for at in np.flatnonzero(predicted).tolist():
+            row = pool.rows[at]
             keep = np.flatnonzero(fit.weights > 1e-9 * fit.weights.max())
             prior = slice(0, pool.first)
-            shown, expected = (
-                measured_again(row["vanilla_s"], pool.added[at, some], row["cores"]) for some in (keep, prior)
-            )
+            shown, expected = (measured_again(row.base, pool.added[at, some], row.cores) for some in (keep, prior))
             per = np.repeat(fit.weights[keep] / shown.shape[1], shown.shape[1])
             low, middle, high = quantiles(shown.ravel(), per)
             records.append(
                 {
                     "fitted_on": name,
-                    "machine": row["machine"],
-                    "policy": row["policy"],
-                    "measured_s": row["measured_s"],
+                    "machine": row.machine,
+                    "policy": row.policy,
+                    "setting": row.setting,
+                    "metric": row.metric,
+                    "unit": row.unit,
+                    "measured": row.measured,
                     "predicted_05": low,
                     "predicted_50": middle,
                     "predicted_95": high,
-                    "error_pct": 100.0 * (middle / row["measured_s"] - 1.0),
-                    "inside_90": bool(low <= row["measured_s"] <= high),
-                    "crps": crps(shown.ravel(), per, row["measured_s"]),
-                    "crps_prior": crps(expected.ravel(), np.ones(expected.size), row["measured_s"]),
-                    "error_s": median_error(row["vanilla_s"] + pool.added[at, keep], fit.weights[keep]),
+                    "error_pct": 100.0 * (middle / row.measured - 1.0),
+                    "inside_90": bool(low <= row.measured <= high),
+                    "crps": crps(shown.ravel(), per, row.measured),
+                    "crps_prior": crps(expected.ravel(), np.ones(expected.size), row.measured),
+                    "error": median_error(row.base + pool.added[at, keep], fit.weights[keep]),
                     "effective_draws": fit.size,
                     "pareto_k": fit.k,
                 }
             )
     return pd.DataFrame(records)
-
-
-def _left_out(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """By what was fitted, the rows that it predicts, [row]; of what was fitted to all of them, none is left out."""
-    fits = fitted_rows(rows)
-    every = fits.pop("all rows")
-    return {"literature alone": every, **{name: ~mine for name, mine in fits.items()}, "all rows": every}
 
 
 def posterior(pool: Pool, prior: Fit, fit: Fit) -> pd.DataFrame:
@@ -136,7 +131,7 @@ def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
 def ranks(pool: Pool) -> pd.DataFrame:
     """Simulation-based calibration over the first round: where known parameters lie among their posterior's draws.
 
-    Each truth is a draw of the prior; its four times, measured with noise, are fitted by all other draws. The rank of
+    Each truth is a draw of the prior; its rows, measured with noise, are fitted by all other draws. The rank of
     the truth among 15 draws of that posterior is uniform if the likelihood and the weighing are right.
     Ref: Talts, Betancourt, Simpson, Vehtari, Gelman. `p` is of a chi-squared test, not corrected for many parameters.
     """
@@ -146,15 +141,9 @@ def ranks(pool: Pool) -> pd.DataFrame:
     truths = random.permutation(pool.first)[:TRUTHS]
     counts = np.zeros((len(pool.known), RANKS), dtype=int)
     added, values = pool.added[:, : pool.first], pool.values[: pool.first]
-    shown = [
-        measured_once(row["vanilla_s"], added[at, truths], row["cores"], random)
-        for at, (_, row) in enumerate(pool.rows.iterrows())
-    ]
+    shown = [measured_once(row.base, added[at, truths], row.cores, random) for at, row in enumerate(pool.rows)]
     for number, truth in enumerate(truths):
-        log = sum(
-            log_likelihood(shown[at][number], row["vanilla_s"], added[at], row["cores"])
-            for at, (_, row) in enumerate(pool.rows.iterrows())
-        )
+        log = sum(log_likelihood(shown[at][number], row.base, added[at], row.cores) for at, row in enumerate(pool.rows))
         keys = log + random.gumbel(size=len(added[0]))  # the largest are a weighted sample without replacement
         keys[truth] = -np.inf
         drawn = values[np.argpartition(keys, -(RANKS - 1))[-(RANKS - 1) :]]
@@ -172,7 +161,7 @@ def ranks(pool: Pool) -> pd.DataFrame:
 
 
 def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
-    """Sobol total indices of the logarithm of added seconds over the priors, by the emulator.
+    """Sobol total indices of the logarithm of what flush events add over the priors, by the emulator.
 
     The share of the variance that a parameter has a hand in; `explained` is the emulator's R^2 on draws left out.
     """
@@ -180,7 +169,7 @@ def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
     base = sobol(2 * len(keys), 1 << BASE, 0)
     a, b = values_at(pool.known, base[:, : len(keys)]), values_at(pool.known, base[:, len(keys) :])
     records = []
-    for (_, row), emulator in zip(pool.rows.iterrows(), emulators, strict=True):
+    for row, emulator in zip(pool.rows, emulators, strict=True):
         at_a = emulator.log_added(a)
         variance = np.concatenate([at_a, emulator.log_added(b)]).var()
         for column in emulator.columns:
@@ -189,11 +178,12 @@ def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
             total = 0.5 * np.mean((at_a - emulator.log_added(mixed)) ** 2) / variance  # Jansen's estimator
             owner, _, name = keys[column].partition("/")
             records.append(
-                {"machine": row["machine"], "policy": row["policy"], "parameter": name, "of": owner}
+                {"machine": row.machine, "policy": row.policy, "setting": row.setting, "parameter": name, "of": owner}
                 | {"total_index": total, "explained": emulator.explained}
             )
     table = pd.DataFrame(records)
-    return table.sort_values(["machine", "policy", "total_index"], ascending=[True, True, False], ignore_index=True)
+    order = ["machine", "policy", "setting", "total_index"]
+    return table.sort_values(order, ascending=[True, True, True, False], ignore_index=True)
 
 
 def write_costs(
@@ -211,9 +201,8 @@ def write_costs(
         words.setdefault(owner, {})[quantity] = word
     content = {
         "fitted_on": [
-            f"{row['source']}: {row['policy']} on {row['machine']}, {row['cores']} CPUs, -j{row['jobs']}: "
-            f"{row['measured_s']} s on {row['vanilla_s']} s"
-            for _, row in pool.rows.iterrows()
+            f"{row.source}: {row}: {row.measured:.10g} {row.unit}" + f" on {row.base:.10g} {row.unit}" * (row.base > 0)
+            for row in pool.rows
         ],
         "run_spread": spread().run,
         "discrepancy": spread().discrepancy_up_to,
@@ -225,7 +214,7 @@ def write_costs(
         "representative": words,
     }
     head = (
-        "# Costs fitted to published system times by `sweep +grid=calibrate`: made, not written by hand.\n"
+        "# Costs fitted to published measurements by `sweep +grid=calibrate`: made, not written by hand.\n"
         f"# {name}.parquet holds the draws; `representative` is its row 0, to four digits.\n"
     )
     text = head + yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)

@@ -8,8 +8,10 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from sim.parameters import PARAMETERS
 from sweep.command.options import Parser
 from sweep.errors import BadInput, Unmeasurable, did_you_mean
 from sweep.inputs.conf import conf_dir
@@ -22,6 +24,7 @@ from sweep.measure.machine import VIRTUAL, Facts, facts, sources_not_used
 from sweep.measure.measured import read_measured
 from sweep.measure.workload import workload_file
 
+DELIVERIES = PARAMETERS["delivery"].choices
 NO_NAMES = ("true", "false", "null", "nan", "inf")  # an override `workload=true` is no text
 
 
@@ -38,6 +41,11 @@ def measure(arguments: Sequence[str]) -> int:
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder; default ~/.config/xpfo-sweep")
     parser.add_argument("--measured", metavar="CSV", help="fit this earlier measured.csv of this machine again")
     parser.add_argument("--no-fit", action="store_true", help="only measure")
+    parser.add_argument(
+        "--delivery",
+        choices=DELIVERIES,
+        help="how interrupts leave this guest, where its kernel log does not say",
+    )
     given = parser.parse_args(arguments)
     own = own_folder(given.config_dir)
     paths = names_in(conf_dir() / "measure") | names_in(own / "measure")
@@ -47,7 +55,9 @@ def measure(arguments: Sequence[str]) -> int:
     if cpus < 2:
         raise Unmeasurable("one CPU only: there is nobody to interrupt")
     experiment = read_experiment(paths[given.experiment], cpus)
-    machine = facts()
+    machine = facts() if given.delivery is None else replace(facts(), delivery=given.delivery)
+    if given.delivery is not None and machine.hypervisor is None:
+        raise BadInput(f"--delivery={given.delivery}: this machine is no guest, as far as it can be seen")
     if not given.no_fit:
         from sweep.measure.fit import read_settings
 
@@ -59,7 +69,7 @@ def measure(arguments: Sequence[str]) -> int:
     for line in sources_not_used():
         say(f"not used: {line}")
     if machine.hypervisor:
-        say(f"hypervisor {machine.hypervisor}. {VIRTUAL}")
+        say(f"hypervisor {machine.hypervisor}. {VIRTUAL}\n{machine.how_they_leave}")
     folder = own / "measure"
     if measured is None:
         measured = run_experiment(experiment, say)

@@ -1,7 +1,8 @@
-"""How likely a measured system time is under a simulated one, and what a measurement of it would show.
+"""How likely a measured value is under a simulated one, and what a measurement of it would show.
 
 measured = (base + added * exp(d)) * exp(e), with d ~ N(0, discrepancy) an error of the model for this policy and
-machine, and e ~ N(0, run_spread) from run to run. The numbers are `conf/likelihood.yaml`.
+machine, and e ~ N(0, run_spread) from run to run. `base` is what is there without flush events: the system time of
+vanilla, or nothing of a flush event's own length. The numbers are `conf/likelihood.yaml`.
 """
 
 from __future__ import annotations
@@ -71,22 +72,22 @@ def spread() -> Spread:
     )
 
 
-def log_likelihood(measured_s: float, base_s: float, added_s: np.ndarray, cores: float) -> np.ndarray:
-    """Of one measured system time, [...] like `added_s`; both errors integrated out."""
+def log_likelihood(measured: float, base: float, added: np.ndarray, cores: float) -> np.ndarray:
+    """Of one measured value, [...] like `added`, all in one unit; both errors integrated out."""
     nodes, weights = hermegauss(NODES)
-    without_run = measured_s * np.exp(-spread().run * nodes)  # [node]
-    possible = without_run > base_s
+    without_run = measured * np.exp(-spread().run * nodes)  # [node]
+    possible = without_run > base
     without_run, weights = without_run[possible], weights[possible] / np.sqrt(2.0 * np.pi)
     sd = spread().discrepancy(cores)
-    score = (np.log(without_run - base_s) - np.log(added_s)[..., None]) / sd  # [..., node]
-    log_terms = np.log(weights) + np.log(without_run / (without_run - base_s)) - 0.5 * (score**2 + LOG_2PI) - np.log(sd)
+    score = (np.log(without_run - base) - np.log(added)[..., None]) / sd  # [..., node]
+    log_terms = np.log(weights) + np.log(without_run / (without_run - base)) - 0.5 * (score**2 + LOG_2PI) - np.log(sd)
     most = log_terms.max(axis=-1, keepdims=True)
     return np.log(np.exp(log_terms - most).sum(axis=-1)) + most[..., 0]
 
 
-def measured_again(base_s: float, added_s: np.ndarray, cores: float) -> np.ndarray:
-    """System times that measurements of these draws would show, [draw, NOISE]; the same noise at any call."""
-    return shown_again(base_s, added_s, spread().discrepancy(cores))
+def measured_again(base: float, added: np.ndarray, cores: float) -> np.ndarray:
+    """What measurements of these draws would show, [draw, NOISE]; the same noise at any call."""
+    return shown_again(base, added, spread().discrepancy(cores))
 
 
 def shown_again(base: float | np.ndarray, added: np.ndarray, discrepancy: float) -> np.ndarray:
@@ -103,9 +104,9 @@ def shown_again(base: float | np.ndarray, added: np.ndarray, discrepancy: float)
     return _measured(np.reshape(base, (-1, 1)), added[:, None], discrepancy, scores)
 
 
-def measured_once(base_s: float, added_s: np.ndarray, cores: float, random: np.random.Generator) -> np.ndarray:
-    """One measured system time of each draw, [draw]."""
-    return _measured(base_s, added_s, spread().discrepancy(cores), random.standard_normal((2, len(added_s))))
+def measured_once(base: float, added: np.ndarray, cores: float, random: np.random.Generator) -> np.ndarray:
+    """One measured value of each draw, [draw]."""
+    return _measured(base, added, spread().discrepancy(cores), random.standard_normal((2, len(added))))
 
 
 def _measured(base: float | np.ndarray, added: np.ndarray, discrepancy: float, scores: np.ndarray) -> np.ndarray:

@@ -25,7 +25,9 @@ FILE = "measurements.csv"
 NAMES = ("policy", "machine", "workload")
 Positive = Annotated[float, Field(gt=0, le=1e15)]
 Point = dict[str, str | int | float]  # one value by parameter, or by name of a policy, machine or workload
-Role = Literal["predict", "input", "at_least"]  # is predicted; went into the point; bounds from below
+# Is predicted; went into the point; bounds from below; costs are fitted to it.
+Role = Literal["predict", "input", "at_least", "fitted"]
+FITTED = ("flush_wait_ns", "flush_wait_p50_ns", "flush_wait_p99_ns")  # of which nothing is there without flush events
 
 
 class Build(Checked):
@@ -102,11 +104,13 @@ class Measured:
 
     builds: pd.DataFrame = field(default_factory=lambda: _frame([]))
     tables: tuple[Table, ...] = ()
+    fitted_machines: frozenset[str] = frozenset()  # that the costs are fitted to
 
     @property
-    def fitted_machines(self) -> set[str]:
-        """Machines that the costs are fitted to."""
-        return set(self.builds.loc[self.builds["fitted"] == "yes", "machine"])
+    def fitted_builds(self) -> list[Build]:
+        """The system times that costs are fitted to; those of vanilla are inputs."""
+        rows = self.builds.query("fitted == 'yes' and policy != 'vanilla'").to_dict("records")
+        return [Build(**{str(name): value for name, value in row.items()}) for row in rows]
 
     def choose(self, which: Any) -> tuple[Table, ...]:
         """The tables of these names, or `all`; BadInput where there is none of a name."""
@@ -132,8 +136,15 @@ def points_of(tables: Sequence[Table]) -> list[dict[str, Any]]:
 def read_measured(folders: Sequence[Path]) -> Measured:
     """All that was measured, of these folders; those given first come first."""
     rows = list(dict.fromkeys(row for folder in folders for row in _builds(folder)))
-    tables = (read_table(name, path) for name, path in paths_of("validation", folders).items())
-    return Measured(_frame(rows), tuple(tables))
+    tables = tuple(read_table(name, path) for name, path in paths_of("validation", folders).items())
+    return Measured(_frame(rows), tables, _fitted_machines(rows, tables))
+
+
+def _fitted_machines(builds: Sequence[Build], tables: Sequence[Table]) -> frozenset[str]:
+    rows = [row for table in tables for row in table.rows if row.role == "fitted"]
+    return frozenset(
+        [*(row.machine for row in builds if row.fitted == "yes"), *(str(row.point.get("machine")) for row in rows)]
+    )
 
 
 def published() -> Measured:
@@ -183,6 +194,8 @@ def read_table(name: str, path: Path) -> Table:
             _check_point(each, where)
         if content.curve is not None and content.curve not in point:
             raise BadInput(f"{where}: {content.curve}: not given, and it varies along the curve")
+        if row.role == "fitted":
+            _check_fitted(content, row, where)
         given = {"metric": content.metric, **row.model_dump(exclude_none=True)}
         rows.append(Row(point=point, less=less, **given))
     return Table(name=name, rows=rows, **content.model_dump(include={"title", "source", "curve", "times"}))
@@ -200,17 +213,32 @@ def _check_point(point: Mapping[str, Any], where: str) -> None:
             raise BadInput(f"{where}: {key}={shorten(value)}: must be one {'number' if number else 'name'}")
 
 
+def _check_fitted(table: TableFile, row: RowFile, where: str) -> None:
+    """BadInput where a row that is to be fitted is no single value of a metric that flush events alone make."""
+    metric = row.metric or table.metric
+    if metric not in FITTED:
+        raise BadInput(f"{where}: role=fitted: metric={metric}: must be {', '.join(FITTED[:-1])} or {FITTED[-1]}")
+    for key, given in (("less", table.less), ("between", row.between)):
+        if given is not None:
+            raise BadInput(f"{where}: role=fitted: {key}={shorten(given)}: a fitted row is one value, as it is")
+
+
 class Kept(Written):
     """`measured` of a run.json: what a run keeps, so that its tables can be made wherever it is carried."""
 
     builds: list[Build] = Field(default_factory=list)
     tables: list[Table] = Field(default_factory=list)
+    fitted_machines: list[str] | None = None  # None: written when builds alone were fitted
 
 
 def as_json(measured: Measured, which: Any = None) -> dict[str, Any]:
     """What a run that predicts these tables keeps."""
     tables = () if which is None else measured.choose(which)
-    return {"builds": measured.builds.to_dict("records"), "tables": [table.model_dump() for table in tables]}
+    return {
+        "builds": measured.builds.to_dict("records"),
+        "tables": [table.model_dump() for table in tables],
+        "fitted_machines": sorted(measured.fitted_machines),
+    }
 
 
 def from_json(content: Any, where: str) -> Measured:
@@ -218,7 +246,8 @@ def from_json(content: Any, where: str) -> Measured:
     if content is None:
         return published()
     kept = admit(Kept, content, where)
-    return Measured(_frame(kept.builds), tuple(kept.tables))
+    machines = _fitted_machines(kept.builds, ()) if kept.fitted_machines is None else frozenset(kept.fitted_machines)
+    return Measured(_frame(kept.builds), tuple(kept.tables), machines)
 
 
 def _frame(builds: Sequence[Build]) -> pd.DataFrame:

@@ -106,6 +106,7 @@ class FitSettings(Checked):
     """The `fit` part of a file."""
 
     prior: str
+    guest_prior: str = "skylake_guest_80"
     noise: Annotated[float, within(1e-3, 1)]
     moved: Share
     virtual: Annotated[float, within(1, 100)]

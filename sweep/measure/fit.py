@@ -25,7 +25,7 @@ from sweep.inputs.prior import Z95
 from sweep.inputs.reader import names_in
 from sweep.measure.experiment import FitSettings
 from sweep.measure.machine import Facts
-from sweep.measure.simulate import COSTS, CROSS, experiments
+from sweep.measure.simulate import COSTS, CROSS, OF_GUEST, experiments
 
 ROBUST = 3.0  # standard deviations beyond which a point counts less than by its square: somebody disturbed it
 STEP = 0.02  # of the logarithms, for differences
@@ -39,6 +39,7 @@ class Settings:
     """The `fit` part of an experiment's file, checked."""
 
     prior: Entry
+    guest_prior: Entry  # where interrupts leave the guest
     noise: float
     moved: float
     virtual: float
@@ -46,6 +47,10 @@ class Settings:
     held_out: int
     tolerance: float
     calls: Mapping[str, Mapping[str, tuple[float, float, float]]]  # low, central, high of a system call's own time
+
+    def prior_of(self, machine: Facts) -> Entry:
+        """The machine whose costs are the prior of this one's."""
+        return self.guest_prior if machine.leaves else self.prior
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,24 @@ def read_settings(content: Any, where: str) -> Settings:
     """Checked settings; BadInput names key, value and what is allowed."""
     given = admit(FitSettings, content, where)
     known = names_in(conf_dir() / "machine")
-    if given.prior not in known:
-        raise BadInput(f"{where}: prior={given.prior!r}: no such machine{did_you_mean(given.prior, known)}")
+    entries = {"prior": given.prior, "guest_prior": given.guest_prior}
+    for key, name in entries.items():
+        if name not in known:
+            raise BadInput(f"{where}: {key}={name!r}: no such machine{did_you_mean(name, known)}")
+    machines = catalog([conf_dir()])["machine"]
+    guest = machines[given.guest_prior].quantities
+    if missing := [name for name in OF_GUEST if name not in guest or not guest[name].low]:
+        raise BadInput(
+            f"{where}: guest_prior={given.guest_prior!r}: has no interval of {missing[0]}; name a guest's machine"
+        )
     calls: dict[str, dict[str, tuple[float, float, float]]] = {
         call: {name: (each.low, each.central, each.high) for name, each in own if each is not None}
         for call, own in given.calls.items()
     }
     return Settings(
-        prior=catalog([conf_dir()])["machine"][given.prior],
-        **{name: getattr(given, name) for name in Settings.__dataclass_fields__ if name not in ("prior", "calls")},
+        prior=machines[given.prior],
+        guest_prior=machines[given.guest_prior],
+        **{name: getattr(given, name) for name in Settings.__dataclass_fields__ if name not in (*entries, "calls")},
         calls=calls,
     )
 
@@ -87,10 +101,11 @@ def read_settings(content: Any, where: str) -> Settings:
 def priors(settings: Settings, machine: Facts, calls: set[str]) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation of the logarithm of every cost that the experiments can move."""
     out = {}
-    for name in COSTS:
+    quantities = settings.prior_of(machine).quantities
+    for name in (*COSTS, *(OF_GUEST if machine.leaves else ())):
         if name in CROSS and machine.sockets == 1:
             continue
-        quantity = settings.prior.quantities[name]
+        quantity = quantities[name]
         assert quantity.low, name
         assert quantity.high, name
         wider = settings.virtual if machine.hypervisor and name in INTERRUPTS else 1.0
@@ -119,7 +134,7 @@ def fit(points: pd.DataFrame, settings: Settings, machine: Facts) -> Fitted:
     used = points[~apart]
     away = _away(used)
     measured = np.log(np.concatenate([used["measured_p50_ns"], used["away_p50_ns"][away]]))
-    fixed = {name: float(settings.prior.quantities[name].central) for name in FIXED}
+    fixed = {name: float(settings.prior_of(machine).quantities[name].central) for name in FIXED}
 
     def simulated(some: pd.DataFrame, logs: np.ndarray) -> dict[str, np.ndarray]:  # logs [set, cost]
         sets = [fixed | dict(zip(names, np.exp(row).tolist(), strict=True)) for row in logs]

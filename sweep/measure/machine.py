@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TRACEPOINTS = ("tlb/tlb_flush", "ipi/ipi_send_cpumask")
+DELIVERIES = "exit where each one leaves it, hypercall where one call sends many, apic where none leaves it"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Facts:
     mitigations: Mapping[str, str]
     accounting: str | None  # how the kernel books handler time, where it says so
     tick_hz: int | None
+    delivery: str | None = "apic"  # how interrupts leave a CPU, as the model's parameter; None: a guest cannot tell
+
+    @property
+    def leaves(self) -> bool:
+        """Whether interrupts are known to leave this guest for its hypervisor."""
+        return self.delivery in ("exit", "hypercall")
 
     @property
     def title(self) -> str:
@@ -44,9 +51,20 @@ class Facts:
             f"CPU: {self.cpu_model}; CPUs {self.cpus}, sockets {self.sockets}, threads a core {self.threads_per_core}",
             f"kernel: {self.kernel}",
             f"hypervisor: {self.hypervisor or 'none seen'}",
-            *([VIRTUAL] if self.hypervisor else []),
+            *([VIRTUAL, self.how_they_leave] if self.hypervisor else []),
             f"mitigations: {'; '.join(active) or 'none active'}",
         ]
+
+    @property
+    def how_they_leave(self) -> str:
+        """How interrupts leave this guest, and what to do where that is not so."""
+        if self.delivery is None:
+            known = (
+                "How interrupts leave this guest is not known: its kernel log cannot be read. They count as not leaving"
+            )
+        else:
+            known = f"Interrupts leave this guest as delivery={self.delivery} says"
+        return f"{known}; where that is wrong, give --delivery: {DELIVERIES}."
 
 
 VIRTUAL = (
@@ -60,19 +78,21 @@ def facts() -> Facts:
     cpuinfo = _text("/proc/cpuinfo")
     model, sockets, threads = read_cpuinfo(cpuinfo)
     config = read_kernel_config(_kernel_config())
+    above = hypervisor(cpuinfo, _text("/sys/hypervisor/type"), _output("systemd-detect-virt", "--vm"))
     return Facts(
         cpu_model=model or platform.machine(),
         cpus=os.cpu_count() or 1,
         sockets=sockets,
         threads_per_core=threads,
         kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
-        hypervisor=hypervisor(cpuinfo, _text("/sys/hypervisor/type"), _detect_virt()),
+        hypervisor=above,
         mitigations={
             path.name: _text(str(path)).strip()
             for path in sorted(Path("/sys/devices/system/cpu/vulnerabilities").glob("*"))
         },
         accounting=config[0],
         tick_hz=config[1],
+        delivery="apic" if above is None else delivery_of_guest(_output("dmesg")),
     )
 
 
@@ -94,6 +114,17 @@ def hypervisor(cpuinfo: str, sys_type: str, detected: str) -> str | None:
         return sys_type.strip()
     flags = re.search(r"^flags\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return "unnamed, the CPU flag `hypervisor` is set" if flags and "hypervisor" in flags[1].split() else None
+
+
+def delivery_of_guest(log: str) -> str | None:
+    """How interrupts leave a guest by its kernel log; None where that is not readable from its beginning.
+
+    C: arch/x86/kernel/kvm.c  kvm_setup_pv_ipi(); arch/x86/hyperv/hv_apic.c  hv_apic_init(). Where the processor sends
+    a guest's interrupts by itself, the guest is not told.
+    """
+    if re.search(r"setup pv ipis|kvm_send_ipi_mask|using ipi hypercalls", log, re.IGNORECASE):
+        return "hypercall"
+    return "exit" if "Hypervisor detected" in log else None
 
 
 def read_kernel_config(text: str) -> tuple[str | None, int | None]:
@@ -149,9 +180,10 @@ def _points(root: str) -> list[str]:
     return [point for point in TRACEPOINTS if os.access(f"{root}/events/{point}/id", os.R_OK)]
 
 
-def _detect_virt() -> str:
+def _output(*command: str) -> str:
+    """What a command prints; nothing where it cannot be run."""
     try:
-        done = subprocess.run(["systemd-detect-virt", "--vm"], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -14,6 +14,7 @@ from sweep.errors import Unmeasurable
 from sweep.inputs.home import write_own
 from sweep.measure.fit import Fitted, fit, read_settings
 from sweep.measure.machine import Facts
+from sweep.measure.simulate import OF_GUEST
 from sweep.measure.workload import comment
 from sweep.tables.text import as_text
 
@@ -34,11 +35,12 @@ def fit_and_write(measured: pd.DataFrame, content: Mapping[str, Any], machine: F
     fitted = fit(measured, settings, machine)
     folder = own / "measure"
     write_own(folder / "measured_vs_simulated.csv", fitted.table.to_csv(index=False))
-    for group, text in (("machine", machine_file(fitted, settings.prior.quantities, machine)), ("grid", GRID)):
+    prior = settings.prior_of(machine).quantities
+    for group, text in (("machine", machine_file(fitted, prior, machine)), ("grid", GRID)):
         write_own(own / group / "this_machine.yaml", text)
     columns = "call callers spinners think_ns pages used measured_p50_ns simulated_p50_ns error_pct".split()
     print(as_text(fitted.table[columns].rename(columns={"simulated_p50_ns": "simulated"}), rows=len(fitted.table)))
-    for line in verdict(fitted, settings.tolerance):
+    for line in [*verdict(fitted, settings.tolerance), *of_guest(fitted)]:
         print(line)
     return fitted
 
@@ -66,6 +68,18 @@ def verdict(fitted: Fitted, tolerance: float) -> list[str]:
     return lines
 
 
+def of_guest(fitted: Fitted) -> list[str]:
+    """Which costs of the hypervisor the measurement could tell apart from the others."""
+    lines = []
+    for name in OF_GUEST:
+        if name in fitted.costs:
+            cost = fitted.costs[name]
+            known = f"{cost.central:.0f} ns, {cost.low:.0f} to {cost.high:.0f}"
+            unknown = "still its prior: what was measured shows only its sum with other costs of an interrupt"
+            lines.append(f"{name}: {known if cost.fitted else unknown}")
+    return lines
+
+
 def machine_file(fitted: Fitted, prior: Mapping[str, Any], machine: Facts) -> str:
     """machine/this_machine.yaml: the fitted costs, and the prior's where the experiments say nothing."""
     lines = ["# This machine, measured by `sweep measure`. Half of the measured p50s were fitted."]
@@ -82,6 +96,8 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Any], machine: Facts) -> st
         **divides,
         "apic": "auto",
     }
+    if machine.hypervisor:
+        known["delivery"] = machine.delivery or "apic"
     if machine.accounting:
         known["accounting"] = machine.accounting
     if machine.tick_hz:

@@ -20,6 +20,7 @@ COSTS = (
     "ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns irq_exit_ns ack_ns ack_cross_ns"
 ).split()  # what the experiments can move; the last half of a pair only on several sockets
 CROSS = {"ipi_latency_cross_ns", "ack_cross_ns"}
+OF_GUEST = ("exit_ns", "deliver_ns")  # what they can move besides, where interrupts leave the guest
 
 
 def policies(kernel: str) -> dict[str, str]:
@@ -33,7 +34,8 @@ def experiments(
 ) -> dict[str, np.ndarray]:
     """Every point under every set of costs, arrays [set, point].
 
-    A set holds COSTS, the ceiling, smt_slowdown, idle_exit_ns, and `CALL.call_ns`, `CALL.page_ns` of every call.
+    A set holds COSTS, the ceiling, smt_slowdown, idle_exit_ns, and `CALL.call_ns`, `CALL.page_ns` of every call; where
+    interrupts leave the guest OF_GUEST too.
     """
     policy = points["call"].map(policies(machine.kernel.split()[1]))
     sockets, threads = (each if machine.cpus % each == 0 else 1 for each in (machine.sockets, machine.threads_per_core))
@@ -58,6 +60,7 @@ def experiments(
     found = simulate(
         policy=policy.tolist() * sets,
         cores=machine.cpus, sockets=sockets, threads_per_core=threads, apic="auto",
+        delivery=machine.delivery or "apic",
         jobs=np.tile((points["callers"] + points["spinners"]).to_numpy(float), sets),
         flushers=np.tile(points["callers"].to_numpy(float), sets),
         think_ns=np.tile(points["think_ns"].to_numpy(float), sets),

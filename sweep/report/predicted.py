@@ -13,12 +13,12 @@ def predicted(validation: pd.DataFrame) -> list[Plot]:
     """The plots of the table `validation`, under the costs that come first in it."""
     one = validation[validation["costs"] == validation["costs"].iloc[0]]
     curves = [_curve(str(name), table) for name, table in one[one["at"].notna()].groupby("table", sort=False)]
-    return [_all_rows(one), *curves, _listing(validation)]
+    some = one[one["role"] == "predict"]
+    return [*([_all_rows(some)] if len(some) else []), *curves, _listing(validation)]
 
 
-def _all_rows(table: pd.DataFrame) -> Plot:
+def _all_rows(some: pd.DataFrame) -> Plot:
     """Predicted over measured, each in its own unit."""
-    some = table[table["role"] == "predict"]
     inside = some["inside_90"].sum()
     rows = some[["machine", "policy", "table", "metric", "unit", "measured"]].assign(
         workload="",

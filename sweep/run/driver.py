@@ -159,14 +159,19 @@ def report(plan: Plan, folder: Folder, made: Mapping[str, Any], said: Answer) ->
         print(textwrap.fill(basis(list(plan.space.costs), plan.draws), 100))
         if plan.draws:
             print("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
-    for sentence in [*said.sentences, *said.doubts]:
-        print(textwrap.fill(sentence, min(terminal_width(), 100)))
+    print_answer(said)
     if len(plan) == 1 + plan.draws and folder.local:
         text = breakdown(load(folder.path))
     else:
         shown = table if said.table is None else with_notes(said.table, table)
         text = as_text(shown, width=min(terminal_width(), 200))
     print(f"\n{text}\n\n{folder}")
+
+
+def print_answer(said: Answer) -> None:
+    """Sentences and doubts, each a paragraph."""
+    for sentence in [*said.sentences, *said.doubts]:
+        print(textwrap.fill(sentence, min(terminal_width(), 100)))
 
 
 def with_notes(shown: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:

@@ -60,8 +60,8 @@ def make_tables(results: pd.DataFrame, measured: Measured) -> dict[str, pd.DataF
         rows = validation(results, measured)
         said = missing_rows(results, measured, rows)
         if len(rows):
-            elsewhere = discrepancy_elsewhere(results, measured)
-            tables = {"validation_summary": validation_summary(rows, elsewhere), "validation": rows, **tables}
+            counted = validation_summary(rows, discrepancy_elsewhere(results, measured))
+            tables = {**({"validation_summary": counted} if len(counted) else {}), "validation": rows, **tables}
     main = next(iter(tables.values()))
     main.attrs["notes"] = [*notes_of(every), *said]
     return tables

@@ -56,7 +56,8 @@ def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
 
     On a machine that the costs were fitted to the model errs by `discrepancy` of `conf/likelihood.yaml`; on any other
     by what the tables of all machines but that one and the fitted ones say, under the same costs. `inside_90` is
-    whether the measured value lies in the interval, null where it went into the point.
+    whether the measured value lies in the interval, null where it went into the point or is one that costs are fitted
+    to.
     """
     predictions = _predictions(results, measured)
     errors = _discrepancies(predictions, measured.fitted_machines)
@@ -197,7 +198,7 @@ def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
     shown = each.from_total(shown_again(each.base.to_numpy(), each.added.to_numpy(), discrepancy))
     low, middle, high = np.quantile(shown, SHARES)
     least, most = row.between or (measured, measured)
-    inside = {"predict": low <= most and least <= high, "at_least": high >= least, "input": None}[row.role]
+    inside = {"predict": low <= most and least <= high, "at_least": high >= least}.get(row.role)
     usual = each.measured_added.median()
     added_error = each.added.median() / usual - 1.0 if usual > 0.0 else np.nan
     return {
