@@ -160,7 +160,8 @@ def _finish(
     if not request.quiet:
         print(f"\n{request.composition.question}")
         print_answer(found)
-        print(f"\n{as_text(found.table, width=min(terminal_width(), 200))}\n\n{folder}")
+        shown = tables_by_name["validation"] if found.table is None else found.table
+        print(f"\n{as_text(shown, width=min(terminal_width(), 200))}\n\n{folder}")
         print(f"use them: sweep --config-dir {folder} costs={settings.name} ...")
 
 
