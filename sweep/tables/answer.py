@@ -220,14 +220,14 @@ def of_ceiling(tables: Tables) -> Answer | None:
             said = enumerated([_price(row, [name for name in PLACE if worst.get(name, worst["policy"]).nunique() > 1])
                                for _, row in worst.iterrows()], 4)  # fmt: skip
             sentences.append(f"{which}{'a' if which else 'A'} ceiling of 33 costs at most {said}.")
-    keep = ["policy", *PLACE, "ranges", "best_from", "best_to", "price_of_33_pct"]
+    keep = ["policy", *PLACE, "ranges", "price_of_33_pct", "best_from", "best_to"]
     shown = known[[name for name in keep if name in known]]
     names = [name for name in shown if name not in PLACE or shown[name].nunique() > 1]
     return Answer(sentences, shown[names].reset_index(drop=True))
 
 
 def _price(row: pd.Series, where: list[str]) -> str:
-    place = "".join(f" on {row[name]}" for name in where)
+    place = f" on {', '.join(str(row[name]) for name in where)}" if where else ""
     ranges = "" if row["ranges"].startswith("the") else f", ranges of {row['ranges']} pages"
     best = f"where {row['best_from']:.0f} to {row['best_to']:.0f} is best"
     return f"{number(row['price_of_33_pct'])} % more than the best{place} ({row['policy']}{ranges}, {best})"
