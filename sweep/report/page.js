@@ -266,7 +266,9 @@ function draw(plot) {
   if (plot.panel.length && rows.length && !inPanel(plot, rows).length) choose(plot, panelOf(plot, rows[0]));
   const place = document.getElementById(`plot-${plot.name}`);
   const [traces, form] = DRAW[plot.kind](plot, rows);
-  if (narrow()) form.height += 18 * traces.filter((trace) => trace.showlegend !== false && trace.name).length; // a line each
+  const named = traces.filter((trace) => trace.showlegend !== false && trace.name).length;
+  form.height += 19 * Math.max(0, narrow() ? named : Math.ceil(named / 5) - 1); // what the legend takes
+  form.legend.maxheight = form.height;
   if (!rows.length) form.annotations = [{ text: "The filters leave nothing here.", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { size: 15, color: css("--soft") } }];
   Plotly.react(place, traces, form, { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
   plot.refill?.();

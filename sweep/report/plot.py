@@ -10,7 +10,6 @@ import pandas as pd
 from sweep.tables.surface import LINUX_CEILING
 
 PLACE = ["machine", "workload"]
-MOST_PLACES = 2  # machines with their workloads that one picture of lines shows
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,6 @@ class Plot:
         names = among.get(self.kind)
         if names is None:
             return []
-        if self.kind == "lines" and self.table.groupby(PLACE).ngroups <= MOST_PLACES:  # told apart by their dashes
-            names = []
         return [*(name for name in names if self.table[name].nunique() > 1), "setting"]
 
     @property

@@ -58,9 +58,9 @@ def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame], fitted: Coll
     ordered: list[str] = [name for name in ("cores", "jobs", "ceiling") if name in numeric]
     ordered += [name for name in numeric if name not in ordered]
     loops = is_of_loops(points)
-    made += [lines(points, own, x, *COSTS[loops][0]) for x in ordered[:6]]
+    made += [lines(points, own, x, *COSTS[loops][0], fitted) for x in ordered[:6]]
     made += [heat(points, own), front(points, own, fitted)]
-    made += [counter(points, own, name) for name in COUNTERS if name in points]
+    made += [counter(points, own, name, fitted) for name in COUNTERS if name in points]
     if rule_gap is not None and len(rule_gap):
         made.append(gap(rule_gap))
     made.append(listing(points, own))
@@ -147,7 +147,9 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     )  # fmt: skip
 
 
-def lines(points: pd.DataFrame, own: Sequence[str], x: str, y: str, meaning: str) -> Plot | None:
+def lines(
+    points: pd.DataFrame, own: Sequence[str], x: str, y: str, meaning: str, fitted: Collection[str] = ()
+) -> Plot | None:
     """One metric against one parameter, a line per policy and setting of what else varies."""
     others = [name for name in own if name not in (x, "jobs_per_core" if x == "jobs" else "jobs")]
     if x != "jobs" and "jobs" in own and "jobs_per_core" not in own:
@@ -161,11 +163,13 @@ def lines(points: pd.DataFrame, own: Sequence[str], x: str, y: str, meaning: str
         return None
     wide = bool((table[x] > 0).all() and table[x].max() / table[x].min() >= 8)
     label = _plain(x)
-    return Plot(
+    made = Plot(
         f"{y}_{x}", f"{meaning[0].upper()}{meaning[1:]}, against {label}", note, "lines", table, x, y,
         labels={x: _with_unit(x), y: meaning},
         log=((x,) if wide else ()) + ((y,) if (table[y] > 0).all() else ()),
     )  # fmt: skip
+    with_setting = points.assign(setting=settings_of(points, others) if table["setting"].any() else "")
+    return _begun(made, with_setting, others, ("setting", x), fitted)
 
 
 def _gathered(points: pd.DataFrame, x: str, y: str, others: Sequence[str]) -> tuple[pd.DataFrame | None, str]:
@@ -257,16 +261,23 @@ def front(points: pd.DataFrame, own: Sequence[str], fitted: Collection[str] = ()
         "front", "Overhead against the stale window", note, "scatter", table, x, y,
         labels={x: "stale window, 99th percentile", y: meaning}, log=(x, y),
     )  # fmt: skip
-    ordered = some.iloc[np.argsort(~some["machine"].isin(fitted).to_numpy(), kind="stable")]
-    spoken_of = next(settings(ordered[[*FIXED, *rest, "setting"]], ("setting", *CHOICES), 1))[1].iloc[0]
-    here = (table[[*PLACE, "setting"]] == spoken_of[[*PLACE, "setting"]]).all(axis="columns")
-    return replace(made, spoken_of=made.panels()[here].iloc[0])
+    return _begun(made, some, rest, ("setting", *CHOICES), fitted)
 
 
-def counter(points: pd.DataFrame, own: Sequence[str], name: str) -> Plot | None:
+def _begun(
+    made: Plot, points: pd.DataFrame, names: Sequence[str], apart: Sequence[str], fitted: Collection[str]
+) -> Plot:
+    """The plot, beginning with the panel that the answer speaks of; `names` tell points apart, `apart` the plot."""
+    ordered = points.iloc[np.argsort(~points["machine"].isin(fitted).to_numpy(), kind="stable")]
+    row = next(settings(ordered[[*FIXED, *names, "setting"]], apart, 1))[1].iloc[0]
+    here = (made.table[[*PLACE, "setting"]] == row[[*PLACE, "setting"]]).all(axis="columns")
+    return replace(made, spoken_of=made.panels()[here].iloc[0]) if here.any() else made
+
+
+def counter(points: pd.DataFrame, own: Sequence[str], name: str, fitted: Collection[str]) -> Plot | None:
     """A kernel counter against cores, or by policy."""
     if "cores" in own:
-        made = lines(points, own, "cores", name, name)
+        made = lines(points, own, "cores", name, name, fitted)
         if made is not None:
             return made
     some = points[points[name].notna() & (points["policy"] != "vanilla")]

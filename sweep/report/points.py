@@ -110,8 +110,10 @@ def _own(points: pd.DataFrame) -> list[str]:
 
 
 def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
-    """What these parameters are at each point, in words."""
-    names = [name for name in names if name in points]
+    """What these parameters are at each point, in words, as far as they vary on a machine and workload."""
+    names = [name for name in names if name in points and not (name == "jobs" and "jobs_per_core" in names)]
+    varied = points.groupby(["machine", "workload"], sort=False)[names].nunique(dropna=False).max() > 1
+    names = [name for name in names if name in ("cores", "jobs") or varied[name]]  # the others say nothing
     if not names:
         return pd.Series("", index=points.index)
     codes = points.groupby(names, sort=False, dropna=False).ngroup()

@@ -27,6 +27,7 @@ PASSED = {
 COSTS = {"ratio": factor, "overhead_share": share, "sender_overhead_share": share, "elongation": factor}
 WINDOW = "stale_window_p99_ns"
 PLACE = ("machine", "workload")
+MOST = 7  # policies that a sentence speaks of, the cheapest first
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -183,13 +184,15 @@ def _crossings(rows: pd.DataFrame, values: tuple[float, ...], form: Callable[[fl
         elif not (said == "not known").all():
             at = " and ".join(_at(row) for _, row in mine.iterrows())
             between.append((mine["cores"].fillna(np.inf).tolist(), f"at {at} by {policy}"))
-    passed = [text for _, text in sorted(between)]
+    passed = [text for _, text in sorted(between, reverse=True)]
     if first:
-        passed.append(f"from the fewest CPUs on by {enumerated(first)}")
-    words = [f"is passed {'; '.join(passed)}"] if passed else []
+        passed.append(f"from the fewest CPUs on by {enumerated(first, 4)}")
+    words = []
     if never:
         ends = [said.rpartition(" ")[2] for said in rows["said"].astype(str) if said.startswith("never")]
         words.append(f"is not passed up to {max(ends, key=float)} CPUs by {enumerated(never)}")
+    if passed:
+        words.append(f"is passed {'; '.join(few(passed, MOST))}")
     return "; it ".join(words) or "is passed nowhere that is known"
 
 
@@ -268,16 +271,20 @@ def of_front(tables: Tables) -> Answer | None:
     for where, rows in settings(table[table[cost].notna()], ("policy", "tick_hz"), 3):
         front = rows[rows["front"]].drop_duplicates(["policy", cost]).sort_values(cost)
         said = [f"{row['policy']}, {_costs(row, cost)}, windows {duration(row[WINDOW])}" for _, row in front.iterrows()]
-        sentences.append(f"{where}: nothing beats {'; '.join(few(said, 7))} (99 % of windows are shorter).")
+        sentences.append(f"{where}: nothing beats {'; '.join(few(said, MOST))} (99 % of windows are shorter).")
         shown.append(rows.sort_values(cost))
     if not sentences:
         return None
-    together = pd.concat(shown)
-    keep = ["machine", "workload", "policy", "tick_hz", *COSTS, "stale_window_ns", WINDOW, "front", "elongation_front"]
-    names = [name for name in together if str(name).removesuffix("_05").removesuffix("_95") in keep]
-    always = ("policy", cost, WINDOW)
-    names = [name for name in names if name in always or together[name].nunique(dropna=False) > 1]
-    return Answer(sentences[:3], together[names].reset_index(drop=True))
+    together = pd.concat(shown, ignore_index=True)
+    names = [name for name in ("tick_hz", *PLACE) if name in together and together[name].nunique() > 1]
+    heads = {"ratio": "over vanilla's", "overhead_share": "CPU time"}
+    columns = {heads[cost]: [banded(row, cost, COSTS[cost]) for _, row in together.iterrows()]}
+    columns["window p99"] = [duration(each) for each in together[WINDOW]]
+    columns |= {name: together[name].astype(str).tolist() for name in names}
+    if cost == "overhead_share":
+        columns["operation"] = [banded(row, "elongation", factor) for _, row in together.iterrows()]
+    columns["front"] = ["yes" if each else "" for each in together["front"]]
+    return Answer(sentences[:3], pd.DataFrame({"policy": together["policy"], **columns}))
 
 
 def _costs(row: pd.Series, cost: str) -> str:

@@ -56,7 +56,8 @@ def banded(row: Any, name: str, form: Any = number) -> str:
         return str(said)
     ends = [float(row[f"{name}_{end}"]) for end in ("05", "95")]
     low, high = (form(NEVER if end != end else end) for end in ends)
-    return f"{said} ({low.removesuffix('x')}-{high.removesuffix('x')})" if ends[0] != ends[1] else str(said)
+    plain_low, plain_high = (end.removesuffix("x").removesuffix(" %") for end in (low, high))
+    return f"{said} ({plain_low}-{plain_high})" if ends[0] != ends[1] else str(said)
 
 
 def few(words: list[str], most: int) -> list[str]:
