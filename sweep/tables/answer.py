@@ -15,6 +15,7 @@ import pandas as pd
 
 from sweep.inputs.likelihood import spread
 from sweep.tables.setting import settings
+from sweep.tables.surface import LINUX_CEILING
 from sweep.tables.text import printable
 from sweep.tables.words import banded, duration, enumerated, factor, few, number, one_length, share
 
@@ -27,6 +28,7 @@ PASSED = {
 COSTS = {"ratio": factor, "overhead_share": share, "sender_overhead_share": share, "elongation": factor}
 WINDOW = "stale_window_p99_ns"
 PLACE = ("machine", "workload")
+TOLD = ("policy", "machine", "cores", "jobs", "ceiling", "information_bits", "most_about", "its_share", "others_share")
 MOST = 7  # policies that a sentence speaks of, the cheapest first
 Tables = Mapping[str, pd.DataFrame]
 
@@ -131,13 +133,15 @@ def of_next_experiment(tables: Tables) -> Answer | None:
     return Answer([
         f"Measured next, these would tell most about the costs: {enumerated(told)}.",
         f"The predictions of all other points would narrow most by {others}.",
-    ], table)  # fmt: skip
+    ], table[[name for name in TOLD if name in table]])  # fmt: skip
 
 
 def _point(row: pd.Series) -> str:
     machine = f" on {row['machine']}" if "machine" in row else ""
-    ceiling = f", ceiling {row['ceiling']:g}" if row.get("ceiling", np.nan) == row.get("ceiling", np.nan) else ""
-    return f"{row.get('policy', 'a build')}{machine}{_where(row)}{ceiling}"
+    ceiling = row.get("ceiling", LINUX_CEILING)
+    return f"{row.get('policy', 'a build')}{machine}{_where(row)}" + (
+        f", ceiling {ceiling:g}" if ceiling != LINUX_CEILING else ""
+    )
 
 
 # cores
