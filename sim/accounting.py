@@ -99,10 +99,14 @@ def in_the_loop_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
 
 
 def own_overhead_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
-    """What a CPU that makes flush events does not compute between two of them, on the time scale of flush events."""
+    """What a CPU that makes flush events does not compute between two of them, on the time scale of flush events.
+
+    Where others compute beside them what is counted is of all busy CPUs, so it is what their time has left: theirs, but
+    for what they drew to compute, which is not quite its mean.
+    """
     if scenario.shape.flushers == scenario.shape.busy:
         return in_the_loop_ns(scenario, mean)
-    return scenario.shape.flushers * mean["interval_ns"] - scenario.think_ns
+    return np.maximum(scenario.shape.flushers * mean["interval_ns"] - mean["compute_ns"], 0.0)
 
 
 def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dict[str, np.ndarray]:
@@ -117,9 +121,10 @@ def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dic
         cycle_ns = think_ns + overhead_ns
         share = senders = over(overhead_ns, cycle_ns)
     else:
-        cycle_ns = shape.flushers * mean["interval_ns"]
+        own_ns = own_overhead_ns(scenario, mean)
+        cycle_ns = think_ns + own_ns
         share = overhead_ns / (shape.busy * mean["interval_ns"])
-        senders = over(np.maximum(cycle_ns - think_ns, 0.0), cycle_ns)  # compute times are drawn, so they may be short
+        senders = over(own_ns, cycle_ns)
     operation_ns = cycle_ns * scenario.events if scenario.loop else np.full_like(cycle_ns, np.nan)
     return {
         "overhead_share": share,

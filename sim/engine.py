@@ -31,8 +31,9 @@ def run(
     """Simulate every lane to its precision or to `window` events; means per flush event, [lane].
 
     A lane stops where the 95 % half-width of the first price is at most `precision` [lane] of its mean; 0 is never.
-    Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, wait_p999_ns, wait_max_ns, interval_ns, events, one
-    per name of `prices` (the 95 % half-width of that price per event) and one per field of `Counts`.
+    Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, wait_p999_ns, wait_max_ns, interval_ns, events,
+    compute_ns (of CPUs that make flush events, as drawn; NaN where all busy CPUs do), one per name of `prices` (the
+    95 % half-width of that price per event) and one per field of `Counts`.
     """
     with np.errstate():  # the buffer fitted below is of this call alone
         return _run(machine, prices, warmup, window, precision)
@@ -55,7 +56,7 @@ def _run(
         machine.serve(waits[rows], windows[rows])
     machine.reset()
     batches = [np.empty((BATCHES, lanes)) for _ in prices]  # each price per event of each batch
-    begin, before = machine.now, priced_counts(machine.counts)
+    begin, computed, before = machine.now, machine.computed_ns, priced_counts(machine.counts)
     for batch in range(BATCHES):
         rows = slice(batch * length, (batch + 1) * length)
         machine.serve(waits[rows], windows[rows])
@@ -73,13 +74,13 @@ def _run(
         if not stop.any():
             continue
         leave, stay = np.flatnonzero(stop), np.flatnonzero(~stop)
-        means = _means(machine, begin, waits[: rows.stop], windows[: rows.stop], leave)
+        means = _means(machine, begin, computed, waits[: rows.stop], windows[: rows.stop], leave)
         means |= {name: half[leave] for name, half in zip(prices, half_ns, strict=True)}
         for name, values in means.items():
             out.setdefault(name, np.full(lanes, np.nan))[lane[leave]] = values
         if not len(stay):
             break
-        lane, begin, precision, fixed = lane[stay], begin[stay], precision[stay], fixed[stay]
+        lane, begin, computed, precision, fixed = (kept[stay] for kept in (lane, begin, computed, precision, fixed))
         weights, before = [weights_of[:, stay] for weights_of in weights], before[:, stay]
         waits, windows, *batches = (np.ascontiguousarray(kept[:, stay]) for kept in (waits, windows, *batches))
         machine.keep(stay)
@@ -102,12 +103,16 @@ def _price_batch(wait_ns: np.ndarray, weights: np.ndarray, counted: np.ndarray, 
 
 
 def _means(
-    machine: Machine, begin: np.ndarray, waits: np.ndarray, windows: np.ndarray, leave: np.ndarray
+    machine: Machine, begin: np.ndarray, computed: np.ndarray, waits: np.ndarray, windows: np.ndarray, leave: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Means per flush event since `begin` of the lanes that leave (indices); waits and windows are [event, lane]."""
+    """Means per flush event since `begin`, when CPUs had `computed`, of the lanes that leave (indices).
+
+    Waits and windows are [event, lane].
+    """
     events = len(waits)
-    span = machine.now - begin
-    means = {"interval_ns": span[leave] / events, "events": np.full(len(leave), float(events))}
+    spans = {"interval_ns": machine.now - begin, "compute_ns": machine.computed_ns - computed}
+    means = {name: span[leave] / events for name, span in spans.items()}
+    means["events"] = np.full(len(leave), float(events))
     for name, samples in (("wait", waits), ("window", windows)):
         ascending = np.sort(samples[:, leave], axis=0)
         means[f"{name}_ns"] = _mean_over_rows(samples[:, leave])

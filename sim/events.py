@@ -74,6 +74,7 @@ class FlushEvents:
         constant = (COMPUTE,) if shape.operation == "constant" else ()
         self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES), constant)
         self.flushers, self.looking = shape.flushers, looking or flush.reads_line
+        self.all_flush = shape.flushers == shape.busy
         self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if self.looking else 0, (ENTRY,))
         self.holds = Holds(shape, cost, flush, self._replicas, self.replica_row)
         self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]
@@ -131,6 +132,28 @@ class FlushEvents:
         compute, which, pages = (table.take(at) for table in self._draws.tables)
         longer = np.where(which < self.alloc_share, pages, 2.0) >= self.cumulative  # than each kind
         return compute * self.think_ns, longer.view(np.uint8).sum(axis=0, dtype=np.uint16).astype(np.int64)
+
+    @property
+    def used(self) -> np.ndarray:
+        """Draws used by those who draw one at a time, [cpu, lane]."""
+        return self._next
+
+    def computed_ns(self, used: np.ndarray, end: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """How long CPUs have computed until `now` [lane], all together, [lane]; NaN where all busy ones make events.
+
+        They have `used` so many draws [cpu, lane], and are at the last of them until `end` [cpu, lane], if that is not
+        over.
+        """
+        total = np.full(len(self.think_ns), np.nan if self.all_flush else 0.0)
+        if self.all_flush:  # nobody asks
+            return total
+        table = self._draws.tables[0].reshape(len(self._replicas), self.flushers, -1)
+        until = np.cumsum(table, axis=2)
+        for cpu in range(self.flushers):  # CPU by CPU: a lane does not notice its neighbours
+            last = (self.replica_row, cpu, np.maximum(used[cpu] - 1, 0))
+            left_ns = np.minimum(np.maximum(end[cpu] - now, 0.0), table[last] * self.think_ns)
+            total = total + np.where(used[cpu] > 0, until[last] * self.think_ns - left_ns, 0.0)
+        return total
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""

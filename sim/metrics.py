@@ -60,6 +60,10 @@ class Machine(Protocol):
     def now(self) -> np.ndarray:
         """Time of the last flush event, [lane]."""
 
+    @property
+    def computed_ns(self) -> np.ndarray:
+        """How long CPUs that make flush events have computed until their last ones, all together, [lane]; or NaN."""
+
     def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
         """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
 

@@ -97,7 +97,13 @@ def exact(shape: Shape, cost: Mapping[str, np.ndarray], flush: Flush, events: Fl
         waiters=fill((lanes, 1), 0, np.int64),
         begun=fill((lanes, 1), 0, bool),
     )
-    return Machine(serve_exact, words, rows(cost, COSTS, lanes), events, state)
+    return Machine(serve_exact, words, rows(cost, COSTS, lanes), events, state, compute_end)
+
+
+def compute_end(cpus: State) -> np.ndarray:
+    """When CPUs make their next flush events, [lane, cpu]; before any time of who is in one."""
+    senders = cpus.kind.shape[1]
+    return np.where(cpus.phase[:, :senders] == COMPUTE, cpus.work_end[:, :senders], NEVER)
 
 
 @entry

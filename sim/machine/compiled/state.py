@@ -87,12 +87,15 @@ class Machine:
         costs: np.ndarray,
         events: FlushEvents,
         state: tuple,
+        compute_end: Callable[[Any], np.ndarray] = lambda state: state.start,
     ) -> None:
         """`loop` is compiled; `words` are what all lanes share, `costs` [lane, cost], arrays of `state` [lane, ...].
 
         The loop serves flush events until each lane has as many as there are rows, and answers whether a lane first has
-        to draw more of them, whether more kernel entries, and whether more interrupts.
+        to draw more of them, whether more kernel entries, and whether more interrupts. `compute_end` of a state is when
+        CPUs make their next flush events, [lane, cpu], and any time before now of who is in one.
         """
+        self._compute_end = compute_end
         self._loop, self._words, self._costs, self._events, self._state = loop, words, costs, events, state
         self.lanes = len(costs)
         whole = np.zeros(self.lanes, dtype=np.int64)
@@ -111,6 +114,11 @@ class Machine:
     def now(self) -> np.ndarray:
         """Time of the last flush event, [lane]."""
         return self._clock.now.copy()
+
+    @property
+    def computed_ns(self) -> np.ndarray:
+        """How long CPUs have computed until their last flush events, all together, [lane]."""
+        return self._events.computed_ns(self._source.used.T, self._compute_end(self._state).T, self._clock.now)
 
     def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
         """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""

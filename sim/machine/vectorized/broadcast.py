@@ -107,6 +107,11 @@ class Broadcast(Steps):
             Receivers(rows, *state, cost, self.shape, self.flush, room, self.marked, self.below) for rows in blocks
         ]
 
+    @property
+    def compute_end(self) -> np.ndarray:
+        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
+        return self.senders.start
+
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
         self.cpus, self.senders = keep(self.cpus, lanes), keep(self.senders, lanes)

@@ -105,6 +105,11 @@ class Lines(Steps):
         """Who comes next is known without looking at every CPU in every step."""
         self._next_arrival, self._next_looker = Earliest(self.visitors.arrival), Earliest(self.lookers.look)
 
+    @property
+    def compute_end(self) -> np.ndarray:
+        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
+        return self.visitors.start
+
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
         self.visitors, self.lookers = keep(self.visitors, lanes), keep(self.lookers, lanes)

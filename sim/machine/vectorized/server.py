@@ -140,6 +140,11 @@ class Server(Steps):
             is_full(cost, pages), cost["broadcast_all_ns"], cost["broadcast_ns"] + pages * cost["broadcast_page_ns"]
         )
 
+    @property
+    def compute_end(self) -> np.ndarray:
+        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
+        return self.visitors.start
+
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
         self.visitors, self.visit = keep(self.visitors, lanes), keep(self.visit, lanes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from sim.arrays import Flags, Times, aligned, fill
+from sim.events import FlushEvents
 from sim.metrics import Counts, Served
 
 if TYPE_CHECKING:
@@ -40,15 +41,26 @@ class Steps:
     lanes: int
     served: Served
     counts: Counts
+    source: FlushEvents
 
     def step(self) -> None:
         """Serve the next flush event of every lane."""
         raise NotImplementedError
 
     @property
+    def compute_end(self) -> np.ndarray:
+        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
+        raise NotImplementedError
+
+    @property
     def now(self) -> np.ndarray:
         """Time of the last flush event, [lane]."""
         return self.served.now
+
+    @property
+    def computed_ns(self) -> np.ndarray:
+        """How long CPUs have computed until their last flush events, all together, [lane]."""
+        return self.source.computed_ns(self.source.used, self.compute_end, self.now)
 
     def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
         """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
