@@ -123,7 +123,7 @@ def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dic
     else:
         own_ns = own_overhead_ns(scenario, mean)
         cycle_ns = think_ns + own_ns
-        share = overhead_ns / (shape.busy * mean["interval_ns"])
+        share = np.minimum(shape.flushers * overhead_ns / (shape.busy * cycle_ns), 1.0)  # what is asked for may wait
         senders = over(own_ns, cycle_ns)
     operation_ns = cycle_ns * scenario.events if scenario.loop else np.full_like(cycle_ns, np.nan)
     return {
