@@ -18,7 +18,8 @@ class Commit(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the file; none where no commit is known, or where the code runs from its checkout."""
         root = Path(self.root)
-        known = runpy.run_path(str(root / "sweep" / "run" / "commit.py"))["of_checkout"](root)
+        of_checkout = runpy.run_path(str(root / "sweep" / "run" / "commit.py"))["of_checkout"]
+        known = of_checkout(root)
         if known is None and (root / "COMMIT").exists():
             known = (root / "COMMIT").read_text()
         if known is None or version == "editable":

@@ -39,7 +39,7 @@ FLUSHES = {  # what no policy says alone
     "all_at_once": Flush(tell=BUSY, own=Own.AFTER_SENDS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
 }
 NAMES = [*POLICIES, *FLUSHES]
-SETS = 40 if has_compiler() else 2  # of parameters, of each policy: 1,120 in all; plain Python is slow
+SETS = 25 if has_compiler() else 2  # of parameters, of each policy or set of words; plain Python is slow
 WINDOW = 96
 
 

@@ -150,8 +150,8 @@ def test_the_lines_are_the_means_of_the_results(browser, grid):
     opened(browser, grid)
     results = pd.read_parquet(grid / "results.parquet")
     chosen = browser.execute_script("return document.querySelector('#section-ratio_cores select').value")
-    assert chosen == "ceiling 33, -j1"
-    some = results[(results["ceiling"] == 33) & (results["jobs"] == 1)]
+    assert chosen == "xeon_8160, ceiling 33, -j4"
+    some = results[(results["machine"] == "xeon_8160") & (results["ceiling"] == 33) & (results["jobs"] == 4)]
     shown = traces(browser, "ratio_cores")
     assert {trace["meta"] for trace in shown} == {"vanilla", "xpfo", "xpfo_deferred"}
     for trace in shown:
