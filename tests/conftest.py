@@ -19,7 +19,6 @@ from sweep.inputs.catalog import catalog, quantities_of
 from sweep.inputs.conf import conf_dir
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file share a process, and so their runs; those of all files that start a Ray, too."""
     for item in items:

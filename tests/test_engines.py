@@ -211,6 +211,7 @@ def test_the_processes_of_a_machine_compile_a_loop_once(tmp_path):
 
 
 @pytest.mark.skipif(not has_compiler(), reason="numba is not installed")
+@pytest.mark.long
 def test_where_nothing_can_be_kept_each_process_compiles_for_itself(tmp_path):
     (tmp_path / "file").write_text("")
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")}

@@ -48,7 +48,7 @@ def expected(sweep_in):
 # --- real kills
 
 
-@pytest.mark.parametrize(("seed", "commit"), [(4, "driver"), (7, "workers")])
+@pytest.mark.parametrize(("seed", "commit"), [(4, "driver"), pytest.param(7, "workers", marks=pytest.mark.long)])
 def test_a_sweep_survives_its_workers_a_node_and_the_driver(tmp_path, undisturbed, seed, commit):
     faults.disturbed(tmp_path, seed, commit)
     faults.check(tmp_path, undisturbed)
@@ -80,6 +80,7 @@ def test_what_is_committed_outlives_the_head(tmp_path, undisturbed):
     _goes_on_in_one_process(tmp_path, undisturbed)
 
 
+@pytest.mark.long
 def test_a_hung_node_does_not_hold_the_run_for_ever(tmp_path, undisturbed):
     with faults.two_nodes() as cluster:
         on = (*faults.GRID, "runner=ray", f"runner.address={cluster['address']}", "runner.stall_s=8",

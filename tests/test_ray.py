@@ -153,6 +153,7 @@ def test_workers_that_cannot_import_what_they_are_to_run_stop_it_at_once_with_th
     assert not faults.parts(tmp_path / "out")
 
 
+@pytest.mark.long
 def test_the_death_of_our_own_head_ends_the_run_in_time_with_a_sentence_and_no_orphans(tmp_path):
     driver = faults.start(tmp_path, *faults.GRID, "runner=ray", "runner.cpus=2", faults={"sleep_s": 1})
     faults.wait_for(tmp_path, 2, driver)

@@ -404,6 +404,7 @@ def test_the_command_makes_page_and_pictures(patch, tmp_path, capsys):
         assert (folder / name).is_file()
 
 
+@pytest.mark.long
 def test_a_million_rows_are_aggregated_and_the_page_says_so(tmp_path, patch, browser):
     rng = np.random.default_rng(0)
     points, replicas = 250_000, 4
