@@ -20,10 +20,15 @@ from sweep.inputs.conf import conf_dir
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share a process, and so their runs; those of all files that start a Ray, too."""
+    """Tests of one file share a process, and so their runs; those of all files that start a Ray, too.
+
+    Tests that open a page are marked `browser`.
+    """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ from sweep.report.points import read_points
 from sweep.store.folder import open_folder, open_run
 from tests.conftest import sign
 
+CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 SMALL = ("window_events=320", "replicas=2", "precision=0.1")
 FLAGS = (
@@ -44,15 +46,17 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    for path in ("/usr/bin/chromium", "/usr/bin/chromedriver"):
-        assert Path(path).exists(), f"{path} is missing: apt-get install chromium chromium-driver"
+    missing = [path for path in (CHROMIUM, CHROMEDRIVER) if not Path(path).exists()]
+    if missing and "REQUIRE_BROWSER" not in os.environ:  # which .ci/run sets
+        pytest.skip(f"{missing[0]} is missing: apt-get install chromium chromium-driver")
+    assert not missing
     options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
+    options.binary_location = CHROMIUM
     folder = tempfile.mkdtemp()
     for flag in [*FLAGS, f"--user-data-dir={folder}"]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
     yield driver
     driver.quit()
     shutil.rmtree(folder, ignore_errors=True)
