@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.abi import ALL_PAGES, Events, Flush, Targets
 from sim.arrays import put
 from sim.draws import COMPUTE, ENTRY, KIND, PAGES, Draws
-from sim.group import Shape
-from sim.holds import Holds
+from sim.policy import ALL_PAGES, Events, Policy, Targets
+from sim.preemption import Preemption
+from sim.topology import Shape
 
 
 def is_full(cost: Mapping[str, np.ndarray], pages: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def is_full(cost: Mapping[str, np.ndarray], pages: int) -> np.ndarray:
 def local_ns(cost: Mapping[str, np.ndarray], pages: int, full_ns: str) -> tuple[np.ndarray, np.ndarray]:
     """Flushing `pages` on one CPU and whether that is a full flush, both [lane] (C: do_kernel_range_flush()).
 
-    `full_ns` names the cost of a full flush.
+    `full_ns` names the cost of a full policy.
     """
     full, span = is_full(cost, pages), cost["flush_fixed_ns"] + pages * cost["invlpg_ns"]
     return np.where(full, cost[full_ns], span), full
@@ -38,13 +38,13 @@ class FlushEvents:
         shape: Shape,
         cost: Mapping[str, np.ndarray],
         events: Events,
-        flush: Flush,
+        policy: Policy,
         replicas: np.ndarray,
-        looking: bool = False,
     ) -> None:
-        """`replicas` of each lane; `looking`: busy CPUs draw kernel entries too, which look at a note.
+        """`replicas` of each lane.
 
-        Where CPUs share copies of the note's line they draw looks as well, which take the copies away.
+        Busy CPUs draw kernel entries that check the mark, too; where CPUs share copies of its line, all their checks,
+        which take the copies away.
         """
         lanes = len(replicas)
         self.think_ns = cost["think_ns"]  # [lane]
@@ -58,11 +58,11 @@ class FlushEvents:
         cumulative[-1] = 1.0  # what rounding leaves belongs to the longest range
         self.cumulative = cumulative
         kinds = [*events.pages, 1]
-        if flush.flushes_ranges:
-            self.local_ns = np.array([local_ns(cost, pages, flush.full_ns)[0] for pages in kinds])
-        else:  # on no CPU by an instruction of its own, so that its price need not be known
+        if policy.flushes_ranges:
+            self.local_ns = np.array([local_ns(cost, pages, policy.full_ns)[0] for pages in kinds])
+        else:  # on no CPU by an instruction of its own, so that its cost need not be known
             self.local_ns = np.zeros((len(kinds), lanes))
-        if flush.flushes_ranges or flush.tell is Targets.HARDWARE:
+        if policy.flushes_ranges or policy.targets is Targets.HARDWARE:
             self.full = np.array([is_full(cost, pages) for pages in kinds])
         else:
             self.full = np.zeros((len(kinds), lanes), dtype=bool)
@@ -73,10 +73,11 @@ class FlushEvents:
         self._replicas, self.replica_row = np.unique(replicas, return_inverse=True)
         constant = (COMPUTE,) if shape.operation == "constant" else ()
         self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES), constant)
-        self.flushers, self.looking = shape.flushers, looking or flush.reads_line
+        self.flushers = shape.flushers
+        self.checking = policy.kernel_entry is not None or policy.reads_line
         self.all_flush = shape.flushers == shape.busy
-        self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if self.looking else 0, (ENTRY,))
-        self.holds = Holds(shape, cost, flush, self._replicas, self.replica_row)
+        self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if self.checking else 0, (ENTRY,))
+        self.preemption = Preemption(shape, cost, policy, self._replicas, lanes)
         self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]
         self._most = 0
         self._lane = np.arange(lanes)
@@ -90,13 +91,13 @@ class FlushEvents:
         replicas = len(self._replicas)
         return [
             table.reshape(replicas, -1, draws.length) if table.size else np.empty((replicas, 0, draws.length))
-            for draws in (self._draws, self.entry_draws, self.holds.draws)
+            for draws in (self._draws, self.entry_draws, self.preemption.draws)
             for table in draws.tables
         ]
 
     def draw_ahead(self, events: bool, entries: bool, interrupts: bool = False) -> None:
         """Make more flush events of every CPU available than there are, more kernel entries, or more interrupts."""
-        for draws, short in ((self._draws, events), (self.entry_draws, entries), (self.holds.draws, interrupts)):
+        for draws, short in ((self._draws, events), (self.entry_draws, entries), (self.preemption.draws, interrupts)):
             if short:
                 draws.reserve(draws.length + 1)
 
@@ -163,7 +164,7 @@ class FlushEvents:
         self.local_ns, self.full = _keep_columns(self.local_ns, lanes), _keep_columns(self.full, lanes)
         self.bookkeeping_ns = _keep_columns(self.bookkeeping_ns, lanes)
         self._lane = np.arange(len(lanes))
-        self.holds.keep(lanes)
+        self.preemption.keep(lanes)
 
 
 def _keep_columns(values: np.ndarray, lanes: np.ndarray) -> np.ndarray:

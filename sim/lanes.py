@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from sim.loop import LOOP
-from sim.parameters import PARAMETERS, busy_cpus, check, is_number
+from sim.parameters import PARAMETERS, Kind, busy_cpus, check, defining, is_number
 
 MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
 MOST_LANES = 8192  # and lanes: more are no quicker
-MOST_REQUESTS = 2**24  # and requests that the exact rule remembers: one for each sender and target of a lane
-GROUPED = tuple(
-    "rule cores sockets threads_per_core fill apic delivery policy operation window_events warmup_events "
-    "flushers".split()
-)
+MOST_REQUESTS = 2**24  # and requests that are remembered: one for each sender and target of a lane
+GROUPED = ("policy", *(name for name, parameter in PARAMETERS.items() if parameter.same))
 
 
 def is_column(name: str, value: Any) -> bool:
@@ -115,19 +111,17 @@ def group_points(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarra
     pages = [tuple(p for p, _ in mix) for mix in table["range_pages"]] if "range_pages" in table else [()] * points
     busy = busy_cpus(table["jobs"], table["cores"])
     columns = [table[name].tolist() for name in GROUPED if name in table]
-    columns += [np.isnan(table[name]).tolist() for name in LOOP if name in table]
+    columns += [np.isnan(table[name]).tolist() for name in defining(Kind.LOOP) if name in table]
     for point in range(points):
         key = (pages[point], busy[point], *(str(column[point]) for column in columns))
         groups.setdefault(key, []).append(point)
     return [np.array(members) for members in groups.values()]
 
 
-def lanes_side_by_side(cores: int, interrupts: bool, rule: str) -> int:
+def lanes_side_by_side(cores: int, interrupts: bool) -> int:
     """How many lanes are simulated side by side at most; by `interrupts` a flush event touches every CPU."""
     rows = cores if interrupts else max(1, cores // 16)
-    most = min(MACHINE_WIDTH // rows, MOST_LANES)
-    if interrupts and rule == "exact":
-        most = min(most, MOST_REQUESTS // cores**2)
+    most = min(MACHINE_WIDTH // rows, MOST_LANES, MOST_REQUESTS // cores**2 if interrupts else MOST_LANES)
     return max(1, most)
 
 

@@ -1,7 +1,7 @@
 """Every parameter of one simulation: its name, unit, range and meaning.
 
-This table is the only list of parameters: `simulate` takes its keywords from it, the sweep checks configuration
-against it and writes units from it. It holds no cost: numbers live in `conf/` with their sources.
+This table is the only list of parameters: whatever else needs to know something of one asks a field of its row. It
+holds no cost: numbers live in `conf/` with their sources.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
 
 APIC = ("auto", "flat", "cluster", "physical")
-RULES = ("coarse", "exact")  # two events per flush event, or one per request: what really happens
 DELIVERIES = ("apic", "exit", "hypercall")
 FILLS = ("spread", "sockets")
 OPERATIONS = ("exponential", "constant")
@@ -24,9 +24,37 @@ MOST_PAGES = 2**40  # of one range
 FLAT_APIC_CPUS = 8  # logical destination mode names at most eight CPUs
 
 
+class Reader(Enum):
+    """What reads a parameter; which of these a policy is, `sim/reading.py` says."""
+
+    WORK = auto()  # any workload, also where nothing is flushed
+    EVENTS = auto()  # any flush event
+    LOCAL = auto()  # a flush by an instruction, in a handler or on the sender
+    CHECKS = auto()  # a check that finds its mark pending
+    INTERRUPTS = auto()  # a broadcast by interrupts
+    GENERATIONS = auto()  # a CPU that remembers up to which generation it has flushed
+    FABRIC = auto()  # a hardware broadcast
+    MARK = auto()  # a mark,
+    FLAGS = auto()  # on one line per CPU,
+    COPIES = auto()  # or on a line of which CPUs share copies
+    SWITCH = auto()  # checks at switches to a user task,
+    TICK = auto()  # at the tick,
+    ENTRY = auto()  # at kernel entries,
+    MIGRATION = auto()  # and where tasks arrive
+    COUNT = auto()  # the `events` of some policies
+
+
+class Kind(Enum):
+    """Of which kind of workload a parameter is."""
+
+    ANY = "any workload"
+    BUILD = "a build"
+    LOOP = "a closed loop"
+
+
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its unit, the closed range it may take, and what it means."""
+    """One parameter: its unit, the closed range it may take, what it means, and what reads it."""
 
     unit: str
     meaning: str
@@ -36,66 +64,106 @@ class Parameter:
     choices: tuple[str, ...] = ()
     default: Any = None  # None: has to be given when the policy reads it
     optional: bool = False  # None is a value: "derive it"
+    readers: tuple[Reader, ...] = ()
+    kind: Kind = Kind.ANY
+    defining: bool = False  # whether giving it says that a workload is of its kind
+    same: bool = False  # for all lanes that are simulated side by side
+    certain: bool = False  # a size of the point, never drawn
+    control: bool = False  # of the simulation, not of what is simulated: any policy takes it
+    per_sweep: bool = False  # one value for the whole sweep
+    instruction: bool = False  # the time of a core's own instructions, which follows its clock
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers, and not names or ranges of pages."""
+        return not self.choices and self.unit != PAGES
 
 
-def _ns(meaning: str) -> Parameter:
-    return Parameter("ns", meaning)
+PAGES = "pages: weight"  # the unit of a mix of ranges
+_SIZE: dict[str, Any] = {"whole": True, "certain": True}
+_CONTROL: dict[str, Any] = {"control": True, "certain": True}
+
+
+def _ns(meaning: str, *readers: Reader, **more: Any) -> Parameter:
+    return Parameter("ns", meaning, readers=readers, **more)
+
+
+def _instructions(meaning: str, *readers: Reader, **more: Any) -> Parameter:
+    return _ns(meaning, *readers, instruction=True, **more)
 
 
 def _of_a_guest(meaning: str) -> Parameter:
     """A cost that counts where interrupts leave the guest."""
-    return Parameter("ns", f"{meaning}; counts unless delivery is apic", default=0.0)
+    return _ns(f"{meaning}; counts unless delivery is apic", Reader.INTERRUPTS, default=0.0)
 
 
-def _share(meaning: str) -> Parameter:
-    return Parameter("1", meaning, high=1.0)
+def _share(meaning: str, *readers: Reader, **more: Any) -> Parameter:
+    return Parameter("1", meaning, high=1.0, readers=readers, **more)
 
+
+_WORK = (Reader.WORK, Reader.EVENTS)
+_FLUSH = (Reader.LOCAL, Reader.CHECKS, Reader.FABRIC)
+_BUILD: dict[str, Any] = {"kind": Kind.BUILD}
+_LOOP: dict[str, Any] = {"kind": Kind.LOOP}
 
 PARAMETERS: dict[str, Parameter] = {
     # the machine's shape
-    "cores": Parameter("1", "logical CPUs online", low=1, high=4096, whole=True),
-    "sockets": Parameter("1", "sockets", low=1, whole=True, default=1),
+    "cores": Parameter("1", "logical CPUs online", 1, high=4096, readers=_WORK, same=True, **_SIZE),
+    "sockets": Parameter("1", "sockets", 1, default=1, readers=(Reader.EVENTS,), same=True, **_SIZE),
     "fill": Parameter(
         "name",
         "which CPUs the jobs take first: of all sockets in turn, or the cores of socket 0 and so on, then all siblings",
-        choices=FILLS,
-        default="spread",
+        choices=FILLS, default="spread", readers=(Reader.INTERRUPTS,), same=True,
     ),
-    "threads_per_core": Parameter("1", "SMT threads a core", low=1, whole=True, default=1),
-    "jobs": Parameter("1", "make -j; min(floor(jobs), cores) CPUs are busy", low=1),
-    "apic": Parameter("name", "targets that one ICR write reaches", choices=APIC, default="auto"),
-    "ceiling": Parameter("pages", "tlb_single_page_flush_ceiling; a longer range is a full flush", whole=True),
+    "threads_per_core": Parameter(
+        "1", "SMT threads a core", 1, default=1, readers=(Reader.EVENTS,), same=True, **_SIZE
+    ),
+    "jobs": Parameter(
+        "1", "make -j; min(floor(jobs), cores) CPUs are busy", 1, readers=(*_WORK, Reader.SWITCH), certain=True
+    ),
+    "apic": Parameter(
+        "name", "targets that one ICR write reaches", choices=APIC, default="auto", readers=(Reader.EVENTS,), same=True
+    ),
+    "ceiling": Parameter(
+        "pages", "tlb_single_page_flush_ceiling; a longer range is a full flush", whole=True,
+        readers=(Reader.LOCAL, Reader.FABRIC),
+    ),
     # one flush on one CPU
-    "alloc_bookkeeping_ns": _ns("XPFO's own work in an alloc event"),
-    "kunmap_bookkeeping_ns": _ns("XPFO's own work in a kunmap event: page lock twice, PTE writes"),
-    "flush_fixed_ns": _ns("range flush on one CPU, fixed part"),
-    "invlpg_ns": _ns("range flush on one CPU, each page (PTI's second invalidation included)"),
-    "flush_all_ns": _ns("full flush on one CPU, global entries included"),
-    "flush_mm_ns": _ns("full flush of one address space on one CPU: a write to CR3, global entries stay"),
-    "refill_ns": _ns("TLB misses after a full flush, in the next compute"),
-    "refill_system_share": _share("share of the refill that is system time"),
-    "user_refill_ns": _ns("user misses after a range flush, without INVPCID under PTI"),
+    "alloc_bookkeeping_ns": _instructions("XPFO's own work in an alloc event", Reader.EVENTS, **_BUILD),
+    "kunmap_bookkeeping_ns": _instructions(
+        "XPFO's own work in a kunmap event: page lock twice, PTE writes", Reader.EVENTS, **_BUILD
+    ),
+    "flush_fixed_ns": _instructions("range flush on one CPU, fixed part", Reader.LOCAL),
+    "invlpg_ns": _instructions("range flush on one CPU, each page (PTI's second invalidation included)", Reader.LOCAL),
+    "flush_all_ns": _instructions("full flush on one CPU, global entries included", Reader.LOCAL, Reader.CHECKS),
+    "flush_mm_ns": _instructions(
+        "full flush of one address space on one CPU: a write to CR3, global entries stay", Reader.GENERATIONS
+    ),
+    "refill_ns": _ns("TLB misses after a full flush, in the next compute", *_FLUSH),
+    "refill_system_share": _share("share of the refill that is system time", *_FLUSH, **_BUILD),
+    "user_refill_ns": _ns("user misses after a range flush, without INVPCID under PTI", Reader.LOCAL),
     # a broadcast
-    "mask_scan_ns": _ns("sender: walking the CPU mask"),
-    "enqueue_ns": _ns("sender: queueing one request on an empty queue"),
-    "enqueue_busy_ns": _ns("sender: queueing one request on a non-empty queue"),
-    "ipi_send_ns": _ns("sender: one ICR write"),
-    "ipi_latency_ns": _ns("ICR write done to interrupt taken, same socket"),
-    "ipi_latency_cross_ns": _ns("ICR write done to interrupt taken, other socket"),
-    "irq_entry_ns": _ns("handler run: once before its requests"),
-    "handler_ns": _ns("handler run: each request, besides its flush"),
-    "irq_exit_ns": _ns("handler run: once after its requests"),
-    "ack_ns": _ns("sender: reading one finished request's line, same socket"),
-    "ack_cross_ns": _ns("sender: reading one finished request's line, other socket"),
-    "idle_exit_ns": _ns("added latency of an idle target that is in no run"),
-    "smt_slowdown": Parameter("factor", "a handler run takes this much longer with two threads a core", low=1),
+    "mask_scan_ns": _instructions("sender: walking the CPU mask", Reader.INTERRUPTS),
+    "enqueue_ns": _instructions("sender: queueing one request on an empty queue", Reader.INTERRUPTS),
+    "enqueue_busy_ns": _instructions("sender: queueing one request on a non-empty queue", Reader.INTERRUPTS),
+    "ipi_send_ns": _instructions("sender: one ICR write", Reader.INTERRUPTS),
+    "ipi_latency_ns": _ns("ICR write done to interrupt taken, same socket", Reader.INTERRUPTS),
+    "ipi_latency_cross_ns": _ns("ICR write done to interrupt taken, other socket", Reader.INTERRUPTS),
+    "irq_entry_ns": _instructions("handler run: once before its requests", Reader.INTERRUPTS),
+    "handler_ns": _instructions("handler run: each request, besides its flush", Reader.INTERRUPTS),
+    "irq_exit_ns": _instructions("handler run: once after its requests", Reader.INTERRUPTS),
+    "ack_ns": _ns("sender: reading one finished request's line, same socket", Reader.INTERRUPTS, Reader.FLAGS),
+    "ack_cross_ns": _ns("sender: reading one finished request's line, other socket", Reader.INTERRUPTS, Reader.FLAGS),
+    "idle_exit_ns": _ns("added latency of an idle target that is in no run", Reader.INTERRUPTS),
+    "smt_slowdown": Parameter(
+        "factor", "a handler run takes this much longer with two threads a core", 1, readers=(Reader.INTERRUPTS,)
+    ),
     # interrupts from a guest
     "delivery": Parameter(
         "name",
         "how interrupts leave a CPU: apic on bare metal or posted both ways, exit where each ICR write leaves the "
         "guest, hypercall where one exit reaches 128 targets",
-        choices=DELIVERIES,
-        default="apic",
+        choices=DELIVERIES, default="apic", readers=(Reader.INTERRUPTS,), same=True,
     ),
     "exit_ns": _of_a_guest("sender: one exit to the hypervisor and back"),
     "deliver_ns": _of_a_guest("sender: the hypervisor's work for one target, inside that exit"),
@@ -103,72 +171,98 @@ PARAMETERS: dict[str, Parameter] = {
     "wake_ns": _of_a_guest(
         "added latency of an idle target that has left for the hypervisor, in place of idle_exit_ns; 0: none has left"
     ),
-    # a CPU that cannot take an interrupt now: interrupts off, a firmware interrupt, a vCPU that its host does not run
-    "held_share": Parameter(
-        "1",
-        "share of interrupts whose CPU cannot take them on arrival; share of time where it is left a note instead",
-        high=1.0,
-        default=0.0,
+    # a CPU that cannot take an interrupt now: interrupts off, a firmware interrupt, a preempted vCPU
+    "held_share": _share(
+        "share of interrupts whose CPU cannot take them on arrival; share of time where it is marked pending instead",
+        Reader.INTERRUPTS, default=0.0,
     ),
-    "held_ns": Parameter("ns", "how long a CPU cannot take such an interrupt, mean", default=0.0),
+    "held_ns": _ns("how long a CPU cannot take such an interrupt, mean", Reader.INTERRUPTS, default=0.0),
     # deferral and hardware
-    "mask_line_ns": _ns("a shared line changing owner, same socket or same CPU"),
-    "mask_line_cross_ns": _ns("a shared line changing owner, other socket"),
-    "line_hit_ns": _ns("reading a shared line of which the CPU has a valid copy"),
-    "line_fill_ns": _ns("reading one without: how long the line is occupied; reads of others go on behind it"),
-    "broadcast_ns": _ns("hardware broadcast, fixed part"),
-    "broadcast_page_ns": _ns("hardware broadcast, each page"),
-    "broadcast_all_ns": _ns("hardware broadcast, whole TLB"),
+    "mask_line_ns": _ns("a shared line changing owner, same socket or same CPU", Reader.MARK),
+    "mask_line_cross_ns": _ns("a shared line changing owner, other socket", Reader.MARK),
+    "line_hit_ns": _ns("reading a shared line of which the CPU has a valid copy", Reader.COPIES),
+    "line_fill_ns": _ns(
+        "reading one without: how long the line is occupied; reads of others go on behind it", Reader.COPIES
+    ),
+    "broadcast_ns": _ns("hardware broadcast, fixed part", Reader.FABRIC),
+    "broadcast_page_ns": _ns("hardware broadcast, each page", Reader.FABRIC),
+    "broadcast_all_ns": _ns("hardware broadcast, whole TLB", Reader.FABRIC),
     # the workload on the machine
-    "accounting": Parameter("name", "how the kernel books handler time", choices=ACCOUNTING),
-    "operation_ns": Parameter("ns", "of a loop: own work of one operation, mean", optional=True),
+    "accounting": Parameter(
+        "name", "how the kernel books handler time", choices=ACCOUNTING, readers=(Reader.EVENTS,), **_BUILD
+    ),
+    "operation_ns": Parameter(
+        "ns", "own work of one operation, mean", optional=True, readers=_WORK, defining=True, **_LOOP
+    ),
     "one_thread_ops_per_s": Parameter(
-        "1/s",
-        "of a loop: operations a second of one thread alone, from which operation_ns follows",
-        low=1e-6,
-        optional=True,
+        "1/s", "operations a second of one thread alone, from which operation_ns follows", 1e-6, optional=True,
+        readers=_WORK, defining=True, **_LOOP,
     ),
     "rate_per_s": Parameter(
-        "1/s", "of a loop: operations a second of all jobs, from which operation_ns follows", low=1e-6, optional=True
+        "1/s", "operations a second of all jobs, from which operation_ns follows", 1e-6, optional=True, readers=_WORK,
+        defining=True, **_LOOP,
     ),
     "operation": Parameter(
-        "name", "of a loop: how operation_ns is distributed", choices=OPERATIONS, default="exponential"
+        "name", "how operation_ns is distributed", choices=OPERATIONS, default="exponential", readers=_WORK, same=True,
+        **_LOOP,
     ),
-    "events_per_operation": Parameter("1", "of a loop: flush events of one operation", low=1e-6, default=1.0),
-    "user_s": Parameter("s", "user CPU seconds of the build without XPFO"),
-    "base_system_s": Parameter("s", "system CPU seconds of the build without XPFO"),
-    "serial_share": _share("share of the build that runs on one CPU"),
-    "kunmap_events": Parameter("1", "xpfo_kunmap flushes of the whole build"),
-    "alloc_events": Parameter("1", "xpfo_alloc_pages flushes of the whole build"),
-    "range_pages": Parameter("pages: weight", "pages of an alloc event, with weights"),
-    "user_switches_per_s": Parameter("1/s", "switches to a user task per busy CPU second"),
-    "switch_cv2": Parameter("1", "squared coefficient of variation of switch intervals", low=1),
-    "migrations_per_s": Parameter("1/s", "migrations per busy CPU second"),
-    "kernel_entries_per_s": Parameter("1/s", "kernel entries per busy CPU second"),
-    "tick_hz": Parameter("Hz", "periodic tick"),
-    "timeslice_ms": Parameter("ms", "time slice when there are more jobs than CPUs", low=1e-6),
-    "pcp_batch": Parameter("pages", "pages of one refill of the per-CPU free list", low=1),
-    "pcp_refill_share": _share("share of order-0 allocs that come from a refill"),
-    "ownership_change_share": _share("share of allocs whose page was the kernel's before"),
-    "pool_pages": Parameter("pages", "pages that a pool of unmapped pages is filled with at once", low=1, default=512),
+    "events_per_operation": Parameter(
+        "1", "flush events of one operation", 1e-6, default=1.0, readers=_WORK, **_LOOP
+    ),
+    "user_s": Parameter("s", "user CPU seconds of the build without XPFO", readers=_WORK, defining=True, **_BUILD),
+    "base_system_s": Parameter(
+        "s", "system CPU seconds of the build without XPFO", readers=_WORK, defining=True, **_BUILD
+    ),
+    "serial_share": _share("share of the build that runs on one CPU", *_WORK, **_BUILD),
+    "kunmap_events": Parameter(
+        "1", "xpfo_kunmap flushes of the whole build", readers=_WORK, defining=True, **_BUILD
+    ),
+    "alloc_events": Parameter(
+        "1", "xpfo_alloc_pages flushes of the whole build", readers=_WORK, defining=True, **_BUILD
+    ),
+    "range_pages": Parameter(PAGES, "pages of an alloc event, with weights", readers=_WORK),
+    "user_switches_per_s": Parameter("1/s", "switches to a user task per busy CPU second", readers=(Reader.SWITCH,)),
+    "switch_cv2": Parameter(
+        "1", "squared coefficient of variation of switch intervals", 1, readers=(Reader.SWITCH,)
+    ),
+    "migrations_per_s": Parameter("1/s", "migrations per busy CPU second", readers=(Reader.MIGRATION,)),
+    "kernel_entries_per_s": Parameter("1/s", "kernel entries per busy CPU second", readers=(Reader.ENTRY,)),
+    "tick_hz": Parameter("Hz", "periodic tick", readers=(Reader.TICK,)),
+    "timeslice_ms": Parameter(
+        "ms", "time slice when there are more jobs than CPUs", 1e-6, readers=(Reader.SWITCH,)
+    ),
+    "pcp_batch": Parameter("pages", "pages of one refill of the per-CPU free list", 1, readers=(Reader.COUNT,)),
+    "pcp_refill_share": _share("share of order-0 allocs that come from a refill", Reader.COUNT),
+    "ownership_change_share": _share("share of allocs whose page was the kernel's before", Reader.COUNT),
+    "pool_pages": Parameter(
+        "pages", "pages that a pool of unmapped pages is filled with at once", 1, default=512, readers=(Reader.COUNT,)
+    ),
     # controls
-    "rule": Parameter("name", "how a broadcast by interrupts is simulated", choices=RULES, default="coarse"),
-    "think_ns": Parameter("ns", "mean compute between flush events, instead of the build's", optional=True),
-    "flushers": Parameter("1", "busy CPUs that make flush events, the lowest", low=1, whole=True, optional=True),
+    "think_ns": Parameter(
+        "ns", "mean compute between flush events, instead of the build's", optional=True, readers=(Reader.EVENTS,),
+        control=True,
+    ),
+    "flushers": Parameter(
+        "1", "busy CPUs that make flush events, the lowest", 1, whole=True, optional=True, readers=(Reader.EVENTS,),
+        same=True, **_CONTROL,
+    ),
     "window_events": Parameter(
-        "1", "the most flush events one lane measures", low=32, high=1e8, whole=True, default=8192
+        "1", "the most flush events one lane measures", 32, 1e8, whole=True, default=8192, same=True, **_CONTROL
     ),
     "warmup_events": Parameter(
-        "1",
-        "flush events before measuring; a CPU's first one counts as no wait, so cover it",
-        high=1e8,
-        whole=True,
-        optional=True,
+        "1", "flush events before measuring; a CPU's first one counts as no wait, so cover it", high=1e8, whole=True,
+        optional=True, same=True, **_CONTROL,
     ),
-    "precision": Parameter("1", "stop at this relative 95 % half-width of system time", default=0.0),
-    "replicas": Parameter("1", "independent repetitions", low=1, high=100_000, whole=True, default=1),
-    "seed": Parameter("1", "root of every random stream", whole=True, default=0),
-}
+    "precision": Parameter("1", "stop at this relative 95 % half-width of system time", default=0.0, **_CONTROL),
+    "replicas": Parameter("1", "independent repetitions", 1, 100_000, whole=True, default=1, per_sweep=True),
+    "seed": Parameter("1", "root of every random stream", whole=True, default=0, per_sweep=True),
+}  # fmt: skip
+
+
+def defining(kind: Kind) -> list[str]:
+    """The parameters that say that a workload is of this kind."""
+    return [name for name, parameter in PARAMETERS.items() if parameter.kind is kind and parameter.defining]
+
 
 Pages = tuple[tuple[int, float], ...]  # (pages, weight), ascending pages
 
@@ -204,8 +298,8 @@ def check(name: str, value: Any) -> Any:
 
 
 def is_number(name: str) -> bool:
-    """Whether a parameter's values are numbers, and not names or ranges of pages."""
-    return name in PARAMETERS and name != "range_pages" and not PARAMETERS[name].choices
+    """Whether a column holds numbers, and not names or ranges of pages."""
+    return name in PARAMETERS and PARAMETERS[name].is_number
 
 
 def busy_cpus(jobs: Any, cores: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.parameters import Pages, Parameter
+from sim.parameters import PARAMETERS, Pages, Parameter
 
 DERIVING = {
     "clock_scale": Parameter("factor", "multiplies all instruction costs of the machine", low=1e-3),
@@ -16,10 +16,7 @@ DERIVING = {
     "large_range_share": Parameter("share", "share of alloc events over 33 pages", high=1.0),
     "user_s_over_xeon": Parameter("factor", "user seconds of the build here over those on xeon_8160", low=1e-3),
 }
-INSTRUCTION_COSTS = (  # times that a core needs for instructions of its own, so that they follow its clock
-    "alloc_bookkeeping_ns kunmap_bookkeeping_ns flush_fixed_ns invlpg_ns flush_all_ns flush_mm_ns mask_scan_ns "
-    "enqueue_ns enqueue_busy_ns ipi_send_ns irq_entry_ns handler_ns irq_exit_ns"
-).split()
+INSTRUCTION_COSTS = tuple(name for name, parameter in PARAMETERS.items() if parameter.instruction)
 MADE_FROM = {  # the parameters that each of these quantities changes
     "clock_scale": INSTRUCTION_COSTS,
     "alloc_per_kunmap": ["alloc_events"],

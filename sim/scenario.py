@@ -1,4 +1,4 @@
-"""What a group of lanes simulates, as far as its metrics are made from it, and what its time is priced by."""
+"""What a group of lanes simulates, as far as its metrics are made from it, and what its time is made of."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.abi import Flush, Look, Targets
-from sim.group import Shape
-from sim.metrics import Price
+from sim.counts import Weights
+from sim.parameters import Kind
+from sim.policy import Policy, Targets
+from sim.topology import Shape
 
 Columns = Mapping[str, np.ndarray]
 
@@ -18,9 +19,8 @@ Columns = Mapping[str, np.ndarray]
 class Scenario:
     """What a group of lanes simulates, as far as its metrics are made from it."""
 
-    flush: Flush
-    looks: Mapping[str, Look]  # by the policy's function
-    loop: bool  # of a loop `events` are those of one operation
+    policy: Policy
+    kind: Kind  # of a closed loop `events` are those of one operation
     shape: Shape
     replica: np.ndarray
     lanes: Columns  # parameters by name, in their units
@@ -43,8 +43,8 @@ class Scenario:
     @property
     def refill_system_ns(self) -> np.ndarray:
         """System time of the misses after one full flush."""
-        if not (self.flush.flushes_ranges or self.flush.tell is Targets.HARDWARE or self.looks):
-            return np.zeros_like(self.events)  # nobody flushes, so that they need not be known
+        if not (self.policy.flushes_ranges or self.policy.targets is Targets.HARDWARE or self.policy.checks):
+            return np.zeros_like(self.events)  # no CPU flushes, so that they need not be known
         return self.lanes["refill_system_share"] * self.lanes["refill_ns"]
 
     @property
@@ -53,16 +53,16 @@ class Scenario:
         return self.events * 1e-9
 
 
-def prices(scenario: Scenario) -> dict[str, Price]:
-    """What lanes stop by, first, and what else has an interval, by the key of its half-width."""
-    overhead = {"overhead_half_ns": price_overhead(scenario)}
-    return overhead if scenario.loop else {"half_ns": price_system_time(scenario)} | overhead
+def times(scenario: Scenario) -> dict[str, Weights]:
+    """The time that lanes stop by, first, and what else has an interval, by the key of its half-width."""
+    of_builds = {} if scenario.kind is Kind.LOOP else {"half_ns": system_time(scenario)}
+    return of_builds | {"overhead_half_ns": overhead(scenario)}
 
 
-def price_overhead(scenario: Scenario) -> Price:
-    """What work takes per flush event beside computing, without notes, if all busy CPUs make flush events."""
+def overhead(scenario: Scenario) -> Weights:
+    """What work takes per flush event beside computing, without marks, if all busy CPUs make flush events."""
     ones = np.ones_like(scenario.events)
-    return Price(
+    return Weights(
         fixed_ns=scenario.think_ns,
         handler=0.0 * ones,
         handler_compute=ones,
@@ -76,10 +76,10 @@ def _if_read(lanes: Columns, name: str) -> np.ndarray:
     return np.nan_to_num(lanes.get(name, np.zeros(len(lanes["cores"]))))
 
 
-def price_system_time(scenario: Scenario) -> Price:
-    """What system time is made of per flush event, for stopping at a precision: `system_time_s` without notes."""
+def system_time(scenario: Scenario) -> Weights:
+    """What system time is made of per flush event, for stopping at a precision: `system_time_s` without marks."""
     tick = scenario.tick
-    return Price(
+    return Weights(
         fixed_ns=scenario.lanes["base_system_s"] / scenario.events * 1e9,
         handler=np.where(tick, 0.0, -1.0),
         handler_compute=np.where(tick, scenario.system_share, 1.0),

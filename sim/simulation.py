@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from types import ModuleType
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sim.abi import Build, Events, Flush, check_events, every_event
 from sim.accounting import account, account_without_events, own_overhead_ns
-from sim.engine import run as run_lanes
+from sim.batch_means import run as run_lanes
+from sim.closed_loop import asked_operation_ns, check_loops, fill_loops, is_loop
+from sim.deferral import all_checks_per_s
 from sim.events import FlushEvents
-from sim.group import Shape
 from sim.lanes import (
     check_column,
     group_points,
@@ -22,24 +22,33 @@ from sim.lanes import (
     numbers_of,
     require_parameters,
 )
-from sim.loop import asked_operation_ns, check_loops, fill_loops, is_loop
 from sim.machine.engines import build_machine
 from sim.metrics import METRICS
-from sim.notes import all_looks_per_s
-from sim.parameters import PARAMETERS, busy_cpus, check_together, default_warmup, is_number
-from sim.policies import COUNT_EVENTS, LOOKS, policy_module, reads
+from sim.parameters import PARAMETERS, Kind, busy_cpus, check_together, default_warmup, is_number
+from sim.policies import Policies
+from sim.policy import Build, Events, Policy
 from sim.quantities import fill_unknown
-from sim.scenario import Scenario, prices
+from sim.reading import COUNTED, reads
+from sim.scenario import Scenario, times
+from sim.topology import Shape
 
 Columns = Mapping[str, np.ndarray]
 MOST_ENTRIES = 1e9  # kernel entries of a lane: beyond, its simulation takes half a day
 
 
-def simulate(*, policy: str | Sequence[str], engine: str = "auto", **parameters: Any) -> dict[str, np.ndarray]:
+def simulate(
+    *,
+    policy: str | Sequence[str],
+    engine: str = "auto",
+    policies: Mapping[str, Policy] | None = None,
+    **parameters: Any,
+) -> dict[str, np.ndarray]:
     """Simulate points under common random numbers; every parameter of `PARAMETERS` by name, scalar or one per point.
 
     `engine` is `compiled` (loops under numba, plain Python without it), `vectorized` (numpy), or `auto`: compiled where
-    numba is there. Both give the same bits; `rule="exact"` is simulated by `compiled` alone.
+    numba is there. Both give the same bits, except for broadcasts by interrupts: `vectorized` takes two events for a
+    flush event, an approximation, where `compiled` takes one for each request. `policies` are the policies by name; by
+    default those of `sim.policies`.
 
     Returns arrays by metric name (`METRICS`), shape [point, replica]. `range_pages` is a mapping of pages to weights,
     or a sequence of such mappings. A point's result does not depend on the other points of the call.
@@ -48,22 +57,23 @@ def simulate(*, policy: str | Sequence[str], engine: str = "auto", **parameters:
     an unknown or missing parameter. A metric is NaN only where its meaning in `METRICS` says null, or where it is of a
     whole build and the point is a loop.
     """
+    known = Policies() if policies is None else policies
     table, points = _check_columns(parameters | {"policy": policy})
     loop = is_loop(table, points)
-    _check_points(table, loop)
+    _check_points(table, loop, known)
     table = fill_loops(table, loop)
     seed, replicas = (_one_value(name, table.pop(name)) for name in ("seed", "replicas"))
     out = {name: np.full((points, replicas), np.nan) for name in METRICS}
     for members in group_points(table, points):
         lanes = {name: np.repeat(column[members], replicas) for name, column in table.items()}
         replica = np.tile(np.arange(replicas), len(members))
-        flush: Flush = policy_module(str(lanes["policy"][0])).flush()
-        width = lanes_side_by_side(int(lanes["cores"][0]), flush.tell.interrupts, str(lanes["rule"][0]))
+        mine = known[str(lanes["policy"][0])]
+        width = lanes_side_by_side(int(lanes["cores"][0]), mine.targets.interrupts)
         parts = []
         for begin in range(0, len(replica), width):
             beside = slice(begin, begin + width)
             part = {name: column[beside] for name, column in lanes.items()}
-            parts.append(_simulate_group(part, replica[beside], seed, engine))
+            parts.append(_simulate_group(_Group(mine, part, replica[beside], seed, engine)))
         for name in METRICS:
             out[name][members] = np.concatenate([part[name] for part in parts]).reshape(len(members), replicas)
     return out
@@ -91,11 +101,11 @@ def _one_value(name: str, column: np.ndarray) -> int:
     return int(column[0])
 
 
-def _check_points(table: Mapping[str, np.ndarray], loop: np.ndarray) -> None:
+def _check_points(table: Mapping[str, np.ndarray], loop: np.ndarray, policies: Mapping[str, Policy]) -> None:
     """TypeError where a policy reads what is not given for each of its points, ValueError where a point cannot be."""
     for policy, is_a_loop in dict.fromkeys(zip(table["policy"].tolist(), loop.tolist(), strict=True)):
         mine = (table["policy"] == policy) & (loop == is_a_loop)
-        names = reads(policy_module(policy), is_a_loop)
+        names = reads(policies[policy], Kind.LOOP if is_a_loop else Kind.BUILD)
         require_parameters({name: column[mine] for name, column in table.items()}, names, policy)
     if wrong := check_loops(table, len(loop)):
         raise ValueError(wrong[1])
@@ -104,90 +114,131 @@ def _check_points(table: Mapping[str, np.ndarray], loop: np.ndarray) -> None:
         check_together({name: column[row] for name, column in table.items()} | {"cores": int(table["cores"][row])})
 
 
-def _simulate_group(lanes: dict[str, np.ndarray], replica: np.ndarray, seed: int, engine: str) -> dict[str, np.ndarray]:
-    """Every metric of lanes that share a shape, a policy and a window, [lane]; `replica` of each lane."""
-    shape = _shape({name: column[0] for name, column in lanes.items()}, seed)
-    events = _count_events(policy_module(lanes["policy"][0]), lanes)
-    some = events.total > 0.0
+@dataclass(frozen=True)
+class _Group:
+    """Lanes that share a policy, a shape, a window and a kind of workload."""
+
+    policy: Policy
+    lanes: dict[str, np.ndarray]
+    replica: np.ndarray  # of each lane
+    seed: int
+    engine: str
+
+    @property
+    def kind(self) -> Kind:
+        """A build, or a closed loop."""
+        return Kind.LOOP if is_loop(self.lanes, 1)[0] else Kind.BUILD
+
+    @cached_property
+    def first(self) -> dict[str, Any]:
+        """The parameters of the first lane."""
+        return {name: column[0] for name, column in self.lanes.items()}
+
+    @cached_property
+    def shape(self) -> Shape:
+        """What all lanes have in common; ValueError where their parameters contradict each other."""
+        first = self.first
+        cores, sockets, threads = (int(first[name]) for name in ("cores", "sockets", "threads_per_core"))
+        shown = {"cores": cores, "sockets": sockets, "threads_per_core": threads}
+        check_together(shown | {name: first[name] for name in ("apic", "fill")})
+        busy = int(busy_cpus(first["jobs"], cores))
+        flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
+        names = (first[name] for name in ("fill", "operation", "delivery"))
+        return Shape(cores, sockets, busy, flushers, threads, first["apic"], self.seed, *names)
+
+    @cached_property
+    def events(self) -> Events:
+        """The flush events of a whole build, or of one operation, under the policy."""
+        lanes = self.lanes
+        pages = tuple(p for p, _ in lanes["range_pages"][0])
+        weights = np.array([[weight for _, weight in mix] for mix in lanes["range_pages"]]).T  # [pages, lane]
+        total = np.zeros(weights.shape[1])
+        for row in weights:  # row by row: a lane does not notice its neighbours
+            total = total + row
+        unread = np.full_like(total, np.nan)
+        build = Build(
+            kunmap_events=lanes["kunmap_events"],
+            alloc_events=lanes["alloc_events"],
+            pages=pages,
+            weights=weights / total,
+            **{name: lanes.get(name, unread) for name in COUNTED},
+        )
+        return self.policy.count(build)
+
+    def part(self, members: np.ndarray) -> _Group:
+        """Some of the lanes (a mask)."""
+        lanes = {name: column[members] for name, column in self.lanes.items()}
+        return replace(self, lanes=lanes, replica=self.replica[members])
+
+
+def _simulate_group(group: _Group) -> dict[str, np.ndarray]:
+    """Every metric of a group, [lane]."""
+    shape = group.shape
+    some = group.events.total > 0.0
     if not some.any():
-        return account_without_events(lanes, shape, loop=bool(is_loop(lanes, len(replica))[0]))
+        return account_without_events(group.lanes, shape, group.kind)
     if not some.all():  # a lane without events is none of a machine's
         out = {name: np.full(len(some), np.nan) for name in METRICS}
         for mine in (some, ~some):
-            part = _simulate_group({name: column[mine] for name, column in lanes.items()}, replica[mine], seed, engine)
-            for name in METRICS:
-                out[name][mine] = part[name]
+            for name, values in _simulate_group(group.part(mine)).items():
+                out[name][mine] = values
         return out
-    return _simulate_events(lanes, replica, shape, events, engine)
-
-
-def _simulate_events(
-    lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events, engine: str
-) -> dict[str, np.ndarray]:
-    """Every metric of lanes that all make flush events, [lane]."""
-    if not is_loop(lanes, len(replica)).any():
-        think_ns = (lanes["user_s"] + lanes["base_system_s"]) / events.total * 1e9
+    if group.kind is Kind.LOOP:
+        think_ns = _think_of_loops(group)
     else:
-        think_ns = _think_of_loops(lanes, replica, shape, events, engine)
-    think_ns = np.where(np.isnan(lanes["think_ns"]), think_ns, lanes["think_ns"])
-    return account(*_run(lanes, replica, shape, events, think_ns, engine))
+        think_ns = (group.lanes["user_s"] + group.lanes["base_system_s"]) / group.events.total * 1e9
+    given_ns = group.lanes["think_ns"]
+    return account(*_run(group, shape, np.where(np.isnan(given_ns), think_ns, given_ns)))
 
 
-def _think_of_loops(
-    lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events, engine: str
-) -> np.ndarray:
+def _think_of_loops(group: _Group) -> np.ndarray:
     """Own work between two flush events, [lane]; ValueError where flush events alone take longer than an operation."""
+    lanes, total = group.lanes, group.events.total
 
     def left_ns(operation_ns: np.ndarray, shape: Shape) -> np.ndarray:
         """What is left of an operation for own work, if its flush events take what they take at this pace."""
-        think_ns = operation_ns / events.total
-        return (think_ns - own_overhead_ns(*_run(lanes, replica, shape, events, think_ns, engine))) * events.total
+        think_ns = operation_ns / total
+        return (think_ns - own_overhead_ns(*_run(group, shape, think_ns))) * total
 
-    whole_ns = operation_ns = asked_operation_ns(lanes, shape.flushers)
+    whole_ns = operation_ns = asked_operation_ns(lanes, group.shape.flushers)
     if not np.isnan(lanes["one_thread_ops_per_s"][0]):
-        operation_ns = left_ns(whole_ns, replace(shape, busy=1, flushers=1))
+        operation_ns = left_ns(whole_ns, replace(group.shape, busy=1, flushers=1))
         for row in np.flatnonzero(operation_ns < 0.0)[:1].tolist():
             raise ValueError(
                 f"one_thread_ops_per_s={lanes['one_thread_ops_per_s'][row]:g}: an operation takes {whole_ns[row]:.0f} "
                 f"ns, and its flush events alone {whole_ns[row] - operation_ns[row]:.0f} ns of it"
             )
     elif not np.isnan(lanes["rate_per_s"][0]):
-        operation_ns = np.maximum(left_ns(whole_ns, shape), 0.0)  # 0: more than the CPUs can do; the rate is not met
-    return operation_ns / events.total
+        operation_ns = np.maximum(left_ns(whole_ns, group.shape), 0.0)  # 0: more than the CPUs can do; it is not met
+    return operation_ns / total
 
 
-def _run(
-    lanes: dict[str, np.ndarray], replica: np.ndarray, shape: Shape, events: Events, think_ns: np.ndarray, engine: str
-) -> tuple[Scenario, dict[str, np.ndarray]]:
+def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, dict[str, np.ndarray]]:
     """What lanes simulate, and their means per flush event, [lane]."""
-    first = {name: column[0] for name, column in lanes.items()}
-    module, total = policy_module(first["policy"]), events.total
-    flush: Flush = module.flush()
-    looks = {function: getattr(module, function)() for function in LOOKS if hasattr(module, function)}
+    policy, lanes, first = group.policy, group.lanes, group.first
     cost = numbers_of(lanes) | {"think_ns": think_ns}
-    if flush.reads_line:
-        cost["looks_per_s"] = all_looks_per_s(looks, numbers_of(lanes))
+    if policy.reads_line:
+        cost["checks_per_s"] = all_checks_per_s(policy.checks, numbers_of(lanes))
     window = int(first["window_events"])
     given = first["warmup_events"]
     warmup = int(default_warmup(window, shape.cores) if np.isnan(given) else given)
-    if "kernel_entry" in looks:
+    if policy.kernel_entry is not None:
         _check_entries(cost, shape, warmup + window)
-    source = FlushEvents(shape, cost, events, flush, replica, looking="kernel_entry" in looks)
+    source = FlushEvents(shape, cost, group.events, policy, group.replica)
     scenario = Scenario(  # before lanes leave, and the source with them
-        flush=flush,
-        looks=looks,
-        loop=bool(is_loop(lanes, len(replica))[0]),
+        policy=policy,
+        kind=group.kind,
         shape=shape,
-        replica=replica,
+        replica=group.replica,
         lanes=lanes,
-        events=total,
+        events=group.events.total,
         think_ns=think_ns,
         bookkeeping_ns=source.mean_bookkeeping_ns,
         full_share=source.full_share,
         range_pages=source.mean_range_pages,
     )
-    machine = build_machine(engine, first["rule"], shape, cost, flush, source, len(replica))
-    return scenario, run_lanes(machine, prices(scenario), warmup, window, lanes["precision"])
+    machine = build_machine(group.engine, shape, cost, policy, source)
+    return scenario, run_lanes(machine, times(scenario), warmup, window, lanes["precision"])
 
 
 def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
@@ -195,34 +246,6 @@ def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
     each = cost["kernel_entries_per_s"] * 1e-9 * cost["think_ns"] * shape.busy / shape.flushers  # per flush event
     for entries in (each * events)[each * events > MOST_ENTRIES][:1].tolist():
         raise ValueError(
-            f"kernel_entries_per_s: about {entries:.1e} kernel entries look at a note in {events} flush events; must "
-            f"be at most {MOST_ENTRIES:.0e}: ask for a smaller window_events, or more flush events a second"
+            f"kernel_entries_per_s: about {entries:.1e} kernel entries check a mark in {events} flush events; must be "
+            f"at most {MOST_ENTRIES:.0e}: ask for a smaller window_events, or more flush events a second"
         )
-
-
-def _shape(first: Mapping[str, Any], seed: int) -> Shape:
-    """What all lanes of a group have in common, from the parameters of the first; ValueError where they contradict."""
-    cores, sockets, threads = (int(first[name]) for name in ("cores", "sockets", "threads_per_core"))
-    shown = {"cores": cores, "sockets": sockets, "threads_per_core": threads}
-    check_together(shown | {name: first[name] for name in ("apic", "fill")})
-    busy = int(busy_cpus(first["jobs"], cores))
-    flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
-    names = (first[name] for name in ("fill", "operation", "delivery"))
-    return Shape(cores, sockets, busy, flushers, threads, first["apic"], seed, *names)
-
-
-def _count_events(module: ModuleType, lanes: Columns) -> Events:
-    """The flush events of a whole build under the policy."""
-    pages = tuple(p for p, _ in lanes["range_pages"][0])
-    weights = np.array([[weight for _, weight in mix] for mix in lanes["range_pages"]]).T  # [pages, lane]
-    total = np.zeros(weights.shape[1])
-    for row in weights:  # row by row: a lane does not notice its neighbours
-        total = total + row
-    build = Build(
-        kunmap_events=lanes["kunmap_events"],
-        alloc_events=lanes["alloc_events"],
-        pages=pages,
-        weights=weights / total,
-        **{name: lanes.get(name, np.full_like(total, np.nan)) for name in COUNT_EVENTS},  # NaN: the policy reads it not
-    )
-    return check_events(getattr(module, "events", every_event)(build), len(total))

@@ -1,19 +1,18 @@
 """No XPFO: the kernel's direct map is never flushed for user pages.
 
-C:       Linux 4.20 without the XPFO series
-Return:  nothing was unmapped, so nothing is stale.
-Stale:   the baseline of every ratio; the kernel keeps reaching every user page.
-Legal:   anywhere.
+Kernel:   Linux 4.20 without the XPFO series
+Return:   nothing was unmapped.
+Stale:    nothing; the kernel keeps reaching every user page. The baseline of every ratio.
+Context:  any.
 """
 
 import numpy as np
 
-from sim.abi import Build, Events, Flush, Own
+from sim.policy import Build, Events, Local, Policy
 
 
-def events(build: Build) -> Events:
+def _events(build: Build) -> Events:
     return Events(np.zeros_like(build.kunmap_events), build.pages, 0.0 * build.weights)
 
 
-def flush() -> Flush:
-    return Flush(own=Own.NEVER)
+POLICY = Policy(local=Local.NEVER, events=_events)

@@ -1,13 +1,11 @@
-"""Interrupt every other online CPU, wait until all have flushed the range, then flush it here.
+"""Interrupt every other online CPU, wait until all have flushed the range, then flush the local TLB.
 
-C:       arch/x86/mm/tlb.c  flush_tlb_kernel_range() -> on_each_cpu(do_kernel_range_flush)  (XPFO v7, v8 before 13/14)
-Return:  no CPU holds the old mapping.
-Stale:   nobody, once it returns.
-Legal:   interrupts on and no spinlock held that a handler may want: it waits for other CPUs.
+Kernel:   arch/x86/mm/tlb.c  flush_tlb_kernel_range() -> on_each_cpu(do_kernel_range_flush)  (XPFO v7, v8 before 13/14)
+Return:   no CPU holds the old mapping.
+Stale:    no CPU, once it returns.
+Context:  interrupts on, no spinlock held that a handler may take: it waits for other CPUs.
 """
 
-from sim.abi import Flush, Own, Targets
+from sim.policy import Local, Policy, Targets
 
-
-def flush() -> Flush:
-    return Flush(tell=Targets.OTHER_ONLINE, own=Own.AFTER_ACKS)
+POLICY = Policy(targets=Targets.OTHER_ONLINE, local=Local.AFTER_ACKS)

@@ -1,13 +1,11 @@
 """One broadcast instruction reaches every TLB of the machine; the sender waits for it, nobody is interrupted.
 
-C:       arch/arm64/include/asm/tlbflush.h  flush_tlb_kernel_range() (TLBI ... IS, DSB ISH); AMD INVLPGB, TLBSYNC
-Return:  no CPU holds the old mapping.
-Stale:   nobody, once it returns.
-Legal:   interrupts off, any lock held: hardware answers.
+Kernel:   arch/arm64/include/asm/tlbflush.h  flush_tlb_kernel_range() (TLBI ... IS, DSB ISH); AMD INVLPGB, TLBSYNC
+Return:   no CPU holds the old mapping.
+Stale:    no CPU, once it returns.
+Context:  any; hardware answers, interrupts may be off.
 """
 
-from sim.abi import Flush, Own, Targets
+from sim.policy import Local, Policy, Targets
 
-
-def flush() -> Flush:
-    return Flush(tell=Targets.HARDWARE, own=Own.NEVER)
+POLICY = Policy(targets=Targets.HARDWARE, local=Local.NEVER)

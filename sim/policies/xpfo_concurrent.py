@@ -1,13 +1,11 @@
-"""As xpfo, but the sender flushes itself while the others do: after the last ICR write, before the acks.
+"""As xpfo, but the sender flushes its own TLB while the others do: after the last ICR write, before the acks.
 
-C:       kernel/smp.c  on_each_cpu_cond_mask(), smp_call_function_many_cond()  (Linux 5.13)
-Return:  no CPU holds the old mapping.
-Stale:   nobody, once it returns.
-Legal:   interrupts on and no spinlock held that a handler may want: it waits for other CPUs.
+Kernel:   kernel/smp.c  on_each_cpu_cond_mask(), smp_call_function_many_cond()  (Linux 5.13)
+Return:   no CPU holds the old mapping.
+Stale:    no CPU, once it returns.
+Context:  interrupts on, no spinlock held that a handler may take: it waits for other CPUs.
 """
 
-from sim.abi import Flush, Own, Targets
+from sim.policy import Local, Policy, Targets
 
-
-def flush() -> Flush:
-    return Flush(tell=Targets.OTHER_ONLINE, own=Own.AFTER_SENDS)
+POLICY = Policy(targets=Targets.OTHER_ONLINE, local=Local.AFTER_SENDS)

@@ -1,21 +1,13 @@
-"""As xpfo_deferred, and the periodic tick honours the note too.
+"""As xpfo_deferred, and the periodic tick checks the mark too.
 
-C:       arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off(); kernel/time  update_process_times()
-Return:  this CPU is clean.
-Stale:   every other CPU that ticks, for at most one tick (lost posts aside); a nohz_full CPU until it switches.
-Legal:   interrupts off, any lock held: it waits for nobody.
+Kernel:   arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off(); kernel/time  update_process_times()
+Return:   this CPU holds no stale entry.
+Stale:    other CPUs that tick, for at most one tick (lost marks aside); a nohz_full CPU until it switches.
+Context:  any; never waits, interrupts may be off.
 """
 
-from sim.abi import Flush, How, Line, Look, Own, Post
+from sim.policy import Check, Line, Local, Mark, Policy, Write
 
-
-def flush() -> Flush:
-    return Flush(own=Own.BEFORE, post=Post(Line.GLOBAL, How.PLAIN))
-
-
-def switch_to_user() -> Look:
-    return Look(Line.GLOBAL)
-
-
-def tick() -> Look:
-    return Look(Line.GLOBAL)
+POLICY = Policy(
+    local=Local.FIRST, mark=Mark(Line.GLOBAL, Write.PLAIN), switch_to_user=Check(Line.GLOBAL), tick=Check(Line.GLOBAL)
+)

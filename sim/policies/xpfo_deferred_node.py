@@ -1,19 +1,13 @@
 """As xpfo_deferred_test_first, with one mask for the CPUs of each socket, on a line of its own.
 
-C:       after arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off(), with one mask per node as
-         kernel/sched/fair.c  has for idle CPUs
-Return:  this CPU is clean.
-Stale:   every other CPU may use the old mapping until it switches to a user task. Bits are set atomically, and a bit
-         that is read as set is honoured later, so no post is lost.
-Legal:   interrupts off, any lock held: it waits for nobody, but it reads one line per socket, its own first.
+Kernel:   after arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off(), with one mask per node as
+          kernel/sched/fair.c  has for idle CPUs
+Return:   this CPU holds no stale entry.
+Stale:    other CPUs until they switch to a user task. Bits are set atomically, and a bit that is read as set is
+          checked later, so no mark is lost.
+Context:  any; never waits, interrupts may be off. It reads one line per socket, its own first.
 """
 
-from sim.abi import Flush, How, Line, Look, Own, Post
+from sim.policy import Check, Line, Local, Mark, Policy, Write
 
-
-def flush() -> Flush:
-    return Flush(own=Own.BEFORE, post=Post(Line.NODE, How.TEST_FIRST))
-
-
-def switch_to_user() -> Look:
-    return Look(Line.NODE)
+POLICY = Policy(local=Local.FIRST, mark=Mark(Line.NODE, Write.TEST_FIRST), switch_to_user=Check(Line.NODE))

@@ -1,17 +1,11 @@
-"""Flush here at once; leave a note in the current task's own mask, honoured where that task arrives.
+"""Flush the local TLB at once; mark the other CPUs pending in the current task's own mask, checked where it arrives.
 
-C:       arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off() with the mask in task_struct  (XPFO v7)
-Return:  this CPU is clean.
-Stale:   every other CPU, until some task with its bit set migrates there; a CPU that no such task visits, for ever.
-Legal:   interrupts off, any lock held: it waits for nobody. The line is the task's own, so nobody contends for it.
+Kernel:   arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off() with the mask in task_struct  (XPFO v7)
+Return:   this CPU holds no stale entry.
+Stale:    other CPUs until a task with their bit set migrates there; a CPU that no such task visits, for ever.
+Context:  any; never waits, interrupts may be off. The line is the task's own, so nobody contends for it.
 """
 
-from sim.abi import Flush, How, Line, Look, Own, Post
+from sim.policy import Check, Line, Local, Mark, Policy, Write
 
-
-def flush() -> Flush:
-    return Flush(own=Own.BEFORE, post=Post(Line.TASK, How.PLAIN))
-
-
-def migration() -> Look:
-    return Look(Line.TASK)
+POLICY = Policy(local=Local.FIRST, mark=Mark(Line.TASK, Write.PLAIN), migration=Check(Line.TASK))

@@ -1,19 +1,19 @@
 """As xpfo, but the direct map is changed by whole 2 MiB leaves: one flush event for 512 pages of allocs.
 
-C:       arch/x86/mm/pat/set_memory.c  a large page that is unmapped whole, and not split  (asked for on the list)
-Return:  no CPU holds the old mapping.
-Stale:   nobody, once it returns.
-Legal:   interrupts on and no spinlock held that a handler may want: it waits for other CPUs.
+Kernel:   arch/x86/mm/pat/set_memory.c  a large page that is unmapped whole, and not split  (asked for on the list)
+Return:   no CPU holds the old mapping.
+Stale:    no CPU, once it returns.
+Context:  interrupts on, no spinlock held that a handler may take: it waits for other CPUs.
 """
 
 import numpy as np
 
-from sim.abi import Build, Events, Flush, Own, Targets
+from sim.policy import Build, Events, Local, Policy, Targets
 
 _LEAF = 512  # pages
 
 
-def events(build: Build) -> Events:
+def _events(build: Build) -> Events:
     """Allocs of 512 pages together, in one event."""
     leaves = np.zeros_like(build.alloc_events)
     for pages, weight in zip(build.pages, build.weights, strict=True):
@@ -21,5 +21,4 @@ def events(build: Build) -> Events:
     return Events(build.kunmap_events, (_LEAF,), leaves[None])
 
 
-def flush() -> Flush:
-    return Flush(tell=Targets.OTHER_ONLINE, own=Own.AFTER_ACKS)
+POLICY = Policy(targets=Targets.OTHER_ONLINE, local=Local.AFTER_ACKS, events=_events)

@@ -1,9 +1,9 @@
 """The receivers of a broadcast: what a flush event does to the CPUs that it interrupts.
 
-C:   kernel/smp.c  flush_smp_call_function_queue(); arch/x86/mm/tlb.c  do_flush_tlb_all(), do_kernel_range_flush()
+Kernel: kernel/smp.c  flush_smp_call_function_queue(); arch/x86/mm/tlb.c  do_flush_tlb_all(), do_kernel_range_flush()
 
-The rule is in `broadcast.py`. Rows are CPUs, a block of them at a time, so that all they need stays in the cache.
-Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
+The approximation is stated in `broadcast.py`. Rows are CPUs, a block of them at a time, so that all they need stays in
+the cache. Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.abi import Done, Flush, Run
 from sim.arrays import Flags, select, widen
-from sim.group import Shape
 from sim.machine.vectorized.state import NEVER, Cpus, Room, Senders, view
+from sim.policy import Done, Policy, Run
+from sim.topology import Shape
 
 
 @dataclass(frozen=True)
@@ -24,43 +24,8 @@ class Work:
     """What a request lengthens a handler run by."""
 
     joined: np.ndarray  # a run that another request began
-    new: np.ndarray  # a run of its own, its whole length without what is flushed by generation
+    new: np.ndarray  # a run of its own, its whole length
     extra: np.ndarray  # of that, what a request that joins does not take
-
-
-@dataclass(frozen=True)
-class Generations:
-    """A flush event of an address space, to CPUs that remember up to which generation they have flushed it."""
-
-    cpu: np.ndarray  # the sender
-    this: np.ndarray  # generation that it counted up to,
-    newest: np.ndarray  # and the one that has begun last
-    full: np.ndarray  # whether its range is a full flush
-    range_ns: np.ndarray  # what a CPU that missed this event alone flushes,
-    full_ns: np.ndarray  # and one that missed more
-
-
-@dataclass(frozen=True)
-class Missed:
-    """What CPUs flush by generation, every field [cpu, lane]."""
-
-    ranges: np.ndarray
-    fulls: np.ndarray
-    flush_ns: np.ndarray
-
-
-@dataclass(frozen=True)
-class Notes:
-    """What is left for CPUs that are held, every field [cpu, lane] where unsaid."""
-
-    left: np.ndarray  # they are held,
-    new: np.ndarray  # and were not, or ran again, when their last run began
-    run_again: np.ndarray  # when those that were not will run again
-    flush_ns: np.ndarray  # [lane] what they flush then
-
-    def part(self, rows: slice) -> Notes:
-        """A view of some rows."""
-        return Notes(self.left[rows], self.new[rows], self.run_again[rows], self.flush_ns)
 
 
 @dataclass(frozen=True)
@@ -68,33 +33,22 @@ class Requests:
     """A flush event as its targets see it."""
 
     write: np.ndarray  # [cpu, lane] which ICR write reaches each marked CPU, from 1
-    rank: np.ndarray | None  # [cpu, lane] marked CPUs up to each; None: they do not wait for the hypervisor
-    held: np.ndarray | None  # [cpu, lane] how long marked CPUs cannot take the interrupt; None: they all can,
-    notes: Notes | None  # or are left a note where they cannot, and are not marked; None: no notes
     taken: np.ndarray  # [socket, lane] when the interrupt of an ICR write that took no time would be taken
     join_work: np.ndarray  # length of a request that joins a run,
     extra_work: np.ndarray  # and what a run of its own takes longer, as bits
     range_miss: np.ndarray  # whether a run of its own flushes a range
     miss_ns: np.ndarray | None  # misses after a run of its own, as bits; None: none in any lane
     full: np.ndarray  # lanes (indices) where runs flush fully
-    generations: Generations | None  # None: a CPU flushes whatever it has flushed before
 
 
 @dataclass(frozen=True)
 class Delayed:
     """CPUs whose compute was delayed, to count."""
 
-    computing: np.ndarray | int  # all of them,
-    disturbed: np.ndarray | int  # by a run of their own
-    refills: np.ndarray | int  # misses after full flushes;
-    upgrades: np.ndarray | int  # those of them that are counted as misses of a range already
-    notes: np.ndarray | int  # by the flush of who runs again, having been held
-    # by generation, busy CPUs that flush a range, and fully, and those of them that it takes from compute, [4, lane]
-    flushes: np.ndarray
-
-
-NO_FLUSHES = np.zeros((4, 1))
-NOBODY = Delayed(0, 0, 0, 0, 0, NO_FLUSHES)
+    computing: np.ndarray | int = 0  # all of them,
+    disturbed: np.ndarray | int = 0  # by a run of their own
+    refills: np.ndarray | int = 0  # misses after full flushes;
+    upgrades: np.ndarray | int = 0  # those of them that are counted as misses of a range already
 
 
 class Receivers:
@@ -108,7 +62,7 @@ class Receivers:
         senders: Senders,
         cost: Mapping[str, np.ndarray],
         shape: Shape,
-        flush: Flush,
+        policy: Policy,
         room: Room,
         marked: Flags,
         below: Flags,
@@ -117,7 +71,7 @@ class Receivers:
 
         `cpus`, `senders`, `marked` (CPUs that get an interrupt) and `below` (those below the sender) are of all rows.
         """
-        self.rows, self.cost, self.shape, self.flush = rows, cost, shape, flush
+        self.rows, self.cost, self.shape, self.policy = rows, cost, shape, policy
         n = rows.stop - rows.start
         self.targets = min(n, reachable - rows.start)
         self.busy = min(max(shape.busy - rows.start, 0), n)
@@ -178,11 +132,7 @@ class Receivers:
         arrival = resume.ns
         np.copyto(arrival, requests.write[self.rows])
         arrival *= cost["ipi_send_ns"]
-        if requests.rank is not None:
-            arrival += requests.rank[self.rows] * cost["deliver_ns"]
         self.by_socket += requests.taken
-        if requests.held is not None:
-            arrival += requests.held[self.rows]
         if self.busy < len(arrival):
             idle = slice(self.busy, None)
             np.less_equal(cpus.run_end[idle], arrival[idle], out=self.here.set[idle])
@@ -190,57 +140,28 @@ class Receivers:
             select(cost["idle_exit_ns"].view(np.int64), mask[idle], out=work.bits[idle])
             arrival[idle] += work.ns[idle]
 
-        notes = None if requests.notes is None else requests.notes.part(self.rows)
-        begins = self.marked.set  # a run
-        if notes is not None:
-            np.copyto(arrival, notes.run_again, where=notes.new)
-            begins = begins | notes.new
-        missed = None if requests.generations is None else self._catch_up(requests.generations, notes)
         # The work of each request goes in at `resume`: a joined run is resumed where it ended, after time 0.
-        widen(begins, out=mask)
+        widen(self.marked.set, out=mask)
         select(resume.bits, mask, out=resume.bits)
         np.maximum(resume.ns, cpus.run_end, out=resume.ns)
         if self.flushers:
             self._wait_for_interrupts()
         select(requests.extra_work, mask, out=work.bits)
-        work.ns += requests.join_work if missed is None else requests.join_work + missed.flush_ns
-        if notes is not None:  # a run that flushes when the CPU runs again: once, however many notes
-            np.copyto(work.ns, np.where(notes.new, notes.flush_ns, 0.0), where=notes.left)
+        work.ns += requests.join_work
         np.add(work.ns, resume.ns, out=cpus.run_end)
         select(resume.bits, mask, out=work.bits)
         np.maximum(cpus.run_begin, work.ns, out=cpus.run_begin)
-        if missed is not None:
-            cpus.full_run[:] = np.where(missed.ranges | missed.fulls, cpus.run_begin, cpus.full_run)
-        if notes is not None:
-            np.copyto(cpus.run_again, np.where(notes.new, cpus.run_begin, np.nan), where=begins)
-        return self._delay(requests, missed, notes) if self.busy else NOBODY
-
-    def _catch_up(self, requests: Generations, notes: Notes | None) -> Missed:
-        """flush_tlb_func(): what CPUs flush for a request, by generation.
-
-        A run flushes up to the newest generation of when its first request to find something missed is seen, and what
-        joins it later only acknowledges.
-        """
-        cpus = self.cpus
-        here = np.arange(self.rows.start, self.rows.stop)[:, None] == requests.cpu
-        behind = (cpus.caught_up < requests.this) & ~here
-        if notes is not None:
-            behind &= ~notes.left
-        only_this = (cpus.caught_up + 1 == requests.this) & (requests.this == requests.newest) & ~requests.full
-        cpus.caught_up[:] = np.where(behind, requests.newest, cpus.caught_up)
-        flushes = behind & (self.marked.set | (cpus.full_run != cpus.run_begin))
-        ranges, fulls = flushes & only_this, flushes & ~only_this
-        return Missed(ranges, fulls, np.where(fulls, requests.full_ns, np.where(ranges, requests.range_ns, 0.0)))
+        return self._delay(requests) if self.busy else Delayed()
 
     def _wait_for_interrupts(self) -> None:
-        """A run finds its CPU reading acks, or has to wait until its own flush is over."""
+        """A run finds its CPU reading acks, or has to wait until its local flush is over."""
         resume, senders = self.sender_resume, self.senders
-        np.greater_equal(resume.ns, senders.acked, out=self.computing.set)  # or in its own flush, so far
+        np.greater_equal(resume.ns, senders.acked, out=self.computing.set)  # or in its local flush, so far
         np.add(senders.acked, senders.own, out=self.free.ns)
         select(self.free.bits, widen(self.computing.set, out=self.sender_mask), out=self.part.bits)
         np.maximum(resume.ns, self.part.ns, out=resume.ns)
 
-    def _delay(self, requests: Requests, missed: Missed | None, notes: Notes | None) -> Delayed:
+    def _delay(self, requests: Requests) -> Delayed:
         """A run delays what it finds on its CPU: ack reading, compute, or the sending loop."""
         senders, resume, delay, part, mask = (
             self.senders,
@@ -260,48 +181,19 @@ class Receivers:
         np.bitwise_and(self.computing.words, self.marked_senders.words, out=self.disturbed.words)
         refills: np.ndarray | int = 0
         upgrades: np.ndarray | int = 0
-        run_again: np.ndarray | int = 0
-        flushes = NO_FLUSHES
-        if missed is not None:
-            refills, upgrades, flushes = self._refill_missed(missed)
-        elif requests.miss_ns is not None:
+        if requests.miss_ns is not None:
             select(requests.miss_ns, widen(self.disturbed.set, out=mask), out=part.bits)
             delay.ns += part.ns
-        if missed is None and len(requests.full):
-            refills, upgrades = self._refill(requests.full, notes)
-        if notes is not None:
-            full = Missed(np.zeros_like(notes.new), notes.new, notes.flush_ns)
-            more_refills, more_upgrades, (_, _, _, run_again) = self._refill_missed(full)
-            refills, upgrades = refills + more_refills, upgrades + more_upgrades
+        if len(requests.full):
+            refills, upgrades = self._refill(requests.full)
         select(delay.bits, widen(self.ahead.set, out=mask), out=part.bits)
         senders.start += part.ns
         np.less(resume, senders.loop_end, out=self.ahead.set)
         select(delay.bits, widen(self.ahead.set, out=mask), out=part.bits)
         senders.loop_end += part.ns
-        if notes is not None:
-            self.computing.set[notes.left[: self.flushers]] = False  # they run no handler
-        return Delayed(self.computing.count(), self.disturbed.count(), refills, upgrades, run_again, flushes)
+        return Delayed(self.computing.count(), self.disturbed.count(), refills, upgrades)
 
-    def _refill_missed(self, missed: Missed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What flushes by generation cost compute, added to the delay; refills, upgrades and flushes of `Delayed`."""
-        cost, senders, f, busy = self.cost, self.senders, self.flushers, self.busy
-        inside, ranges, fulls = self.computing.set, missed.ranges[:f], missed.fulls[:f]
-        misses = np.where(fulls, cost["refill_ns"], np.where(ranges, cost["user_refill_ns"], 0.0))
-        self.delay.ns += np.where(inside, misses, 0.0)
-        elsewhere, in_event = fulls & ~inside, self.sender_resume.ns <= self.free.ns
-        drawn = elsewhere & in_event & ~senders.refilled  # the compute after is drawn already
-        self.delay.ns += np.where(drawn, cost["refill_ns"] - cost["user_refill_ns"], 0.0)
-        senders.refilled |= drawn
-        senders.refills_next |= elsewhere & ~in_event
-        all_of = [flushes[:busy].sum(axis=0) for flushes in (missed.ranges, missed.fulls)]
-        compute = [
-            (own & inside).sum(axis=0) + flushes[f:busy].sum(axis=0)
-            for own, flushes in ((ranges, missed.ranges), (fulls, missed.fulls))
-        ]
-        upgrades = drawn.sum(axis=0)
-        return compute[1] + upgrades, upgrades, np.array([*all_of, *compute])
-
-    def _refill(self, full: np.ndarray, notes: Notes | None) -> tuple[np.ndarray, np.ndarray]:
+    def _refill(self, full: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What full flushes in handler runs cost compute, added to the delay; refills and upgrades of `Delayed`.
 
         Inside a flush event they lengthen the next compute, once. A full flush of a run that flushed ranges before
@@ -309,9 +201,7 @@ class Receivers:
         """
         cost, cpus, senders, f, busy = self.cost, self.cpus, self.senders, self.flushers, self.busy
         new, begin, full_run = self.marked.set[:busy, full], cpus.run_begin[:busy, full], cpus.full_run[:busy, full]
-        turns = np.zeros_like(new) if self.flush.run is Run.FIRST_FULLY else ~new & (full_run != begin)
-        if notes is not None:
-            turns &= ~notes.left[:busy, full]
+        turns = np.zeros_like(new) if self.policy.run is Run.FIRST_FULLY else ~new & (full_run != begin)
         flushes = new | turns
         cpus.full_run[:busy, full] = np.where(flushes, begin, full_run)
         more = (cost["refill_ns"] - cost["user_refill_ns"])[full]
@@ -330,13 +220,11 @@ class Receivers:
         upgrades[full] = (turns & in_compute).sum(axis=0) + drawn.sum(axis=0)
         return refills, upgrades
 
-    def acks(self, notes: Notes | None) -> tuple[np.ndarray, np.ndarray]:
+    def acks(self) -> tuple[np.ndarray, np.ndarray]:
         """End of the last request; [socket, lane] all acks read, were the last one of that socket waited for."""
         done, is_done_ns = self.cpus.run_end, -self.cost["irq_exit_ns"]
-        if self.flush.done is Done.RUN_BEGUN:
+        if self.policy.done is Done.RUN_BEGUN:
             done, is_done_ns = self.cpus.run_begin, self.cost["irq_entry_ns"]
-        if notes is not None:  # nobody waits for who is held
-            done = np.where(notes.left[self.rows], NEVER, done)
         last_done = done[: self.targets].max(axis=0) + is_done_ns
         read, ack = self.resume.ns, self.work
         np.add(done, self.acks_ns, out=read)

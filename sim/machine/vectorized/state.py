@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from sim.arrays import Flags, Times, aligned, fill
+from sim.counts import Records, no_counts
 from sim.events import FlushEvents
-from sim.metrics import Counts, Served
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,13 +35,27 @@ def view(state: State, rows: slice) -> State:
     return type(state)(**{field.name: getattr(state, field.name)[rows] for field in fields(state)})
 
 
+@dataclass
+class Served:
+    """The flush event that the last step served, every field [lane]."""
+
+    now: np.ndarray  # its time
+    wait_ns: np.ndarray  # length of a flush event that is over
+    window_ns: np.ndarray  # how long another busy CPU could use what was flushed; NaN: not known on this scale
+
+    @classmethod
+    def nothing(cls, lanes: int) -> Served:
+        """Before the first step: time 0, nothing measured."""
+        return cls(np.zeros(lanes), np.zeros(lanes), np.full(lanes, np.nan))
+
+
 class Steps:
     """A machine that serves one flush event in every lane at a step; all but `step` and `keep` of a `Machine`."""
 
     lanes: int
     served: Served
-    counts: Counts
     source: FlushEvents
+    tally: Records  # what is counted, [lane]
 
     def step(self) -> None:
         """Serve the next flush event of every lane."""
@@ -70,7 +84,12 @@ class Steps:
 
     def reset(self) -> None:
         """Start counting anew."""
-        self.counts = Counts.zero(self.lanes)
+        self.tally = no_counts(self.lanes)
+
+    @property
+    def counts(self) -> Records:
+        """Sums over the flush events served since `reset`, [lane]; a copy."""
+        return self.tally.copy()
 
 
 @dataclass
@@ -79,10 +98,7 @@ class Cpus:
 
     run_begin: np.ndarray  # it takes the queue one `irq_entry_ns` later
     run_end: np.ndarray  # of that run, or of the CPU's ICR writes after it: no run begins before
-    full_run: np.ndarray  # begin of the last run that flushed fully, or by generation at all; NaN: none
-    caught_up: np.ndarray  # the generation up to which the CPU has flushed the address space
-    run_again: np.ndarray  # begin of the last run that is no handler's, but a flush of who was held; NaN: none
-    ran: np.ndarray  # when the CPU was last known to run; ahead where it is held. Only where notes are left
+    full_run: np.ndarray  # begin of the last run that flushed fully; NaN: none
 
     @classmethod
     def idle(cls, rows: int, reachable: int, lanes: int) -> Cpus:
@@ -93,9 +109,6 @@ class Cpus:
             run_begin=run_begin,
             run_end=fill((rows, lanes), NEVER),
             full_run=fill((rows, lanes), np.nan),
-            caught_up=fill((rows, lanes), 0.0),
-            run_again=fill((rows, lanes), np.nan),
-            ran=fill((rows, lanes), NEVER),
         )
 
 
@@ -112,13 +125,11 @@ class Senders:
     loop_begin: np.ndarray  # begin of the event whose loop is in progress
     loop_end: np.ndarray
     busy_targets: np.ndarray  # requests of this loop that find a non-empty queue
-    generation: np.ndarray  # of the address space, which this flush event counted up to
     # the flush event whose loop ended last
     began: np.ndarray
     last_done: np.ndarray  # last request done
     acked: np.ndarray  # all acks read
-    own: np.ndarray  # length of the own flush that ends it
-    unlocked: np.ndarray  # where nobody waits: the next loop ends no sooner, because slots of requests are in use
+    own: np.ndarray  # length of the local flush that ends it
     # misses
     refilled: np.ndarray  # the compute after that event refills already
     refills_next: np.ndarray  # flushed fully while sending: the compute after that refills
@@ -133,12 +144,10 @@ class Senders:
             loop_begin=fill(shape, 0.0),
             loop_end=fill(shape, 0.0),
             busy_targets=fill(shape, 0.0),
-            generation=fill(shape, 0.0),
             began=fill(shape, 0.0),
             last_done=fill(shape, NEVER),
             acked=fill(shape, 0.0),
             own=fill(shape, 0.0),
-            unlocked=fill(shape, NEVER),
             refilled=fill(shape, 0, bool),
             refills_next=fill(shape, 0, bool),
         )
@@ -155,9 +164,9 @@ class Sender:
     began: np.ndarray
     socket: np.ndarray
     full: np.ndarray  # whether its range is a full flush
-    own_ns: np.ndarray  # length of an own flush at its end; whether
-    own_full: np.ndarray  # the own flush, whenever that is, is full,
-    own_flushes: np.ndarray  # and there is one
+    local_ns: np.ndarray  # length of a local flush at its end
+    local_full: np.ndarray  # whether the local flush, whenever that is, is full,
+    local_flushes: np.ndarray  # and whether there is one
     run_begin: np.ndarray  # of its own last handler run
     run_end: np.ndarray
     full_run: np.ndarray

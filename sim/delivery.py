@@ -1,4 +1,4 @@
-"""What interrupts cost where sender and target are CPUs of a guest, in the words that every machine understands.
+"""What interrupts cost where sender and target are vCPUs of a guest.
 
 C:   arch/x86/kvm/lapic.c  kvm_pv_send_ipi(), kvm_apic_send_ipi(); arch/x86/kernel/kvm.c  __send_ipi_mask()
 """
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.group import Shape
+from sim.topology import Shape
 
 GUEST_COSTS = ("exit_ns", "deliver_ns", "receive_exit_ns", "wake_ns")  # that count where interrupts leave the guest
 
 
-def price_delivery(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int) -> dict[str, np.ndarray]:
+def add_delivery(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int) -> dict[str, np.ndarray]:
     """The costs of a broadcast by interrupts, [lane], those of the hypervisor added to what they lengthen.
 
     An ICR write, or hypercall, is longer by an exit, and its targets are reached `deliver_ns` after one another. A run

@@ -7,16 +7,14 @@ Ref: batch means (Law, Simulation Modeling and Analysis, 9.5.3): the window is c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 
 import numpy as np
 
 from sim.arrays import fit_buffer
-from sim.metrics import Counts, Machine, Price, priced_counts
+from sim.counts import Machine, Weights, weighted_counts
 
 BATCHES = 32  # of a full window
 LEAST_BATCHES = 8  # before a lane may stop
-COUNTS = tuple(field.name for field in fields(Counts))
 
 
 def student_t(degrees: int) -> float:
@@ -26,44 +24,43 @@ def student_t(degrees: int) -> float:
 
 
 def run(
-    machine: Machine, prices: Mapping[str, Price], warmup: int, window: int, precision: np.ndarray
+    machine: Machine, times: Mapping[str, Weights], warmup: int, window: int, precision: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Simulate every lane to its precision or to `window` events; means per flush event, [lane].
 
-    A lane stops where the 95 % half-width of the first price is at most `precision` [lane] of its mean; 0 is never.
+    A lane stops where the 95 % half-width of the first of `times` is at most `precision` [lane] of its mean; 0: never.
     Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, wait_p999_ns, wait_max_ns, interval_ns, events,
-    compute_ns (of CPUs that make flush events, as drawn; NaN where all busy CPUs do), one per name of `prices` (the
-    95 % half-width of that price per event) and one per field of `Counts`.
+    compute_ns (of CPUs that make flush events, as drawn; NaN where all busy CPUs do), one per name of `times` (the
+    95 % half-width of that time per event) and one per count.
     """
     with np.errstate():  # the buffer fitted below is of this call alone
-        return _run(machine, prices, warmup, window, precision)
+        return _run(machine, times, warmup, window, precision)
 
 
 def _run(
-    machine: Machine, prices: Mapping[str, Price], warmup: int, window: int, precision: np.ndarray
+    machine: Machine, times: Mapping[str, Weights], warmup: int, window: int, precision: np.ndarray
 ) -> dict[str, np.ndarray]:
     fit_buffer(machine.lanes)
     length = max(1, window // BATCHES)
     lane = np.arange(machine.lanes)  # original index of each lane that is still here
-    weights = [price.weights for price in prices.values()]
-    fixed = next(iter(prices.values())).fixed_ns
+    weights = [each.by_count for each in times.values()]
+    fixed = next(iter(times.values())).fixed_ns
     lanes = machine.lanes
     out: dict[str, np.ndarray] = {}
-    waits = np.empty((BATCHES * length, machine.lanes))
-    windows = np.empty_like(waits)
+    waits, windows = (_events_of_lanes(BATCHES * length, lanes) for _ in range(2))
     for served in range(0, warmup, len(waits)):
         rows = slice(min(warmup - served, len(waits)))
         machine.serve(waits[rows], windows[rows])
     machine.reset()
-    batches = [np.empty((BATCHES, lanes)) for _ in prices]  # each price per event of each batch
-    begin, computed, before = machine.now, machine.computed_ns, priced_counts(machine.counts)
+    batches = [np.empty((BATCHES, lanes)) for _ in times]  # each time per event of each batch
+    begin, computed, before = machine.now, machine.computed_ns, weighted_counts(machine.counts)
     for batch in range(BATCHES):
         rows = slice(batch * length, (batch + 1) * length)
         machine.serve(waits[rows], windows[rows])
-        counted = priced_counts(machine.counts)
+        counted = weighted_counts(machine.counts)
         wait_ns = _mean_over_rows(waits[rows])
         for batches_of, weights_of in zip(batches, weights, strict=True):
-            batches_of[batch] = _price_batch(wait_ns, weights_of, counted - before, length)
+            batches_of[batch] = _batch_time(wait_ns, weights_of, counted - before, length)
         before = counted
         done = batch + 1
         if done < LEAST_BATCHES and done < BATCHES:
@@ -75,17 +72,23 @@ def _run(
             continue
         leave, stay = np.flatnonzero(stop), np.flatnonzero(~stop)
         means = _means(machine, begin, computed, waits[: rows.stop], windows[: rows.stop], leave)
-        means |= {name: half[leave] for name, half in zip(prices, half_ns, strict=True)}
+        means |= {name: half[leave] for name, half in zip(times, half_ns, strict=True)}
         for name, values in means.items():
             out.setdefault(name, np.full(lanes, np.nan))[lane[leave]] = values
         if not len(stay):
             break
         lane, begin, computed, precision, fixed = (kept[stay] for kept in (lane, begin, computed, precision, fixed))
         weights, before = [weights_of[:, stay] for weights_of in weights], before[:, stay]
-        waits, windows, *batches = (np.ascontiguousarray(kept[:, stay]) for kept in (waits, windows, *batches))
+        waits, windows = (np.asfortranarray(kept[:, stay]) for kept in (waits, windows))
+        batches = [kept[:, stay] for kept in batches]
         machine.keep(stay)
         fit_buffer(machine.lanes)
     return out
+
+
+def _events_of_lanes(events: int, lanes: int) -> np.ndarray:
+    """A value per event and lane, [event, lane]; those of one lane side by side in memory."""
+    return np.empty((events, lanes), order="F")
 
 
 def _half_width(batches: np.ndarray) -> np.ndarray:
@@ -94,12 +97,12 @@ def _half_width(batches: np.ndarray) -> np.ndarray:
     return student_t(degrees) * np.sqrt(_mean_over_rows((batches - _mean_over_rows(batches)) ** 2) / degrees)
 
 
-def _price_batch(wait_ns: np.ndarray, weights: np.ndarray, counted: np.ndarray, events: int) -> np.ndarray:
-    """The price of an event of a batch: its mean wait and what was counted in it, [lane]."""
-    price_ns = wait_ns
+def _batch_time(wait_ns: np.ndarray, weights: np.ndarray, counted: np.ndarray, events: int) -> np.ndarray:
+    """The time of an event of a batch: its mean wait and what was counted in it, [lane]."""
+    time_ns = wait_ns
     for weight, count in zip(weights, counted, strict=True):  # term by term: a lane does not notice its neighbours
-        price_ns = price_ns + weight * count / events
-    return price_ns
+        time_ns = time_ns + weight * count / events
+    return time_ns
 
 
 def _means(
@@ -119,15 +122,13 @@ def _means(
         means[f"{name}_p50_ns"], means[f"{name}_p99_ns"] = quantile(ascending, 0.5), quantile(ascending, 0.99)
         if name == "wait":
             means["wait_p999_ns"], means["wait_max_ns"] = quantile(ascending, 0.999), ascending[-1]
-    return means | {name: getattr(machine.counts, name)[leave] / events for name in COUNTS}
+    counts = machine.counts
+    return means | {name: counts[name][leave] / events for name in counts.dtype.names}
 
 
 def _mean_over_rows(values: np.ndarray) -> np.ndarray:
-    """Mean over axis 0, added up row by row whatever the number of lanes: numpy's own order depends on it."""
-    total = np.zeros(values.shape[1])
-    for row in values:
-        total += row
-    return total / len(values)
+    """Mean over axis 0, added up row by row whatever the number of lanes: the order of numpy's sums depends on it."""
+    return values.cumsum(axis=0)[-1] / len(values)
 
 
 def quantile(ascending: np.ndarray, share: float) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""Work that is a loop, not a build: threads that each do an operation, and its flush events, again and again.
+"""Work that is a closed loop, not a build: threads that each do an operation, and its flush events, again and again.
 
-A loop says one of `LOOP`, and nothing of `BUILD`: what an operation does besides flushing is part of `operation_ns`.
+A closed loop gives one of the parameters that define it, and none of a build: what an operation does besides flushing
+is part of `operation_ns`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,9 @@ from typing import Any
 
 import numpy as np
 
-LOOP = ("operation_ns", "one_thread_ops_per_s", "rate_per_s")  # one of them makes a workload a loop
-BUILD = (
-    "user_s base_system_s serial_share kunmap_events alloc_events alloc_bookkeeping_ns kunmap_bookkeeping_ns "
-    "accounting refill_system_share"
-).split()  # read of a build alone
-OF_BUILD = ("user_s", "base_system_s", "kunmap_events", "alloc_events")  # what says that a workload is a build
+from sim.parameters import PARAMETERS, Kind, defining
+
+LOOP, BUILD = defining(Kind.LOOP), defining(Kind.BUILD)
 
 
 def is_loop(table: Mapping[str, np.ndarray], points: int) -> np.ndarray:
@@ -25,13 +23,13 @@ def is_loop(table: Mapping[str, np.ndarray], points: int) -> np.ndarray:
 
 def check_loops(table: Mapping[str, np.ndarray], points: int) -> tuple[int, str] | None:
     """The first point that is half a loop and half a build, or a loop in two ways, and why it cannot be."""
-    ways, also = _given(table, LOOP, points), _given(table, OF_BUILD, points)
+    ways, also = _given(table, LOOP, points), _given(table, BUILD, points)
     wrong = (ways.sum(axis=0) > 1) | (ways.any(axis=0) & also.any(axis=0))
     for point in np.flatnonzero(wrong)[:1].tolist():
         said = [name for name, given in zip(LOOP, ways[:, point], strict=True) if given]
         if len(said) > 1:
             return point, f"{said[0]} and {said[1]}: a loop is given by one of {', '.join(LOOP)}"
-        other = OF_BUILD[int(also[:, point].argmax())]
+        other = BUILD[int(also[:, point].argmax())]
         return point, f"{said[0]} makes the workload a loop, and {other} is of a build; give one of them"
     return None
 
@@ -45,11 +43,12 @@ def _given(table: Mapping[str, np.ndarray], names: Sequence[str], points: int) -
 def fill_loops(table: Mapping[str, np.ndarray], loop: np.ndarray) -> dict[str, np.ndarray]:
     """The columns, with those of a build filled where a point is a loop: its events are those of one operation."""
     out = dict(table)
-    filled: dict[str, Any] = dict.fromkeys(BUILD, 0.0) | {"accounting": "tick"}
-    filled |= {"user_s": np.nan, "base_system_s": np.nan, "alloc_events": table["events_per_operation"]}
-    for name, value in filled.items():
-        unknown = np.full(len(loop), np.nan, dtype=object if name == "accounting" else float)
-        out[name] = np.where(loop, value, table.get(name, unknown))
+    filled: dict[str, Any] = {"user_s": np.nan, "base_system_s": np.nan, "alloc_events": table["events_per_operation"]}
+    for name, parameter in PARAMETERS.items():
+        if parameter.kind is Kind.BUILD:
+            value = filled.get(name, parameter.choices[0] if parameter.choices else 0.0)
+            unknown = np.full(len(loop), np.nan, dtype=float if parameter.is_number else object)
+            out[name] = np.where(loop, value, table.get(name, unknown))
     return out
 
 

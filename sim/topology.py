@@ -1,4 +1,4 @@
-"""What all lanes of a group have in common."""
+"""The machine that all lanes of a group have in common: its CPUs, sockets and siblings, and who is busy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Shape:
         cores = self.cores // self.threads_per_core
         return cpu % cores // (cores // self.sockets)
 
-    def told_with_sibling(self, reachable: int) -> np.ndarray:
+    def targets_with_sibling(self, reachable: int) -> np.ndarray:
         """Of the CPUs 0..reachable-1 that requests can reach, those whose SMT sibling is one of them, [cpu].
 
         Both are interrupted by one flush event, so their handler runs overlap and slow each other down. The sibling of
@@ -56,5 +56,5 @@ class Shape:
 
     def mean_slowdown(self, reachable: int, smt_slowdown: np.ndarray) -> np.ndarray:
         """How many times as long handler runs take, the mean over the CPUs that requests can reach, [lane]."""
-        share = self.told_with_sibling(reachable).mean()
+        share = self.targets_with_sibling(reachable).mean()
         return smt_slowdown * 1.0 if share == 1.0 else 1.0 + share * (smt_slowdown - 1.0)

@@ -1,0 +1,280 @@
+"""Marks on cache lines that CPUs read before they write: each line is modified in one CPU, or shared by several.
+
+Kernel: after arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off()  (XPFO v8), with cpumask_test_cpu()
+        before cpumask_or() and cpumask_test_and_clear_cpu()
+
+A flush event visits every line, its own socket's first: it reads the line, and where a bit that it sets is clear it
+writes. A check reads the line of its own socket and writes, since its mark is pending. A read by a CPU with a valid
+copy takes `line_hit_ns` and waits for nobody. One without waits for the line, occupies it for `line_fill_ns`, and has
+its copy after `mask_line_ns` or `mask_line_cross_ns`, by the socket of the last writer. A write waits too, occupies the
+line for all of that time, and takes every other copy away. Visits are served in order of arrival, so a write that
+still waits has taken the copies already.
+
+Checks are events of the loop: each takes the copies away and makes flush events write again. They are Poisson, as many
+a second as the CPU's switches, ticks and migrations. A check that finds its mark clear changes nothing and is not
+drawn: the next check of a CPU is drawn when it is marked pending, which is the same, since the exponential forgets.
+What checks cost their CPUs is on the slow time scale (`sim/accounting.py`); here they only use the line.
+
+`sim/machine/vectorized/coherence.py` says the same for all lanes at once, and gives the same bits. Times are absolute,
+in ns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf, nan
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.counts import Record, Records
+from sim.events import FlushEvents
+from sim.machine.compiled.jit import compiled, entry
+from sim.machine.compiled.knockout import knockout, play_again
+from sim.machine.compiled.lane import (
+    ENOUGH,
+    NEVER,
+    SHORT_OF_ENTRIES,
+    SHORT_OF_EVENTS,
+    Draws,
+    Machine,
+    costs_of,
+    draw,
+    records,
+)
+from sim.machine.compiled.server import gaps_ns
+from sim.policy import Line, Local, Policy
+from sim.topology import Shape
+
+
+class Words(NamedTuple):
+    """What the machine's shape and the policy say, the same in all lanes of a group."""
+
+    sockets: int
+    busy: int
+    flushers: int
+    lines: int  # one, or one per socket
+    local_first: bool  # local flush before anybody is marked
+
+
+class Cost(NamedTuple):
+    """The costs of one lane."""
+
+    mask_line: float
+    mask_line_cross: float
+    line_hit: float
+    line_fill: float
+    refill: float
+    user_refill: float
+    gap: float  # between the checks of a CPU, mean
+
+
+STATE = np.dtype([
+    ("now", np.float64), ("begun", np.bool_),
+    ("most", np.int64),  # draws of checks that any CPU has used
+])  # fmt: skip
+SENDER = np.dtype([  # the flush event to come of a CPU that makes them, or in progress
+    ("kind", np.int64), ("start", np.float64),
+    ("arrival", np.float64),  # at the line that it reads or writes next
+    ("stage", np.int64),  # twice the lines that it has done with, and one more where it is about to write
+])  # fmt: skip
+CHECKER = np.dtype([  # a busy CPU as it checks its mark
+    ("check", np.float64),  # next arrival at the line; infinite while the mark is clear
+    ("clearing", np.bool_),  # it has read, and is about to write
+    ("used", np.int64),  # draws of checks used
+    ("cleared", np.int64),  # the generation of its line in which it cleared its mark: the mark is clear in that one
+])  # fmt: skip
+LINE = np.dtype([
+    ("owner", np.int64),  # last writer
+    ("free", np.float64),  # end of the last occupation
+    ("version", np.int64),  # writes so far
+    ("generation", np.int64),  # writes that marked CPUs pending so far
+    ("clear", np.int64),  # CPUs whose mark is clear
+])  # fmt: skip
+
+
+class Lane(NamedTuple):
+    """One lane."""
+
+    words: Words
+    cost: Cost
+    draws: Draws
+    counts: Record
+    state: Record
+    senders: Records
+    checkers: Records  # busy CPUs
+    lines: Records
+    copies: np.ndarray  # version of which each busy CPU has a copy, [line, cpu]
+    arrivals: Records  # knock-out of who arrives at its line next,
+    checks: Records  # and of who checks next
+
+
+def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents) -> Machine:
+    """`cost` has the parameters that the policy reads and checks_per_s, [lane]; `events` draws events and checks."""
+    count = shape.sockets if policy.mark is not None and policy.mark.line is Line.NODE else 1
+    lanes, local_first = len(events.replica_row), policy.local is Local.FIRST
+    words = Words(sockets=shape.sockets, busy=shape.busy, flushers=shape.flushers, lines=count, local_first=local_first)
+    costs = costs_of(Cost, cost, lanes, gap=gaps_ns(cost["checks_per_s"]))
+    states = records(STATE, lanes, now=NEVER)
+
+    def new_lane(draws: Draws, counts: Record, number: int) -> Lane:
+        return Lane(
+            words=words,
+            cost=costs[number],
+            draws=draws,
+            counts=counts,
+            state=states[number],
+            senders=records(SENDER, shape.flushers),
+            checkers=records(CHECKER, shape.busy, check=inf),
+            lines=records(LINE, count, clear=shape.cores // count),  # no CPU is marked yet
+            copies=np.full((count, shape.busy), -1),
+            arrivals=knockout(shape.flushers),
+            checks=knockout(shape.busy),
+        )
+
+    return Machine(serve_coherence, new_lane, events, lambda lane: lane.senders.start)
+
+
+@entry
+def serve_coherence(lane: Lane, waits: np.ndarray, windows: np.ndarray, row: int) -> tuple[int, int]:
+    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what."""
+    if not lane.state.begun and len(waits):
+        lane.state.begun = True
+        for k in range(lane.words.flushers):
+            compute, kind = draw(lane.draws, k)
+            _compute(lane, k, compute, kind)
+    while row < len(waits):
+        if lane.state.most >= lane.draws.entry.shape[1]:
+            return row, SHORT_OF_ENTRIES
+        if lane.checks[1].due < lane.arrivals[1].due:
+            _check(lane, lane.checks[1].cpu)
+            continue
+        k = lane.arrivals[1].cpu  # ties go to the lowest CPU
+        if lane.draws.used[k] >= lane.draws.compute.shape[1]:
+            return row, SHORT_OF_EVENTS
+        sender = lane.senders[k]
+        lane.state.now = sender.arrival
+        end = _visit(lane, k)
+        if sender.stage < 2 * lane.words.lines:
+            sender.arrival = end
+            play_again(lane.arrivals, k, end)
+            continue
+        waits[row], windows[row] = end - sender.start, nan
+        _return(lane, k, end)
+        row += 1
+    return row, ENOUGH
+
+
+@compiled
+def _compute(lane: Lane, k: int, until: float, kind: int) -> None:
+    """CPU k runs user code until its next flush event."""
+    sender, costs = lane.senders[k], lane.draws.kinds[kind]
+    work = costs.bookkeeping
+    if lane.words.local_first:  # local flush
+        work = work + costs.local
+    sender.start, sender.arrival, sender.kind, sender.stage = until, until + work, kind, 0
+    play_again(lane.arrivals, k, sender.arrival)
+
+
+@compiled
+def _transfer(lane: Lane, line: int, k: int) -> float:
+    """How long the line takes to reach CPU k."""
+    near = k % lane.words.sockets == lane.lines[line].owner % lane.words.sockets
+    return lane.cost.mask_line if near else lane.cost.mask_line_cross
+
+
+@compiled
+def _read(lane: Lane, line: int, k: int, grant: float) -> float:
+    """CPU k, which has no copy, reads the line: the end of that. Reads of others go on behind its occupation."""
+    transfer = _transfer(lane, line, k)
+    lane.lines[line].free = grant + min(lane.cost.line_fill, transfer)
+    lane.copies[line, k] = lane.lines[line].version
+    return grant + transfer
+
+
+@compiled
+def _write(lane: Lane, line: int, k: int, grant: float) -> float:
+    """CPU k writes the line, and its copy is the only one: the end of that."""
+    held, end = lane.lines[line], grant + _transfer(lane, line, k)
+    held.free, held.owner = end, k
+    held.version += 1
+    lane.copies[line, k] = held.version
+    return end
+
+
+@compiled
+def _visit(lane: Lane, k: int) -> float:
+    """A flush event of CPU k reads a line, or writes it; the end of that. Its stage says what it does next."""
+    sender, checker, counts = lane.senders[k], lane.checkers[k], lane.counts
+    at, stage = sender.arrival, sender.stage
+    line = (k + stage // 2) % lane.words.lines
+    held = lane.lines[line]
+    mine = line == k % lane.words.lines and checker.cleared == held.generation
+    others = held.clear - mine  # marks that are clear
+    grant = max(at, held.free)
+    if stage % 2:  # cpumask_or()
+        end = _write(lane, line, k, grant)
+        counts.queue_ns += grant - at
+        counts.line_writes += 1
+        if others:
+            _arm(lane, line, k, end)
+        held.generation += 1
+        held.clear = mine
+        if mine:  # it does not mark itself
+            checker.cleared = held.generation
+        sender.stage = stage + 1
+        return end
+    if lane.copies[line, k] == held.version:
+        end = at + lane.cost.line_hit
+    else:
+        end = _read(lane, line, k, grant)
+        counts.queue_ns += grant - at
+        counts.line_misses += 1
+    sender.stage = stage + (1 if others else 2)
+    return end
+
+
+@compiled
+def _arm(lane: Lane, line: int, k: int, end: float) -> None:
+    """All other CPUs of the line are marked: those whose mark was clear will find it pending at their next check."""
+    for other in range(line, lane.words.busy, lane.words.lines):
+        checker = lane.checkers[other]
+        if other != k and checker.cleared == lane.lines[line].generation:
+            checker.check = end + lane.draws.entry[other, checker.used] * lane.cost.gap
+            checker.used += 1
+            lane.state.most = max(lane.state.most, checker.used)
+            play_again(lane.checks, other, checker.check)
+
+
+@compiled
+def _check(lane: Lane, k: int) -> None:
+    """The next check reads its line, or clears its mark there."""
+    checker, line = lane.checkers[k], k % lane.words.lines
+    held, at = lane.lines[line], checker.check
+    grant = max(at, held.free)
+    if checker.clearing:  # cpumask_test_and_clear_cpu()
+        _write(lane, line, k, grant)
+        lane.counts.line_clears += 1
+        checker.cleared = held.generation
+        held.clear += 1
+        checker.clearing = False
+        checker.check = inf
+    else:
+        checker.clearing = True
+        if lane.copies[line, k] == held.version:
+            checker.check = at + lane.cost.line_hit
+        else:
+            checker.check = _read(lane, line, k, grant)
+    play_again(lane.checks, k, checker.check)
+
+
+@compiled
+def _return(lane: Lane, k: int, end: float) -> None:
+    """The flush event of CPU k is over: what it flushed is missed in the next compute."""
+    full, misses = lane.draws.kinds[lane.senders[k].kind].full, 0.0
+    compute, next_kind = draw(lane.draws, k)
+    if lane.words.local_first:
+        lane.counts.refills += full
+        lane.counts.range_misses += not full
+        misses = lane.cost.refill if full else lane.cost.user_refill
+    _compute(lane, k, end + compute + misses, next_kind)

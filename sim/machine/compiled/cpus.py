@@ -1,0 +1,174 @@
+"""What a lane with a broadcast by interrupts remembers: its CPUs, its senders and their requests, and what is next."""
+
+from __future__ import annotations
+
+from math import exp
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.counts import Record, Records
+from sim.machine.compiled.jit import compiled
+from sim.machine.compiled.knockout import play_again
+from sim.machine.compiled.lane import Draws
+from sim.machine.compiled.ring import Ring
+
+# What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
+# interrupts to be on goes before the next compute.
+IDLE, COMPUTE, RETURN, BOOKKEEPING, MUTEX, SCAN, ENQUEUE, SEND, READ, WAIT = range(10)
+# What a CPU is to take. A preempted vCPU has an empty queue and a mark in its place; it is to run again.
+INTERRUPT, BEGIN, TAKE, RUN_AGAIN = range(4)
+# What flushes drop from a TLB, the greater including the less.
+NOTHING, RANGE, FULL = range(3)
+
+
+class Words(NamedTuple):
+    """What the machine's shape and the policy say, the same in all lanes of a group."""
+
+    reachable: int  # CPUs that requests can reach
+    busy: int
+    flushers: int
+    reach: int  # marked targets of one ICR write
+    local_first: bool  # local flush: before anybody is notified,
+    local_after_sends: bool  # after the last ICR write,
+    local_after_acks: bool  # or after the acks
+    first_fully: bool  # a run flushes everything at its first request,
+    nothing: bool  # or nothing at all,
+    catch_up: bool  # or what the CPU has missed, by generation
+    run_begun: bool  # a request is done when the run that takes it begins
+    no_wait: bool  # the sender does not wait until it is done
+    mutex: bool
+    preempts: bool  # some CPU cannot take some interrupt when it arrives,
+    marks: bool  # and is marked pending instead
+
+
+class Cost(NamedTuple):
+    """The costs of one lane; in a guest, those of `sim/delivery.py`."""
+
+    mask_scan: float
+    enqueue: float
+    enqueue_busy: float
+    ipi_send: float
+    ipi_latency: float
+    ipi_latency_cross: float
+    irq_entry: float
+    handler: float
+    irq_exit: float
+    ack: float
+    ack_cross: float
+    idle_exit: float
+    flush_all: float
+    flush_mm: float
+    refill: float
+    user_refill: float
+    deliver: float
+    held_share: float
+    held: float
+
+
+STATE = np.dtype([
+    ("now", np.float64),  # time of the last flush event
+    ("newest", np.int64),  # generation of the address space
+    ("turn", np.int64),  # which of the other busy CPUs is watched next
+    ("locked", np.bool_),  # the mutex is held,
+    ("mutex_free", np.float64),  # and else free from then on
+    ("waiters", np.int64),  # for the mutex
+    ("begun", np.bool_),  # the CPUs compute
+])  # fmt: skip
+CPU = np.dtype([
+    ("phase", np.int64),
+    ("work_end", np.float64),  # when the phase ends, unless something delays it; infinite: open
+    ("closed_until", np.float64),  # no run begins before: interrupts are off, or a run is on
+    ("run_end", np.float64),
+    ("take", np.int64),  # what it is to take
+    ("queued", np.int64),  # requests in its call_single_queue
+    ("dropped", np.int64),  # from its TLB since its last compute began
+    ("slow", np.float64),  # its handler runs take so many times as long
+    ("socket", np.int64),
+    ("caught_up", np.int64),  # the generation up to which it has flushed the address space,
+    ("caught_up_at", np.float64),  # and when it did
+    ("ran", np.float64),  # when it was last known to run; ahead where it is preempted. Only where vCPUs are marked
+])  # fmt: skip
+SENDER = np.dtype([  # its flush event
+    ("kind", np.int64), ("began", np.float64),
+    ("position", np.int64),  # target to enqueue next, then to read next
+    ("waits_for", np.int64),  # target whose request nobody has taken yet; -1: none
+    ("marks", np.int64),  # targets that get an interrupt
+    ("request", np.int64),  # the number of its requests
+])  # fmt: skip
+# The requests of a flush event. A sender has one event at a time, so its number stands for them; where nobody waits,
+# requests of the last one may still be queued, and a sender has two numbers in turn, `sender` and `sender + flushers`.
+REQUEST = np.dtype([
+    ("flush", np.float64),  # how long its range takes to flush, if not slowed down,
+    ("drops", np.int64),  # and what that drops from a TLB
+    ("generation", np.int64),  # of the address space, which this flush event counted up to
+    ("watched", np.int64),  # the busy CPU whose old mapping is watched,
+    ("flushed", np.float64),  # when that is gone,
+    ("marked", np.float64),  # and since when it should be; only where nobody waits
+])  # fmt: skip
+
+
+class Lane(NamedTuple):
+    """One lane."""
+
+    words: Words
+    cost: Cost
+    draws: Draws
+    counts: Record
+    state: Record
+    cpus: Records
+    senders: Records
+    requests: Records
+    queue: np.ndarray  # call_single_queue: numbers of requests in order of llist_add(), [cpu, place]
+    done: np.ndarray  # when a request is done, or never used; infinite until that is known, [sender, target]
+    marked: np.ndarray  # targets that get an interrupt, [sender, place]
+    waiting: np.ndarray  # who waits for the mutex, in order
+    work: Records  # knock-out of when to look at each sender's work, at the latest,
+    takes: Records  # and of when each CPU is to take what it is to take
+    # who is at a request, of those whose request costs `enqueue_ns` and `enqueue_busy_ns`; in `work` they are infinite
+    at_empty: Ring
+    at_busy: Ring
+
+
+@compiled
+def set_work(lane: Lane, k: int, phase: int, end: float) -> None:
+    lane.cpus[k].phase = phase
+    lane.cpus[k].work_end = end
+    play_again(lane.work, k, end)
+
+
+@compiled
+def set_take(lane: Lane, j: int, what: int, due: float) -> None:
+    lane.cpus[j].take = what
+    play_again(lane.takes, j, due)
+
+
+@compiled
+def missed(lane: Lane, j: int, request: int, now: float) -> int:
+    """flush_tlb_func(): what CPU j flushes for a request, by generation; what it drops then from its TLB.
+
+    Nothing where it has flushed since that generation began; the range where it missed only this one and there is no
+    newer one; else all of the address space, which leads up to the newest.
+    """
+    cpu, generation, newest = lane.cpus[j], lane.requests[request].generation, lane.state.newest
+    caught_up = cpu.caught_up
+    if caught_up >= generation:
+        return NOTHING
+    cpu.caught_up, cpu.caught_up_at = newest, now
+    return lane.requests[request].drops if caught_up + 1 == generation == newest else FULL
+
+
+@compiled
+def miss(cost: Cost, dropped: int) -> float:
+    """What misses after a flush cost the next compute."""
+    return cost.refill if dropped == FULL else cost.user_refill if dropped == RANGE else 0.0
+
+
+@compiled
+def preempted_since(lane: Lane, since: float) -> float:
+    """With which probability a vCPU is preempted that ran `since` ago, as `sim/preemption.py` says."""
+    share = lane.cost.held_share
+    forget = lane.cost.held * (1.0 - share)
+    if not forget > 0.0:
+        return share
+    return share * (1.0 - exp(-max(since, 0.0) / forget))

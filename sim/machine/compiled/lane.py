@@ -1,0 +1,183 @@
+"""What the compiled machines share: one lane's arrays, handed to a loop, and what a lane draws.
+
+A machine holds a tuple of arrays and records for each of its lanes; a loop serves flush events of one of them. What a
+record holds of a lane that a property of `Machine` is made of stands in one array for all lanes. Times are absolute
+and in ns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from sim.counts import Record, Records, no_counts
+from sim.events import FlushEvents
+from sim.machine.compiled.jit import compiled, prepare
+
+NEVER = -1e200  # before any time, as in the vectorized state
+ENOUGH, SHORT_OF_EVENTS, SHORT_OF_ENTRIES, SHORT_OF_INTERRUPTS = range(4)  # why a loop returns
+
+Cost = TypeVar("Cost", bound=tuple)
+
+KIND = np.dtype([
+    ("cumulative", np.float64),  # share of alloc events up to this kind; of kunmap, the last kind, 1
+    ("bookkeeping", np.float64), ("local", np.float64), ("full", np.int64), ("pages", np.int64),
+])  # fmt: skip
+WORKLOAD = np.dtype([
+    ("think_ns", np.float64), ("alloc_share", np.float64),
+    ("most", np.int64),  # draws of interrupts that any CPU has used
+])  # fmt: skip
+
+
+class Draws(NamedTuple):
+    """The flush events that the CPUs of a lane draw, and what each kind of them costs."""
+
+    compute: np.ndarray  # [cpu, draw] of unit mean
+    which: np.ndarray  # [cpu, draw] uniform
+    pages: np.ndarray  # [cpu, draw] uniform
+    entry: np.ndarray  # [cpu, draw] of unit mean, between the checks of a mark that a loop serves
+    held: np.ndarray  # [cpu, draw] uniform, of interrupts; none if all CPUs can take them at once,
+    hold: np.ndarray  # and of unit mean
+    used: np.ndarray  # [cpu]
+    interrupts: np.ndarray  # [cpu] draws of interrupts used
+    kinds: Records
+    workload: Record
+
+
+def records(dtype: np.dtype, shape: int | tuple[int, ...], **values: Any) -> Records:
+    """Records with these values in their fields, 0 in the others."""
+    out = np.zeros(shape, dtype).view(np.recarray)
+    for name, value in values.items():
+        out[name] = value
+    return out
+
+
+class Machine:
+    """All lanes of a group, which `loop` simulates one after another."""
+
+    def __init__(
+        self,
+        loop: Callable[..., tuple[int, int]],
+        new_lane: Callable[[Draws, Record, int], Any],
+        events: FlushEvents,
+        compute_end: Callable[[Any], np.ndarray],
+    ) -> None:
+        """`new_lane(draws, counts, number)` is what `loop` is handed for a lane, a named tuple with a record `state`.
+
+        The loop serves flush events from a row on, and answers which row is next, and why it returns. `compute_end` of
+        a lane is when CPUs make their next flush events, [cpu], and any time before now of who is in one.
+        """
+        self._loop, self._events, self._compute_end = loop, events, compute_end
+        self.lanes = lanes = len(events.replica_row)
+        self._counts, self._row = no_counts(lanes), np.arange(lanes)  # of each lane in `_counts`
+        draws = _draws_of(events)
+        self._lanes = [new_lane(draws[lane], self._counts[lane], lane) for lane in range(lanes)]
+        nothing = np.empty(0)
+        prepare(loop, self._lanes[0], nothing, nothing, 0)
+
+    @property
+    def counts(self) -> Records:
+        """Sums over the flush events served since `reset`, [lane]; a copy."""
+        return self._counts[self._row]
+
+    @property
+    def now(self) -> np.ndarray:
+        """Time of the last flush event, [lane]."""
+        return np.array([lane.state.now for lane in self._lanes])
+
+    @property
+    def computed_ns(self) -> np.ndarray:
+        """How long CPUs have computed until their last flush events, all together, [lane]."""
+        used = np.stack([lane.draws.used for lane in self._lanes], axis=1)
+        end = np.stack([self._compute_end(lane) for lane in self._lanes], axis=1)
+        return self._events.computed_ns(used, end, self.now)
+
+    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+        for number in range(self.lanes):
+            row, short = 0, SHORT_OF_EVENTS
+            while short:
+                row, short = self._loop(self._lanes[number], waits[:, number], windows[:, number], row)
+                if short:
+                    self._draw_ahead(short)
+
+    def _draw_ahead(self, short: int) -> None:
+        """Draw more of what a lane has too little of; all lanes use the new tables from now on."""
+        self._events.draw_ahead(
+            short == SHORT_OF_EVENTS, short == SHORT_OF_ENTRIES, short == SHORT_OF_INTERRUPTS
+        )  # fmt: skip
+        tables = _tables_of(self._events)
+        rows = self._events.replica_row.tolist()
+        self._lanes = [
+            lane._replace(draws=lane.draws._replace(**tables[row])) for lane, row in zip(self._lanes, rows, strict=True)
+        ]
+
+    def reset(self) -> None:
+        """Start counting anew."""
+        self._counts.view(np.ndarray)[:] = 0
+
+    def keep(self, lanes: np.ndarray) -> None:
+        """Drop the lanes that are not in `lanes` (indices)."""
+        self._lanes, self._row = [self._lanes[lane] for lane in lanes.tolist()], self._row[lanes]
+        self.lanes = len(lanes)
+        self._events.keep(lanes)
+
+
+def _tables_of(events: FlushEvents) -> list[dict[str, np.ndarray]]:
+    """The tables of draws by name, for each replica."""
+    tables = events.tables()
+    return [dict(zip(Draws._fields, (table[row] for table in tables), strict=False)) for row in range(len(tables[0]))]
+
+
+def _draws_of(events: FlushEvents) -> list[Draws]:
+    """The draws of each lane, none used yet."""
+    tables, lanes = _tables_of(events), len(events.replica_row)
+    workload = records(WORKLOAD, lanes, think_ns=events.think_ns, alloc_share=events.alloc_share)
+    kinds = records(KIND, (lanes, len(events.pages)), cumulative=1.0, pages=events.pages)
+    kinds.cumulative[:, :-1] = events.cumulative.T
+    kinds.bookkeeping, kinds.local, kinds.full = events.bookkeeping_ns.T, events.local_ns.T, events.full.T
+    return [
+        Draws(
+            **tables[row],
+            used=np.zeros(events.flushers, dtype=np.int64),
+            interrupts=np.zeros(events.preemption.cpus, dtype=np.int64),
+            kinds=kinds[lane],
+            workload=workload[lane],
+        )
+        for lane, row in enumerate(events.replica_row.tolist())
+    ]
+
+
+def costs_of(kind: Callable[..., Cost], cost: Mapping[str, np.ndarray], lanes: int, **more: np.ndarray) -> list[Cost]:
+    """The costs of each lane by name, without their unit: NaN where the policy reads none of that name."""
+    unread = np.full(lanes, np.nan)
+    columns = {**cost, **{f"{name}_ns": values for name, values in more.items()}}
+    names = kind._fields  # type: ignore[attr-defined]
+    found = [columns.get(f"{name}_ns", columns.get(name, unread)).tolist() for name in names]
+    return [kind(*values) for values in zip(*found, strict=True)]
+
+
+@compiled
+def draw(draws: Draws, cpu: int) -> tuple[float, int]:
+    """Compute time in ns and kind of the next flush event of a CPU."""
+    at = draws.used[cpu]
+    draws.used[cpu] = at + 1
+    share = 2.0
+    if draws.which[cpu, at] < draws.workload.alloc_share:
+        share = draws.pages[cpu, at]
+    kind = 0
+    for each in range(len(draws.kinds) - 1):
+        if share >= draws.kinds[each].cumulative:
+            kind += 1
+    return draws.compute[cpu, at] * draws.workload.think_ns, kind
+
+
+@compiled
+def hold(draws: Draws, cpu: int, share: float, mean: float) -> float:
+    """How long a CPU cannot take the next interrupt that it gets, in ns: mostly 0."""
+    at = draws.interrupts[cpu]
+    draws.interrupts[cpu] = at + 1
+    draws.workload.most = max(draws.workload.most, at + 1)
+    return draws.hold[cpu, at] * mean if draws.held[cpu, at] < share else 0.0

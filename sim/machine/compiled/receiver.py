@@ -1,0 +1,146 @@
+"""The receiver of a broadcast: interrupts, handler runs, and what they delay on their CPU.
+
+Kernel: kernel/smp.c  generic_smp_call_function_single_interrupt(), llist_del_all(), flush_smp_call_function_queue()
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from sim.machine.compiled.cpus import (
+    BEGIN,
+    BOOKKEEPING,
+    COMPUTE,
+    FULL,
+    INTERRUPT,
+    MUTEX,
+    NOTHING,
+    RANGE,
+    RUN_AGAIN,
+    TAKE,
+    WAIT,
+    Lane,
+    miss,
+    missed,
+    set_take,
+    set_work,
+)
+from sim.machine.compiled.jit import compiled
+
+
+@compiled
+def take(lane: Lane, j: int, now: float) -> None:
+    """CPU j takes the interrupt, begins a handler run, or takes its queue in it; or it was preempted and runs again."""
+    cpu = lane.cpus[j]
+    if cpu.take == TAKE:
+        _llist_del_all(lane, j, now)
+    elif cpu.take == RUN_AGAIN:
+        _run_again(lane, j, now)
+    elif cpu.closed_until > now:  # pending until interrupts are on and no run is on
+        set_take(lane, j, BEGIN, cpu.closed_until)
+    else:
+        entered = now + lane.cost.irq_entry * cpu.slow
+        _delay(lane, j, now, entered)
+        set_take(lane, j, TAKE, entered)
+
+
+@compiled
+def take_idle(lane: Lane, j: int, interrupt: float) -> None:
+    """An idle CPU will take an interrupt that is sent: nothing but runs, of which none begins before, is in its way."""
+    cpu = lane.cpus[j]
+    begin = cpu.closed_until if cpu.closed_until > interrupt else interrupt + lane.cost.idle_exit
+    set_take(lane, j, TAKE, begin + lane.cost.irq_entry * cpu.slow)
+
+
+@compiled
+def _llist_del_all(lane: Lane, j: int, now: float) -> None:
+    """flush_smp_call_function_queue(): the requests of the queue as it is now; when each is done is known at once.
+
+    Generations count as they are now too: one that begins while the run is on is met by its own request.
+    """
+    words, cost, cpu = lane.words, lane.cost, lane.cpus[j]
+    dropped, at, handler = NOTHING, now, cost.handler * cpu.slow
+    for place in range(cpu.queued):
+        number = lane.queue[j, place]
+        request = lane.requests[number]
+        if words.first_fully:
+            at += handler + (0.0 if place else cost.flush_all * cpu.slow)
+            drops = FULL
+        elif words.catch_up:
+            drops = missed(lane, j, number, now)
+            flush = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else request.flush
+            at += handler + flush * cpu.slow
+            if drops != NOTHING:
+                cpu.caught_up_at = at
+        elif words.nothing:
+            at += handler
+            drops = NOTHING
+        else:
+            at += handler + request.flush * cpu.slow
+            drops = request.drops
+        dropped = max(dropped, drops)
+        if request.watched == j:
+            flushed = cpu.caught_up_at if words.catch_up else at
+            request.flushed = now + handler + cost.flush_all * cpu.slow if words.first_fully else flushed
+        _is_done(lane, number, j, now if words.run_begun else at)
+    cpu.queued = 0
+    set_take(lane, j, INTERRUPT, inf)
+    _delay(lane, j, now, at + cost.irq_exit * cpu.slow)
+    if j < words.busy:
+        _drop(lane, j, dropped)
+
+
+@compiled
+def _is_done(lane: Lane, number: int, j: int, done: float) -> None:
+    """csd_unlock(): CPU j has done a request, and its sender may wait for just that."""
+    k = number - lane.words.flushers if lane.words.no_wait and number >= lane.words.flushers else number
+    lane.done[k, j] = done
+    if lane.senders[k].waits_for == j:
+        lane.senders[k].waits_for = -1
+        set_work(lane, k, WAIT, max(done, lane.cpus[k].run_end))
+
+
+@compiled
+def _run_again(lane: Lane, j: int, now: float) -> None:
+    """KVM_VCPU_FLUSH_TLB: all of CPU j's TLB is flushed before it goes on with whatever it was at, a run included."""
+    cpu, flush = lane.cpus[j], lane.cost.flush_all
+    set_take(lane, j, INTERRUPT, inf)
+    end = max(cpu.closed_until, now) + flush
+    cpu.closed_until, cpu.run_end = end, end
+    if j >= lane.words.busy:
+        return
+    if cpu.phase in (WAIT, MUTEX):
+        cpu.work_end = max(cpu.work_end, end)
+    else:
+        cpu.work_end += flush
+    if cpu.phase < BOOKKEEPING:
+        lane.counts.entry_ns += flush
+    _drop(lane, j, FULL)
+
+
+@compiled
+def _drop(lane: Lane, j: int, dropped: int) -> None:
+    """What busy CPU j dropped from its TLB lengthens the compute that it is in, or else the next."""
+    cpu = lane.cpus[j]
+    if cpu.phase == COMPUTE:
+        cpu.work_end += miss(lane.cost, dropped)
+        lane.counts.refills += dropped == FULL
+        lane.counts.range_misses += dropped == RANGE
+    else:
+        cpu.dropped = max(cpu.dropped, dropped)
+
+
+@compiled
+def _delay(lane: Lane, j: int, now: float, end: float) -> None:
+    """A run has CPU j until `end`: its own work stands still; only waiting for an ack or the mutex goes on."""
+    cpu = lane.cpus[j]
+    cpu.closed_until, cpu.run_end = end, end
+    if j >= lane.words.busy:
+        return
+    if cpu.phase in (WAIT, MUTEX):
+        cpu.work_end = max(cpu.work_end, end)
+    else:
+        cpu.work_end += end - now
+    lane.counts.handler_ns += end - now
+    if cpu.phase < BOOKKEEPING:
+        lane.counts.handler_compute_ns += end - now

@@ -1,0 +1,306 @@
+"""The sender of a broadcast: a flush event from its bookkeeping to its local flush.
+
+Kernel: kernel/smp.c  on_each_cpu(), smp_call_function_many(), llist_add(), csd_lock_wait(); arch/x86/mm/tlb.c
+
+Each function that the loop calls answers what the CPU does next, and when that ends.
+"""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+from sim.machine.compiled.cpus import (
+    BOOKKEEPING,
+    COMPUTE,
+    ENQUEUE,
+    FULL,
+    INTERRUPT,
+    MUTEX,
+    NOTHING,
+    RANGE,
+    READ,
+    RETURN,
+    RUN_AGAIN,
+    SCAN,
+    SEND,
+    WAIT,
+    Lane,
+    missed,
+    preempted_since,
+    set_take,
+    set_work,
+)
+from sim.machine.compiled.jit import called, compiled
+from sim.machine.compiled.lane import hold
+from sim.machine.compiled.receiver import take_idle
+from sim.machine.compiled.ring import join
+
+
+@compiled
+def prepare(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """From the end of compute to the first request: bookkeeping, local flush, mutex, the walk over the mask."""
+    phase, sender, kinds = lane.cpus[k].phase, lane.senders[k], lane.draws.kinds
+    if phase == COMPUTE:
+        sender.began = now
+        if lane.words.no_wait:
+            _next_requests(lane, k, now)
+        return BOOKKEEPING, now + kinds[sender.kind].bookkeeping
+    if phase == BOOKKEEPING:
+        _count_up(lane, k)
+        if lane.words.local_first:  # local flush, interrupts off
+            now += _flush(lane, k, now)
+            lane.cpus[k].closed_until = now
+        if lane.words.mutex and not _lock(lane, k):
+            return MUTEX, inf
+        if lane.words.mutex:
+            now = max(now, lane.state.mutex_free)
+        return SCAN, now + lane.cost.mask_scan
+    if phase == MUTEX:
+        return SCAN, now + lane.cost.mask_scan
+    return _first_request(lane, k, now)
+
+
+@compiled
+def _first_request(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """smp_call_function_many(): the loop over the targets begins."""
+    sender = lane.senders[k]
+    sender.marks = 0
+    lane.requests[sender.request].flushed = nan
+    if not lane.words.no_wait:
+        for target in range(lane.words.reachable):
+            lane.done[k, target] = inf
+    _watch(lane, k)
+    first = 1 if k == 0 else 0
+    if first >= lane.words.reachable:  # there is no target
+        return _send(lane, k, now)
+    sender.position = first
+    return ENQUEUE, now
+
+
+@compiled
+def _next_requests(lane: Lane, k: int, now: float) -> None:
+    """Requests of a new flush event: those of the last one may still be queued, and none of the one before."""
+    sender = lane.senders[k]
+    sender.request = k + lane.words.flushers if sender.request == k else k
+    lane.requests[sender.request].marked = now + lane.draws.kinds[sender.kind].bookkeeping
+
+
+@compiled
+def _count_up(lane: Lane, k: int) -> None:
+    """inc_mm_tlb_gen(): a flush event begins, and what it asks of every CPU is known."""
+    sender = lane.senders[k]
+    request, kind = lane.requests[sender.request], lane.draws.kinds[sender.kind]
+    request.flush = kind.local
+    request.drops = FULL if kind.full else RANGE
+    if lane.words.catch_up:
+        lane.state.newest += 1
+        request.generation = lane.state.newest
+
+
+@compiled
+def _flush(lane: Lane, k: int, now: float) -> float:
+    """The local flush: how long it takes from now on."""
+    number, cpu = lane.senders[k].request, lane.cpus[k]
+    drops, length = lane.requests[number].drops, lane.requests[number].flush
+    if lane.words.catch_up:
+        drops = missed(lane, k, number, now)
+        length = 0.0 if drops == NOTHING else lane.cost.flush_mm if drops == FULL else length
+        if drops != NOTHING:
+            cpu.caught_up_at = now + length
+    cpu.dropped = max(cpu.dropped, drops)
+    return length
+
+
+@compiled
+def _watch(lane: Lane, k: int) -> None:
+    """One of the other busy CPUs, each in its turn, shows how long the old mapping can be used."""
+    busy = lane.words.busy
+    if busy == 1:
+        return
+    turn = lane.state.turn + 1
+    lane.state.turn = turn if turn < busy - 1 else 0
+    watched = k + 1 + lane.state.turn
+    lane.requests[lane.senders[k].request].watched = watched if watched < busy else watched - busy
+
+
+@compiled
+def csd_lock(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """csd_lock(): the memory of a request is used again once the last one to that target is done."""
+    target = lane.senders[k].position
+    done = lane.done[k, target]
+    if done <= now:
+        lane.done[k, target] = inf
+        return ENQUEUE, now
+    if done == inf:
+        lane.senders[k].waits_for = target
+    return WAIT, done
+
+
+@compiled
+def enqueue(lane: Lane, k: int, now: float) -> None:
+    """Begin one request. Its line is fetched at the start, so that is where its cost is decided."""
+    cpu = lane.cpus[k]
+    cpu.phase = ENQUEUE
+    if lane.cpus[lane.senders[k].position].queued > 0:
+        cpu.work_end = now + lane.cost.enqueue_busy
+        join(lane.at_busy, k, cpu.work_end)
+    else:
+        cpu.work_end = now + lane.cost.enqueue
+        join(lane.at_empty, k, cpu.work_end)
+
+
+@compiled
+def llist_add(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """llist_add(): the request is in, and who finds the queue empty now owes the interrupt.
+
+    Whatever the request cost: a run may have taken the queue meanwhile.
+    """
+    sender = lane.senders[k]
+    target = sender.position
+    if lane.words.marks and _is_preempted(lane, target, now):
+        _mark_pending(lane, k, target, now)
+    else:
+        place, marks = lane.cpus[target].queued, sender.marks
+        lane.marked[k, marks] = target  # counts if the queue is empty
+        sender.marks = marks + (place == 0)
+        lane.queue[target, place] = sender.request
+        lane.cpus[target].queued = place + 1
+    target += 1
+    if target == k:
+        target += 1
+    if target < lane.words.reachable:
+        sender.position = target
+        return ENQUEUE, now
+    return _send(lane, k, now)
+
+
+@compiled
+def _is_preempted(lane: Lane, j: int, now: float) -> bool:
+    """Whether CPU j is marked pending: since an earlier mark, or as drawn in place of an interrupt.
+
+    A CPU whose queue is in use ran when its interrupt was owed, and takes it.
+    """
+    cpu = lane.cpus[j]
+    if cpu.take == RUN_AGAIN:
+        return True
+    if cpu.queued > 0:
+        return False
+    held = hold(lane.draws, j, preempted_since(lane, now - cpu.ran), lane.cost.held)
+    cpu.ran = now + held
+    if held > 0.0:
+        set_take(lane, j, RUN_AGAIN, now + held)
+    return held > 0.0
+
+
+@compiled
+def _mark_pending(lane: Lane, k: int, j: int, now: float) -> None:
+    """kvm_flush_tlb_multi(): nobody waits for CPU j, which flushes before anything else when it runs again."""
+    lane.done[k, j] = now
+    lane.counts.marks += 1
+    request = lane.requests[lane.senders[k].request]
+    if request.watched == j:
+        request.flushed = lane.cpus[j].ran + lane.cost.flush_all
+
+
+@called
+def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """arch_send_call_function_ipi_mask(): ICR writes for the marked targets, interrupts off."""
+    words, cost, cpus, sender = lane.words, lane.cost, lane.cpus, lane.senders[k]
+    room = 0
+    for place in range(sender.marks):
+        target = lane.marked[k, place]
+        if room == 0:
+            now, room = now + cost.ipi_send, words.reach
+        room -= 1
+        now += cost.deliver
+        near = cpus[target].socket == cpus[k].socket
+        interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
+        if words.preempts and not words.marks:
+            interrupt += hold(lane.draws, target, cost.held_share, cost.held)
+        if target < words.busy:
+            set_take(lane, target, INTERRUPT, interrupt)
+        else:
+            take_idle(lane, target, interrupt)
+    lane.counts.interrupts += sender.marks
+    if words.local_after_sends:  # local flush
+        now += _flush(lane, k, now)
+    cpus[k].closed_until = now
+    sender.position = 1 if k == 0 else 0
+    return SEND, now
+
+
+@compiled
+def csd_lock_wait(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """csd_lock_wait(): read the acks that are there in one piece, and wait at the first that is not.
+
+    One piece is exact: a run that interrupts the reading undoes none of the requests ahead. Where nobody waits for
+    acks, the event is over, or what was waited for was the memory of the next request.
+    """
+    if lane.words.no_wait:
+        return (ENQUEUE if lane.cpus[k].phase == WAIT else RETURN), now
+    sender, cpus, reachable = lane.senders[k], lane.cpus, lane.words.reachable
+    target, read, socket = sender.position, now, cpus[k].socket
+    while target < reachable and lane.done[k, target] <= read:
+        read += lane.cost.ack if cpus[target].socket == socket else lane.cost.ack_cross
+        target += 1
+        if target == k:
+            target += 1
+    moved = target != sender.position
+    sender.position = target
+    if moved:
+        return READ, read
+    if target >= reachable:
+        return RETURN, now
+    done = lane.done[k, target]
+    if done == inf:
+        sender.waits_for = target
+    return WAIT, done
+
+
+@compiled
+def finish(lane: Lane, k: int, now: float) -> float:
+    """The end of a flush event: local flush, interrupts off, and the mutex handed over."""
+    if lane.words.local_after_acks:  # local flush
+        now += _flush(lane, k, now)
+        lane.cpus[k].closed_until = now
+    if lane.words.mutex:
+        _unlock(lane, now)
+    return now
+
+
+@compiled
+def window(lane: Lane, k: int) -> float:
+    """How long the watched CPU could use the old mapping; where nobody waits, that of the sender's last event."""
+    sender = lane.senders[k]
+    if lane.words.busy == 1:
+        return nan
+    if lane.words.no_wait:
+        last = k if sender.request != k else k + lane.words.flushers
+        return lane.requests[last].flushed - lane.requests[last].marked
+    return lane.requests[k].flushed - (sender.began + lane.draws.kinds[sender.kind].bookkeeping)
+
+
+@compiled
+def _lock(lane: Lane, k: int) -> bool:
+    """Ask for the mutex; whether it is the CPU's, from `mutex_free` on."""
+    state = lane.state
+    if not state.locked:
+        state.locked = True
+        return True
+    lane.waiting[state.waiters] = k
+    state.waiters += 1
+    return False
+
+
+@compiled
+def _unlock(lane: Lane, now: float) -> None:
+    """The mutex goes to who asked first; a run on that CPU comes first."""
+    state = lane.state
+    if state.waiters == 0:
+        state.locked, state.mutex_free = False, now
+        return
+    first = lane.waiting[0]
+    for place in range(1, state.waiters):
+        lane.waiting[place - 1] = lane.waiting[place]
+    state.waiters -= 1
+    set_work(lane, first, MUTEX, max(now, lane.cpus[first].run_end))

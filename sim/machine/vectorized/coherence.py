@@ -1,0 +1,231 @@
+"""Marks on cache lines that CPUs read before they write: each line is modified in one CPU, or shared by several.
+
+Kernel: after arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off()  (XPFO v8), with cpumask_test_cpu()
+        before cpumask_or() and cpumask_test_and_clear_cpu()
+
+Every step serves one flush event in every lane: visit after visit in order of arrival, those of other flush events and
+of checks included that come before its last one. Arrays are [cpu, lane] or [line, lane]; [lane] where unsaid; times are
+absolute. `compiled/coherence.py` has the rules, and says the same one CPU at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.events import FlushEvents
+from sim.machine.vectorized.earliest import Earliest
+from sim.machine.vectorized.state import Served, Steps, keep
+from sim.policy import Line, Local, Policy
+from sim.topology import Shape
+
+
+@dataclass
+class Senders:
+    """The CPUs that make flush events, every field [cpu, lane]."""
+
+    kind: np.ndarray  # of the flush event to come, or in progress
+    start: np.ndarray
+    arrival: np.ndarray  # at the line that it reads or writes next
+    stage: np.ndarray  # twice the lines that it has done with, and one more where it is about to write
+
+
+@dataclass
+class Checkers:
+    """The busy CPUs as they check, every field [cpu, lane]."""
+
+    check: np.ndarray  # next arrival at the line; infinite while the mark is clear
+    clearing: np.ndarray  # has read, and is about to write
+    used: np.ndarray  # draws of checks used
+    cleared: np.ndarray  # the generation of its line in which it cleared its mark: the mark is clear in that one
+
+
+@dataclass
+class Lines:
+    """The lines, every field [line, lane]."""
+
+    owner: np.ndarray  # last writer
+    free: np.ndarray  # end of the last occupation
+    version: np.ndarray  # writes so far
+    generation: np.ndarray  # writes that marked CPUs pending so far
+    clear: np.ndarray  # CPUs whose mark is clear
+    copy: np.ndarray  # version of which each busy CPU has a copy, [line, cpu, lane]
+
+
+@dataclass
+class Access:
+    """One visit to a line in every lane that is open, every field [lane]."""
+
+    checks: np.ndarray  # it is a check's,
+    marks: np.ndarray  # or a flush event's
+    cpu: np.ndarray
+    line: np.ndarray
+    writes: np.ndarray  # not a read
+    mine: np.ndarray  # the mark of this CPU is on the line, and clear
+    now: np.ndarray  # its arrival
+    end: np.ndarray
+
+
+class Coherence(Steps):
+    """The state of all lanes of a group, and the step that serves one flush event in each."""
+
+    def __init__(self, shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, source: FlushEvents) -> None:
+        """`cost` has the parameters that the policy reads and checks_per_s; `source` draws events and checks."""
+        self.shape, self.policy, self.source, self.cost = shape, policy, source, dict(cost)
+        lanes = len(source.replica_row)
+        self.count = shape.sockets if policy.mark is not None and policy.mark.line is Line.NODE else 1
+        whole = np.zeros((shape.flushers, lanes), dtype=np.int64)
+        self.senders = Senders(whole, np.zeros(whole.shape), np.zeros(whole.shape), whole.copy())
+        whole = np.zeros((shape.busy, lanes), dtype=np.int64)
+        self.checkers = Checkers(np.full(whole.shape, np.inf), whole.astype(bool), whole, whole.copy())
+        whole = np.zeros((self.count, lanes), dtype=np.int64)
+        clear = np.full_like(whole, shape.cores // self.count)  # no CPU is marked yet
+        copy = np.full((self.count, shape.busy, lanes), -1)
+        self.lines = Lines(whole, np.zeros(whole.shape), whole.copy(), whole.copy(), clear, copy)
+        self.served = Served.nothing(lanes)
+        self._lay_out(lanes)
+        self.reset()
+        for k in range(shape.flushers):
+            cpu = np.full(lanes, k)
+            compute, kind = source.draw(cpu)
+            self._schedule(cpu, compute, kind)
+        self._watch()
+
+    def _lay_out(self, lanes: int) -> None:
+        """What follows from costs and the number of lanes alone."""
+        self.lanes, self.lane = lanes, np.arange(lanes)
+        rate = self.cost.get("checks_per_s", np.zeros(lanes))
+        self.gap_ns = np.divide(1e9, rate, out=np.full(lanes, np.inf), where=rate > 0.0)  # between checks of a CPU
+
+    def _watch(self) -> None:
+        """Who comes next is known without looking at every CPU in every step."""
+        self._next_arrival, self._next_checker = Earliest(self.senders.arrival), Earliest(self.checkers.check)
+
+    @property
+    def compute_end(self) -> np.ndarray:
+        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
+        return self.senders.start
+
+    def keep(self, lanes: np.ndarray) -> None:
+        """Drop the lanes that are not in `lanes` (indices)."""
+        self.senders, self.checkers = keep(self.senders, lanes), keep(self.checkers, lanes)
+        self.lines, self.served, self.tally = keep(self.lines, lanes), keep(self.served, lanes), self.tally[lanes]
+        self.cost = {name: value[lanes] for name, value in self.cost.items()}
+        self.source.keep(lanes)
+        self._lay_out(len(lanes))
+        self._watch()
+
+    def _schedule(self, cpu: np.ndarray, start: np.ndarray, kind: np.ndarray) -> None:
+        """The next flush event of `cpu` begins at `start`."""
+        senders, at = self.senders, (cpu, self.lane)
+        work = self.source.bookkeeping_ns[kind, self.lane]
+        if self.policy.local is Local.FIRST:  # local flush
+            work = work + self.source.local_ns[kind, self.lane]
+        senders.start[at], senders.arrival[at], senders.kind[at], senders.stage[at] = start, start + work, kind, 0
+
+    def step(self) -> None:
+        """Serve one flush event in every lane."""
+        cpu, end, now = np.zeros(self.lanes, dtype=np.int64), np.zeros(self.lanes), self.served.now.copy()
+        unserved = np.ones(self.lanes, dtype=bool)
+        while unserved.any():
+            access = self._access(unserved)
+            self._check(access)
+            over = self._visit(access)
+            cpu, end = np.where(over, access.cpu, cpu), np.where(over, access.end, end)
+            now = np.where(over, access.now, now)
+            unserved &= ~over
+        self.served.now = now
+        self.served.wait_ns = end - self.senders.start[cpu, self.lane]
+        refill_ns = self._refill_ns(self.source.full[self.senders.kind[cpu, self.lane], self.lane])
+        compute, next_kind = self.source.draw(cpu)
+        self._schedule(cpu, end + compute + refill_ns, next_kind)
+        self._next_arrival.changed(cpu)
+
+    def _access(self, unserved: np.ndarray) -> Access:
+        """The next visit to a line reads it or writes it, in lanes whose flush event is not served yet."""
+        senders, checkers, held, counts, lane = self.senders, self.checkers, self.lines, self.tally, self.lane
+        sender, checker = self._next_arrival.row(), self._next_checker.row()  # ties go to the lowest CPU
+        of_sender = (sender, lane)
+        arrival, check, stage = senders.arrival[of_sender], checkers.check[checker, lane], senders.stage[of_sender]
+        checks = unserved & (check < arrival)
+        marks = unserved & ~checks
+        cpu, now = np.where(checks, checker, sender), np.where(checks, check, arrival)
+        line = np.where(checks, checker, sender + stage // 2) % self.count
+        writes = np.where(checks, checkers.clearing[checker, lane], stage % 2 == 1)
+        at, of_cpu = (line, lane), (line, cpu, lane)
+        mine = (line == cpu % self.count) & (checkers.cleared[cpu, lane] == held.generation[at])
+        hits = ~writes & (held.copy[of_cpu] == held.version[at])
+        takes, written = unserved & ~hits, unserved & writes
+        grant = np.maximum(now, held.free[at])
+        near = cpu % self.shape.sockets == held.owner[at] % self.shape.sockets
+        transfer = np.where(near, self.cost["mask_line_ns"], self.cost["mask_line_cross_ns"])
+        end = np.where(hits, now + self.cost["line_hit_ns"], grant + transfer)
+        free = np.where(writes, end, grant + np.minimum(self.cost["line_fill_ns"], transfer))
+        held.free[at] = np.where(takes, free, held.free[at])
+        held.owner[at] = np.where(written, cpu, held.owner[at])
+        held.version[at] += written
+        held.copy[of_cpu] = np.where(takes, held.version[at], held.copy[of_cpu])
+        counts.queue_ns += np.where(marks & takes, grant - now, 0.0)
+        counts.line_misses += marks & takes & ~writes
+        counts.line_writes += marks & writes
+        counts.line_clears += checks & writes
+        return Access(checks, marks, cpu, line, writes, mine, now, end)
+
+    def _check(self, access: Access) -> None:
+        """A check has read its line, and will write; or it has cleared its mark there."""
+        checkers, held = self.checkers, self.lines
+        at, clears = (access.cpu, self.lane), access.checks & access.writes
+        generation = held.generation[access.line, self.lane]
+        checkers.check[at] = np.where(access.checks, np.where(clears, np.inf, access.end), checkers.check[at])
+        checkers.clearing[at] = np.where(access.checks, ~clears, checkers.clearing[at])
+        checkers.cleared[at] = np.where(clears, generation, checkers.cleared[at])
+        held.clear[access.line, self.lane] += clears
+        self._next_checker.changed(access.cpu)
+
+    def _visit(self, access: Access) -> np.ndarray:
+        """A flush event has read a line, or written it, and goes on; where it is over instead, [lane]."""
+        senders, checkers, held, lane = self.senders, self.checkers, self.lines, self.lane
+        cpu, at = access.cpu, (access.line, lane)
+        others = held.clear[at] > access.mine  # marks of others are clear
+        sets = access.marks & access.writes  # cpumask_or()
+        self._arm(access, np.flatnonzero(sets & others))
+        held.generation[at] += sets
+        held.clear[at] = np.where(sets, access.mine, held.clear[at])
+        checkers.cleared[cpu, lane] = np.where(  # it does not mark itself
+            sets & access.mine, held.generation[at], checkers.cleared[cpu, lane]
+        )
+        of_sender = (np.minimum(cpu, self.shape.flushers - 1), lane)
+        stage = senders.stage[of_sender] + np.where(access.writes | others, 1, 2)
+        over = access.marks & (stage >= 2 * self.count)
+        goes_on = access.marks & ~over
+        senders.stage[of_sender] = np.where(goes_on, stage, senders.stage[of_sender])
+        senders.arrival[of_sender] = np.where(goes_on, access.end, senders.arrival[of_sender])
+        self._next_arrival.changed(of_sender[0])
+        return over
+
+    def _arm(self, access: Access, lanes: np.ndarray) -> None:
+        """In these lanes (indices) all other CPUs are marked: those whose mark was clear will find it pending."""
+        if not len(lanes):
+            return
+        checkers, draws, cpu = self.checkers, self.source.entry_draws, np.arange(self.shape.busy)[:, None]
+        line = access.line[lanes]
+        was_clear = checkers.cleared[:, lanes] == self.lines.generation[line, lanes]
+        armed = was_clear & (cpu % self.count == line) & (cpu != access.cpu[lanes])
+        used = checkers.used[:, lanes]
+        draws.reserve(int(used.max()) + 1)
+        index = (self.source.replica_row[lanes] * self.shape.busy + cpu) * draws.length + used
+        with np.errstate(over="ignore"):  # of CPUs that never check
+            check = access.end[lanes] + draws.tables[0].take(index) * self.gap_ns[lanes]
+        checkers.check[:, lanes] = np.where(armed, check, checkers.check[:, lanes])
+        checkers.used[:, lanes] = used + armed
+        self._next_checker = Earliest(checkers.check)
+
+    def _refill_ns(self, full: np.ndarray) -> np.ndarray:
+        """What the misses after its local flush add to a CPU's next compute."""
+        if self.policy.local is Local.NEVER:
+            return np.zeros(self.lanes)
+        self.tally.refills += full
+        self.tally.range_misses += ~full
+        return np.where(full, self.cost["refill_ns"], self.cost["user_refill_ns"])

@@ -1,0 +1,63 @@
+"""Which parameters a policy reads."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sim.parameters import PARAMETERS, Kind, Reader
+from sim.policy import Build, Line, Policy, Run, Targets
+
+COUNTED = tuple(name for name, parameter in PARAMETERS.items() if Reader.COUNT in parameter.readers)
+
+
+@lru_cache(maxsize=1024)
+def reads(policy: Policy, kind: Kind = Kind.BUILD) -> tuple[str, ...]:
+    """The parameters that a policy reads of a build, or of a closed loop, by name, in the order of the table."""
+    counted = _counted(policy)
+    readers = _readers(policy) if counted is not None else {Reader.WORK}
+    return tuple(
+        name
+        for name, parameter in PARAMETERS.items()
+        if parameter.kind in (Kind.ANY, kind) and (readers & {*parameter.readers} or name in (counted or ()))
+    )
+
+
+def _readers(policy: Policy) -> set[Reader]:
+    """What a policy that makes flush events is, of all that reads parameters."""
+    is_a = {
+        Reader.EVENTS: True,
+        Reader.LOCAL: policy.targets is not Targets.HARDWARE and policy.flushes_ranges,
+        Reader.CHECKS: bool(policy.checks),
+        Reader.INTERRUPTS: policy.targets.interrupts,
+        Reader.GENERATIONS: policy.run is Run.CATCH_UP,
+        Reader.FABRIC: policy.targets is Targets.HARDWARE,
+        Reader.MARK: policy.mark is not None,
+        Reader.FLAGS: policy.mark is not None and policy.mark.line is Line.PER_CPU,
+        Reader.COPIES: policy.reads_line,
+        Reader.SWITCH: policy.switch_to_user is not None,
+        Reader.TICK: policy.tick is not None,
+        Reader.ENTRY: policy.kernel_entry is not None,
+        Reader.MIGRATION: policy.migration is not None,
+    }
+    return {reader for reader, it_is in is_a.items() if it_is}
+
+
+def _counted(policy: Policy) -> set[str] | None:
+    """What the policy's `events` reads to count the flush events; None where it makes none."""
+    one = np.ones(1)
+    build = _Recorder(Build(one, one, (1,), np.ones((1, 1)), one, one, one, one))
+    return build.read & {*COUNTED} if policy.count(build).total.any() else None  # type: ignore[arg-type]
+
+
+class _Recorder:
+    """A build that remembers which of its fields were read."""
+
+    def __init__(self, build: Build) -> None:
+        self._build, self.read = build, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return getattr(self._build, name)
