@@ -24,6 +24,7 @@ class Metric:
     of_events: bool = False  # of flush events: null where there are none
     endless: bool = False  # may be infinite
     part: bool = False  # of added_s
+    main: bool = False  # shown where not all metrics are
 
     @property
     def description(self) -> str:
@@ -40,20 +41,21 @@ class Metric:
         return bool(self.null) or self.of_events
 
 
-def _build(unit: str, meaning: str, null: str = "") -> Metric:
-    return Metric(unit, meaning, Kind.BUILD, null)
+def _build(unit: str, meaning: str, null: str = "", main: bool = False) -> Metric:
+    return Metric(unit, meaning, Kind.BUILD, null, main=main)
 
 
 def _part(meaning: str) -> Metric:
     return Metric("s", f"part of added_s: {meaning}", Kind.BUILD, part=True)
 
 
-def _wait(meaning: str) -> Metric:
-    return Metric("ns", meaning, of_events=True)
+def _wait(meaning: str, main: bool = False) -> Metric:
+    return Metric("ns", meaning, of_events=True, main=main)
 
 
-def _window(meaning: str) -> Metric:
-    return Metric("ns", f"{meaning}: infinite where it never flushes", null=_ALONE, of_events=True, endless=True)
+def _window(meaning: str, main: bool = False) -> Metric:
+    meaning = f"{meaning}: infinite where it never flushes"
+    return Metric("ns", meaning, null=_ALONE, of_events=True, endless=True, main=main)
 
 
 def _mark(unit: str, meaning: str, null: str = "") -> Metric:
@@ -64,23 +66,27 @@ _ALONE = "there is no other busy CPU"
 _UNMARKED = "the policy marks no CPU pending"
 
 METRICS: dict[str, Metric] = {
-    "system_time_s": _build("s", "system CPU time of the build, as `time` shows it"),
+    "system_time_s": _build("s", "system CPU time of the build, as `time` shows it", main=True),
     "system_time_half_s": _build("s", "95 % half-width of system_time_s inside the lane, by batch means"),
-    "added_s": _build("s", "system time above vanilla's"),
-    "ratio": _build("1", "system time over vanilla's", null="that is 0"),
-    "wall_time_s": _build("s", "elapsed time of the build", null="think_ns is 0"),
+    "added_s": _build("s", "system time above vanilla's", main=True),
+    "ratio": _build("1", "system time over vanilla's", null="that is 0", main=True),
+    "wall_time_s": _build("s", "elapsed time of the build", null="think_ns is 0", main=True),
     "wall_time_half_s": _build(
         "s", "95 % half-width of wall_time_s inside the lane, by batch means",
         null="think_ns is 0 or only some of the busy CPUs make flush events",
     ),
-    "overhead_share": Metric("1", "share of the busy CPUs' time that is not compute"),
-    "sender_overhead_share": Metric("1", "share of the time of CPUs that make flush events that is not compute"),
-    "elongation": Metric("1", "time that work takes over what it takes without flush events", null="that is 0"),
-    "operations_per_s": Metric("1/s", "operations of all jobs a second", Kind.LOOP),
+    "overhead_share": Metric("1", "share of the busy CPUs' time that is not compute", main=True),
+    "sender_overhead_share": Metric(
+        "1", "share of the time of CPUs that make flush events that is not compute", main=True
+    ),
+    "elongation": Metric(
+        "1", "time that work takes over what it takes without flush events", null="that is 0", main=True
+    ),
+    "operations_per_s": Metric("1/s", "operations of all jobs a second", Kind.LOOP, main=True),
     "operation_ns_total": Metric("ns", "time of one operation, flush events included", Kind.LOOP),
-    "flush_wait_ns": _wait("mean length of a flush event, on its sender"),
+    "flush_wait_ns": _wait("mean length of a flush event, on its sender", main=True),
     "flush_wait_p50_ns": _wait("median length of a flush event"),
-    "flush_wait_p99_ns": _wait("99th percentile of the length of a flush event"),
+    "flush_wait_p99_ns": _wait("99th percentile of the length of a flush event", main=True),
     "flush_wait_p999_ns": _wait(
         "99.9th percentile of the length of a flush event, of the events_simulated that the lane measured: an estimate "
         "from 10,000 of them on"
@@ -94,11 +100,15 @@ METRICS: dict[str, Metric] = {
     "switch_s": _part("flushes and line accesses at switches, ticks, entries, and where a preempted vCPU runs again"),
     "refill_s": _part("TLB misses after full flushes that are system time"),
     "bookkeeping_s": _part("XPFO's own work"),
-    "interrupts_per_flush": Metric("1", "interrupts of a flush event, after coalescing", of_events=True),
+    "interrupts_per_flush": Metric(
+        "1", "interrupts of a flush event, after coalescing", of_events=True, main=True
+    ),
     "handler_share": Metric("1", "share of a busy CPU's time in handler runs"),
-    "stale_window_ns": _window("mean time from a flush event until another busy CPU cannot use the old mapping"),
+    "stale_window_ns": _window(
+        "mean time from a flush event until another busy CPU cannot use the old mapping", main=True
+    ),
     "stale_window_p50_ns": _window("median of the stale window"),
-    "stale_window_p99_ns": _window("99th percentile of the stale window"),
+    "stale_window_p99_ns": _window("99th percentile of the stale window", main=True),
     "pending_share": _mark("1", "share of a busy CPU's time with its mark pending"),
     "outstanding_marks": Metric(
         "1", "flush events of others that a busy CPU has not followed yet, mean: infinite where it never flushes",

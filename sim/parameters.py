@@ -72,6 +72,9 @@ class Parameter:
     control: bool = False  # of the simulation, not of what is simulated: any policy takes it
     per_sweep: bool = False  # one value for the whole sweep
     instruction: bool = False  # the time of a core's own instructions, which follows its clock
+    of_kernel: bool = False  # one value for all machines
+    seldom: bool = False  # read by few policies, and drawn only where one of them is simulated
+    makes: tuple[str, ...] = ()  # parameters that are made from it, which is none itself
 
     @property
     def is_number(self) -> bool:
@@ -94,7 +97,7 @@ def _instructions(meaning: str, *readers: Reader, **more: Any) -> Parameter:
 
 def _of_a_guest(meaning: str) -> Parameter:
     """A cost that counts where interrupts leave the guest."""
-    return _ns(f"{meaning}; counts unless delivery is apic", Reader.INTERRUPTS, default=0.0)
+    return _ns(f"{meaning}; counts unless delivery is apic", Reader.INTERRUPTS, default=0.0, seldom=True)
 
 
 def _share(meaning: str, *readers: Reader, **more: Any) -> Parameter:
@@ -137,10 +140,10 @@ PARAMETERS: dict[str, Parameter] = {
     "invlpg_ns": _instructions("range flush on one CPU, each page (PTI's second invalidation included)", Reader.LOCAL),
     "flush_all_ns": _instructions("full flush on one CPU, global entries included", Reader.LOCAL, Reader.CHECKS),
     "flush_mm_ns": _instructions(
-        "full flush of one address space on one CPU: a write to CR3, global entries stay", Reader.GENERATIONS
+        "full flush of one address space on one CPU: a write to CR3, global entries stay", Reader.GENERATIONS, seldom=True
     ),
     "refill_ns": _ns("TLB misses after a full flush, in the next compute", *_FLUSH),
-    "refill_system_share": _share("share of the refill that is system time", *_FLUSH, **_BUILD),
+    "refill_system_share": _share("share of the refill that is system time", *_FLUSH, of_kernel=True, **_BUILD),
     "user_refill_ns": _ns("user misses after a range flush, without INVPCID under PTI", Reader.LOCAL),
     # a broadcast
     "mask_scan_ns": _instructions("sender: walking the CPU mask", Reader.INTERRUPTS),
@@ -174,22 +177,26 @@ PARAMETERS: dict[str, Parameter] = {
     # a CPU that cannot take an interrupt now: interrupts off, a firmware interrupt, a preempted vCPU
     "held_share": _share(
         "share of interrupts whose CPU cannot take them on arrival; share of time where it is marked pending instead",
-        Reader.INTERRUPTS, default=0.0,
+        Reader.INTERRUPTS, default=0.0, seldom=True,
     ),
-    "held_ns": _ns("how long a CPU cannot take such an interrupt, mean", Reader.INTERRUPTS, default=0.0),
+    "held_ns": _ns(
+        "how long a CPU cannot take such an interrupt, mean", Reader.INTERRUPTS, default=0.0, seldom=True
+    ),
     # deferral and hardware
     "mask_line_ns": _ns("a shared line changing owner, same socket or same CPU", Reader.MARK),
     "mask_line_cross_ns": _ns("a shared line changing owner, other socket", Reader.MARK),
-    "line_hit_ns": _ns("reading a shared line of which the CPU has a valid copy", Reader.COPIES),
+    "line_hit_ns": _ns("reading a shared line of which the CPU has a valid copy", Reader.COPIES, seldom=True),
     "line_fill_ns": _ns(
-        "reading one without: how long the line is occupied; reads of others go on behind it", Reader.COPIES
+        "reading one without: how long the line is occupied; reads of others go on behind it", Reader.COPIES,
+        seldom=True,
     ),
     "broadcast_ns": _ns("hardware broadcast, fixed part", Reader.FABRIC),
     "broadcast_page_ns": _ns("hardware broadcast, each page", Reader.FABRIC),
     "broadcast_all_ns": _ns("hardware broadcast, whole TLB", Reader.FABRIC),
     # the workload on the machine
     "accounting": Parameter(
-        "name", "how the kernel books handler time", choices=ACCOUNTING, readers=(Reader.EVENTS,), **_BUILD
+        "name", "how the kernel books handler time", choices=ACCOUNTING, readers=(Reader.EVENTS,), of_kernel=True,
+        **_BUILD,
     ),
     "operation_ns": Parameter(
         "ns", "own work of one operation, mean", optional=True, readers=_WORK, defining=True, **_LOOP
@@ -227,11 +234,13 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "migrations_per_s": Parameter("1/s", "migrations per busy CPU second", readers=(Reader.MIGRATION,)),
     "kernel_entries_per_s": Parameter("1/s", "kernel entries per busy CPU second", readers=(Reader.ENTRY,)),
-    "tick_hz": Parameter("Hz", "periodic tick", readers=(Reader.TICK,)),
+    "tick_hz": Parameter("Hz", "periodic tick", readers=(Reader.TICK,), of_kernel=True),
     "timeslice_ms": Parameter(
-        "ms", "time slice when there are more jobs than CPUs", 1e-6, readers=(Reader.SWITCH,)
+        "ms", "time slice when there are more jobs than CPUs", 1e-6, readers=(Reader.SWITCH,), of_kernel=True
     ),
-    "pcp_batch": Parameter("pages", "pages of one refill of the per-CPU free list", 1, readers=(Reader.COUNT,)),
+    "pcp_batch": Parameter(
+        "pages", "pages of one refill of the per-CPU free list", 1, readers=(Reader.COUNT,), of_kernel=True
+    ),
     "pcp_refill_share": _share("share of order-0 allocs that come from a refill", Reader.COUNT),
     "ownership_change_share": _share("share of allocs whose page was the kernel's before", Reader.COUNT),
     "pool_pages": Parameter(
@@ -254,8 +263,8 @@ PARAMETERS: dict[str, Parameter] = {
         optional=True, same=True, **_CONTROL,
     ),
     "precision": Parameter("1", "stop at this relative 95 % half-width of system time", default=0.0, **_CONTROL),
-    "replicas": Parameter("1", "independent repetitions", 1, 100_000, whole=True, default=1, per_sweep=True),
     "seed": Parameter("1", "root of every random stream", whole=True, default=0, per_sweep=True),
+    "replicas": Parameter("1", "independent repetitions", 1, 100_000, whole=True, default=1, per_sweep=True),
 }  # fmt: skip
 
 

@@ -10,18 +10,16 @@ import numpy as np
 
 from sim.parameters import PARAMETERS, Pages, Parameter
 
-DERIVING = {
-    "clock_scale": Parameter("factor", "multiplies all instruction costs of the machine", low=1e-3),
-    "alloc_per_kunmap": Parameter("ratio", "alloc events per kunmap event"),
-    "large_range_share": Parameter("share", "share of alloc events over 33 pages", high=1.0),
-    "user_s_over_xeon": Parameter("factor", "user seconds of the build here over those on xeon_8160", low=1e-3),
-}
 INSTRUCTION_COSTS = tuple(name for name, parameter in PARAMETERS.items() if parameter.instruction)
-MADE_FROM = {  # the parameters that each of these quantities changes
-    "clock_scale": INSTRUCTION_COSTS,
-    "alloc_per_kunmap": ["alloc_events"],
-    "large_range_share": ["range_pages"],
-    "user_s_over_xeon": ["user_s"],
+DERIVING = {
+    "clock_scale": Parameter(
+        "factor", "multiplies all instruction costs of the machine", low=1e-3, makes=INSTRUCTION_COSTS
+    ),
+    "alloc_per_kunmap": Parameter("ratio", "alloc events per kunmap event", makes=("alloc_events",)),
+    "large_range_share": Parameter("share", "share of alloc events over 33 pages", high=1.0, makes=("range_pages",)),
+    "user_s_over_xeon": Parameter(
+        "factor", "user seconds of the build here over those on xeon_8160", low=1e-3, makes=("user_s",)
+    ),
 }
 LARGE_RANGE = 33  # pages; `large_range_share` speaks of ranges above it
 

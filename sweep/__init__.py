@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
     import xarray
-__version__ = "0.1.0"
+
+try:
+    __version__ = version("xpfo-sweep")
+except PackageNotFoundError:  # a checkout that is not installed, as in a Ray job
+    __version__ = "unknown"
 
 
 def simulate(
@@ -26,7 +31,7 @@ def simulate(
     """Simulate points in this process: a row per point and replica, in the columns of `results.parquet`.
 
     Keys, values and defaults are those of the command line: any parameter of the model and any control of a grid by its
-    name, such as `invlpg_ns=300`, `rule="exact"`, `costs="literature"` or `replicas=8`. What is not given is what
+    name, such as `invlpg_ns=300`, `costs="literature"` or `replicas=8`. What is not given is what
     `conf/config.yaml` and the machine say; `jobs` is then the number of CPUs. A list, an array or a column of pandas is
     an axis, and axes multiply. `draws=N` simulates each point under N draws of the costs, too: `draw` tells them apart,
     and is 0 for the representative one. `config_dir` is a folder of your own machines and workloads, as `--config-dir`
@@ -35,8 +40,8 @@ def simulate(
     Constant columns are there, too. `attrs["units"]` has the unit of each column, `attrs["plan"]` the plan's hash. The
     same points give the same bits as on the command line.
 
-    Raises ValueError in one line that names key, value and what is allowed. A point that fails, and coarse points near
-    saturation, are warned of.
+    Raises ValueError in one line that names key, value and what is allowed. A point that fails, and an approximation
+    (`engine="vectorized"` for broadcasts by interrupts), are warned of.
     """
     from sweep.run import notebook
 

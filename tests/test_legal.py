@@ -15,9 +15,9 @@ from sim.policies import policy_module, policy_names
 
 TOGETHER = 10  # points of a call, which share a machine
 CALLS = 10  # of each policy
-MAY_BE_ENDLESS = {"stale_window_ns", "stale_window_p50_ns", "stale_window_p99_ns", "outstanding_posts"}
+MAY_BE_ENDLESS = {"stale_window_ns", "stale_window_p50_ns", "stale_window_p99_ns", "outstanding_marks"}
 OF_EVENTS = {name for name in METRICS if name.startswith("flush_")} | {"interrupts_per_flush"}
-OF_NOTES = {"pending_share", "posts_per_flush", "lost_posts"}
+OF_NOTES = {"pending_share", "marks_per_flush", "lost_marks"}
 SAID = ("user_s=0", "apart to be added", "no time passes", "its flush events alone")
 CONTROLS = {"think_ns", "precision", "replicas"}
 HIDDEN_BY_IRQ_TIME = {"system_time_s", "added_s", "ratio", "sender_s"}
@@ -90,7 +90,7 @@ def allowed_nulls(policy, found, point):
     places = {"switch_to_user": point["user_switches_per_s"], "tick": point["tick_hz"]}
     places |= {"kernel_entry": point["kernel_entries_per_s"], "migration": point["migrations_per_s"]}
     looked = any(rate for place, rate in places.items() if hasattr(module, place)) or point["jobs"] > point["cores"]
-    return nulls if looked and not hasattr(module, "migration") else nulls | {"posts_per_flush"}
+    return nulls if looked and not hasattr(module, "migration") else nulls | {"marks_per_flush"}
 
 
 def look_at(policy, found, point):

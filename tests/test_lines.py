@@ -209,14 +209,14 @@ def test_test_first_is_sensible_beside_the_plain_mask(policy, parameters):
     p = parameters("xeon_8160", jobs=60, window_events=2048, replicas=2)
     plain, found = (simulate(policy=name, **p) for name in ("xpfo_deferred", policy))
     assert (found["flush_wait_ns"] < plain["flush_wait_ns"]).all()  # hardly anybody looks
-    assert not found["lost_posts"].any()
+    assert not found["lost_marks"].any()
     assert found["stale_window_ns"] == pytest.approx(plain["stale_window_ns"], rel=0.05)
     assert found["flush_wait_p50_ns"].mean() < plain["flush_wait_p50_ns"].mean()
     one = simulate(policy=policy, **p | {"cores": 1, "sockets": 1, "threads_per_core": 1, "jobs": 1})
     free = simulate(policy="xpfo_deferred_per_task", **p | {"cores": 1, "sockets": 1, "threads_per_core": 1, "jobs": 1})
     hit_ns = one["flush_wait_ns"] - free["flush_wait_ns"]
     assert hit_ns == pytest.approx(p["line_hit_ns"], abs=1e-6)
-    assert not one["lost_posts"].any()
+    assert not one["lost_marks"].any()
 
 
 @pytest.mark.parametrize("policy", TESTING)

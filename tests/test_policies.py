@@ -80,10 +80,10 @@ def test_no_flush_deferral_and_broadcast_are_ordered(parameters):
 
 def test_only_the_plain_global_mask_loses_posts(parameters):
     p = parameters("xeon_8160", jobs=60, think_ns=2000.0) | SHORT
-    lost = {name: simulate(policy=name, **p)["lost_posts"].mean() for name in DEFERRED}
+    lost = {name: simulate(policy=name, **p)["lost_marks"].mean() for name in DEFERRED}
     assert lost["xpfo_deferred"] > 0
     assert lost["xpfo_deferred_generation"] == lost["xpfo_deferred_percpu"] == lost["xpfo_deferred_per_task"] == 0
-    assert not simulate(policy="xpfo_deferred", **p | {"jobs": 1})["lost_posts"].any()
+    assert not simulate(policy="xpfo_deferred", **p | {"jobs": 1})["lost_marks"].any()
 
 
 def test_a_bounded_deferrals_window_never_passes_one_tick(parameters):
@@ -111,7 +111,7 @@ def test_littles_law_ties_posts_window_and_outstanding(parameters):
     for name in ("xpfo_deferred", "xpfo_kernel_entry", "xpfo"):
         r = simulate(policy=name, **parameters("i5_3550", jobs=4) | SHORT)
         rate = (1 - 1 / 4) / r["flush_interval_ns"]
-        assert r["outstanding_posts"] == pytest.approx(rate * r["stale_window_ns"])
+        assert r["outstanding_marks"] == pytest.approx(rate * r["stale_window_ns"])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_the_slow_scale_equals_a_plain_simulation_of_posts_and_looks(rates):
     assert mean("window_p99_ns") == pytest.approx(np.quantile(windows, 0.99) * 1e9, rel=0.12)
     assert mean("pending_share") == pytest.approx(1 - unset.sum() / horizon, abs=0.01)
     assert mean("flushes_per_s") == pytest.approx(found.sum() / horizon, rel=0.05)
-    assert mean("posts_per_flush") == pytest.approx(len(posts) / found.sum(), rel=0.06)
+    assert mean("marks_per_flush") == pytest.approx(len(posts) / found.sum(), rel=0.06)
     outstanding = windows.sum() / horizon  # the area under posts not yet honoured, over time
     assert rates.posts * mean("window_ns") * 1e-9 == pytest.approx(outstanding, rel=0.06)
 
@@ -186,8 +186,8 @@ def test_the_window_tells_flushers_from_cpus_that_never_flush(parameters):
         by_hand = mixture_quantile(share, others, 2000.0 + own, 2000.0)
         assert r[name].mean() == pytest.approx(by_hand * 1e9, rel=0.03)
     posts = 63 / 64 / r["flush_interval_ns"]  # of others, as the mean busy CPU sees them
-    assert r["outstanding_posts"] == pytest.approx(posts * r["stale_window_ns"])
-    assert r["lost_posts"].mean() > 0
+    assert r["outstanding_marks"] == pytest.approx(posts * r["stale_window_ns"])
+    assert r["lost_marks"].mean() > 0
 
 
 def test_rare_switches_leave_cpus_that_never_flush_stale_for_as_long(parameters):
@@ -204,11 +204,11 @@ def test_who_never_looks_is_stale_for_ever(policy, parameters):
     p = parameters("xeon_8160", **OF_TWO, user_switches_per_s=0.0) | SHORT
     for flushers in (1, 4, 62):  # of 64: 63, 60, and 2 of the 63 others never flush
         r = simulate(policy=policy, **p | {"flushers": flushers})
-        for name in ("stale_window_ns", "stale_window_p99_ns", "outstanding_posts"):
+        for name in ("stale_window_ns", "stale_window_p99_ns", "outstanding_marks"):
             assert np.isposinf(r[name]).all(), (flushers, name)
         assert np.isposinf(r["stale_window_p50_ns"]).all() == (flushers < 32)
         assert (r["pending_share"] == 1.0).all() == (flushers > 1)
-        assert np.isnan(r["posts_per_flush"]).all()
+        assert np.isnan(r["marks_per_flush"]).all()
     r = simulate(policy=policy, **p)  # all flush by themselves, though nobody looks
     own = 1.0 / (64 * r["flush_interval_ns"])
     assert r["stale_window_ns"] == pytest.approx(1.0 / own)

@@ -40,7 +40,7 @@ def _predictions(metric: str, validation: pd.DataFrame) -> Plot:
         "Median and 90 % interval of what a measurement would show, run spread and the model's error included. From "
         "literature alone is the prior's prediction; from all rows nothing is left out."
     )
-    label = "system time of the build, s" if metric == "system_time_s" else f"{metric}, {METRICS[metric][0]}"
+    label = "system time of the build, s" if metric == "system_time_s" else f"{metric}, {METRICS[metric].unit}"
     return Plot(
         f"predictions_{metric}", f"Predicted by what was fitted, and measured: {metric}", note, "dots", frame, metric,
         "what", labels={metric: label}, series="source", log=(metric,),

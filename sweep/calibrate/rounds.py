@@ -17,7 +17,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from sim.policies import policy_module, reads
+from sim.policies import Policies
+from sim.reading import reads
 from sweep.calibrate import emulator
 from sweep.calibrate.answer import answer
 from sweep.calibrate.plots import plots
@@ -101,7 +102,7 @@ def calibrate(request: Request) -> int:
     _refuse_what_the_rows_fix(request, rows)
     prior = _open(request, rows, {})
     machines, workloads = prior.space.machines, prior.space.workloads
-    policies = {name for row in rows for name in reads(policy_module(row.policy))}
+    policies = {name for row in rows for name in reads(Policies()[row.policy])}
     known = priors(machines.values(), workloads.values(), policies)
     read = [read_by(known, row, machines[row.machine], workloads[row.workload]) for row in rows]
     candidates = Candidates(rows, known, read, values_at(known, sobol(len(known), settings.candidates, prior.seed)))

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from sim.metrics import METRICS
-from sim.policies import policy_module, reads
-from sim.quantities import MADE_FROM
+from sim.policies import Policies
+from sim.reading import reads
 from sweep.errors import BadInput
-from sweep.inputs.catalog import Entry
+from sweep.inputs.catalog import QUANTITIES, Entry
 from sweep.inputs.costs import uncertain
 from sweep.inputs.measured import FILE, Build, Table, published
 from sweep.plan.open import Composition
@@ -45,7 +45,7 @@ class MeasuredRow:
 
     @property
     def unit(self) -> str:
-        return METRICS[self.metric][0]
+        return METRICS[self.metric].unit
 
     @property
     def added(self) -> str:
@@ -103,11 +103,11 @@ def _of_table(table: Table, composition: Composition) -> Iterator[MeasuredRow]:
 
 def read_by(known: Collection[str], row: MeasuredRow, machine: Entry, workload: Entry) -> np.ndarray:
     """Which of the keys OWNER/QUANTITY move a row, [key]."""
-    read = set(reads(policy_module(row.policy), loop=workload.kind == "loop"))
+    read = set(reads(Policies()[row.policy], workload.kind))
     moving = {
         f"{owner}/{name}"
         for name, (owner, _) in uncertain(machine, workload).items()
-        if read & {name, *MADE_FROM.get(name, ())} and name not in row.point
+        if read & {name, *QUANTITIES[name].makes} and name not in row.point
     }
     return np.array([at for at, key in enumerate(known) if key in moving])
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sim.metrics import METRICS
-from sim.policies import policy_names
+from sim.policies import Policies
 from sweep.inputs import settings
 from sweep.inputs.catalog import QUANTITIES, catalog
 from sweep.inputs.conf import questions
@@ -15,7 +15,7 @@ from sweep.inputs.costs import LITERATURE, Stored
 from sweep.plan.points import NAMES
 from sweep.tables.make import TABLES
 
-OF_FOLDERS = ("check", "compare", "next", "report", "runs", "status", "tables")  # verbs that take the folders of runs
+OF_FOLDERS = ("compare", "next", "report", "runs", "status", "tables")  # verbs that take the folders of runs
 KINDS = "policies machines workloads grids parameters tables metrics".split()
 PLAIN = re.compile(r"[\w.][\w.+-]*", re.ASCII)  # the shell expands words: a name that is no plain word is not offered
 
@@ -76,7 +76,7 @@ _sweep() {
 complete -F _sweep sweep
 """
 OPTIONS = {
-    "check": "--points --out", "compare": "--metric --rows --markdown --csv", "next": "--predict --out",
+    "compare": "--metric --rows --markdown --csv", "next": "--predict --out",
     "report": "--no-plots --out", "runs": "", "status": "--watch", "tables": "--out",
     "measure": "--config-dir --measured --no-fit",
     "profile": "--name --jobs --config-dir --keep-arguments --vmstat --stat --interrupts --perf",
@@ -88,10 +88,10 @@ def completion(folders: Sequence[Path]) -> str:
     entries = catalog(folders)
     values: dict[str, Iterable[str]] = {name: entries[name] for name in ("machine", "workload")}
     values["costs"] = [LITERATURE, *Stored(folders)]
-    values |= {"+grid": questions(folders), "policy": policy_names(), "runner": ["auto", "serial", "ray"]}
+    values |= {"+grid": questions(folders), "policy": Policies(), "runner": ["auto", "serial", "ray"]}
     names = [
         "point",
-        *policy_names(),
+        *Policies(),
         *entries["machine"],
         *entries["workload"],
         *questions(folders),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sim.metrics import METRICS
 from sim.parameters import LARGEST, Parameter
-from sim.policies import policy_module, policy_names
+from sim.policies import Policies
 from sweep.command.compose import composed_grid
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
@@ -54,7 +54,8 @@ def _closest(name: str, known: Sequence[str]) -> str:
 def _names(kind: str, folders: Folders) -> Mapping[str, str]:
     """One line of each name of a kind."""
     if kind == "policies":
-        return {name: (policy_module(name).__doc__ or "").partition("\n")[0] for name in policy_names()}
+        policies = Policies()
+        return {name: policies.title(name) for name in policies}
     if kind in ("machines", "workloads"):
         entries = catalog(folders)[kind.removesuffix("s")]
         return {name: entries[name].title for name in entries}
@@ -64,12 +65,12 @@ def _names(kind: str, folders: Folders) -> Mapping[str, str]:
         return {name: f"{parameter.meaning} [{allowed_range(parameter)}]" for name, parameter in QUANTITIES.items()}
     if kind == "tables":
         return TABLES
-    return {name: f"{meaning} [{unit}]" for name, (unit, meaning) in METRICS.items()}
+    return {name: f"{metric.description} [{metric.unit}]" for name, metric in METRICS.items()}
 
 
 def _show(kind: str, name: str, line: str, folders: Folders) -> str:
     if kind == "policies":
-        return f"policy {name}\n\n{(policy_module(name).__doc__ or '').strip()}"
+        return f"policy {name}\n\n{Policies().text(name)}"
     if kind in ("machines", "workloads"):
         return _entry(kind.removesuffix("s"), catalog(folders)[kind.removesuffix("s")][name])
     if kind == "grids":
@@ -115,6 +116,6 @@ def allowed_range(parameter: Parameter) -> str:
         return ", ".join(parameter.choices)
     ends = f"at least {parameter.low:g}" if parameter.high >= LARGEST else f"{parameter.low:g} to {parameter.high:g}"
     whole = ", whole" if parameter.whole else ""
-    if parameter.unit == "pages: weight":
+    if not parameter.is_number:
         return parameter.unit
     return f"{ends}{whole}" if parameter.unit == "1" else f"{parameter.unit}; {ends}{whole}"

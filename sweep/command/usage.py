@@ -21,7 +21,6 @@ overrides people use:
   policy=xpfo machine=i5_3550 cores=8 jobs=8    what is simulated; any parameter of the model
   ceiling=[0,33,512]                            a list makes an axis, in place of the grid's of that name
   policy='["xpfo*","!xpfo_broadcast"]'          policies by pattern
-  rule=exact                                    one event per request, as it really goes; rule=coarse is quicker
   costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)
   draws=64                                      5/50/95 % bands: each point under so many draws of its costs
   replicas=16 precision=0.002 seed=1            how well
@@ -47,7 +46,6 @@ verbs (each with --help):
   sweep status OUT [--watch]                    how far a run is; again and again until it ends
   sweep report OUT                              report.html again, and plots/ as PNG and SVG
   sweep tables OUT                              its tables again
-  sweep check OUT                               how far the coarse rule is off: some points simulated exactly
   sweep compare A B [--markdown FILE]           which points moved between two runs; --csv FILE has all of them
   sweep next OUT                                what to measure next, from a run with draws
   sweep measure                                 broadcasts on this machine, as a machine file

@@ -152,32 +152,6 @@ def next_(arguments: Sequence[str]) -> int:
     return 0
 
 
-def check(arguments: Sequence[str]) -> int:
-    """Some points of a coarse run, simulated exactly."""
-    parser = Parser("sweep check", "How far the coarse rule is off: some points of a run, one event per request.")
-    parser.add_argument("out", metavar="OUT", help="the folder of a finished run")
-    parser.add_argument("--points", type=int, default=12, metavar="N", help="how many, over all loads (default: 12)")
-    _add_into(parser)
-    given = parser.parse_args(arguments)
-    if given.points < 1:
-        raise BadInput(f"--points={given.points}: must be at least 1")
-    from sweep.run.check import check_rule
-    from sweep.run.progress import progress
-    from sweep.store.run_json import read_run
-    from sweep.tables.frame import read_results
-    from sweep.tables.make import write
-    from sweep.tables.text import as_text
-
-    folder = _run(given.out)
-    results, run = read_results(folder), read_run(folder)
-    with progress(given.points, quiet=False) as advance:
-        table = check_rule(results, run, given.points, advance)
-    print(as_text(table, width=140))  # before it is written, so that a folder that refuses it loses nothing
-    with _writing(given) as into:
-        write(into, {"rule_gap": table})
-    return 0
-
-
 def _add_into(parser: Parser) -> None:
     """The option of the folder that is written."""
     parser.add_argument("--out", dest="into", metavar="DIR", help="write there; default is the run's folder itself")
@@ -295,6 +269,6 @@ def profile(arguments: Sequence[str]) -> int:
 
 
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
-    "check": check, "compare": compare, "list": list_, "measure": measure, "next": next_, "profile": profile,
+    "compare": compare, "list": list_, "measure": measure, "next": next_, "profile": profile,
     "report": report, "runs": runs, "show": show, "status": status, "tables": tables,
 }  # fmt: skip

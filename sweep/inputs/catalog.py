@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sim.loop import LOOP, OF_BUILD
-from sim.parameters import LARGEST, PARAMETERS, check
+from sim.parameters import LARGEST, PARAMETERS, Kind, check, defining
 from sim.quantities import DERIVING
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.conf import paths_of
@@ -22,8 +21,7 @@ from sweep.inputs.door import Checked, admit, shorten
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
 
 QUANTITIES = PARAMETERS | DERIVING
-KINDS = ("build", "loop")
-CERTAIN = tuple("rule cores sockets threads_per_core jobs flushers window_events warmup_events precision".split())
+KINDS = {"build": Kind.BUILD, "loop": Kind.LOOP}
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Entry:
     machines: Mapping[str, Mapping[str, Quantity]]  # of a workload: what differs by machine
     parent: Entry | None = None  # what it builds on
     own: frozenset[str] = frozenset()  # quantities that its own file gives
-    kind: str = "build"  # of a workload: a build, or a loop
+    kind: Kind = Kind.BUILD  # of a workload
 
     def origin(self, name: str) -> str:
         """The entry whose file a quantity comes from."""
@@ -142,7 +140,7 @@ def read_entry(name: str, document: Document, parent: Entry | None = None) -> En
     content = dict(document.content)
     own = frozenset(map(str, content))
     title = content.pop("title", name)
-    kind = _kind(document, content.pop("kind", parent.kind if parent else KINDS[0]))
+    kind = _kind(document, content.pop("kind")) if "kind" in content else parent.kind if parent else Kind.BUILD
     machines = dict(parent.machines) if parent else {}
     machines |= _by_machine(document, content.pop("machines", None), machines)
     inherited = parent.quantities if parent else {}
@@ -152,21 +150,20 @@ def read_entry(name: str, document: Document, parent: Entry | None = None) -> En
     return Entry(name, str(title), quantities, machines, parent, own, kind)
 
 
-def _kind(document: Document, kind: Any) -> str:
+def _kind(document: Document, kind: Any) -> Kind:
     """Whether a workload is a build or a loop."""
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise BadInput(f"{document.place(('kind',))}: kind={shorten(kind)}: must be {' or '.join(KINDS)}")
-    return str(kind)
+    return KINDS[kind]
 
 
-def _check_kind(document: Document, kind: str, names: set[str]) -> None:
+def _check_kind(document: Document, kind: Kind, names: set[str]) -> None:
     """BadInput where a workload gives what its kind has not."""
-    wrong = sorted(names & {*(LOOP if kind == "build" else OF_BUILD)})
-    if wrong:
-        other = KINDS[1 - KINDS.index(kind)]
-        raise BadInput(f"{document.place((wrong[0],))}: {wrong[0]} is of a {other}, and kind is {kind}")
-    if kind == "loop" and len(names & {*LOOP}) != 1:
-        raise BadInput(f"{document.place(('kind',))}: kind=loop: give one of {', '.join(LOOP)}")
+    other = Kind.LOOP if kind is Kind.BUILD else Kind.BUILD
+    for wrong in sorted(names & {*defining(other)})[:1]:
+        raise BadInput(f"{document.place((wrong,))}: {wrong} is of {other.value}, and the workload is {kind.value}")
+    if kind is Kind.LOOP and len(names & {*defining(kind)}) != 1:
+        raise BadInput(f"{document.place(('kind',))}: kind=loop: give one of {', '.join(defining(kind))}")
 
 
 def _by_machine(
@@ -230,7 +227,7 @@ def _quantity(document: Document, path: tuple[Any, ...], value: Any, inherited: 
     for given in ("central", "low", "high", "least", "most", "alternative"):
         if getattr(quantity, given) is not None:
             check_quantity(name, getattr(quantity, given), f"{where}, {given}")
-    if quantity.uncertain and name in CERTAIN:
+    if quantity.uncertain and QUANTITIES[name].certain:
         raise BadInput(f"{where}: {name}: is a size of the point, and cannot be drawn: give one number")
     bounds = (quantity.least, quantity.low, quantity.central, quantity.high, quantity.most)
     ordered = [bound for bound in bounds if bound is not None]

@@ -19,14 +19,11 @@ import yaml
 
 from sim.quantities import INSTRUCTION_COSTS
 from sweep.errors import BadInput
-from sweep.inputs.catalog import Entry, Quantity, origin
+from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, origin
 from sweep.inputs.prior import central, sobol, values_at
 
 LITERATURE = "literature"  # the costs whose row 0 are the central values
 REPRESENTATIVE = 0  # the draw that stands for all the others
-# Costs that few policies read: drawn where one of them is simulated, and nowhere else, so that no other draw moves.
-SELDOM = ("flush_mm_ns line_hit_ns line_fill_ns exit_ns deliver_ns receive_exit_ns wake_ns held_share held_ns").split()
-KERNEL = ("accounting", "tick_hz", "timeslice_ms", "pcp_batch", "refill_system_share")  # one value for all machines
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Costs:
 def uncertain(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]]:
     """Quantities of a workload on a machine that are not known exactly: whose each is, and what is known."""
     return {
-        name: ("any" if name in KERNEL else owner, quantity)
+        name: ("any" if QUANTITIES[name].of_kernel else owner, quantity)
         for name, (owner, quantity) in origin(machine, workload).items()
         if quantity.uncertain
     }
@@ -77,14 +74,14 @@ def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool
 
 
 def priors(machines: Iterable[Entry], workloads: Iterable[Entry], reads: Collection[str] = ()) -> dict[str, Quantity]:
-    """What is known of every uncertain quantity, by OWNER/QUANTITY, sorted; of SELDOM those in `reads` alone."""
+    """What is known of every uncertain quantity, by OWNER/QUANTITY; of those seldom read only what is in `reads`."""
     workloads = list(workloads)
     quantities = {
         f"{owner}/{name}": quantity
         for machine in machines
         for workload in workloads
         for name, (owner, quantity) in uncertain(machine, workload).items()
-        if name not in SELDOM or name in reads
+        if not QUANTITIES[name].seldom or name in reads
     }
     return dict(sorted(quantities.items()))
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from sim.parameters import PARAMETERS
-from sim.policies import policy_names
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.door import shorten
@@ -23,15 +22,24 @@ from sweep.plan.grid import SHAPE, Axis, Block, Relative, Span
 RELATIVE = re.compile(r"\s*([0-9.eE+-]+)\s*x\s*([A-Za-z_]+)\s*")
 MOST_LISTED = 200_000  # values of one axis that are written out; a longer one is a range
 EACH = 2_000  # steps of a range that are checked one by one
-Check = Callable[[str, Any, str], Any]  # key, value, where: the checked value, or BadInput
 Pinned = Mapping[str, Sequence[Any]]  # keys of the command line with their values, checked
 
 
-def read_blocks(content: Mapping[str, Any], pinned: Mapping[str, Any], check: Check, where: str) -> tuple[Block, ...]:
-    """The blocks of a grid file's content. `pinned` replaces axes (command line); `check` checks one value of a key."""
+class Checks(Protocol):
+    """What knows the keys and names that a grid may hold."""
+
+    @property
+    def policies(self) -> Collection[str]: ...
+
+    def check(self, key: str, value: Any, where: str) -> Any:
+        """The checked value of a key, or BadInput."""
+
+
+def read_blocks(content: Mapping[str, Any], pinned: Mapping[str, Any], asked: Checks, where: str) -> tuple[Block, ...]:
+    """The blocks of a grid file's content. `pinned` replaces axes (command line); `asked` checks one value of a key."""
     common = dict(content)
     tied = _tied_names(content)
-    given = {name: _values(name, value, check, "command line", name in tied) for name, value in pinned.items()}
+    given = {name: _values(name, value, asked, "command line", name in tied) for name, value in pinned.items()}
     blocks = common.pop("blocks", None)
     blocks = [{}] if blocks is None else blocks
     if not isinstance(blocks, Sequence) or isinstance(blocks, str) or not blocks:
@@ -45,7 +53,7 @@ def read_blocks(content: Mapping[str, Any], pinned: Mapping[str, Any], check: Ch
         if twice:
             raise BadInput(f"{here}: {twice[0]!r} stands in the block and outside the blocks")
         zips = [*_zips(common.get("zip"), here), *_zips(block.get("zip"), here)]
-        out.append(_block({**common, **block}, zips, given, check, here))
+        out.append(_block({**common, **block}, zips, given, asked, here))
     return tuple(out)
 
 
@@ -67,7 +75,7 @@ def _zips(zips: Any, where: str) -> list[Mapping[str, Any]]:
     return list(groups)
 
 
-def _block(content: dict[str, Any], zips: list[Mapping[str, Any]], pinned: Pinned, check: Check, where: str) -> Block:
+def _block(content: dict[str, Any], zips: list[Mapping[str, Any]], pinned: Pinned, asked: Checks, where: str) -> Block:
     content.pop("zip", None)
     names = [name for tied in zips for name in tied]
     for name in names:
@@ -75,18 +83,18 @@ def _block(content: dict[str, Any], zips: list[Mapping[str, Any]], pinned: Pinne
             raise BadInput(f"{where}: {name!r} stands in two zips")
         if name in content:
             raise BadInput(f"{where}: {name!r} stands inside and outside of zip")
-    axes = [_tied(tied, pinned, check, where) for tied in zips]
+    axes = [_tied(tied, pinned, asked, where) for tied in zips]
     content = {name: value for name, value in content.items() if name not in pinned}
-    axes += [Axis((name,), (_values(name, value, check, where),)) for name, value in content.items()]
+    axes += [Axis((name,), (_values(name, value, asked, where),)) for name, value in content.items()]
     axes += [Axis((name,), (values,)) for name, values in pinned.items() if name not in names]
     rank = {name: at for at, name in enumerate(SHAPE)}
     axes.sort(key=lambda axis: min(rank.get(name, len(SHAPE)) for name in axis.names))
     return Block(tuple(axes))
 
 
-def _tied(tied: Mapping[str, Any], pinned: Pinned, check: Check, where: str) -> Axis:
+def _tied(tied: Mapping[str, Any], pinned: Pinned, asked: Checks, where: str) -> Axis:
     """A zip; keys of the command line choose rows of it, or take its place where all of its keys are given."""
-    values = {name: _values(name, value, check, f"{where}, zip", tied=True) for name, value in tied.items()}
+    values = {name: _values(name, value, asked, f"{where}, zip", tied=True) for name, value in tied.items()}
     given = {name: pinned[name] for name in values if name in pinned}
     if len(given) == len(values):
         longest = max(len(column) for column in given.values())
@@ -132,24 +140,24 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _values(name: str, value: Any, check: Check, where: str, tied: bool = False) -> Sequence[Any]:
+def _values(name: str, value: Any, asked: Checks, where: str, tied: bool = False) -> Sequence[Any]:
     """The checked values of an axis, all different unless they are tied to those of another one."""
     if not isinstance(name, str):
         raise BadInput(f"{where}: {name!r}: a key must be a word; quote it")
     if name == "range_pages" and isinstance(value, Mapping) and "from" not in value:
         value = [value]
     if isinstance(value, Mapping):
-        return _span(name, value, check, where)
+        return _span(name, value, asked, where)
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     if name == "policy":
-        values = _matched(values, where)
+        values = _matched(values, asked.policies, where)
     if not values:
         raise BadInput(f"{where}: {name}: an axis needs at least one value")
     if len(values) > MOST_LISTED:
         raise BadInput(
             f"{where}: {name}: {len(values)} values: at most {MOST_LISTED}; give a range {{from, to, steps}}"
         )
-    checked = [_value(name, value, check, where) for value in values]
+    checked = [_value(name, value, asked, where) for value in values]
     seen: set[str] = set()
     for value in checked:
         if repr(value) in seen and not tied:
@@ -160,7 +168,7 @@ def _values(name: str, value: Any, check: Check, where: str, tied: bool = False)
     return checked
 
 
-def _matched(values: Sequence[Any], where: str) -> list[Any]:
+def _matched(values: Sequence[Any], policies: Collection[str], where: str) -> list[Any]:
     """Names of policies in place of patterns: `xpfo*` adds, `!xpfo_broadcast` takes away what stands before it."""
     names: list[Any] = []
     for value in values:
@@ -169,10 +177,10 @@ def _matched(values: Sequence[Any], where: str) -> list[Any]:
         if text == pattern and not set("*?[") & set(text):
             names.append(value)
             continue
-        matched = fnmatch.filter(policy_names() if text == pattern else map(str, names), pattern)
+        matched = fnmatch.filter(policies if text == pattern else map(str, names), pattern)
         if not matched:
             among = "no policy" if text == pattern else "nothing that stands before it"
-            raise BadInput(f"{where}: policy={text!r}: matches {among}{did_you_mean(pattern, policy_names())}")
+            raise BadInput(f"{where}: policy={text!r}: matches {among}{did_you_mean(pattern, policies)}")
         if text == pattern:
             names += [name for name in matched if name not in names]
         else:
@@ -180,11 +188,11 @@ def _matched(values: Sequence[Any], where: str) -> list[Any]:
     return names
 
 
-def _value(name: str, value: Any, check: Check, where: str) -> Any:
+def _value(name: str, value: Any, asked: Checks, where: str) -> Any:
     of_names = name in QUANTITIES and bool(QUANTITIES[name].choices)  # `exact` is no share of `act`
     match = RELATIVE.fullmatch(value) if isinstance(value, str) and not of_names else None
     if match is None:
-        return check(name, value, where)
+        return asked.check(name, value, where)
     try:
         factor = float(match[1])
     except ValueError:
@@ -194,7 +202,7 @@ def _value(name: str, value: Any, check: Check, where: str) -> Any:
     return Relative(factor, match[2])
 
 
-def _span(name: str, value: Mapping[str, Any], check: Check, where: str) -> Sequence[Any]:
+def _span(name: str, value: Mapping[str, Any], asked: Checks, where: str) -> Sequence[Any]:
     """A range, its ends and its spacing checked; one by one where there are few steps."""
     known = {"from", "to", "steps", "log"}
     if set(value) - known or not {"from", "to", "steps"} <= set(value):
@@ -204,7 +212,7 @@ def _span(name: str, value: Mapping[str, Any], check: Check, where: str) -> Sequ
         raise BadInput(f"{where}: {name}: steps={shorten(steps)}: must be a whole number from 1 to 1e15")
     if not isinstance(log, bool):
         raise BadInput(f"{where}: {name}: log={shorten(log)}: must be true or false")
-    first, last = (check(name, value[end], where) for end in ("from", "to"))
+    first, last = (asked.check(name, value[end], where) for end in ("from", "to"))
     for end in (first, last):
         if isinstance(end, bool) or not isinstance(end, int | float):
             raise BadInput(f"{where}: {name}={shorten(end)}: a range needs numbers")
@@ -221,5 +229,5 @@ def _span(name: str, value: Mapping[str, Any], check: Check, where: str) -> Sequ
     if name in PARAMETERS and PARAMETERS[name].whole and (log or (last - first) % (steps - 1)) and steps > EACH:
         raise BadInput(f"{where}: {name}: a range of {steps} steps from {first} to {last}: must be of whole numbers")
     for step in range(steps) if steps <= EACH else ():
-        check(name, span[step], where)
+        asked.check(name, span[step], where)
     return span

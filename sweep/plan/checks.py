@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sim.loop import check_loops, is_loop
-from sim.parameters import PARAMETERS, check_together
-from sim.policies import policy_module, reads
-from sim.quantities import MADE_FROM
+from sim.closed_loop import check_loops, is_loop
+from sim.parameters import PARAMETERS, Kind, check_together
+from sim.policy import Policy
+from sim.reading import reads
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, check_quantity
 from sweep.plan.columns import is_constant
@@ -19,22 +19,28 @@ from sweep.plan.grid import SHAPE, Block, Span
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES, in_order, is_known, relatives
 
-CONTROL_KEYS = {"rule", "window_events", "warmup_events", "precision", "flushers", "think_ns", *NAMES}
-NEEDED = ("cores", "jobs", "sockets", "threads_per_core")
+CONTROL_KEYS = {*NAMES, *(name for name, parameter in PARAMETERS.items() if parameter.control)}
+NEEDED = [name for name, parameter in PARAMETERS.items() if parameter.certain and not parameter.control]
 BATCH = 65_536  # points that are looked at side by side
 ALL_OF = 64  # values of an axis that a relative value follows, all of which are tried; of a longer one the ends
 
 
-def check_keys(blocks: Sequence[Block], pinned: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+def check_keys(
+    blocks: Sequence[Block],
+    pinned: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    policies: Mapping[str, Policy],
+    where: str,
+) -> None:
     """Every key of a block changes something that a policy of the block reads; a key of the command line, of any."""
     anywhere: set[str] = set()
     for number, block in enumerate(blocks):
         here = f"{where}, block {number + 1}"
         names = set(_values(block, "policy")) or {defaults["policy"]}
-        read = {name for policy in names for loop in (False, True) for name in reads(policy_module(policy), loop)}
+        read = {name for policy in names for kind in Kind for name in reads(policies[policy], kind)}
         anywhere |= read
         for key in block.names:
-            if key in CONTROL_KEYS or key in pinned or read & {key, *MADE_FROM.get(key, ())}:
+            if key in CONTROL_KEYS or key in pinned or read & {key, *QUANTITIES[key].makes}:
                 continue
             raise BadInput(
                 f"{here}: {key!r} is read by none of its policies, {', '.join(sorted(names))}; "
@@ -42,7 +48,7 @@ def check_keys(blocks: Sequence[Block], pinned: Mapping[str, Any], defaults: Map
             )
         _check_relative(block, here if len(blocks) > 1 else where)
     for key in pinned:
-        if key not in CONTROL_KEYS and not anywhere & {key, *MADE_FROM.get(key, ())}:
+        if key not in CONTROL_KEYS and not anywhere & {key, *QUANTITIES[key].makes}:
             raise BadInput(
                 f"command line: {key!r} is read by no policy of this grid; read are {', '.join(sorted(anywhere))}"
             )
@@ -76,7 +82,7 @@ def check_points(plan: Plan, where: str) -> None:
             for step in steps:
                 index = firsts[begin : begin + BATCH] + step
                 columns = plan.space.block_columns(block, index)
-                _check_columns(columns, index + offset, where)
+                _check_columns(columns, index + offset, plan.policies, where)
         offset += block.points
 
 
@@ -115,7 +121,9 @@ def _ends(columns: Sequence[Sequence[Any]]) -> list[int]:
     return sorted(ends)
 
 
-def _check_columns(columns: Mapping[str, np.ndarray], points: np.ndarray, where: str) -> None:
+def _check_columns(
+    columns: Mapping[str, np.ndarray], points: np.ndarray, policies: Mapping[str, Policy], where: str
+) -> None:
     """BadInput for the first point that cannot be, and why."""
 
     def at(row: int) -> str:
@@ -139,7 +147,7 @@ def _check_columns(columns: Mapping[str, np.ndarray], points: np.ndarray, where:
             check_together({**point, "cores": int(point["cores"])})
         except ValueError as error:
             raise BadInput(f"{at(row)}: {error}") from None
-    _check_policies(columns, at)
+    _check_policies(columns, policies, at)
 
 
 def _outside(name: str, column: np.ndarray) -> np.ndarray:
@@ -152,16 +160,16 @@ def _outside(name: str, column: np.ndarray) -> np.ndarray:
     return outside
 
 
-def _check_policies(columns: Mapping[str, np.ndarray], at: Any) -> None:
+def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Policy], at: Any) -> None:
     """Each policy finds what it reads, and has something to do."""
     policies = np.array(columns["policy"].tolist(), dtype=object)
     loops = is_loop(columns, len(policies))
     if wrong := check_loops(columns, len(policies)):
         raise BadInput(f"{at(wrong[0])}: {wrong[1]}")
     for policy, loop in dict.fromkeys(zip(policies.tolist(), loops.tolist(), strict=True)):
-        module, mine = policy_module(policy), (policies == policy) & (loops == loop)
+        mine = (policies == policy) & (loops == loop)
         missing = []
-        for name in reads(module, loop):
+        for name in reads(known[policy], Kind.LOOP if loop else Kind.BUILD):
             if PARAMETERS[name].optional or (PARAMETERS[name].default is not None and name not in columns):
                 continue
             unknown = mine & _unknown(columns[name]) if name in columns else mine
@@ -173,7 +181,7 @@ def _check_policies(columns: Mapping[str, np.ndarray], at: Any) -> None:
             raise BadInput(
                 f"{at(row)}: policy {policy} reads {names}, and neither machine {machine} nor workload {workload} says"
             )
-        if not (loop or getattr(module, "BUILD", True)):
+        if not (loop or known[policy].build):
             raise BadInput(
                 f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: its flush events are system calls, and this is "
                 "a build of XPFO's; give a workload that is a loop, like shootdown_loop"

@@ -13,18 +13,10 @@ from typing import Any
 
 import numpy as np
 
-SHAPE = (
-    "policy",
-    "rule",
-    "cores",
-    "sockets",
-    "threads_per_core",
-    "jobs",
-    "flushers",
-    "apic",
-    "delivery",
-    "machine",
-)  # slowest first
+from sim.parameters import PARAMETERS
+
+SAME = (name for name, parameter in PARAMETERS.items() if parameter.same)
+SHAPE = ("policy", *SAME, "jobs", "machine")  # slowest first
 Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and which of them each point has; None: the only
 
 

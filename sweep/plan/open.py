@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sim.policies import BadPolicyName, NoSuchPolicy, policy_module, policy_names, reads, use_policies
+from sim.policies import NoSuchPolicy, Policies
+from sim.reading import reads
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, check_quantity
 from sweep.inputs.costs import LITERATURE, Costs, literature, posterior, priors
@@ -44,12 +46,17 @@ class Composition:
     max_points: float = MOST_POINTS
     again: bool = False  # other plans of the same process follow
 
+    @cached_property
+    def policies(self) -> Policies:
+        """Every policy by name; BadInput where the folder of the user's own is none."""
+        if self.policy_path is not None and not Path(self.policy_path).is_dir():
+            raise BadInput(f"policy_path={self.policy_path!r}: no such folder")
+        return Policies(None if self.policy_path is None else Path(self.policy_path).resolve())
+
     def check(self, key: str, value: Any, where: str) -> Any:
         """The checked value of a key; BadInput naming key, value and what is allowed."""
         if key == "policy":
-            if self.policy_path is not None:
-                try_policy(str(Path(self.policy_path).resolve()), str(value), where)
-            return _check_policy(value, where)
+            return self._check_policy(str(value), where)
         groups = {"machine": self.machines, "workload": self.workloads, "costs": [LITERATURE, *self.costs]}
         if key in groups:
             if value not in groups[key]:
@@ -59,6 +66,20 @@ class Composition:
             raise BadInput(f"{where}: unknown key {key!r}{did_you_mean(key, [*NAMES, *QUANTITIES])}")
         return check_quantity(key, value, where)
 
+    def _check_policy(self, name: str, where: str) -> str:
+        """The name of a policy whose file works."""
+        if self.policy_path is not None:
+            try_policy(str(Path(self.policy_path).resolve()), name, where)
+        try:
+            reads(self.policies[name])
+        except NoSuchPolicy as error:
+            raise BadInput(f"{where}: {error}{did_you_mean(name, self.policies)}") from None
+        except Exception as error:
+            raise BadInput(
+                f"{where}: policy={name!r}: its file does not work: {type(error).__name__}: {error}"
+            ) from None
+        return name
+
 
 def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) -> Plan:
     """A checked plan; BadInput naming the key, the value and what is allowed.
@@ -66,18 +87,17 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     `own_costs` are costs whose draws are the sweep's own, all of them.
     """
     where = f"grid/{asked.grid}"
-    policy_path = _find_policies(asked.policy_path)
     content, pinned, defaults = with_tables(asked, where), dict(asked.pinned), {"costs": LITERATURE, **asked.defaults}
     seed, replicas = (_control(asked, name, content, pinned, defaults, where) for name in CONTROLS)
     draws = _draws(content, pinned, defaults, where)
     defaults = {key: asked.check(key, value, "configuration") for key, value in defaults.items()}
-    blocks = read_blocks(content, pinned, asked.check, where)
+    blocks = read_blocks(content, pinned, asked, where)
     cut = _check_size(asked, sum(block.points for block in blocks) * (draws + 1))
-    check_keys(blocks, pinned, defaults, where)
+    check_keys(blocks, pinned, defaults, asked.policies, where)
     machines = {name: asked.machines[name] for name in _used(blocks, "machine", defaults)}
     workloads = {name: asked.workloads[name] for name in _used(blocks, "workload", defaults)}
-    policies = _used(blocks, "policy", defaults)
-    read = {name for policy in policies for name in reads(policy_module(policy))}
+    policies = {name: asked.policies[name] for name in _used(blocks, "policy", defaults)}
+    read = {name for policy in policies.values() for name in reads(policy)}
     known = priors(machines.values(), workloads.values(), read)
     costs = {
         name: literature(known, draws, seed) if name == LITERATURE
@@ -91,7 +111,9 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
         blocks = tuple(replace(block, axes=(*block.axes, axis)) for block in blocks)
     blocks = tuple(_without_defaults(block, defaults, [*machines.values(), *workloads.values()]) for block in blocks)
     space = Space(blocks, machines, workloads, defaults, costs)
-    plan = Plan(asked.grid, asked.question, space, seed, replicas, asked.chunk_s, policy_path, rows - 1, cut)
+    plan = Plan(
+        asked.grid, asked.question, space, seed, replicas, asked.chunk_s, policies, asked.policy_path, rows - 1, cut
+    )
     check_points(plan, where)
     return choose_engine(plan, asked.engine, asked.again)
 
@@ -132,16 +154,6 @@ def _without_defaults(block: Block, defaults: Mapping[str, Any], entries: list[E
     return Block(tuple(axis for axis in block.axes if not is_default(axis)))
 
 
-def _find_policies(folder: str | None) -> str | None:
-    """Find the user's own policies first, and no others of an earlier plan; the folder's absolute path."""
-    if folder is not None:
-        if not Path(folder).is_dir():
-            raise BadInput(f"policy_path={folder!r}: no such folder")
-        folder = str(Path(folder).resolve())
-    use_policies(folder)
-    return folder
-
-
 def _control(
     asked: Composition, name: str, content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str
 ) -> int:
@@ -166,18 +178,6 @@ def _cut(points: str, whole: int) -> tuple[int, int]:
         if begin < end <= whole:
             return begin, end
     raise BadInput(f"points={points!r}: must be BEGIN:END with 0 <= BEGIN < END <= {whole}, like points=0:1000")
-
-
-def _check_policy(value: Any, where: str) -> str:
-    try:
-        reads(policy_module(str(value)))
-    except BadPolicyName as error:
-        raise BadInput(f"{where}: {error}") from None
-    except NoSuchPolicy:
-        raise BadInput(f"{where}: policy={value!r}: no such policy{did_you_mean(str(value), policy_names())}") from None
-    except Exception as error:
-        raise BadInput(f"{where}: policy={value!r}: its file does not work: {type(error).__name__}: {error}") from None
-    return str(value)
 
 
 def _used(blocks: tuple[Block, ...], name: str, defaults: Mapping[str, Any]) -> list[str]:

@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent  # of `sim` and `sweep`
 DEADLINE_S = 20.0
 SCRIPT = """
 import sys
-from sim.policies import policy_module, reads, use_policies
-use_policies(sys.argv[1])
-reads(policy_module(sys.argv[2]))
+from sim.policies import Policies
+from sim.reading import reads
+reads(Policies(sys.argv[1])[sys.argv[2]])
 sys.stdout.write("tried")
 """
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sim.abi import Flush, Line
 from sim.parameters import busy_cpus, default_warmup
-from sim.policies import policy_module, use_policies
+from sim.policy import Line, Policy
 from sim.quantities import fill_unknown
 from sweep.inputs.catalog import Entry
 from sweep.plan.code import code_hash
@@ -24,15 +23,15 @@ from sweep.plan.grid import Block
 from sweep.plan.points import Space
 
 # The time of a flush event, measured on one core. It steers chunk sizes and estimates, never results.
-STEP_NS = {True: 500_000, False: 50_000}  # vectorized, whatever the lanes; by whether the policy interrupts
 LANE_NS = 200  # in each lane,
-LANE_CPU_NS = {True: 21.0, False: 0.2}  # and for each of its CPUs
-EXACT_CPU_NS = 80.0  # the same by the exact rule
-COMPILED_GROUP_S = 0.005  # a group of lanes in compiled loops, whatever it simulates; a lane there takes about as long
+CPU_NS = {True: 60.0, False: 0.2}  # and for each of its CPUs; by whether the policy interrupts
+GROUP_S = 0.005  # a group of lanes, whatever it simulates
+STEP_NS = {True: 500_000, False: 50_000}  # vectorized: whatever the lanes,
+STEP_CPU_NS = {True: 21.0, False: 0.2}  # and for each CPU of a lane
 ENTRY_STEPS = 3.0  # a kernel entry that looks at a note, in steps: lanes wait for the one that serves most of them
 VISIT_STEPS = 4.0  # vectorized: a visit to a line that CPUs read before they write, in steps
 THINK_NS = 10_000.0  # compute between two flush events of a loop that says a rate
-CUT_BY = "vectorized"  # engine whose costs cut a plan into chunks, whichever runs it; exact points cost what they cost
+CUT_BY = "compiled"  # engine whose costs cut a plan into chunks, whichever runs it
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
 
@@ -62,10 +61,11 @@ class Plan:
     seed: int
     replicas: int
     chunk_s: float = CHUNK_S
-    policy_path: str | None = None  # a folder of the user's own policies
+    policies: Mapping[str, Policy] = field(default_factory=dict)  # those of its points, by name
+    policy_path: str | None = None  # a folder of the user's own policies, whose code is part of the hash
     draws: int = 0  # of the costs, beside the representative one
     cut: tuple[int, int] | None = None  # only these points of it; each keeps its index
-    engine: str = "vectorized"  # or compiled: no result depends on it, nor where the chunks are cut
+    engine: str = "compiled"  # or vectorized: no chunk depends on it, and no result unless `is_approximate`
     engine_because: str = ""  # why this one, where that is worth saying
 
     def __len__(self) -> int:
@@ -79,6 +79,11 @@ class Plan:
     def end(self) -> int:
         return self.cut[1] if self.cut else self.space.points
 
+    @property
+    def is_approximate(self) -> bool:
+        """Whether broadcasts by interrupts are simulated by numpy in two events for a flush event."""
+        return self.engine == "vectorized" and any(policy.targets.interrupts for policy in self.policies.values())
+
     @cached_property
     def hash(self) -> str:
         """Of the points and the code that simulates them, not of the chunks."""
@@ -90,7 +95,9 @@ class Plan:
             "seed": self.seed,
             "replicas": self.replicas,
             "code": code_hash(self.policy_path),
-        } | ({"cut": self.cut} if self.cut else {})
+        }
+        content |= {"cut": self.cut} if self.cut else {}
+        content |= {"engine": self.engine} if self.is_approximate else {}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
     @cached_property
@@ -114,14 +121,13 @@ class Plan:
 
     def _segments(self, engine: str) -> Segments:
         """The same, and what they cost on an engine."""
-        use_policies(self.policy_path)
         parts, offset = [], 0
         for block, firsts in self.shapes():
             if not len(firsts):
                 offset += block.points
                 continue
             columns = self.space.block_columns(block, firsts)
-            fixed_s, point_s = _cost(columns, self.replicas, engine)
+            fixed_s, point_s = _cost(columns, self.policies, self.replicas, engine)
             begin = np.maximum(offset + firsts, self.begin)
             end = np.minimum(offset + firsts + block.run, self.end)
             parts.append(np.stack([begin, end - begin, fixed_s, point_s]))
@@ -175,39 +181,35 @@ class Plan:
         return fixed_to[high + 1] - fixed_to[low] + (after - before)
 
 
-def _cost(columns: Mapping[str, np.ndarray], replicas: int, engine: str) -> tuple[np.ndarray, np.ndarray]:
+def _cost(
+    columns: Mapping[str, np.ndarray], known: Mapping[str, Policy], replicas: int, engine: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Estimated seconds: of a group of lanes whatever its width, and of each point in it, [point]."""
-    policies = columns["policy"].tolist()
-    modules = {name: policy_module(name) for name in set(policies)}
-    flushes = {name: module.flush() for name, module in modules.items()}
-    interrupts = np.array([flushes[name].tell.interrupts for name in policies])
-    enters = np.array([hasattr(modules[name], "kernel_entry") for name in policies])
+    policies = [known[name] for name in columns["policy"].tolist()]
+    interrupts = np.array([policy.targets.interrupts for policy in policies])
+    enters = np.array([policy.kernel_entry is not None for policy in policies])
     window, cores = columns["window_events"], columns["cores"]
     warmup = default_warmup(window, cores)
     if "warmup_events" in columns:
-        given = columns["warmup_events"].astype(float)
-        warmup = np.where(np.isnan(given), warmup, given)
+        warmup = fill_unknown(columns["warmup_events"].astype(float), warmup)
     steps = window + warmup
     if enters.any():
         steps = steps * (1.0 + ENTRY_STEPS * np.where(enters, _entries_per_event(columns), 0.0))
-    reads_line = np.array([flushes[name].reads_line for name in policies])
-    exact = interrupts & (columns["rule"] == "exact") if "rule" in columns else np.zeros(len(policies), dtype=bool)
-    compiled = exact | (engine == "compiled")
-    cpu_ns = np.where(interrupts, LANE_CPU_NS[True], LANE_CPU_NS[False])
-    lane_ns = LANE_NS + np.where(exact, EXACT_CPU_NS, cpu_ns) * cores
-    step_ns = np.where(interrupts, STEP_NS[True], STEP_NS[False])
-    step_ns = step_ns * np.where(reads_line, VISIT_STEPS * _visits(columns, flushes), 1.0)
-    fixed_s = np.where(compiled, COMPILED_GROUP_S, steps * step_ns * 1e-9)
-    point_s = steps * lane_ns * replicas * 1e-9
-    simulated = np.array([name != "vanilla" for name in policies])
-    return np.where(simulated, fixed_s, 0.0), np.where(simulated, point_s, 2e-6)
+    cpu_ns = CPU_NS if engine == "compiled" else STEP_CPU_NS
+    lane_ns = LANE_NS + np.where(interrupts, cpu_ns[True], cpu_ns[False]) * cores
+    fixed_s: float | np.ndarray = GROUP_S
+    if engine == "vectorized":
+        reads_line = np.array([policy.reads_line for policy in policies])
+        visits = np.where(reads_line, VISIT_STEPS * _visits(columns, policies), 1.0)
+        fixed_s = steps * np.where(interrupts, STEP_NS[True], STEP_NS[False] * visits) * 1e-9
+    simulated = np.array([name != "vanilla" for name in columns["policy"].tolist()])
+    return np.where(simulated, fixed_s, 0.0), np.where(simulated, steps * lane_ns * replicas * 1e-9, 2e-6)
 
 
-def _visits(columns: Mapping[str, np.ndarray], flushes: Mapping[str, Flush]) -> np.ndarray:
+def _visits(columns: Mapping[str, np.ndarray], policies: list[Policy]) -> np.ndarray:
     """Lines that a flush event visits, [point]: one, or one per socket."""
-    posts = [flushes[name].post for name in columns["policy"].tolist()]
-    node = np.array([post is not None and post.line is Line.NODE for post in posts])
-    return np.where(node, columns.get("sockets", np.ones(len(posts))), 1)
+    node = np.array([policy.mark is not None and policy.mark.line is Line.NODE for policy in policies])
+    return np.where(node, columns.get("sockets", np.ones(len(policies))), 1)
 
 
 def _entries_per_event(columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -18,7 +18,7 @@ from sweep.plan.columns import constant, derive, pointwise
 from sweep.plan.grid import Block, Coded, Relative, Span
 
 NAMES = ("policy", "machine", "workload", "costs")
-CONTROLS = ("seed", "replicas")  # one value for the whole sweep
+CONTROLS = [name for name, parameter in PARAMETERS.items() if parameter.per_sweep]
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _follow(relative: Relative, column: np.ndarray) -> np.ndarray:
 def _spread(name: str, values: Sequence[Any] | np.ndarray, which: np.ndarray | None, points: int) -> np.ndarray:
     """The column of a name, [point], from its values and which of them each point has; None is not known."""
     first = values[0]
-    text = name == "range_pages" or name in NAMES or (name in PARAMETERS and bool(PARAMETERS[name].choices))
+    text = name in NAMES or (name in PARAMETERS and not PARAMETERS[name].is_number)
     if which is None or all(value is first for value in values):
         return constant(first if text else np.nan if first is None else float(first), points)
     held = np.empty(len(values), dtype=object if text else float)

@@ -30,11 +30,6 @@ CAVEATS = (  # of the measurements, numbered on the page
     "Four measured rows cannot fix thirty parameters. A slow sender and busy receivers explain 96 CPUs about equally "
     "well and part company over -j.",
 )
-GAP = (
-    "The coarse rule takes coarser steps than the exact one, which simulates every request. Above 128 saturated CPUs "
-    "its flush wait is up to 28 % short and its interval between flushes up to 14 % short; at the patch's 96 CPUs the "
-    "wait is 12 % short."
-)
 
 
 def basis(costs: Sequence[str], draws: int) -> str:

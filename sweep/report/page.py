@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.report.caveats import CAVEATS, GAP, NOT_MODELLED, basis
+from sweep.report.caveats import CAVEATS, NOT_MODELLED, basis
 from sweep.report.plot import Plot
 from sweep.report.plots import colours, plots
 from sweep.store.folder import Folder
@@ -39,7 +39,7 @@ def read_plots(folder: Folder) -> list[Plot]:
     with reading(folder):
         read = {
             name: pd.read_parquet(io.BytesIO(folder.read(f"tables/{name}.parquet")))
-            for name in ("reproduction", "rule_gap", "validation", "crossover", "best_ceiling", "pareto")
+            for name in ("reproduction", "validation", "crossover", "best_ceiling", "pareto")
             if folder.exists(f"tables/{name}.parquet")
         }
         return plots(open_results(folder, NEEDED), read, measured_of(folder).fitted_machines)
@@ -63,7 +63,6 @@ def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
         "axes": _axes(points),
         "not_modelled": "".join(f"<li>{html.escape(each)}</li>" for each in NOT_MODELLED),
         "caveats": "".join(f"<li>{html.escape(each)}</li>" for each in CAVEATS),
-        "gap": html.escape(GAP),
         "data": packed(_json(drawn)),
         "css": _own("page.css"),
         "js": _own("page.js"),
@@ -99,7 +98,8 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
     named = {plot.name: plot for plot in made}
     points = run.get("points", {})
     missing = named["points"].table.attrs.get("notes", []) if "points" in named else []
-    lead = " ".join([*missing, basis(points.get("costs", []), points.get("draws", 0))])
+    approximate = [f"{run['approximation']}."] if run.get("approximation") else []
+    lead = " ".join([*missing, *approximate, basis(points.get("costs", []), points.get("draws", 0))])
     versions = run.get("versions", {})
     return {
         "title": f"{run.get('grid')}: {question}",
@@ -123,7 +123,6 @@ def _facts(run: Mapping[str, Any]) -> dict[str, str]:
         "commit": str(run.get("commit") or "not from a checkout"),
         "versions": ", ".join(f"{name} {value}" for name, value in run.get("versions", {}).items()),
         "plan": str(run.get("plan")),
-        "code": str(run.get("code")),
     }
     return facts
 

@@ -18,16 +18,16 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from sim.metrics import METRICS
 from sim.parameters import PARAMETERS
 from sweep.report.plot import PLACE, Plot
-from sweep.report.points import FIXED, METRICS, MOST_BINS, binned, read_points, settings_of
+from sweep.report.points import FIXED, MOST_BINS, binned, read_points, settings_of
 from sweep.report.predicted import predicted
 from sweep.tables.reproduction import measured_points
 from sweep.tables.setting import settings
 from sweep.tables.surface import on_front
 
-COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one")
-PARTS = ("bookkeeping_s", "sender_s", "handler_s", "switch_s", "refill_s")
+PARTS = [name for name, metric in METRICS.items() if metric.part]
 CHOICES = ("tick_hz",)  # of who runs the machine, as the policy is: one front holds them all
 MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
 MOST_ROWS = 4000  # marks of one plot
@@ -49,7 +49,7 @@ def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame], fitted: Coll
 
     `fitted` are the machines that costs were fitted to: of several, one of them is shown first.
     """
-    reproduction, rule_gap = tables.get("reproduction"), tables.get("rule_gap")
+    reproduction = tables.get("reproduction")
     points, own = read_points(file)
     if "validation" in tables:
         return [*predicted(tables["validation"]), listing(points, own)]
@@ -60,9 +60,6 @@ def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame], fitted: Coll
     loops = is_of_loops(points)
     made += [lines(points, own, x, *COSTS[loops][0], fitted) for x in ordered[:6]]
     made += [heat(points, own), front(points, own, fitted)]
-    made += [counter(points, own, name, fitted) for name in COUNTERS if name in points]
-    if rule_gap is not None and len(rule_gap):
-        made.append(gap(rule_gap))
     made.append(listing(points, own))
     if reproduction is not None and len(reproduction):
         made.append(measured(reproduction))
@@ -274,36 +271,10 @@ def _begun(
     return replace(made, spoken_of=made.panels()[here].iloc[0]) if here.any() else made
 
 
-def counter(points: pd.DataFrame, own: Sequence[str], name: str, fitted: Collection[str]) -> Plot | None:
-    """A kernel counter against cores, or by policy."""
-    if "cores" in own:
-        made = lines(points, own, "cores", name, name, fitted)
-        if made is not None:
-            return made
-    some = points[points[name].notna() & (points["policy"] != "vanilla")]
-    if not 0 < len(some) <= MOST_SETTINGS:
-        return None
-    text = some["policy"] + " on " + some["machine"] + ", " + settings_of(some, ["cores", "jobs", *_rest(own)])
-    table = some[[*FIXED]].assign(what=text, source=some["policy"], **{name: some[name]})
-    return Plot(
-        name, f"{name} over the build", "Means over replicas.", "dots", table, name, "what",
-        labels={name: name}, log=(name,) if (table[name] > 0).all() else (), series="policy",
-    )  # fmt: skip
-
-
-def gap(table: pd.DataFrame) -> Plot:
-    """The points that `sweep check` simulated exactly as well."""
-    note = (
-        "How far the coarse rule is above (+) or below (-) the exact one, in percent, at points that were simulated by "
-        "both; saturation is the share of their time that they do not compute. Means over replicas."
-    )
-    return Plot("rule_gap", "The coarse rule against the exact one", note, "table", table, series="policy")
-
-
 def listing(points: pd.DataFrame, own: Sequence[str]) -> Plot:
     """The points themselves, as many as a page carries."""
     keep = [*FIXED, "cores", "jobs", *_rest(own)]
-    shown = [name for name in METRICS[:7] if name in points] + [name for name in METRICS[12:] if name in points]
+    shown = [name for name, metric in METRICS.items() if metric.main and name in points]
     table = points[list(dict.fromkeys([*keep, *shown]))]
     note = "Means over replicas."
     if len(table) > 1000:

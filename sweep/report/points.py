@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sim.metrics import METRICS
 from sweep.inputs.costs import REPRESENTATIVE
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
@@ -19,11 +20,7 @@ from sweep.tables.replicas import t95
 from sweep.tables.selection import OK, copies, notes
 from sweep.tables.setting import word
 
-METRICS = (
-    "system_time_s added_s ratio wall_time_s flush_wait_ns flush_wait_p99_ns interrupts_per_flush "
-    "sender_s handler_s switch_s refill_s bookkeeping_s stale_window_ns stale_window_p99_ns "
-    "overhead_share sender_overhead_share elongation operations_per_s"
-).split()
+SHOWN = [name for name, metric in METRICS.items() if metric.main or metric.part]
 FIXED = ("machine", "workload", "policy")  # filters of the page
 MOST_BINS = 64  # values on one axis; above it they are binned
 
@@ -51,7 +48,7 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     groups = np.unique(every_point[rows], return_inverse=True)[1]
     points = points.assign(replicas=np.bincount(groups))
     made: dict[str, np.ndarray] = {}
-    for name in [*METRICS, *(each for each in names if each.startswith("nr_tlb_"))]:
+    for name in SHOWN:
         if name in names:
             values = _column(file, name)
             made |= _over_replicas(name, values[rows], groups)

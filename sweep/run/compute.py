@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 
 from sim import PARAMETERS, simulate
-from sim.policies import use_policies
 from sweep.plan.plan import Plan
 from sweep.store.rows import Points, columns_of, failed_rows, join_tables, to_table
 
@@ -26,23 +25,17 @@ def compute(plan: Plan, points: Points, caught: Raised = OF_A_POINT) -> pa.Table
 
     A point's result does not depend on its company, so the halves are the rows the whole would have given.
     """
-    use_policies(plan.policy_path)
     try:
         columns = columns_of(plan, points)
         parameters: dict[str, Any] = {name: column for name, column in columns.items() if name in PARAMETERS}
         parameters |= {"policy": columns["policy"].tolist(), "seed": plan.seed, "replicas": plan.replicas}
-        metrics = simulate(**parameters, engine=engine_of(plan))
+        metrics = simulate(**parameters, engine=plan.engine, policies=plan.policies)
     except caught as error:
         if len(points) == 1:
             return failed_rows(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
         middle = len(points) // 2
         return join_tables([compute(plan, half, caught) for half in (points[:middle], points[middle:])])
     return to_table(plan, points, columns, metrics)
-
-
-def engine_of(plan: Plan) -> str:
-    """The plan's engine; auto where that is compiled: a worker without numba gives the same bits, more slowly."""
-    return "auto" if plan.engine == "compiled" else plan.engine
 
 
 def _trace(error: BaseException) -> str:

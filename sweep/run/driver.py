@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import textwrap
 import traceback
@@ -14,11 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from sim.policies import hidden_policies
 from sweep.errors import BadInput, Stopped
 from sweep.messages import say
 from sweep.plan.checks import check_hours
-from sweep.plan.engine import loops_of
 from sweep.plan.open import open_plan
 from sweep.plan.plan import Plan
 from sweep.report.caveats import basis
@@ -35,7 +32,7 @@ from sweep.store.folder import Folder, look, open_folder, reason
 from sweep.store.journal import Journal
 from sweep.store.parts import committed
 from sweep.tables.answer import Answer
-from sweep.tables.frame import load, read_results
+from sweep.tables.frame import load
 from sweep.tables.make import write_tables
 from sweep.tables.text import as_text, breakdown, terminal_width
 
@@ -47,7 +44,7 @@ Finish = Callable[[Folder], None]  # what is made of the results of a run
 def run(request: Request) -> int:
     """Do what was asked for; the exit code."""
     plan = open_plan(request.composition)
-    for name in hidden_policies():
+    for name in request.composition.policies.hidden:
         say_unless_quiet(request, f"policy {name}: the file of {plan.policy_path}, not the one that comes with sweep")
     out = request.out or default_out(plan)
     if request.dry_run:
@@ -63,7 +60,6 @@ def run(request: Request) -> int:
             write_page(folder, read_plots(folder))
         if not request.quiet:
             report(plan, folder, tables, said)
-            _say_how_to_check(plan, folder)
 
     return carry_out(request, plan, out, finish)
 
@@ -178,20 +174,6 @@ def with_notes(shown: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:
     """The table of an answer with what is to be noted of the main one."""
     shown.attrs["notes"] = main.attrs.get("notes", [])
     return shown
-
-
-def _say_how_to_check(plan: Plan, folder: Folder) -> None:
-    """One line where the coarse rule simulated points near saturation."""
-    if "serve_broadcast" not in loops_of(plan):
-        return
-    from sweep.tables.rule_gap import saturated
-
-    points = saturated(read_results(folder))
-    if points:
-        print(
-            f"{points} points are near saturation, where the coarse rule can be off by a quarter; "
-            f"`sweep check {shlex.quote(str(folder))}` simulates some exactly"
-        )
 
 
 def default_out(plan: Plan) -> str:

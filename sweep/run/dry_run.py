@@ -13,7 +13,6 @@ from sweep.errors import BadInput
 from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
-from sweep.run.compute import engine_of
 from sweep.run.cpus import usable_cpus
 from sweep.store.folder import look
 from sweep.store.parts import check_parts
@@ -74,7 +73,12 @@ def pilot(plan: Plan) -> tuple[float, float, str]:
         if "warmup_events" not in columns or np.isnan(float(columns["warmup_events"][0])):
             columns["warmup_events"] = np.array([warmup])
         parameters: dict[str, Any] = {name: column for name, column in columns.items() if name in PARAMETERS}
-        parameters |= {"policy": columns["policy"].tolist(), "seed": plan.seed, "engine": engine_of(plan)}
+        parameters |= {
+            "policy": columns["policy"].tolist(),
+            "seed": plan.seed,
+            "engine": plan.engine,
+            "policies": plan.policies,
+        }
         parameters["precision"] = PARAMETERS["precision"].low
         if plan.engine == "compiled":  # what is to be compiled or loaded is, before anything is timed
             simulate(**parameters | {"window_events": 32, "warmup_events": 0, "replicas": 1})

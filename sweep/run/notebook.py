@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 
-from sim.policies import hidden_policies
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.conf import hidden_files
 from sweep.inputs.home import folders_of
@@ -25,7 +24,6 @@ from sweep.run.compute import compute
 from sweep.store.results import schema_of
 from sweep.store.rows import failures, join_tables
 from sweep.tables.frame import as_frame
-from sweep.tables.rule_gap import saturated
 
 GRID = "notebook"
 CONTENT = {"jobs": "1 x cores"}  # of that grid: all CPUs are busy where the call does not say
@@ -38,7 +36,7 @@ CALLER = 4  # the frame of the user's own line, seen from where a warning is mad
 def simulate(given: Mapping[str, Any], config_dir: str | os.PathLike[str] | None) -> pd.DataFrame:
     """The rows of the sweep that `given` describes by key; ValueError in one line for anything that is off.
 
-    A point that failed, a coarse point near saturation, and a file of the user's in place of ours are warned of.
+    A point that failed, an approximation, and a file of the user's in place of ours are warned of.
     """
     try:
         plan = _plan(given, None if config_dir is None else os.fspath(config_dir))
@@ -49,7 +47,7 @@ def simulate(given: Mapping[str, Any], config_dir: str | os.PathLike[str] | None
     chunks = pairwise(plan.chunks.tolist())
     table = join_tables([compute(plan, range(begin, end), caught=Exception) for begin, end in chunks])
     frame = as_frame(table.cast(schema_of(plan)))
-    _warn(plan, failures(table), saturated(frame))
+    _warn(plan, failures(table))
     return frame
 
 
@@ -68,7 +66,7 @@ def _plan(given: Mapping[str, Any], config_dir: str | None) -> Plan:
     rows = len(plan) * plan.replicas
     if rows > MOST_ROWS:
         raise BadInput(f"{rows} rows: a call gives at most {MOST_ROWS}; write a grid file, and run it into a folder")
-    own = [*hidden_files(folders), *(f"policy {name}" for name in hidden_policies())]
+    own = [*hidden_files(folders), *(f"policy {name}" for name in composed.policies.hidden)]
     for name in own:
         warnings.warn(f"{name}: your own file, not the one that comes with sweep", stacklevel=CALLER)
     return plan
@@ -87,7 +85,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _warn(plan: Plan, failed: Sequence[tuple[int, str, str]], near_saturation: int) -> None:
+def _warn(plan: Plan, failed: Sequence[tuple[int, str, str]]) -> None:
     """Say what a table of numbers does not show."""
     if failed:
         point, error, _ = failed[0]
@@ -95,9 +93,5 @@ def _warn(plan: Plan, failed: Sequence[tuple[int, str, str]], near_saturation: i
             f"{len(failed)} of {len(plan)} points failed, and their metrics are NaN: point {point}: {error}",
             stacklevel=CALLER,
         )
-    if near_saturation:
-        warnings.warn(
-            f"{near_saturation} of {len(plan)} points are near saturation, where the coarse rule can be off by a "
-            'quarter; rule="exact" simulates every request',
-            stacklevel=CALLER,
-        )
+    if plan.is_approximate:
+        warnings.warn(plan.engine_because, stacklevel=CALLER)

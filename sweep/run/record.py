@@ -17,6 +17,7 @@ from sweep.inputs.door import shorten
 from sweep.inputs.measured import FILE, as_json
 from sweep.messages import without_credentials
 from sweep.plan.code import code_hash
+from sweep.plan.engine import APPROXIMATE
 from sweep.plan.plan import Plan
 from sweep.run.commit import commit
 from sweep.run.request import Request
@@ -149,6 +150,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
         "code": code_hash(plan.policy_path),
         "versions": {"sweep": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "pandas", "pyarrow", "hydra-core")},
+        "approximation": APPROXIMATE if plan.is_approximate else None,
         "commit": request.commit or commit(),
         "chunk_s": plan.chunk_s,
         "chunk_bounds": len(plan.chunks) - 1,

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from sim import METRICS
 from sweep.errors import BadInput
 from sweep.plan.coordinates import coordinates
+from sweep.plan.engine import APPROXIMATE
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
 from sweep.store.parts import read_part
@@ -52,6 +53,7 @@ def schema_of(plan: Plan) -> pa.Schema:
     form = schema()
     units = {name: form.field(name).metadata[b"unit"].decode() for name in form.names}
     attrs = {"plan": plan.hash, "units": units, "coordinates": coordinates(plan.space.blocks)}
+    attrs |= {"approximation": APPROXIMATE} if plan.is_approximate else {}
     return form.with_metadata({"plan": plan.hash, "seed": str(plan.seed), "PANDAS_ATTRS": json.dumps(attrs)})
 
 

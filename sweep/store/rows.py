@@ -36,9 +36,9 @@ def schema() -> pa.Schema:
     fields.append(_field("draw", pa.int32(), "1", "which draw of the costs; 0 is the representative one"))
     for name in PARAMETER_COLUMNS:
         parameter = PARAMETERS[name]
-        text = name == "range_pages" or bool(parameter.choices)
-        fields.append(_field(name, pa.string() if text else pa.float64(), parameter.unit, parameter.meaning))
-    fields += [_field(name, pa.float64(), unit, meaning) for name, (unit, meaning) in METRICS.items()]
+        kind = pa.float64() if parameter.is_number else pa.string()
+        fields.append(_field(name, kind, parameter.unit, parameter.meaning))
+    fields += [_field(name, pa.float64(), metric.unit, metric.description) for name, metric in METRICS.items()]
     fields.append(_field("status", pa.string(), "name", "ok, or failed: and why; then its metrics are NaN"))
     return pa.schema(fields)
 

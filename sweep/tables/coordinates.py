@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from pydantic import Field
 
-from sim.quantities import MADE_FROM
+from sim.quantities import DERIVING
 from sweep.errors import BadInput
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.door import Written, admit
@@ -54,7 +54,8 @@ def coordinates(results: pd.DataFrame) -> Coordinates:
 
 def _column(name: str, results: pd.DataFrame, names: Sequence[str]) -> str:
     """The column by which a name is shown: itself, or of a quantity that others are made from, one of these."""
-    made = [column for column in MADE_FROM.get(name, ()) if column in results and column not in names]
+    makes = DERIVING[name].makes if name in DERIVING else ()
+    made = [column for column in makes if column in results and column not in names]
     return next((column for column in made if results[column].nunique(dropna=False) > 1), made[0] if made else name)
 
 

@@ -19,7 +19,6 @@ from sweep.tables.frame import read_results
 from sweep.tables.next_experiment import next_experiment
 from sweep.tables.replicas import summary
 from sweep.tables.reproduction import measured_points, reproduction
-from sweep.tables.rule_gap import rule_gap
 from sweep.tables.selection import failed_points, notes, simulated, without_copies
 from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validation, validation_summary
 
@@ -29,7 +28,7 @@ MOST_EXPERIMENTS = 500  # points that are compared with one another
 OF_THE_SURFACE = (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters)
 TABLES = {  # every table with what it says
     make.__name__: (make.__doc__ or "").partition("\n")[0]
-    for make in (reproduction, summary, *OF_THE_SURFACE, next_experiment, rule_gap, validation, validation_summary)
+    for make in (reproduction, summary, *OF_THE_SURFACE, validation, validation_summary)
 }
 
 

@@ -24,7 +24,7 @@ FRONTS = {"ratio": "front", "overhead_share": "front", "elongation": "elongation
 FLAT = 0.01  # ceilings within this share of the best system time are as good as it
 LINUX_CEILING = 33
 TINY = 1e-9  # a ratio that has a logarithm
-COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupts_per_flush", "posts_per_flush")
+COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupts_per_flush", "marks_per_flush")
 
 
 def costs_of(results: pd.DataFrame) -> list[str]:

@@ -133,7 +133,7 @@ def breakdown(results: pd.DataFrame) -> str:
         lines += [_line("= ", "system_time_s", results, "system time of the build", "s"), ""]
     for name, meaning in MORE.items():
         if name in results and results[name].notna().any():
-            unit = METRICS[name][0].removesuffix("1")
+            unit = METRICS[name].unit.removesuffix("1")
             lines.append(_line("", name, results, meaning, unit))
     return "\n".join(lines)
 

@@ -209,7 +209,7 @@ def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
         "cores": int(each.cores),
         "at": float(row.point[each.table.curve]) if each.table.curve else np.nan,
         "metric": row.metric,
-        "unit": METRICS[row.metric][0],
+        "unit": METRICS[row.metric].unit,
         "measured": measured,
         "predicted_05": low,
         "predicted_50": middle,
