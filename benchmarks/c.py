@@ -1,7 +1,7 @@
-"""The rules in C, for policy xpfo: built by gcc in a temporary folder, called through ctypes on arrays.
+"""Broadcasts by interrupts in C, for policy xpfo: built by gcc in a temporary folder, called through ctypes on arrays.
 
-`coarse.c` and `exact.c` are what a programmer would write who needs nothing else; they show what a compiled engine of
-the simulation could reach. `Machine` is driven as the engines are (`sim/machine/engines.py`).
+`broadcast.c` is what a programmer would write who needs nothing else; it shows what a compiled engine could reach.
+`Machine` is driven as the engines are (`sim/machine/engines.py`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from shutil import which
 
 import numpy as np
 
+from sim.counts import Records, no_counts
 from sim.events import FlushEvents
-from sim.group import Shape
-from sim.machine.compiled.interrupts import COSTS, SLOW
-from sim.machine.compiled.state import rows
-from sim.metrics import Counts
+from sim.topology import Shape
 
-HERE = Path(__file__).parent
+SOURCE = Path(__file__).with_name("broadcast.c")
 OPTIONS = ("-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")  # fused operations would round differently
 COUNTS = ("interrupts", "handler_ns", "handler_compute_ns", "refills")
+COSTS = (
+    "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
+    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns refill_ns user_refill_ns"
+).split()
 SIZES = ("lanes", "cpus", "sockets", "busy", "senders", "reach", "kinds", "draws")
 ARRAYS = (
     "costs compute which pages replica think_ns alloc_share cumulative bookkeeping_ns local_ns full used state counts"
@@ -32,7 +34,7 @@ ARRAYS = (
 
 
 class Lanes(ctypes.Structure):
-    """`struct lanes` of lanes.h."""
+    """`struct lanes` of broadcast.c."""
 
     _fields_ = [(name, ctypes.c_long) for name in SIZES] + [(name, ctypes.c_void_p) for name in ARRAYS]
 
@@ -42,13 +44,13 @@ def has_gcc() -> bool:
 
 
 @cache
-def build(rule: str) -> ctypes.CDLL:
-    """The compiled program of a rule, `coarse` or `exact`."""
+def build() -> ctypes.CDLL:
+    """The compiled program."""
     if not has_gcc():
-        raise ModuleNotFoundError("gcc is not installed: the rules in C are compiled by it")
+        raise ModuleNotFoundError("gcc is not installed: it compiles the program in C")
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder, f"{rule}.so")
-        subprocess.run(["gcc", *OPTIONS, "-o", library, HERE / f"{rule}.c", "-lm"], check=True)
+        library = Path(folder, "broadcast.so")
+        subprocess.run(["gcc", *OPTIONS, "-o", library, SOURCE, "-lm"], check=True)
         program = ctypes.CDLL(str(library))
     program.bytes_of_lane.restype = ctypes.c_long
     return program
@@ -57,24 +59,22 @@ def build(rule: str) -> ctypes.CDLL:
 class Machine:
     """All lanes of a group."""
 
-    def __init__(
-        self, rule: str, shape: Shape, cost: Mapping[str, np.ndarray], events: FlushEvents, lanes: int
-    ) -> None:
+    def __init__(self, shape: Shape, cost: Mapping[str, np.ndarray], events: FlushEvents) -> None:
         """As `build_machine` takes them; the policy is xpfo."""
-        self._program, self._events, self.lanes = build(rule), events, lanes
+        self._program, self._events, self.lanes = build(), events, len(events.replica_row)
         slow = shape.mean_slowdown(shape.cores, cost["smt_slowdown"])
         by_kind = ("cumulative", "bookkeeping_ns", "local_ns", "full")
         self._arrays = {name: np.ascontiguousarray(getattr(events, name).T) for name in by_kind}
         self._arrays |= {
-            "costs": rows({**cost, "smt_slowdown": slow}, COSTS[: SLOW + 1], lanes),  # those of xpfo
+            "costs": np.column_stack([*(cost[name] for name in COSTS), slow]),
             "replica": events.replica_row.astype(np.int64),
             "think_ns": events.think_ns,
             "alloc_share": events.alloc_share,
-            "used": np.zeros((lanes, shape.flushers), dtype=np.int64),
-            "counts": np.zeros((lanes, len(COUNTS))),
+            "used": np.zeros((self.lanes, shape.flushers), dtype=np.int64),
+            "counts": np.zeros((self.lanes, len(COUNTS))),
         }
         self._sizes = {
-            "lanes": lanes,
+            "lanes": self.lanes,
             "cpus": shape.cores,
             "sockets": shape.sockets,
             "busy": shape.busy,
@@ -83,11 +83,15 @@ class Machine:
             "kinds": len(events.cumulative),
         }
         room = self._program.bytes_of_lane(ctypes.byref(Lanes(**self._sizes)))
-        self._arrays["state"] = np.zeros((lanes, room), dtype=np.uint8)
+        self._arrays["state"] = np.zeros((self.lanes, room), dtype=np.uint8)
 
     @property
-    def counts(self) -> Counts:
-        return Counts(**vars(Counts.zero(self.lanes)) | dict(zip(COUNTS, self._arrays["counts"].T, strict=True)))
+    def counts(self) -> Records:
+        """As the engines count."""
+        out = no_counts(self.lanes)
+        for name, values in zip(COUNTS, self._arrays["counts"].T, strict=True):
+            out[name] = values
+        return out
 
     def reset(self) -> None:
         self._arrays["counts"][:] = 0.0
@@ -100,6 +104,8 @@ class Machine:
         arrays = self._arrays | tables
         for name, values in arrays.items():
             assert values.flags.c_contiguous, name
+        assert waits.flags.f_contiguous
+        assert windows.flags.f_contiguous
         pointers = {name: values.ctypes.data for name, values in arrays.items()}
         lanes = Lanes(**self._sizes, draws=tables["compute"].shape[2], **pointers)
         self._program.serve(

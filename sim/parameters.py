@@ -140,7 +140,8 @@ PARAMETERS: dict[str, Parameter] = {
     "invlpg_ns": _instructions("range flush on one CPU, each page (PTI's second invalidation included)", Reader.LOCAL),
     "flush_all_ns": _instructions("full flush on one CPU, global entries included", Reader.LOCAL, Reader.CHECKS),
     "flush_mm_ns": _instructions(
-        "full flush of one address space on one CPU: a write to CR3, global entries stay", Reader.GENERATIONS, seldom=True
+        "full flush of one address space on one CPU: a write to CR3, global entries stay", Reader.GENERATIONS,
+        seldom=True,
     ),
     "refill_ns": _ns("TLB misses after a full flush, in the next compute", *_FLUSH),
     "refill_system_share": _share("share of the refill that is system time", *_FLUSH, of_kernel=True, **_BUILD),

@@ -19,7 +19,7 @@ def same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> bool:
 
 @pytest.mark.parametrize("engine", ["vectorized", "compiled"])
 def test_a_pool_of_one_page_is_a_full_flush_for_every_page(engine):
-    faults = loop(**FAULTS, engine=engine, rule="coarse")
+    faults = loop(**FAULTS, engine=engine)
     pool = simulate(policy="xpfo_unmapped_pool", **faults, pool_pages=1)
     assert same(pool, simulate(policy="xpfo", **faults | {"ceiling": 0}))
 
@@ -60,7 +60,7 @@ def test_the_senders_lose_more_than_the_machine_and_the_same_where_all_send():
 
 def test_shares_of_time_cross_by_cores(sweep_in):
     run = sweep_in("+grid=point", "workload=unmapped_alloc", "policy=xpfo", "cores=[4,16,64]", "jobs='1 x cores'",
-                   "sockets=1", "flushers=1", "rate_per_s=20000", "rule=coarse", "replicas=1",
+                   "sockets=1", "flushers=1", "rate_per_s=20000", "replicas=1",
                    "report=true")  # fmt: skip
     crossing = pd.read_csv(run / "tables" / "crossover.csv").set_index(["metric", "passes"])["cores"]
     results = pd.read_parquet(run / "results.parquet").set_index("cores")["sender_overhead_share"]

@@ -8,7 +8,8 @@ import pytest
 from sim import METRICS, PARAMETERS, engine, simulate
 from sim import simulate as public
 from sim.draws import COMPUTE, Draws, stream
-from sim.policies import policy_module, reads
+from sim.policies import Policies
+from sim.reading import reads
 
 SHORT = {"window_events": 320, "warmup_events": 64, "replicas": 2}
 
@@ -184,7 +185,7 @@ def test_every_missing_parameter_is_named_as_a_type_error(parameters):
         simulate(policy="vanilla", cores=4)
     p = parameters(jobs=60) | SHORT
     for policy in ("xpfo", "xpfo_kernel_entry", "xpfo_deferred_percpu"):
-        for name in reads(policy_module(policy)):
+        for name in reads(Policies()[policy]):
             if PARAMETERS[name].optional or PARAMETERS[name].default is not None:
                 continue
             with pytest.raises(TypeError, match=f"policy {policy} reads: {name}:"):

@@ -1,4 +1,4 @@
-"""Two engines of the coarse rule, each proved by the other: bit by bit, for every policy and whatever a lane is."""
+"""Two engines, each proved by the other bit by bit where they simulate the same: deferrals and hardware broadcasts."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import METRICS, engine, policies, simulate
-from sim.abi import ALL_PAGES, Done, Events, Flush, Own, Run, Targets
+from sim import METRICS, batch_means, policies, simulate
+from sim.counts import Weights
 from sim.events import FlushEvents
-from sim.group import Shape
 from sim.machine.compiled.cache import cache_folder, has_compiler
-from sim.machine.engines import build_machine, check_engine
-from sim.metrics import Price
-from sim.policies import policy_module
+from sim.machine.engines import build_machine
+from sim.policies import Policies
+from sim.policy import ALL_PAGES, Done, Events, Local, Policy, Run, Targets
+from sim.topology import Shape
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 
 MACHINES = catalog([conf_dir()])["machine"]
 ONLINE, BUSY, RUNNING = Targets.OTHER_ONLINE, Targets.OTHER_BUSY, Targets.OTHER_RUNNING
-POLICIES = {path.stem: policy_module(path.stem) for path in sorted(Path(policies.__path__[0]).glob("[a-z]*.py"))}
+POLICIES = {path.stem: Policies()[path.stem] for path in sorted(Path(policies.__path__[0]).glob("[a-z]*.py"))}
 FLUSHES = {  # what no policy says alone
-    "no_own": Flush(tell=BUSY, own=Own.NEVER),
-    "own_before": Flush(tell=BUSY, own=Own.BEFORE),
-    "nothing_flushed": Flush(tell=BUSY, own=Own.NEVER, run=Run.NOTHING),
-    "under_a_mutex": Flush(tell=BUSY, own=Own.NEVER, run=Run.NOTHING, mutex=True),
-    "own_under_a_mutex": Flush(tell=ONLINE, own=Own.AFTER_ACKS, mutex=True),
-    "no_wait_by_generation": Flush(tell=BUSY, own=Own.BEFORE, done=Done.SENT, run=Run.CATCH_UP),
-    "no_wait_under_a_mutex": Flush(tell=ONLINE, own=Own.NEVER, done=Done.SENT, run=Run.FIRST_FULLY, mutex=True),
-    "running_by_generation": Flush(tell=RUNNING, own=Own.BEFORE, run=Run.CATCH_UP),
-    "running_at_once": Flush(tell=RUNNING, own=Own.AFTER_ACKS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
-    "running_no_wait": Flush(tell=RUNNING, own=Own.AFTER_SENDS, done=Done.SENT),
-    "running_under_a_mutex": Flush(tell=RUNNING, own=Own.NEVER, run=Run.NOTHING, mutex=True),
-    "all_at_once": Flush(tell=BUSY, own=Own.AFTER_SENDS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
+    "no_own": Policy(targets=BUSY, local=Local.NEVER),
+    "own_before": Policy(targets=BUSY, local=Local.FIRST),
+    "nothing_flushed": Policy(targets=BUSY, local=Local.NEVER, run=Run.NOTHING),
+    "under_a_mutex": Policy(targets=BUSY, local=Local.NEVER, run=Run.NOTHING, mutex=True),
+    "own_under_a_mutex": Policy(targets=ONLINE, local=Local.AFTER_ACKS, mutex=True),
+    "no_wait_by_generation": Policy(targets=BUSY, local=Local.FIRST, done=Done.SENT, run=Run.CATCH_UP),
+    "no_wait_under_a_mutex": Policy(targets=ONLINE, local=Local.NEVER, done=Done.SENT, run=Run.FIRST_FULLY, mutex=True),
+    "running_by_generation": Policy(targets=RUNNING, local=Local.FIRST, run=Run.CATCH_UP),
+    "running_at_once": Policy(targets=RUNNING, local=Local.AFTER_ACKS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
+    "running_no_wait": Policy(targets=RUNNING, local=Local.AFTER_SENDS, done=Done.SENT),
+    "running_under_a_mutex": Policy(targets=RUNNING, local=Local.NEVER, run=Run.NOTHING, mutex=True),
+    "all_at_once": Policy(targets=BUSY, local=Local.AFTER_SENDS, done=Done.RUN_BEGUN, run=Run.FIRST_FULLY),
 }
-NAMES = [*POLICIES, *FLUSHES]
+ALIKE = [name for name, policy in POLICIES.items() if not policy.targets.interrupts]
 SETS = 25 if has_compiler() else 2  # of parameters, of each policy or set of words; plain Python is slow
 WINDOW = 96
 
@@ -67,7 +67,7 @@ def configuration(rng):
     held_share = float(rng.choice([0.0, 0.01, 0.3, 1.0], p=[0.6, 0.2, 0.1, 0.1]))
     cost |= {"held_share": held_share, "held_ns": float(10 ** rng.uniform(2, 6))}
     cost["kernel_entries_per_s"] = float(np.exp(rng.uniform(np.log(1e3), np.log(1e6))))
-    cost["looks_per_s"] = cost["kernel_entries_per_s"] / 30.0
+    cost["checks_per_s"] = cost["kernel_entries_per_s"] / 30.0
     pages = sorted(rng.choice([1, 2, 4, 8, 33, 34, 512], size=rng.integers(1, 5), replace=False).tolist())
     pages += [ALL_PAGES] if rng.random() < 0.2 else []
     alloc = [(int(p), float(rng.uniform(1e6, 2e8))) for p in pages]
@@ -89,27 +89,28 @@ def with_ties(rng, number, cost, think_ns, looking):
     return cost, min(think_ns, 2e5) if looking else think_ns  # looks are served one by one
 
 
-def by_engine(engine_name, rule, flush, shape, cost, think_ns, kunmap, alloc, looking, precision):
+def by_engine(engine, policy, shape, cost, think_ns, kunmap, alloc, precision):
     """Means of four lanes, which differ in replica and in the cost of a refill."""
     replicas, ones = np.array([0, 3, 1, 3]), np.ones(4)
     columns = {name: value * ones for name, value in cost.items()} | {"think_ns": think_ns * ones}
     columns["refill_ns"] = columns["refill_ns"] * np.linspace(1.0, 1.1, 4)
     events = Events(kunmap * ones, tuple(p for p, _ in alloc), np.array([count * ones for _, count in alloc]))
-    source = FlushEvents(shape, columns, events, flush, replicas, looking)
-    machine = build_machine(engine_name, rule, shape, columns, flush, source, 4)
-    return engine.run(machine, {"half_ns": Price(1000.0 * ones, ones, ones, ones, ones)}, 32, WINDOW, precision * ones)
+    source = FlushEvents(shape, columns, events, policy, replicas)
+    machine = build_machine(engine, shape, columns, policy, source)
+    times = {"half_ns": Weights(1000.0 * ones, ones, ones, ones, ones)}
+    return batch_means.run(machine, times, 32, WINDOW, precision * ones)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALIKE)
 def test_both_engines_give_the_same_bits(name):
-    flush = FLUSHES[name] if name in FLUSHES else POLICIES[name].flush()
-    looking = hasattr(POLICIES.get(name), "kernel_entry")
+    policy = POLICIES[name]
+    one_by_one = policy.kernel_entry is not None or policy.reads_line  # checks are served one by one
     for number in range(SETS):
         rng = np.random.default_rng([number, *name.encode()])
         shape, cost, think_ns, kunmap, alloc = configuration(rng)
-        cost, think_ns = with_ties(rng, number, cost, think_ns, looking or flush.reads_line)
-        lanes = (flush, shape, cost, think_ns, kunmap, alloc, looking, 0.05 if number % 2 else 0.0)  # some leave early
-        vectorized, compiled = (by_engine(each, "coarse", *lanes) for each in ("vectorized", "compiled"))
+        cost, think_ns = with_ties(rng, number, cost, think_ns, one_by_one)
+        lanes = (policy, shape, cost, think_ns, kunmap, alloc, 0.05 if number % 2 else 0.0)  # some leave early
+        vectorized, compiled = (by_engine(each, *lanes) for each in ("vectorized", "compiled"))
         for metric, values in vectorized.items():
             assert values.tobytes() == compiled[metric].tobytes(), (number, metric, values, compiled[metric])
 
@@ -117,7 +118,7 @@ def test_both_engines_give_the_same_bits(name):
 def test_a_call_gives_the_same_bits_by_either_engine(parameters):
     cores = [4, 96] if has_compiler() else [4, 8]
     points = parameters("epyc_milan_2s", jobs=60, cores=cores, replicas=3, window_events=96, precision=0.05)
-    for name in policies.policy_names():
+    for name in ALIKE:
         if name == "vanilla" or (name == "xpfo_kernel_entry" and not has_compiler()):
             continue
         found = [simulate(policy=name, engine=each, **points) for each in ("vectorized", "compiled", "auto")]
@@ -125,15 +126,15 @@ def test_a_call_gives_the_same_bits_by_either_engine(parameters):
             assert len({each[metric].tobytes() for each in found}) == 1, (name, metric)
 
 
-def test_a_compiled_lane_does_not_notice_its_neighbours(parameters):
-    for rule in ("coarse", "exact"):
-        p = parameters("i5_3550", jobs=4, think_ns=3000.0, precision=0.03, window_events=96) | {"rule": rule}
+def test_a_lane_does_not_notice_its_neighbours(parameters):
+    for engine in ("compiled", "vectorized"):
+        p = parameters("i5_3550", jobs=4, think_ns=3000.0, precision=0.03, window_events=96) | {"engine": engine}
         ceilings = [0.0, 8.0, 33.0, 600.0]
-        together = simulate(policy="xpfo", engine="compiled", **p | {"ceiling": ceilings, "replicas": 2})
+        together = simulate(policy="xpfo", **p | {"ceiling": ceilings, "replicas": 2})
         for at, ceiling in enumerate(ceilings):
-            alone = simulate(policy="xpfo", engine="compiled", **p | {"ceiling": ceiling, "replicas": 2})
+            alone = simulate(policy="xpfo", **p | {"ceiling": ceiling, "replicas": 2})
             for metric in METRICS:
-                assert alone[metric][0].tobytes() == together[metric][at].tobytes(), (rule, metric)
+                assert alone[metric][0].tobytes() == together[metric][at].tobytes(), (engine, metric)
 
 
 @pytest.mark.parametrize("accounting", ["tick", "irq_time"])
@@ -145,10 +146,10 @@ def test_system_time_is_the_models_formula_over_the_means_of_a_lane(name, accoun
     cost = {key: np.array([float(value)]) for key, value in p.items() if isinstance(value, int | float)}
     alloc = np.array([[0.75 * p["alloc_events"]], [0.25 * p["alloc_events"]]])
     events = Events(np.array([p["kunmap_events"]]), (1, 64), alloc)
-    shape, flush, zero = Shape(4, 1, 4, 4, 1, "auto", 0), POLICIES[name].flush(), np.zeros(1)
-    source = FlushEvents(shape, cost, events, flush, np.array([0]))
-    machine = build_machine("compiled", "coarse", shape, cost, flush, source, 1)
-    means = engine.run(machine, {"half_ns": Price(zero, zero, zero, zero, zero)}, 64, 640, zero)
+    shape, policy, zero = Shape(4, 1, 4, 4, 1, "auto", 0), POLICIES[name], np.zeros(1)
+    source = FlushEvents(shape, cost, events, policy, np.array([0]))
+    machine = build_machine("compiled", shape, cost, policy, source)
+    means = batch_means.run(machine, {"half_ns": Weights(zero, zero, zero, zero, zero)}, 64, 640, zero)
     lane = {key: float(values[0]) for key, values in means.items()}
     total = p["kunmap_events"] + p["alloc_events"]
     system_ns = lane["wait_ns"] + p["refill_system_share"] * p["refill_ns"] * lane["refills"]
@@ -174,23 +175,23 @@ def test_system_time_is_the_models_formula_over_the_means_of_a_lane(name, accoun
     assert found["flush_wait_p99_ns"] == pytest.approx(lane["wait_p99_ns"], rel=1e-9)
 
 
-def test_an_engine_that_cannot_simulate_a_rule_says_what_to_do(parameters):
-    p = parameters("i5_3550", jobs=2, window_events=32)
+def test_numpys_approximation_says_what_it_does_not_model(parameters):
+    p = parameters("i5_3550", jobs=2, window_events=32, flush_mm_ns=90.0)
     with pytest.raises(ValueError, match="engine='fast': must be one of auto, compiled, vectorized"):
         simulate(policy="xpfo", engine="fast", **p)
-    with pytest.raises(ValueError, match="engine=vectorized: does not simulate rule=exact; give engine=compiled"):
-        simulate(policy="xpfo", engine="vectorized", rule="exact", **p)
-    deferred = [simulate(policy="xpfo_deferred", engine="vectorized", rule=rule, **p) for rule in ("coarse", "exact")]
-    assert deferred[0]["system_time_s"] == deferred[1]["system_time_s"]  # its server is exact by either name
-    if not has_compiler():
-        with pytest.raises(ValueError, match="install numba, or give rule=coarse"):
-            simulate(policy="xpfo", rule="exact", **p)
-        assert check_engine("auto", "coarse", interrupts=True) == "vectorized"
+    for policy, more, what in (
+        ("mm_shootdown", {}, r"Run\.CATCH_UP"), ("smp_call_function_many", {}, r"Run\.NOTHING"),
+        ("xpfo_no_wait", {}, "a sender that does not wait"), ("xpfo", {"delivery": "exit"}, "delivery=exit"),
+        ("xpfo", {"held_share": 0.1, "held_ns": 1e4}, "held_share above 0"),
+        ("xpfo", {"fill": "sockets"}, "fill=sockets"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"engine=vectorized: does not model {what}; give engine=compiled"):
+            simulate(policy=policy, engine="vectorized", **p | more)
 
 
 COMPILES = """
 from sim import simulate
-from tests.distance import known
+from benchmarks.distance import known
 simulate(policy="xpfo", **known("i5_3550") | {"jobs": 4, "window_events": 64})
 from sim.machine.compiled.broadcast import serve_broadcast
 print(sum(serve_broadcast.stats.cache_misses.values()), sum(serve_broadcast.stats.cache_hits.values()))

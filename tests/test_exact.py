@@ -1,4 +1,4 @@
-"""The exact rule, proved: by hand, by the coarse rule where nobody is in the way, and by a simulation in SimPy."""
+"""Broadcasts by interrupts, proved: by hand, by numpy where nobody is in the way, and by a simulation in SimPy."""
 
 from __future__ import annotations
 
@@ -7,50 +7,55 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks import distance
 from sim import simulate
-from sim.abi import Done
-from sim.group import Shape
 from sim.lanes import lanes_side_by_side
 from sim.machine.compiled.cache import has_compiler
-from tests import distance
+from sim.machine.engines import check_vectorized
+from sim.topology import Shape
 from tests.test_engines import FLUSHES, POLICIES, by_engine, configuration
 
-TOLD = {name: policy.flush() for name, policy in POLICIES.items() if policy.flush().tell.interrupts} | FLUSHES
+INTERRUPTING = {name: policy for name, policy in POLICIES.items() if policy.targets.interrupts} | FLUSHES
 CONFIGURATIONS = 12 if has_compiler() else 2  # of each policy
 
 
 def alone(shape):
     """The same machine where one CPU alone makes flush events, and no sibling is told without the other.
 
-    The coarse rule slows all handler runs down by the mean.
+    The approximation slows all handler runs down by the mean.
     """
     some = shape.cores < 2 * shape.busy < 2 * shape.cores
     threads = 1 if some else shape.threads_per_core
     return replace(shape, flushers=1, threads_per_core=threads)
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_where_one_cpu_alone_flushes_both_rules_are_the_same(name):
+def modelled(policy):
+    """Whether numpy's approximation models a policy."""
+    try:
+        check_vectorized(policy, "apic", "spread", False)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", [name for name, policy in INTERRUPTING.items() if modelled(policy)])
+def test_where_one_cpu_alone_flushes_numpys_approximation_is_exact(name):
     for number in range(CONFIGURATIONS):
         shape, cost, think_ns, _, alloc = configuration(np.random.default_rng([number, *name.encode()]))
-        one_kind = alloc[-1:]  # as the coarse rule reports the event before
-        no_wait = TOLD[name].done is Done.SENT
-        think_ns += 1e8 if no_wait else 1e5  # so that no request of the event before is in use
-        cost |= {"held_share": 0.0}  # what differs from event to event is the event before's there
-        lane = (TOLD[name], alone(shape), cost, think_ns, 0.0, one_kind, False, 0.0)
-        coarse, exact = (by_engine("compiled", rule, *lane) for rule in ("coarse", "exact"))
+        one_kind = alloc[-1:]  # as numpy reports the event before
+        cost |= {"held_share": 0.0}
+        metal = replace(alone(shape), delivery="apic")
+        lane = (INTERRUPTING[name], metal, cost, think_ns + 1e5, 0.0, one_kind, 0.0)
+        vectorized, compiled = (by_engine(engine, *lane) for engine in ("vectorized", "compiled"))
         for metric in ("wait_ns", "wait_p50_ns", "window_ns", "interrupts", "handler_ns", "handler_compute_ns"):
-            last = metric == "window_ns" and no_wait  # that of the event before
-            assert exact[metric] == pytest.approx(coarse[metric], rel=0.05 if last else 1e-6, nan_ok=True), (
-                number,
-                metric,
-            )
-        assert exact["refills"] == pytest.approx(coarse["refills"], abs=2.0 * shape.busy / 96), number
+            expected = pytest.approx(vectorized[metric], rel=1e-6, nan_ok=True)
+            assert compiled[metric] == expected, (number, metric)
+        assert compiled["refills"] == pytest.approx(vectorized["refills"], abs=2.0 * shape.busy / 96), number
 
 
 def test_by_hand_a_broadcast_to_two_sockets(parameters):
     p = parameters("xeon_8160", cores=4, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9)
-    p |= {"idle_exit_ns": 0.0, "threads_per_core": 1, "window_events": 64, "rule": "exact", "engine": "compiled"}
+    p |= {"idle_exit_ns": 0.0, "threads_per_core": 1, "window_events": 64, "engine": "compiled"}
     wait = simulate(policy="xpfo", **p)["flush_wait_ns"]
     local = p["flush_fixed_ns"] + p["invlpg_ns"]
     sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * p["enqueue_ns"] + p["ipi_send_ns"]
@@ -62,7 +67,7 @@ def test_by_hand_a_broadcast_to_two_sockets(parameters):
 def test_a_rider_waits_for_the_interrupt_of_whoever_found_the_queue_empty(parameters):
     """Two senders and one idle target: the second joins the first one's request, and sends no interrupt."""
     p = parameters("xeon_8160", cores=3, sockets=1, threads_per_core=1, jobs=2, alloc_events=0.0, think_ns=0.0)
-    p |= {"range_pages": {1: 1}, "window_events": 640, "warmup_events": 64, "rule": "exact", "engine": "compiled"}
+    p |= {"range_pages": {1: 1}, "window_events": 640, "warmup_events": 64, "engine": "compiled"}
     found = simulate(policy="xpfo", **p)
     assert 1.0 < found["interrupts_per_flush"][0, 0] < 2.0  # of two targets
     apart = simulate(policy="xpfo", **p | {"think_ns": 1e7})
@@ -76,8 +81,7 @@ def test_a_mutex_lets_one_flush_event_at_a_time_through():
     shape = Shape(8, 1, 8, 8, 1, "auto", 0)
     cost = cost | {"smt_slowdown": 1.0}
     free, held = (
-        by_engine("compiled", "exact", each, shape, cost, 100.0, kunmap, alloc, False, 0.0)
-        for each in (TOLD["xpfo"], flush)
+        by_engine("compiled", each, shape, cost, 100.0, kunmap, alloc, 0.0) for each in (INTERRUPTING["xpfo"], flush)
     )
     assert (held["wait_ns"] > 1.5 * free["wait_ns"]).all()
     # One after the other: time between events is at least what one takes from its first request to its own flush.
@@ -92,7 +96,7 @@ def test_simpy_gives_the_same_numbers(machine, cores, jobs, think_ns):
     usual = pytest.importorskip("benchmarks.usual", exc_type=ImportError)
     p = distance.known(machine) | {"cores": cores, "jobs": jobs, "think_ns": think_ns, "ceiling": 1}
     alloc_share = p["alloc_events"] / (p["kunmap_events"] + p["alloc_events"])
-    controls = {"window_events": 512, "warmup_events": 16 * cores, "rule": "exact", "engine": "compiled"}
+    controls = {"window_events": 512, "warmup_events": 16 * cores, "engine": "compiled"}
     expected = simulate(policy="xpfo", **p | controls)
     found = usual.broadcast(
         p, think_ns=think_ns, alloc_share=alloc_share, draw=usual.draws(0), events=512, warmup_events=16 * cores
@@ -102,9 +106,6 @@ def test_simpy_gives_the_same_numbers(machine, cores, jobs, think_ns):
         assert found[metric] == pytest.approx(expected[metric][0, 0], rel=off), metric
 
 
-def test_lanes_of_the_exact_rule_remember_no_more_requests_than_fit_the_memory():
+def test_lanes_remember_no_more_requests_than_fit_the_memory():
     for cores in (4, 96, 1024, 4096):
-        lanes = lanes_side_by_side(cores, True, "exact")
-        assert 1 <= lanes <= lanes_side_by_side(cores, True, "coarse")
-        assert lanes * cores**2 <= 2**24
-    assert lanes_side_by_side(4096, False, "exact") == lanes_side_by_side(4096, False, "coarse")
+        assert 1 <= lanes_side_by_side(cores, True) <= max(1, 2**24 // cores**2)

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from sim.policies import Policies
 from sweep.command.compose import compose
 from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
@@ -287,7 +288,9 @@ def test_the_estimate_knows_that_kernel_entries_are_served_one_by_one(parameters
         columns = {
             name: np.array([value], dtype=object if name == "range_pages" else None) for name, value in given.items()
         }
-        estimate_s.append(sum(_cost(columns | {"policy": np.array(["xpfo_kernel_entry"])}, 1, "vectorized"))[0])
+        estimate_s.append(
+            sum(_cost(columns | {"policy": np.array(["xpfo_kernel_entry"])}, Policies(), 1, "vectorized"))[0]
+        )
     entries_per_event = 12_000 * 1e-3  # in a CPU's think time of 1 ms, and all 16 CPUs flush
     assert estimate_s[1] / estimate_s[0] == pytest.approx(1.0 + ENTRY_STEPS * entries_per_event)
 
@@ -301,7 +304,7 @@ def test_a_build_without_cpu_time_is_refused():
     ("overrides", "engine"),
     [
         (["+grid=point"], "vectorized"),  # done before numba is imported
-        (["+grid=point", "policy=xpfo"], "compiled"),  # the exact rule
+        (["+grid=point", "policy=xpfo"], "compiled"),  # broadcasts
         (["+grid=point", "engine=compiled"], "compiled"),
         (["+grid=jobs"], "compiled"),
     ],
@@ -328,7 +331,7 @@ def test_loops_are_compiled_where_other_plans_follow(monkeypatch, compiled, load
     monkeypatch.delitem(sys.modules, "numba", raising=False)
     if loaded:
         monkeypatch.setitem(sys.modules, "numba", ModuleType("numba"))
-    asked = compose(["+grid=point", "rule=coarse", "policy=xpfo"], [conf_dir()]).composition
+    asked = compose(["+grid=point"], [conf_dir()]).composition
     assert open_plan(replace(asked, again=again)).engine == engine
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from sim import METRICS, PARAMETERS, simulate
-from sim.loop import BUILD, LOOP
-from sim.metrics import BUILD_METRICS
-from sim.parameters import is_number
-from sim.policies import policy_module, policy_names
+from sim.closed_loop import LOOP
+from sim.metrics import metrics_of
+from sim.parameters import Kind, is_number
+from sim.policies import Policies
 
+BUILD = [name for name, parameter in PARAMETERS.items() if parameter.kind is Kind.BUILD]
+BUILD_METRICS = metrics_of(Kind.BUILD)
 TOGETHER = 10  # points of a call, which share a machine
 CALLS = 10  # of each policy
 MAY_BE_ENDLESS = {"stale_window_ns", "stale_window_p50_ns", "stale_window_p99_ns", "outstanding_marks"}
@@ -75,7 +77,7 @@ def points(rng):
 
 def allowed_nulls(policy, found, point):
     """Which metrics may be NaN, by their documentation."""
-    module = policy_module(policy)
+    mine = Policies()[policy]
     nulls = {"operations_per_s", "operation_ns_total"} | (set() if point.get("base_system_s") else {"ratio"})
     loop = any(name in point for name in LOOP)
     if loop:
@@ -85,12 +87,12 @@ def allowed_nulls(policy, found, point):
     nulls |= {"wall_time_s", "wall_time_half_s", "elongation"} if point["think_ns"] == 0 else set()
     nulls |= {"wall_time_half_s"} if point["flushers"] is not None else set()
     nulls |= MAY_BE_ENDLESS if min(int(point["jobs"]), point["cores"]) == 1 else set()
-    if module.flush().post is None:
+    if mine.mark is None:
         return nulls | OF_NOTES
     places = {"switch_to_user": point["user_switches_per_s"], "tick": point["tick_hz"]}
     places |= {"kernel_entry": point["kernel_entries_per_s"], "migration": point["migrations_per_s"]}
-    looked = any(rate for place, rate in places.items() if hasattr(module, place)) or point["jobs"] > point["cores"]
-    return nulls if looked and not hasattr(module, "migration") else nulls | {"marks_per_flush"}
+    looked = any(rate for place, rate in places.items() if place in mine.checks) or point["jobs"] > point["cores"]
+    return nulls if looked and mine.migration is None else nulls | {"marks_per_flush"}
 
 
 def look_at(policy, found, point):
@@ -107,7 +109,7 @@ def look_at(policy, found, point):
     return wrong
 
 
-@pytest.mark.parametrize("policy", policy_names())
+@pytest.mark.parametrize("policy", Policies())
 def test_legal_parameters_give_numbers_documented_nulls_or_a_sentence(policy):
     """A hundred random points of each policy, and no warning."""
     refused = 0

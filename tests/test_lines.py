@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import heapq
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from sim import engine, simulate
-from sim.abi import Events, Flush, How, Line, Look, Own, Post, check_policy
+from sim import batch_means, simulate
+from sim.counts import Weights
+from sim.deferral import Rates, pending
 from sim.events import FlushEvents
-from sim.group import Shape
 from sim.machine.compiled.cache import has_compiler
 from sim.machine.engines import build_machine
-from sim.metrics import Price
-from sim.notes import Rates, pending
-from sim.policies import policy_module, policy_names, reads
+from sim.policies import Policies
+from sim.policy import Check, Events, Line, Local, Mark, Policy, Write
+from sim.reading import reads
+from sim.topology import Shape
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 
-TESTING = [name for name in policy_names() if policy_module(name).flush().reads_line]
+TESTING = [name for name in Policies() if Policies()[name].reads_line]
 ENGINES = ["vectorized", "compiled"]
 COST = {
     "ceiling": 33.0, "alloc_bookkeeping_ns": 30.0, "kunmap_bookkeeping_ns": 350.0, "flush_fixed_ns": 100.0,
     "invlpg_ns": 215.0, "flush_all_ns": 420.0, "refill_ns": 1500.0, "user_refill_ns": 0.0, "mask_line_ns": 48.0,
-    "mask_line_cross_ns": 134.0, "line_hit_ns": 2.0, "line_fill_ns": 25.0, "looks_per_s": 0.0, "think_ns": 2000.0,
+    "mask_line_cross_ns": 134.0, "line_hit_ns": 2.0, "line_fill_ns": 25.0, "checks_per_s": 0.0, "think_ns": 2000.0,
 }  # fmt: skip
 PAGES = {1: 0.9, 64: 0.1}
 
@@ -35,17 +35,17 @@ def source_of(policy, shape, cost, replicas=1):
     columns = {name: np.full(replicas, value) for name, value in cost.items()}
     alloc = np.array([np.full(replicas, share) for share in PAGES.values()])
     events = Events(np.full(replicas, 1.0), tuple(PAGES), alloc)
-    flush = policy_module(policy).flush()
+    flush = Policies()[policy]
     return columns, flush, FlushEvents(shape, columns, events, flush, np.arange(replicas))
 
 
 def means(policy, shape, engine_name="compiled", warmup=256, window=2048, **changes):
     """Means per flush event of one lane."""
     columns, flush, source = source_of(policy, shape, COST | changes)
-    machine = build_machine(engine_name, "coarse", shape, columns, flush, source, 1)
+    machine = build_machine(engine_name, shape, columns, flush, source)
     zero = np.zeros(1)
-    price = Price(np.full(1, 1000.0), zero, zero, zero, zero)
-    run = engine.run(machine, {"half_ns": price}, warmup, window, zero)
+    price = Weights(np.full(1, 1000.0), zero, zero, zero, zero)
+    run = batch_means.run(machine, {"half_ns": price}, warmup, window, zero)
     return {name: float(values[0]) for name, values in run.items() if not name.startswith("window")}  # NaN
 
 
@@ -60,7 +60,7 @@ class Plain:
     def __init__(self, policy, shape, cost):
         self.shape, self.cost = shape, cost
         _, flush, self.source = source_of(policy, shape, cost)
-        self.lines = shape.sockets if flush.post.line is Line.NODE else 1
+        self.lines = shape.sockets if flush.mark.line is Line.NODE else 1
         self.clear = [set(range(line, shape.cores, self.lines)) for line in range(self.lines)]
         self.copies = [set() for _ in range(self.lines)]
         self.owner, self.free = [0] * self.lines, [0.0] * self.lines
@@ -103,7 +103,7 @@ class Plain:
             self.clear[line] -= others
             for each in sorted(others & set(range(self.shape.busy))):
                 self.source.entry_draws.reserve(self.looks_used[each] + 1)
-                gap = self.source.tables()[3][0, each, self.looks_used[each]] * (1e9 / self.cost["looks_per_s"])
+                gap = self.source.tables()[3][0, each, self.looks_used[each]] * (1e9 / self.cost["checks_per_s"])
                 self.looks_used[each] += 1
                 heapq.heappush(self.visits, (end + gap, 0, each, 0.0, 0, [line], False))
         elif others:
@@ -128,12 +128,12 @@ class Plain:
 @pytest.mark.parametrize("cores", [(1, 1), (2, 1), (8, 2), (12, 4)])
 def test_a_plain_simulation_with_sets_gives_the_same_waits(policy, cores):
     shape = shape_of(*cores, busy=max(1, cores[0] - 2), flushers=max(1, cores[0] - 3))
-    cost = COST | {"looks_per_s": 2e4, "think_ns": 900.0}
+    cost = COST | {"checks_per_s": 2e4, "think_ns": 900.0}
     by_hand = Plain(policy, shape, cost).run(500)
     for name in ENGINES:
         columns, flush, source = source_of(policy, shape, cost)
-        machine = build_machine(name, "coarse", shape, columns, flush, source, 1)
-        waits = np.empty((500, 1))
+        machine = build_machine(name, shape, columns, flush, source)
+        waits = np.empty((500, 1), order="F")
         machine.serve(waits, waits.copy())
         assert waits[:, 0].tolist() == by_hand
 
@@ -156,22 +156,22 @@ def test_nothing_is_written_and_nobody_waits_where_every_note_is_set(policy, nam
 def test_a_line_that_nobody_else_touches_costs_a_hit(policy):
     for cores, sockets in ((1, 1), (8, 2)):  # of eight CPUs one is busy
         shape = shape_of(cores, sockets, busy=1)
-        free = means(policy, shape, line_hit_ns=0.0, looks_per_s=1e3)
-        found = means(policy, shape, looks_per_s=1e3)
+        free = means(policy, shape, line_hit_ns=0.0, checks_per_s=1e3)
+        found = means(policy, shape, checks_per_s=1e3)
         hits = sockets if policy == "xpfo_deferred_node" else 1
         assert found["wait_ns"] - free["wait_ns"] == pytest.approx(hits * 2.0)
         assert found["line_writes"] == found["line_misses"] == found["line_clears"] == 0.0
 
 
 def test_one_socket_has_one_mask():
-    found, node = (means(policy, shape_of(24), looks_per_s=5e3, think_ns=500.0) for policy in TESTING)
+    found, node = (means(policy, shape_of(24), checks_per_s=5e3, think_ns=500.0) for policy in TESTING)
     np.testing.assert_equal(found, node)
     assert found["line_writes"] > 0.0
 
 
 def test_a_clear_makes_the_others_read_again():
     """Two CPUs, clears far apart: each costs one write and as many misses as it took copies."""
-    found = means("xpfo_deferred_test_first", shape_of(2), window=32768, looks_per_s=1000.0, think_ns=5000.0)
+    found = means("xpfo_deferred_test_first", shape_of(2), window=32768, checks_per_s=1000.0, think_ns=5000.0)
     assert found["line_clears"] > 0.0
     assert found["line_writes"] == pytest.approx(found["line_clears"], rel=0.05)
     # The CPU that cleared its note reads again what the other one wrote, and the other one what was cleared.
@@ -181,9 +181,9 @@ def test_a_clear_makes_the_others_read_again():
 @pytest.mark.parametrize("looks", [300.0, 3000.0, 1e5])
 def test_the_loop_clears_as_many_notes_as_the_slow_time_scale_says(looks):
     n, window = 8, 65536 if has_compiler() else 4096
-    found = means("xpfo_deferred_test_first", shape_of(n), window=window, looks_per_s=looks, think_ns=20_000.0)
+    found = means("xpfo_deferred_test_first", shape_of(n), window=window, checks_per_s=looks, think_ns=20_000.0)
     posts = (n - 1) / n / found["interval_ns"] * 1e9
-    rates = Rates(switches=0.0, switch_cv2=1.0, ticks=0.0, others=looks, posts=posts, own_full=0.0)
+    rates = Rates(switches=0.0, switch_cv2=1.0, ticks=0.0, others=looks, marks=posts, own_full=0.0)
     expected = np.mean([pending(rates, 1, replica).flushes_per_s for replica in range(20)])
     clears = found["line_clears"] / n / found["interval_ns"] * 1e9
     assert clears == pytest.approx(expected, rel=4.0 / np.sqrt(found["line_clears"] * window) + 0.03)
@@ -193,7 +193,7 @@ def test_the_loop_clears_as_many_notes_as_the_slow_time_scale_says(looks):
 @pytest.mark.parametrize("looks", [0.0, 1e3, 1e5])
 def test_littles_law_holds_for_the_line(policy, looks):
     """Of n CPUs all compute or are in a flush event: n = (think + misses + wait) / interval. No line is over-full."""
-    n, cost = 16, {"looks_per_s": looks, "think_ns": 1000.0}
+    n, cost = 16, {"checks_per_s": looks, "think_ns": 1000.0}
     found = means(policy, shape_of(n, 2), warmup=4096, window=32768 if has_compiler() else 4096, **cost)
     away_ns = cost["think_ns"] + found["refills"] * COST["refill_ns"]
     assert (away_ns + found["wait_ns"]) / found["interval_ns"] == pytest.approx(n, rel=0.02)
@@ -222,26 +222,21 @@ def test_test_first_is_sensible_beside_the_plain_mask(policy, parameters):
 @pytest.mark.parametrize("policy", TESTING)
 def test_a_fill_is_never_longer_than_the_transfer_that_it_is_part_of(policy):
     at_most, longer = (
-        means(policy, shape_of(16, 2), looks_per_s=1e4, line_fill_ns=fill_ns) for fill_ns in (134.0, 1e6)
+        means(policy, shape_of(16, 2), checks_per_s=1e4, line_fill_ns=fill_ns) for fill_ns in (134.0, 1e6)
     )
     np.testing.assert_equal(at_most, longer)
 
 
-def test_looks_at_kernel_entries_are_refused_there():
+def test_checks_at_kernel_entries_are_refused_there():
     for line in (Line.GLOBAL, Line.NODE):
-        mine, post = ModuleType("mine"), Post(line, How.TEST_FIRST)
-        mine.flush = lambda post=post: Flush(own=Own.BEFORE, post=post)
-        mine.kernel_entry = lambda line=line: Look(line)
-        with pytest.raises(
-            ValueError, match=r"kernel_entry\(\): no machine models looks there at a line written How.TE"
-        ):
-            check_policy(mine)
-    assert not Post(Line.PER_CPU, How.TEST_FIRST).reads_line  # flags are priced one by one, as before
+        with pytest.raises(ValueError, match=r"kernel_entry: no machine models checks there of a line"):
+            Policy(local=Local.FIRST, mark=Mark(line, Write.TEST_FIRST), kernel_entry=Check(line))
+    assert not Mark(Line.PER_CPU, Write.TEST_FIRST).reads_line  # flags cost one by one, as before
 
 
 def test_only_these_policies_read_what_copies_cost_and_each_machine_knows_it():
     for name in ("line_hit_ns", "line_fill_ns"):
-        assert [policy for policy in TESTING if name in reads(policy_module(policy))] == TESTING
-        assert name not in reads(policy_module("xpfo_deferred"))
+        assert [policy for policy in TESTING if name in reads(Policies()[policy])] == TESTING
+        assert name not in reads(Policies()["xpfo_deferred"])
         for machine in catalog([conf_dir()])["machine"].values():
             assert machine.quantities[name].low < machine.quantities[name].central < machine.quantities[name].high

@@ -6,19 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import distance
 from sim import simulate
-from sim.group import Shape
-from sim.loop import BUILD, OF_BUILD
-from sim.metrics import BUILD_METRICS
-from sim.policies import policy_module, reads
+from sim.metrics import metrics_of
+from sim.parameters import PARAMETERS, Kind, defining
+from sim.policies import Policies
+from sim.reading import reads
+from sim.topology import Shape
 from sweep import load
 from sweep.__main__ import main
 from sweep.errors import BadInput
 from sweep.inputs.catalog import read_entry
 from sweep.inputs.reader import Document
-from sweep.tables.rule_gap import saturated
-from tests import distance
 
+BUILD = [name for name, parameter in PARAMETERS.items() if parameter.kind is Kind.BUILD]
+OF_BUILD, BUILD_METRICS = defining(Kind.BUILD), metrics_of(Kind.BUILD)
 CONCURRENT = "mm_shootdown_concurrent"
 
 
@@ -26,7 +28,7 @@ def loop(**more):
     """A machine without a build, whose threads each flush one page an operation."""
     p = {name: value for name, value in distance.known("xeon_8160").items() if name not in BUILD}
     p |= {"cores": 16, "sockets": 2, "jobs": 8, "range_pages": {1: 1}, "flush_mm_ns": 90.0, "refill_ns": 50.0}
-    return p | {"window_events": 1024, "rule": "exact", "engine": "compiled"} | more
+    return p | {"window_events": 1024, "engine": "compiled"} | more
 
 
 def test_one_thread_does_what_it_is_measured_to_do():
@@ -76,13 +78,11 @@ def test_where_only_some_flush_theirs_is_the_time_that_operations_take():
     assert (found["overhead_share"] < 1.0 - 4000.0 / found["operation_ns_total"]).all()  # the other six lose less
 
 
-@pytest.mark.parametrize(("engine", "rule"), [("compiled", "exact"), ("compiled", "coarse"), ("vectorized", "coarse")])
-@pytest.mark.parametrize("policy", [CONCURRENT, "xpfo_deferred", "xpfo_deferred_test_first"])
-def test_what_is_drawn_to_compute_is_no_overhead(policy, engine, rule):
+@pytest.mark.parametrize("engine", ["compiled", "vectorized"])
+@pytest.mark.parametrize("policy", ["xpfo", "xpfo_deferred", "xpfo_deferred_test_first"])
+def test_what_is_drawn_to_compute_is_no_overhead(policy, engine):
     """With constant computes the interval says the same, but for both ends of the window; drawn ones are no noise."""
-    if rule == "exact" and policy != CONCURRENT:
-        pytest.skip("the exact rule is of interrupts")
-    p = loop(policy=policy, operation_ns=50_000.0, jobs=8, flushers=3, engine=engine, rule=rule, window_events=960)
+    p = loop(policy=policy, operation_ns=50_000.0, jobs=8, flushers=3, engine=engine, window_events=960)
     constant = simulate(**p, operation="constant")
     interval = 1.0 - 50_000.0 / (3.0 * constant["flush_interval_ns"])
     assert constant["sender_overhead_share"] == pytest.approx(interval, abs=2.0 / 320)
@@ -101,7 +101,7 @@ def test_a_point_is_a_loop_or_a_build():
     of_build = {name: np.array([known[name], np.nan]) for name in OF_BUILD} | {
         name: known[name] for name in BUILD if name not in OF_BUILD
     }
-    both = simulate(policy="xpfo", **loop(operation_ns=[None, 5000.0], rule="coarse") | of_build)
+    both = simulate(policy="xpfo", **loop(operation_ns=[None, 5000.0]) | of_build)
     assert np.isnan(both["ratio"][1, 0]) and both["ratio"][0, 0] > 1.0  # noqa: PT018
     assert np.isnan(both["operations_per_s"][0, 0]) and both["operations_per_s"][1, 0] > 0.0  # noqa: PT018
 
@@ -115,18 +115,16 @@ def test_threads_that_fill_one_socket_first_wait_for_no_other():
     near = p | {"ipi_latency_cross_ns": p["ipi_latency_ns"], "ack_cross_ns": p["ack_ns"], "jobs": 4}
     alike = [simulate(policy=CONCURRENT, **near | {"fill": fill})["operations_per_s"] for fill in ("spread", "sockets")]
     assert alike[0] == alike[1]
-    with pytest.raises(
-        ValueError, match="fill=sockets: is modelled for broadcasts by interrupts under rule=exact alone"
-    ):
-        simulate(policy=CONCURRENT, **p | {"fill": "sockets", "rule": "coarse"})
+    with pytest.raises(ValueError, match="fill=sockets: is modelled for broadcasts by interrupts alone"):
+        simulate(policy="xpfo_deferred", **p | {"fill": "sockets"})
     with pytest.raises(ValueError, match="fill=sockets: needs as many cores on each of sockets=4"):
         simulate(policy=CONCURRENT, **p | {"fill": "sockets", "cores": 12, "sockets": 4})
 
 
 def test_a_loop_reads_nothing_of_a_build():
     for name in ("xpfo", "xpfo_deferred", CONCURRENT, "vanilla"):
-        assert not {*BUILD} & {*reads(policy_module(name), loop=True)}
-        assert {"user_s", "base_system_s"} <= {*reads(policy_module(name))}
+        assert not {*BUILD} & {*reads(Policies()[name], Kind.LOOP)}
+        assert {"user_s", "base_system_s"} <= {*reads(Policies()[name])}
 
 
 def test_the_noise_of_compute_is_not_in_the_elapsed_time(parameters):
@@ -169,18 +167,9 @@ def test_a_workload_without_kunmaps_keeps_its_allocs(sweep_in, tmp_path):
 def test_bands_of_a_loop_are_those_of_its_operations(sweep_in):
     out = sweep_in(
         "+grid=point", "policy=mm_shootdown_concurrent", "workload=shootdown_loop", "jobs=[2,8]", "draws=8",
-        "window_events=64", "rule=coarse", "runner=serial",
+        "window_events=64", "runner=serial",
     )  # fmt: skip
     table = pd.read_csv(out / "tables" / "summary.csv")
     assert (table["operations_per_s_05"] < table["operations_per_s_50"]).all()
     assert (table["operations_per_s_50"] < table["operations_per_s_95"]).all()
     assert table["operations_half_per_s"].notna().all()
-
-
-@pytest.mark.parametrize(("operation_ns", "near"), [(100_000, 0), (100, 2)])
-def test_a_coarse_loop_is_near_saturation_where_it_hardly_computes(operation_ns, near, sweep_in):
-    out = sweep_in(
-        "+grid=point", "policy=mm_shootdown", "workload=shootdown_loop", f"operation_ns={operation_ns}", "jobs=[4,8]",
-        "replicas=2", "window_events=64", "rule=coarse", "runner=serial",
-    )  # fmt: skip
-    assert saturated(load(str(out))) == near

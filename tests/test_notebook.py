@@ -34,7 +34,7 @@ def words(key, value):
     ],
 )
 def test_the_rows_are_those_of_the_command_bit_by_bit(sweep_in, keys):
-    command = {"rule": "coarse", **keys, **SMALL}
+    command = {**keys, **SMALL}
     run = sweep.load(sweep_in("+grid=point", "runner=serial", *(words(*each) for each in command.items())))
     called = sweep.simulate(**keys, **SMALL)
     pd.testing.assert_frame_equal(called, run, check_exact=True)
@@ -47,8 +47,8 @@ def test_the_rows_are_those_of_the_command_bit_by_bit(sweep_in, keys):
 
 def test_without_arguments_it_is_the_point_of_the_configuration():
     (row,) = sweep.simulate(window_events=64, replicas=1).to_dict("records")
-    assert [row[name] for name in ("policy", "machine", "workload", "costs", "rule", "draw")] == [
-        "xpfo_deferred", "xeon_8160", "kernel_build", "calibrated", "coarse", 0,
+    assert [row[name] for name in ("policy", "machine", "workload", "costs", "draw")] == [
+        "xpfo_deferred", "xeon_8160", "kernel_build", "calibrated", 0,
     ]  # fmt: skip
     assert row["cores"] == row["jobs"] == 96
 
@@ -78,9 +78,8 @@ def test_what_is_a_sequence_is_an_axis(values):
         {"jobs": "2 x core"},
         {"invlpg_ns": -1},
         {"held_share": 1.5},
-        {"rule": "fine"},
         {"engine": "fast"},
-        {"engine": "vectorized", "rule": "exact", "policy": "xpfo"},
+        {"engine": "vectorized", "policy": "mm_shootdown"},
         {"replicas": 0},
         {"draws": -1},
         {"points": "3:1"},
@@ -94,7 +93,7 @@ def test_what_is_a_sequence_is_an_axis(values):
 )
 def test_what_the_command_refuses_is_refused_in_its_words(capsys, monkeypatch, tmp_path, keys):
     monkeypatch.chdir(tmp_path)
-    assert main(["+grid=point", "rule=coarse", *(words(*each) for each in keys.items())]) == 2
+    assert main(["+grid=point", *(words(*each) for each in keys.items())]) == 2
     said = capsys.readouterr().err.strip().replace("grid/point", "grid/notebook").replace("point: ", "notebook: ")
     with pytest.raises(ValueError, match=r".") as refused:
         sweep.simulate(**keys)
@@ -138,10 +137,10 @@ def test_a_folder_of_ones_own_comes_first_and_is_told(tmp_path):
     assert warned[0].filename == __file__
 
 
-def test_coarse_points_near_saturation_are_told():
-    point = {"machine": "i5_3550", "think_ns": 0.0, **SMALL}
-    with pytest.warns(UserWarning, match='1 of 2 points are near saturation, .* rule="exact" simulates') as warned:
-        sweep.simulate(policy=["vanilla", "xpfo"], **point)
+def test_an_approximation_is_warned_of():
+    point = {"machine": "i5_3550", **SMALL}
+    with pytest.warns(UserWarning, match="broadcasts are approximated by numpy, in two events for a flush") as warned:
+        sweep.simulate(policy=["vanilla", "xpfo"], engine="vectorized", **point)
     assert warned[0].filename == __file__
 
 

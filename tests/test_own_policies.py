@@ -11,13 +11,11 @@ from sweep.__main__ import main
 from sweep.plan import own_policies
 from sweep.run import compute as simulation
 
-NOBODY = '''"""Nobody is told."""
+NOBODY = '''"""No CPU is notified."""
 
-from sim.abi import Flush, Own
+from sim.policy import Local, Policy
 
-
-def flush():
-    return Flush(own=Own.NEVER)
+POLICY = Policy(local=Local.NEVER)
 '''
 RUN = ("+grid=smoke", "runner=serial", "window_events=32", "replicas=1")
 
@@ -37,11 +35,12 @@ def folder(tmp_path):
         ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
         ("while True:\n    pass\n", "did not come to an end within"),
         ("import no_such_module\n", "No module named 'no_such_module'"),
-        ("def flush(:\n", "SyntaxError"),
-        ("x = 1\n", "has no flush()"),
-        (NOBODY + "\n\ndef kernel_exit():\n    return None\n", "did you mean kernel_entry()"),
-        ("def flush():\n    raise RuntimeError('late')\n", "late"),
-        ("def flush():\n    import sys\n    sys.exit(0)\n", "ended the process with exit code 0"),
+        ("POLICY = (\n", "SyntaxError"),
+        ("x = 1\n", "there is no POLICY: write POLICY = Policy("),
+        ("POLICY = 7\n", "POLICY=7: write POLICY = Policy("),
+        ("def flush():\n    return None\n", "flush() is an earlier form: write POLICY = Policy("),
+        (NOBODY.replace("NEVER", "NEVER, kernel_exit=None"), "unexpected keyword argument 'kernel_exit'"),
+        (NOBODY.replace("NEVER", "NEVER, events=lambda build: 1 / 0"), "ZeroDivisionError"),
     ],
 )
 def test_a_file_that_does_not_work_is_refused_before_anything_starts(folder, text, said, monkeypatch, capsys, tmp_path):

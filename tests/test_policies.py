@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sim import simulate
-from sim.abi import Own
-from sim.notes import Rates, pending
+from sim.deferral import Rates, pending
 from sim.parameters import PARAMETERS
-from sim.policies import hidden_policies, policy_module, policy_names, reads, use_policies
+from sim.policies import Policies
+from sim.policy import Local
+from sim.reading import reads
 from sweep.plan.code import code_hash
 
-NAMES = policy_names()
+NAMES = list(Policies())
 SHORT = {"window_events": 640, "warmup_events": 256, "replicas": 2}
 HARDWARE = {"broadcast_ns": 600.0, "broadcast_page_ns": 10.0, "broadcast_all_ns": 900.0}
-DEFERRED = [name for name in NAMES if policy_module(name).flush().post is not None]
+DEFERRED = [name for name in NAMES if Policies()[name].mark is not None]
 
 
 def test_the_policies_of_the_model_are_there():
@@ -33,14 +33,14 @@ def test_the_policies_of_the_model_are_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_policy_says_its_source_guarantee_exposure_and_context(name):
-    text = policy_module(name).__doc__ or ""
+    text = Policies().text(name)
     assert text.splitlines()[0].endswith(".")
-    for heading in ("C:", "Return:", "Stale:", "Legal:"):
+    for heading in ("Kernel:", "Return:", "Stale:", "Context:"):
         assert heading in text, heading
-    path = Path(policy_module(name).__file__ or "")
+    path = Policies().path(name)
     assert len(path.read_text().splitlines()) <= 45
     imported = [node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    assert set(imported) <= {"sim.abi", "dataclasses"}  # it never queues, prices or draws
+    assert set(imported) <= {"sim.policy", "dataclasses"}  # it never queues, prices or draws
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,9 +64,9 @@ def test_a_cpu_is_in_one_place_at_a_time(name, parameters):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_reads_are_exactly_what_changes_or_refuses(name, parameters):
-    assert set(reads(policy_module(name))) <= set(PARAMETERS)
+    assert set(reads(Policies()[name])) <= set(PARAMETERS)
     everything = parameters("xeon_8160", jobs=60) | HARDWARE
-    needed = {key: everything[key] for key in everything if key in reads(policy_module(name))}
+    needed = {key: everything[key] for key in everything if key in reads(Policies()[name])}
     assert np.isfinite(simulate(policy=name, **needed | SHORT)["system_time_s"]).all()
 
 
@@ -117,10 +117,10 @@ def test_littles_law_ties_posts_window_and_outstanding(parameters):
 @pytest.mark.parametrize(
     "rates",
     [
-        Rates(switches=130, switch_cv2=1.0, ticks=0, others=0, posts=5e3, own_full=0),
-        Rates(switches=130, switch_cv2=4.0, ticks=0, others=0, posts=300.0, own_full=0),
-        Rates(switches=130, switch_cv2=4.0, ticks=250, others=0, posts=5e3, own_full=0),
-        Rates(switches=60, switch_cv2=1.0, ticks=0, others=0, posts=2e3, own_full=40.0),
+        Rates(switches=130, switch_cv2=1.0, ticks=0, others=0, marks=5e3, own_full=0),
+        Rates(switches=130, switch_cv2=4.0, ticks=0, others=0, marks=300.0, own_full=0),
+        Rates(switches=130, switch_cv2=4.0, ticks=250, others=0, marks=5e3, own_full=0),
+        Rates(switches=60, switch_cv2=1.0, ticks=0, others=0, marks=2e3, own_full=40.0),
     ],
     ids=["exponential", "bursty, rarely posted", "with ticks", "with own full flushes"],
 )
@@ -133,7 +133,7 @@ def test_the_slow_scale_equals_a_plain_simulation_of_posts_and_looks(rates):
     phase = np.where(rng.random(count) < short, short, 1 - short)
     looks = np.cumsum(rng.exponential(size=count) / (2 * rates.switches * phase))
     looks = np.concatenate([looks, np.arange(0.5 / 250, horizon, 1 / rates.ticks) if rates.ticks else []])
-    posts = np.sort(rng.random(rng.poisson(rates.posts * horizon)) * horizon)
+    posts = np.sort(rng.random(rng.poisson(rates.marks * horizon)) * horizon)
     own = rng.random(rng.poisson(rates.own_full * horizon)) * horizon
     looks = np.sort(looks[looks < horizon])
     before = np.searchsorted(posts, looks)  # posts before each look
@@ -157,7 +157,7 @@ def test_the_slow_scale_equals_a_plain_simulation_of_posts_and_looks(rates):
     assert mean("flushes_per_s") == pytest.approx(found.sum() / horizon, rel=0.05)
     assert mean("marks_per_flush") == pytest.approx(len(posts) / found.sum(), rel=0.06)
     outstanding = windows.sum() / horizon  # the area under posts not yet honoured, over time
-    assert rates.posts * mean("window_ns") * 1e-9 == pytest.approx(outstanding, rel=0.06)
+    assert rates.marks * mean("window_ns") * 1e-9 == pytest.approx(outstanding, rel=0.06)
 
 
 def mixture_quantile(beyond, never, fast, slow):
@@ -252,7 +252,7 @@ def test_metrics_without_meaning_are_null(parameters):
     nobody = simulate(policy="xpfo_kernel_entry", **p | {"kernel_entries_per_s": 0.0})
     without = simulate(policy="xpfo_deferred", **p)
     assert (nobody["system_time_s"] == without["system_time_s"]).all()
-    with pytest.raises(ValueError, match=r"about .* kernel entries look at a note in .* flush events"):
+    with pytest.raises(ValueError, match=r"about .* kernel entries check a mark in .* flush events"):
         simulate(policy="xpfo_kernel_entry", **p | {"kernel_entries_per_s": 1e9, "think_ns": 1e9})
 
 
@@ -298,31 +298,20 @@ def test_batching_and_staying_unmapped_change_the_events(parameters):
 
 
 MINE = '''
-"""Flush here, tell nobody.
+"""Flush the local TLB alone.
 
-C:       nowhere
-Return:  this CPU is clean.
-Stale:   everybody else, for ever.
-Legal:   anywhere.
+Kernel:   nowhere
+Return:   this CPU holds no stale entry.
+Stale:    other CPUs, for ever.
+Context:  any.
 """
 
-from sim.abi import Flush, Own
+from sim.policy import Local, Policy
 
-
-def flush() -> Flush:
-    return Flush(own=Own.BEFORE)
+POLICY = Policy(local=Local.FIRST)
 '''
 
 
-@pytest.fixture
-def only_ours():
-    """No folder of the user's before and after."""
-    use_policies(None)
-    yield
-    use_policies(None)
-
-
-@pytest.mark.usefixtures("only_ours")
 def test_a_users_own_folder_of_policies_works(tmp_path, sweep_in, capsys):
     from sweep.__main__ import main
 
@@ -332,7 +321,7 @@ def test_a_users_own_folder_of_policies_works(tmp_path, sweep_in, capsys):
     folder = sweep_in("+grid=smoke", f"policy_path={tmp_path}", "policy=[xpfo_mine,xpfo_deferred]", "window_events=320")
     results = pd.read_parquet(folder / "results.parquet").groupby("policy")["system_time_s"].mean()
     assert results["xpfo_mine"] < results["xpfo_deferred"]
-    (tmp_path / "xpfo_broken.py").write_text("def flush(): return 1 / 0\n")
+    (tmp_path / "xpfo_broken.py").write_text("POLICY = 1 / 0\n")
     assert main(["+grid=smoke", f"policy_path={tmp_path}", "policy=xpfo_broken"]) == 2
     assert "its file does not work: ZeroDivisionError" in capsys.readouterr().err
     (tmp_path / "my-policy.py").write_text(MINE)
@@ -342,52 +331,46 @@ def test_a_users_own_folder_of_policies_works(tmp_path, sweep_in, capsys):
     assert "no such folder" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("only_ours")
 def test_a_users_file_comes_before_ours_of_the_same_name_and_does_not_stay(tmp_path, parameters):
     p = parameters("i5_3550", jobs=4) | SHORT
     ours = simulate(policy="xpfo", **p)["system_time_s"]
     (tmp_path / "xpfo.py").write_text(MINE)
     (tmp_path / "another.py").write_text(MINE)
-    use_policies(str(tmp_path))
-    assert hidden_policies() == ["xpfo"]
-    assert set(policy_names()) == {*NAMES, "another"}
-    mine = simulate(policy=["xpfo", "another"], **p)["system_time_s"]
+    policies = Policies(tmp_path)
+    assert policies.hidden == ["xpfo"]
+    assert set(policies) == {*NAMES, "another"}
+    mine = simulate(policy=["xpfo", "another"], policies=policies, **p)["system_time_s"]
     assert (mine[0] == mine[1]).all()
     assert (mine < ours).all()
-    use_policies(None)
-    assert hidden_policies() == []
+    assert Policies().hidden == []
     assert (simulate(policy="xpfo", **p)["system_time_s"] == ours).all()
-    with pytest.raises(ValueError, match=r"no sim/policies/another\.py"):
+    with pytest.raises(ValueError, match="policy='another': no such policy"):
         simulate(policy="another", **p)
 
 
-@pytest.mark.usefixtures("only_ours")
 def test_a_policy_is_what_its_file_says_now(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(MINE)
-    use_policies(str(tmp_path))
-    assert policy_module("mine").flush().own is Own.BEFORE
-    file.write_text(MINE.replace("BEFORE", "NEVER") + "\n")
-    assert policy_module("mine").flush().own is Own.NEVER
+    policies = Policies(tmp_path)
+    assert policies["mine"].local is Local.FIRST
+    file.write_text(MINE.replace("FIRST", "NEVER") + "\n")
+    assert policies["mine"].local is Local.NEVER
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]  # nothing is left in the user's folder
 
 
-@pytest.mark.usefixtures("only_ours")
 def test_files_that_are_no_policies_are_passed_over(tmp_path):
     for name in ("._mine.py", "my-policy.py", "_helps.py", "2nd.py", "naïve.py", "a b.py"):
         (tmp_path / name).write_text("no Python")
     (tmp_path / ".#mine.py").symlink_to("somebody@elsewhere")  # an editor's lock
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "mine.py").write_text(MINE)
-    use_policies(str(tmp_path))
-    assert set(policy_names()) == {*NAMES, "mine"}
+    assert set(Policies(tmp_path)) == {*NAMES, "mine"}
     code_hash(str(tmp_path))  # reads the same files
     for name in ("my-policy", "_helps", "2nd", "naïve", "../mine", ""):
         with pytest.raises(ValueError, match="letters, digits and _"):
-            policy_module(name)
+            Policies(tmp_path)[name]
 
 
-@pytest.mark.usefixtures("only_ours")
 def test_two_plans_of_one_process_keep_their_own_policies(tmp_path, sweep_in):
     (tmp_path / "xpfo_deferred.py").write_text(MINE)
     asked = ("+grid=smoke", "policy=xpfo_deferred", "window_events=320")

@@ -12,9 +12,10 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from sim.metrics import METRICS
-from sim.parameters import PARAMETERS
-from sim.policies import policy_module, policy_names, reads
+from sim.parameters import PARAMETERS, Kind
+from sim.policies import Policies
 from sim.quantities import DERIVING
+from sim.reading import reads
 from sweep.inputs.catalog import Entry, catalog
 from sweep.inputs.conf import conf_dir
 
@@ -61,17 +62,19 @@ def test_the_pages_of_parameters_and_metrics_have_each_with_its_unit_and_meaning
         assert all(choice in parameters[name][1] for choice in parameter.choices)
         if parameter.default is not None:
             assert parameters[name][2] == str(parameter.default)
-    assert {name: cells[-1] for name, cells in metrics.items()} == {name: said for name, (_, said) in METRICS.items()}
+    assert {name: cells[-1] for name, cells in metrics.items()} == {
+        name: metric.description for name, metric in METRICS.items()
+    }
 
 
 def test_the_page_of_policies_has_each_with_its_docstring_and_what_it_reads():
     _, *sections = re.split(r"^## `(\w+)` \{ #\1 \}$", PAGES["policies.md"].replace("\n\n", "\n"), flags=re.MULTILINE)
-    assert sections[::2] == policy_names()
+    assert sections[::2] == list(Policies())
     for name, section in zip(sections[::2], sections[1::2], strict=True):
-        module = policy_module(name)
-        said = re.sub(r"^(\w+):", r"- **\1:**", (module.__doc__ or "").strip(), flags=re.MULTILINE)
+        policy = Policies()[name]
+        said = re.sub(r"^(\w+):", r"- **\1:**", (Policies().text(name) or "").strip(), flags=re.MULTILINE)
         assert " ".join(said.split()) in " ".join(as_text(section).split())
-        read = reads(module, not getattr(module, "BUILD", True))
+        read = reads(policy, Kind.BUILD if policy.build else Kind.LOOP)
         assert re.findall(r"parameters\.md#(\w+)", section) == list(read)
 
 
@@ -118,7 +121,7 @@ def test_text_means_nothing_to_markdown():
         ("model.md", "../README.md", "index.md"),
         ("model.md", "../sim/abi.py", f"{FILES}/sim/abi.py"),
         ("model.md", "#a-deferral", "#a-deferral"),
-        ("speed.md", "coarse.c", f"{FILES}/benchmarks/coarse.c"),
+        ("speed.md", "broadcast.c", f"{FILES}/benchmarks/broadcast.c"),
         ("speed.md", "../docs/model.md", "model.md"),
         ("reference/machine/i5_3550.md", "../parameters.md#cores", "../parameters.md#cores"),
         ("index.md", PROJECT["urls"]["Documentation"] + "reference/policies.html#xpfo", "reference/policies.md#xpfo"),

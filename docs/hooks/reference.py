@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sim.metrics import METRICS
-from sim.parameters import PARAMETERS, Parameter
-from sim.policies import policy_module, policy_names, reads
-from sim.quantities import DERIVING, MADE_FROM
+from sim.parameters import PARAMETERS, Kind, Parameter
+from sim.policies import Policies
+from sim.quantities import DERIVING
+from sim.reading import reads
 from sweep.command.listing import allowed_range, value_text
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
 from sweep.inputs.conf import conf_dir
@@ -40,9 +41,7 @@ def pages() -> dict[str, str]:
 
 def parameters() -> str:
     """Every parameter of a simulation, and what a machine or workload may say in place of some."""
-    deriving = [
-        [_anchored(name), _unit(p.unit), _code(MADE_FROM[name]), _plain(p.meaning)] for name, p in DERIVING.items()
-    ]
+    deriving = [[_anchored(name), _unit(p.unit), _code(p.makes), _plain(p.meaning)] for name, p in DERIVING.items()]
     return "\n\n".join(
         [
             "# Parameters",
@@ -65,7 +64,7 @@ def _parameter(named: tuple[str, Parameter]) -> list[str]:
 
 def metrics() -> str:
     """Every metric."""
-    rows = [[_anchored(name), _unit(unit), _plain(meaning)] for name, (unit, meaning) in METRICS.items()]
+    rows = [[_anchored(name), _unit(metric.unit), _plain(metric.description)] for name, metric in METRICS.items()]
     return "\n\n".join(
         [
             "# Metrics",
@@ -81,17 +80,18 @@ def policies() -> str:
     """Every policy of the package: its docstring, and the parameters that it reads."""
     words = [
         "# Policies",
-        "One file in `sim/policies/` each. `C` names the kernel's code, `Return` says what holds once a flush event is "
-        "over, `Stale` who may use the old mapping after that, and `Legal` where the kernel could do it. "
+        "One file in `sim/policies/` each. `Kernel` names the kernel's code, `Return` says what holds once a flush event "
+        "is over, `Stale` which CPUs may use the old mapping after that, and `Context` where the kernel could do it. "
         "[Adding](../adding.md#a-policy) has how to write one.",
     ]
-    for name in policy_names():
-        module = policy_module(name)
-        loop = not getattr(module, "BUILD", True)
-        read = [f"[`{each}`](parameters.md#{each})" for each in reads(module, loop)]
+    policies = Policies()
+    for name, policy in policies.items():
+        read = [
+            f"[`{each}`](parameters.md#{each})" for each in reads(policy, Kind.BUILD if policy.build else Kind.LOOP)
+        ]
         words += [
             f"## `{name}` {{ #{name} }}",
-            *_docstring(module.__doc__ or ""),
+            *_docstring(policies.text(name)),
             f'??? note "Reads {len(read)} parameters"\n\n    {", ".join(read)}',
         ]
     return "\n\n".join(words)

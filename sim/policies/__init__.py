@@ -17,7 +17,7 @@ from sim.policy import Policy
 NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")  # of a policy's file, without .py
 
 
-class NoSuchPolicy(KeyError):
+class NoSuchPolicy(KeyError, ValueError):
     """There is no file of that name."""
 
     def __str__(self) -> str:
@@ -28,7 +28,7 @@ class Policies(Mapping[str, Policy]):
     """Policies by name: those of a folder first, if there is one, then the package's; each is loaded when first used.
 
     Whatever a file raises passes through; ValueError or TypeError, in a sentence, where it holds no policy that a
-    machine models; NoSuchPolicy, a KeyError, where there is no such file.
+    machine models; NoSuchPolicy, a KeyError and ValueError, where there is no such file.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:

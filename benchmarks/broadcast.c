@@ -1,10 +1,69 @@
-/* The exact rule of a broadcast by interrupts in C, for policy xpfo: one event per request.
-   sim/machine/compiled/exact.py says the same for all policies; comments are there.
+/* A broadcast by interrupts in C, for policy xpfo: one event per request. sim/machine/compiled/broadcast.py says the same
+   for all policies; comments are there. benchmarks/c.py fills in `struct lanes`.
 
    Who comes next is known from a knock-out over the CPUs: each match holds the earlier of two times and whose it is.
 */
 
-#include "lanes.h"
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define NEVER (-1e200) /* before any time */
+
+struct lanes {
+    long lanes, cpus, sockets, busy, senders, reach; /* reach: marked targets of one ICR write */
+    long kinds;                                      /* of alloc events; the kind after them is kunmap */
+    long draws;                                      /* of each CPU that are in the tables */
+    const double *costs;                             /* [lane][cost], in ns, as benchmarks/c.py orders them */
+    const double *compute, *which, *pages;           /* [replica][cpu][draw] */
+    const long *replica;
+    const double *think_ns, *alloc_share;
+    const double *cumulative;             /* [lane][kind of alloc] */
+    const double *bookkeeping_ns, *local_ns; /* [lane][kind] */
+    const bool *full;                     /* [lane][kind] */
+    long *used;                           /* [lane][cpu] draws used */
+    char *state;                          /* [lane][bytes_of_lane()] */
+    double *counts;                       /* [lane][4]: interrupts, handler_ns, handler_compute_ns, refills */
+};
+
+struct cost {
+    double mask_scan, enqueue, enqueue_busy, ipi_send, ipi_latency, ipi_latency_cross;
+    double irq_entry, handler, irq_exit, ack, ack_cross, idle_exit, refill, user_refill;
+    double slow; /* handler runs take so many times as long */
+};
+
+static inline double later(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static struct cost cost_of_lane(const struct lanes *all, long lane)
+{
+    const double *c = all->costs + 15 * lane;
+    double slow = c[14];
+    struct cost cost = {
+        .mask_scan = c[0], .enqueue = c[1], .enqueue_busy = c[2], .ipi_send = c[3],
+        .ipi_latency = c[4], .ipi_latency_cross = c[5],
+        .irq_entry = c[6] * slow, .handler = c[7] * slow, .irq_exit = c[8] * slow,
+        .ack = c[9], .ack_cross = all->sockets > 1 ? c[10] : c[9], .idle_exit = c[11],
+        .refill = c[12], .user_refill = c[13], .slow = slow,
+    };
+    return cost;
+}
+
+/* The next flush event of a CPU: its kind, and in *compute how long the CPU computes before. */
+static inline long draw(const struct lanes *all, long lane, long cpu, double *compute)
+{
+    long *used = all->used + lane * all->senders + cpu;
+    long at = (all->replica[lane] * all->senders + cpu) * all->draws + (*used)++;
+    double share = all->which[at] < all->alloc_share[lane] ? all->pages[at] : 2.0;
+    long kind = 0;
+    for (long each = 0; each < all->kinds; each++)
+        kind += share >= all->cumulative[lane * all->kinds + each];
+    *compute = all->compute[at] * all->think_ns[lane];
+    return kind;
+}
+
 
 enum phase { IDLE, COMPUTE, RETURN, BOOKKEEPING, SCAN, ENQUEUE, SEND, READ, WAIT };
 enum take { INTERRUPT, BEGIN, TAKE };
@@ -328,7 +387,7 @@ static void work(struct run *run, long k, double now, double *waits, double *win
     } else if (phase >= SEND) {
         end = csd_lock_wait(run, k, now, &phase);
         if (phase == RETURN)
-            end = end_of_event(run, k, now, &waits[row * lanes], &windows[row * lanes]);
+            end = end_of_event(run, k, now, &waits[row], &windows[row]);
     } else if (phase == RETURN) {
         end = next_compute(run, k, now);
         phase = COMPUTE;
@@ -345,7 +404,7 @@ static void work(struct run *run, long k, double now, double *waits, double *win
     set_work(run, k, phase, end);
 }
 
-/* Serve flush events, lane after lane; their waits and windows, [event][lane]. */
+/* Serve flush events, lane after lane; their waits and windows, [lane][event]. */
 void serve(const struct lanes *all, long events, double *waits, double *windows)
 {
     for (long lane = 0; lane < all->lanes; lane++) {
@@ -358,7 +417,7 @@ void serve(const struct lanes *all, long events, double *waits, double *windows)
             if (taking.due < next.due || (taking.due == next.due && taking.cpu <= next.cpu))
                 take(&run, taking.cpu, taking.due);
             else
-                work(&run, next.cpu, next.due, waits + lane, windows + lane);
+                work(&run, next.cpu, next.due, waits + lane * events, windows + lane * events);
         }
     }
 }
