@@ -25,7 +25,7 @@ from sweep.inputs.weights import crps, effective_size, median_error, pareto_k, q
 
 DRAWS = 4096  # of the toy
 SMALL = (
-    "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=900", "grid.fit.keep=64",
+    "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=1600", "grid.fit.keep=64",
     "window_events=256", "precision=0.1",
 )  # fmt: skip
 

@@ -47,7 +47,7 @@ def test_a_copy_has_the_hash_of_the_original(copy):
     assert code_hash(root=copy) == code_hash()
 
 
-@pytest.mark.parametrize("name", ["sim/simulation.py", "sim/policies/xpfo.py", *SWEEP])
+@pytest.mark.parametrize("name", ["sim/simulation.py", "sim/topology.py", *SWEEP])
 def test_comments_docstrings_and_layout_are_free(copy, name):
     before = code_hash(root=copy)
     first = (copy / name).read_text(encoding="utf-8").splitlines()[0]
@@ -119,7 +119,7 @@ FORMULAS = [
     ("sweep/plan/grid.py", "self.last * k", "self.last + k"),  # a point decoded from its index
     ("sweep/inputs/costs.py", "np.where(values == 0", "np.where(values == 1"),  # the draws of costs
     ("sweep/inputs/prior.py", "1.6448536269514722", "1.645"),  # the priors
-    ("sim/engine.py", "BATCHES = 32", "BATCHES = 16"),
+    ("sim/batch_means.py", "BATCHES = 32", "BATCHES = 16"),
     ("sim/policies/xpfo.py", "AFTER_ACKS", "AFTER_SENDS"),
 ]
 

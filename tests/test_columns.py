@@ -5,7 +5,7 @@ import pytest
 
 from sim import simulate
 from sim.arrays import Flags, Least, Rank
-from tests.distance import known
+from benchmarks.distance import known
 
 SIZES = [(1, 1), (5, 7), (64, 8), (240, 3), (241, 9), (600, 20)]
 

@@ -53,7 +53,6 @@ def offered(script, words, folder):
         (["sweep", "measure", "--measured", "m"], {"m.csv"}),
         (["sweep", "runs", ""], {"run", "other run"}),
         (["sweep", "status", "--w"], {"--watch"}),
-        (["sweep", "check", "ru"], {"run"}),
         (["sweep", "compare", "run", "run", "--csv", "m"], {"m.csv"}),
         (["sweep", "compare", "run", "run", "--markdown", "m"], {"m.csv"}),
         (["sweep", "show", "poin"], {"point"}),

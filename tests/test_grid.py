@@ -109,7 +109,7 @@ def test_a_billion_points_open_at_once():
 
 def test_chunks_cover_every_point_once_and_are_bounded():
     policies = ["vanilla", "xpfo", "xpfo_deferred"]
-    plan = plan_of({"policy": policies, "cores": [1, 2, 4], "ceiling": list(range(500))}, chunk_s=0.5)
+    plan = plan_of({"policy": policies, "cores": [1, 2, 4], "ceiling": list(range(500))}, chunk_s=0.1)
     bounds = plan.chunks
     assert bounds[0] == 0
     assert bounds[-1] == len(plan)
@@ -331,7 +331,7 @@ def test_loops_are_compiled_where_other_plans_follow(monkeypatch, compiled, load
     monkeypatch.delitem(sys.modules, "numba", raising=False)
     if loaded:
         monkeypatch.setitem(sys.modules, "numba", ModuleType("numba"))
-    asked = compose(["+grid=point"], [conf_dir()]).composition
+    asked = compose(["+grid=jobs", 'policy=["xpfo_deferred*"]'], [conf_dir()]).composition
     assert open_plan(replace(asked, again=again)).engine == engine
 
 

@@ -169,7 +169,7 @@ def test_an_interrupt_ends_the_call_and_is_no_failed_point(monkeypatch):
 
 def test_little_work_loads_no_more_than_it_needs_and_writes_no_run(tmp_path):
     program = (
-        "import sys, sweep; sweep.simulate(policy=['xpfo', 'xpfo_deferred'], machine='i5_3550', window_events=64);"
+        "import sys, sweep; sweep.simulate(policy=['vanilla', 'xpfo_deferred'], machine='i5_3550', window_events=64);"
         "print(sorted({'hydra', 'ray', 'numba', 'matplotlib', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)

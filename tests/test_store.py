@@ -23,7 +23,7 @@ SMALL = ("+grid=smoke", "ceiling=[0,33,512]")
 
 @pytest.fixture(scope="module")
 def reference(sweep_in):
-    return sweep_in(*SMALL, "runner=serial", "chunk_s=0.02")
+    return sweep_in(*SMALL, "runner=serial", "chunk_s=0.004")
 
 
 def test_results_are_a_row_per_point_and_replica_with_units(reference):
@@ -74,12 +74,12 @@ def test_a_part_does_not_show_how_its_constant_columns_were_found():
 
 
 def test_ray_gives_the_same_bytes_as_one_process(reference, sweep_in, ray):
-    other = sweep_in(*SMALL, "runner=ray", "chunk_s=0.02")
+    other = sweep_in(*SMALL, "runner=ray", "chunk_s=0.004")
     assert (other / "results.parquet").read_bytes() == (reference / "results.parquet").read_bytes()
 
 
 def test_the_same_command_continues(sweep_in, monkeypatch):
-    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.02")
+    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.004")
     expected = (folder / "results.parquet").read_bytes()
     parts = sorted((folder / "parts").iterdir())
     missing = pq.read_metadata(parts[1]).num_rows // 2
@@ -90,14 +90,14 @@ def test_the_same_command_continues(sweep_in, monkeypatch):
 
     compute = simulation.compute
     monkeypatch.setattr(simulation, "compute", lambda plan, points: computed.append(points) or compute(plan, points))
-    sweep_in(*SMALL, "runner=serial", "chunk_s=0.02", out=folder)
+    sweep_in(*SMALL, "runner=serial", "chunk_s=0.004", out=folder)
     assert [len(points) for points in computed] == [missing]
     assert (folder / "results.parquet").read_bytes() == expected
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "swapped", "empty"])
 def test_a_broken_part_is_found_set_aside_and_computed_again(sweep_in, damage):
-    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.02")
+    folder = sweep_in(*SMALL, "runner=serial", "chunk_s=0.004")
     expected = (folder / "results.parquet").read_bytes()
     parts = sorted((folder / "parts").iterdir())
     content = parts[1].read_bytes()
@@ -111,7 +111,7 @@ def test_a_broken_part_is_found_set_aside_and_computed_again(sweep_in, damage):
     else:
         parts[1].write_bytes(b"")
     (folder / "results.parquet").unlink()
-    sweep_in(*SMALL, "runner=serial", "chunk_s=0.02", out=folder)
+    sweep_in(*SMALL, "runner=serial", "chunk_s=0.004", out=folder)
     assert (folder / "results.parquet").read_bytes() == expected
     assert [path.name for path in (folder / "broken").iterdir()] == [parts[1].name]
 
