@@ -29,6 +29,7 @@ import numpy as np
 from benchmarks import c
 from benchmarks.distance import known
 from sim.arrays import fit_buffer
+from sim.counts import no_counts
 from sim.events import FlushEvents
 from sim.machine.compiled.cache import has_compiler
 from sim.machine.engines import build_machine
@@ -66,7 +67,7 @@ APPROXIMATED = (  # compiled over numpy's approximation
     Size("xeon_8160", 96, 60, 512, 256, 96, 0.7),
     Size("xeon_8160", 96, 60, 8, 300, 100, 10.0),
 )
-DEFERRAL = Size("xeon_8160", 96, 60, 1024, 256, 96, 8.0)
+DEFERRAL = Size("xeon_8160", 96, 60, 1024, 256, 256, 8.0)
 IN_C = Size("xeon_8160", 96, 60, 512, 256, 48, 1.0)
 GOAL_NS = 55.0  # a target
 SIMPY = Size("xeon_8160", 96, 60, 8, 1536, 256, 250.0)
@@ -229,7 +230,7 @@ def hand_over(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
     for policy in ("xpfo", "xpfo_deferred", "xpfo_deferred_test_first"):
         machine = Lanes(Size("xeon_8160", 96, 60, 4, 0, 0), policy=policy).machine("compiled")
         lane, loop = machine._lanes[0], machine._loop
-        (took,) = in_turn([lambda: [loop(lane, nothing, nothing, 0) for _ in range(calls)]], rounds)  # noqa: B023
+        (took,) = in_turn([lambda: [loop(lane, nothing, nothing, no_counts(1), 0) for _ in range(calls)]], rounds)  # noqa: B023
         print(f"handing a lane of {policy} to its loop: {took / calls * 1e6:.1f} us", flush=True)
         yield f"us to hand over a lane, {policy}", took / calls * 1e6
 

@@ -54,17 +54,17 @@ def _run(
     machine.reset()
     batches = [np.empty((BATCHES, lanes)) for _ in times]  # each time per event of each batch
     begin, computed, before = machine.now, machine.computed_ns, weighted_counts(machine.counts)
-    for batch in range(BATCHES):
-        rows = slice(batch * length, (batch + 1) * length)
-        machine.serve(waits[rows], windows[rows])
-        counted = weighted_counts(machine.counts)
-        wait_ns = _mean_over_rows(waits[rows])
-        for batches_of, weights_of in zip(batches, weights, strict=True):
-            batches_of[batch] = _batch_time(wait_ns, weights_of, counted - before, length)
-        before = counted
-        done = batch + 1
-        if done < LEAST_BATCHES and done < BATCHES:
-            continue
+    done = 0
+    while len(lane):
+        ahead = _batches_ahead(done, precision)
+        rows = slice(done * length, (done + ahead) * length)
+        for counts in machine.serve(waits[rows], windows[rows], ahead):
+            counted = weighted_counts(counts)
+            wait_ns = _mean_over_rows(waits[done * length : (done + 1) * length])
+            for batches_of, weights_of in zip(batches, weights, strict=True):
+                batches_of[done] = _batch_time(wait_ns, weights_of, counted - before, length)
+            before = counted
+            done += 1
         half_ns = [_half_width(batches_of[:done]) for batches_of in batches]
         mean = _mean_over_rows(batches[0][:done])
         stop = ((precision > 0.0) & (half_ns[0] <= precision * (fixed + mean))) | (done == BATCHES)
@@ -75,15 +75,21 @@ def _run(
         means |= {name: half[leave] for name, half in zip(times, half_ns, strict=True)}
         for name, values in means.items():
             out.setdefault(name, np.full(lanes, np.nan))[lane[leave]] = values
-        if not len(stay):
-            break
         lane, begin, computed, precision, fixed = (kept[stay] for kept in (lane, begin, computed, precision, fixed))
         weights, before = [weights_of[:, stay] for weights_of in weights], before[:, stay]
         waits, windows = (np.asfortranarray(kept[:, stay]) for kept in (waits, windows))
         batches = [kept[:, stay] for kept in batches]
-        machine.keep(stay)
-        fit_buffer(machine.lanes)
+        if len(stay):
+            machine.keep(stay)
+            fit_buffer(machine.lanes)
     return out
+
+
+def _batches_ahead(done: int, precision: np.ndarray) -> int:
+    """How many batches come before the next look at the precision: handing a lane to a loop takes microseconds."""
+    if not (precision > 0.0).any():
+        return BATCHES - done
+    return 1 if done else LEAST_BATCHES
 
 
 def _events_of_lanes(events: int, lanes: int) -> np.ndarray:

@@ -49,8 +49,11 @@ class Machine(Protocol):
     def computed_ns(self) -> np.ndarray:
         """How long CPUs that make flush events have computed until their last ones, all together, [lane]; or NaN."""
 
-    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+    def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane].
+
+        `counts` after each of `batches` of equal length, [batch, lane].
+        """
 
     def reset(self) -> None: ...
     def keep(self, lanes: np.ndarray) -> None: ...

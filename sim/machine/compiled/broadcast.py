@@ -20,7 +20,7 @@ from math import inf
 
 import numpy as np
 
-from sim.counts import Record
+from sim.counts import Record, Records
 from sim.events import FlushEvents
 from sim.machine.compiled.cpus import (
     COMPUTE,
@@ -53,6 +53,7 @@ from sim.machine.compiled.lane import (
     Machine,
     costs_of,
     draw,
+    end_of_event,
     records,
 )
 from sim.machine.compiled.receiver import take
@@ -126,8 +127,11 @@ def _compute_end(lane: Lane) -> np.ndarray:
 
 
 @entry
-def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, row: int) -> tuple[int, int]:
-    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what."""
+def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Records, row: int) -> tuple[int, int]:
+    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what.
+
+    The counts are copied at the end of each batch of equal length.
+    """
     words, cpus, draws = lane.words, lane.cpus, lane.draws
     if not lane.state.begun and len(waits):
         _begin(lane)
@@ -151,7 +155,7 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, row: int
             if phase == RETURN:
                 end = finish(lane, k, now)
                 waits[row], windows[row] = end - lane.senders[k].began, window(lane, k)
-                row += 1
+                row = end_of_event(lane.counts, batches, len(waits), row)
                 lane.state.now = now
         elif phase == RETURN:
             if draws.used[k] >= draws.compute.shape[1]:

@@ -40,6 +40,7 @@ from sim.machine.compiled.lane import (
     Machine,
     costs_of,
     draw,
+    end_of_event,
     records,
 )
 from sim.machine.compiled.server import gaps_ns
@@ -136,8 +137,11 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
 
 
 @entry
-def serve_coherence(lane: Lane, waits: np.ndarray, windows: np.ndarray, row: int) -> tuple[int, int]:
-    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what."""
+def serve_coherence(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Records, row: int) -> tuple[int, int]:
+    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what.
+
+    The counts are copied at the end of each batch of equal length.
+    """
     if not lane.state.begun and len(waits):
         lane.state.begun = True
         for k in range(lane.words.flushers):
@@ -161,7 +165,7 @@ def serve_coherence(lane: Lane, waits: np.ndarray, windows: np.ndarray, row: int
             continue
         waits[row], windows[row] = end - sender.start, nan
         _return(lane, k, end)
-        row += 1
+        row = end_of_event(lane.counts, batches, len(waits), row)
     return row, ENOUGH
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sim.counts import Record, Records, no_counts
+from sim.counts import COUNTS, Record, Records, no_counts
 from sim.events import FlushEvents
 from sim.machine.compiled.jit import compiled, prepare
 
@@ -66,7 +66,8 @@ class Machine:
     ) -> None:
         """`new_lane(draws, counts, number)` is what `loop` is handed for a lane, a named tuple with a record `state`.
 
-        The loop serves flush events from a row on, and answers which row is next, and why it returns. `compute_end` of
+        The loop serves flush events from a row on, copies the counts at the end of each batch of them, and answers
+        which row is next, and why it returns. `compute_end` of
         a lane is when CPUs make their next flush events, [cpu], and any time before now of who is in one.
         """
         self._loop, self._events, self._compute_end = loop, events, compute_end
@@ -75,7 +76,7 @@ class Machine:
         draws = _draws_of(events)
         self._lanes = [new_lane(draws[lane], self._counts[lane], lane) for lane in range(lanes)]
         nothing = np.empty(0)
-        prepare(loop, self._lanes[0], nothing, nothing, 0)
+        prepare(loop, self._lanes[0], nothing, nothing, no_counts(1), 0)
 
     @property
     def counts(self) -> Records:
@@ -94,14 +95,19 @@ class Machine:
         end = np.stack([self._compute_end(lane) for lane in self._lanes], axis=1)
         return self._events.computed_ns(used, end, self.now)
 
-    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+    def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane].
+
+        `counts` after each of `batches` of equal length, [batch, lane].
+        """
+        counts = records(COUNTS, (self.lanes, batches))
         for number in range(self.lanes):
-            row, short = 0, SHORT_OF_EVENTS
+            of_lane, row, short = (waits[:, number], windows[:, number], counts[number]), 0, SHORT_OF_EVENTS
             while short:
-                row, short = self._loop(self._lanes[number], waits[:, number], windows[:, number], row)
+                row, short = self._loop(self._lanes[number], *of_lane, row)
                 if short:
                     self._draw_ahead(short)
+        return counts.T
 
     def _draw_ahead(self, short: int) -> None:
         """Draw more of what a lane has too little of; all lanes use the new tables from now on."""
@@ -157,6 +163,15 @@ def costs_of(kind: Callable[..., Cost], cost: Mapping[str, np.ndarray], lanes: i
     names = kind._fields  # type: ignore[attr-defined]
     found = [columns.get(f"{name}_ns", columns.get(name, unread)).tolist() for name in names]
     return [kind(*values) for values in zip(*found, strict=True)]
+
+
+@compiled
+def end_of_event(counts: Record, batches: Records, events: int, row: int) -> int:
+    """The row after an event; where it is the last one of a batch, the counts are copied."""
+    length = events // len(batches)
+    if (row + 1) % length == 0:
+        batches[row // length] = counts
+    return row + 1
 
 
 @compiled

@@ -28,6 +28,7 @@ from sim.machine.compiled.lane import (
     Machine,
     costs_of,
     draw,
+    end_of_event,
     records,
 )
 from sim.policy import Line, Local, Policy, Targets
@@ -140,8 +141,11 @@ def gaps_ns(per_s: np.ndarray) -> np.ndarray:
 
 
 @entry
-def serve_server(lane: Lane, waits: np.ndarray, windows: np.ndarray, row: int) -> tuple[int, int]:
-    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what."""
+def serve_server(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Records, row: int) -> tuple[int, int]:
+    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what.
+
+    The counts are copied at the end of each batch of equal length.
+    """
     if not lane.state.begun and len(waits):
         _begin(lane)
     while row < len(waits):
@@ -152,7 +156,7 @@ def serve_server(lane: Lane, waits: np.ndarray, windows: np.ndarray, row: int) -
             return row, SHORT_OF_EVENTS
         lane.state.now = lane.senders[sender].arrival
         waits[row], windows[row] = _visit(lane, sender)
-        row += 1
+        row = end_of_event(lane.counts, batches, len(waits), row)
     return row, ENOUGH
 
 

@@ -76,11 +76,17 @@ class Steps:
         """How long CPUs have computed until their last flush events, all together, [lane]."""
         return self.source.computed_ns(self.source.used, self.compute_end, self.now)
 
-    def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+    def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
+        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane].
+
+        `counts` after each of `batches` of equal length, [batch, lane].
+        """
+        counts = np.repeat(no_counts(self.lanes)[None], batches, axis=0)
         for row in range(len(waits)):
             self.step()
             waits[row], windows[row] = self.served.wait_ns, self.served.window_ns
+            counts[row * batches // len(waits)] = self.tally
+        return counts
 
     def reset(self) -> None:
         """Start counting anew."""
