@@ -53,6 +53,12 @@ class Composition:
             raise BadInput(f"policy_path={self.policy_path!r}: no such folder")
         return Policies(None if self.policy_path is None else Path(self.policy_path).resolve())
 
+    @property
+    def answer(self) -> str | None:
+        """The name of the answer that the grid asks for, which is one of the tables."""
+        answer = self.content.get("answer")
+        return None if answer is None else str(answer)
+
     def check(self, key: str, value: Any, where: str) -> Any:
         """The checked value of a key; BadInput naming key, value and what is allowed."""
         if key == "policy":
@@ -121,6 +127,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
 def with_tables(asked: Composition, where: str) -> dict[str, Any]:
     """The grid's content, the points of measured tables that it predicts among its blocks."""
     content = dict(asked.content)
+    content.pop("answer", None)
     which = content.pop("validation", None)
     if which is not None:
         if "blocks" in content:

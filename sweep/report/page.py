@@ -28,7 +28,7 @@ from sweep.report.plots import colours, plots
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
 from sweep.tables.frame import open_results, reading
-from sweep.tables.make import ANSWER, measured_of
+from sweep.tables.make import ANSWER, answer_of, measured_of
 
 NEEDED = ("point", "policy", "machine", "workload", "cores", "jobs", "system_time_s", "added_s", "ratio")
 DIGITS = 6  # significant digits of the numbers on the page
@@ -39,10 +39,10 @@ def read_plots(folder: Folder) -> list[Plot]:
     with reading(folder):
         read = {
             name: pd.read_parquet(io.BytesIO(folder.read(f"tables/{name}.parquet")))
-            for name in ("reproduction", "validation", "crossover", "best_ceiling", "pareto")
+            for name in ("reproduction", "validation")
             if folder.exists(f"tables/{name}.parquet")
         }
-        return plots(open_results(folder, NEEDED), read, measured_of(folder).fitted_machines)
+        return plots(open_results(folder, NEEDED), read, measured_of(folder).fitted_machines, answer_of(folder))
 
 
 def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None) -> None:
@@ -122,7 +122,6 @@ def _facts(run: Mapping[str, Any]) -> dict[str, str]:
         "workloads": ", ".join(map(str, points.get("workloads", []))),
         "commit": str(run.get("commit") or "not from a checkout"),
         "versions": ", ".join(f"{name} {value}" for name, value in run.get("versions", {}).items()),
-        "plan": str(run.get("plan")),
     }
     return facts
 

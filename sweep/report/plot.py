@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from sweep.tables.surface import LINUX_CEILING
+from sweep.tables.setting import LINUX_CEILING
 
 PLACE = ["machine", "workload"]
 

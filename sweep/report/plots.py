@@ -23,9 +23,8 @@ from sim.parameters import PARAMETERS
 from sweep.report.plot import PLACE, Plot
 from sweep.report.points import FIXED, MOST_BINS, binned, read_points, settings_of
 from sweep.report.predicted import predicted
-from sweep.tables.reproduction import measured_points
+from sweep.tables.pareto import on_front
 from sweep.tables.setting import settings
-from sweep.tables.surface import on_front
 
 PARTS = [name for name, metric in METRICS.items() if metric.part]
 CHOICES = ("tick_hz",)  # of who runs the machine, as the policy is: one front holds them all
@@ -44,10 +43,13 @@ def colours() -> dict[str, Any]:
     return json.loads(Path(__file__).with_name("colours.json").read_text(encoding="utf-8"))
 
 
-def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame], fitted: Collection[str] = ()) -> list[Plot]:
+def plots(
+    file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame], fitted: Collection[str] = (), answer: str = "points"
+) -> list[Plot]:
     """Every plot that the results and some of their tables allow, the one that carries the answer first.
 
-    `fitted` are the machines that costs were fitted to: of several, one of them is shown first.
+    `fitted` are the machines that costs were fitted to: of several, one of them is shown first. `answer` is the name of
+    the answer that the grid asks for.
     """
     reproduction = tables.get("reproduction")
     points, own = read_points(file)
@@ -64,23 +66,15 @@ def plots(file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame], fitted: Coll
     if reproduction is not None and len(reproduction):
         made.append(measured(reproduction))
     there = [plot for plot in made if plot is not None]
-    first = _carries_the_answer(points, tables, loops)
+    cost = COSTS[loops][0][0]
+    shown = {
+        "reproduction": "measured",
+        "crossover": f"{cost}_cores",
+        "jobs": f"{cost}_jobs",
+        "best_ceiling": "ceiling",
+    }
+    first = (shown | {"pareto": "front"}).get(answer, "parts")
     return sorted(there, key=lambda plot: (plot.name != first, plot.name == "points"))
-
-
-def _carries_the_answer(points: pd.DataFrame, tables: Mapping[str, pd.DataFrame], loops: bool) -> str:
-    """The name of the plot that shows what `sweep.tables.answer` says."""
-    reproduction = tables.get("reproduction")
-    if reproduction is not None and len(reproduction):
-        costs = points["costs"].nunique() if "costs" in points else 1
-        if 2 * measured_points(reproduction) * costs >= len(points):  # else measured points are a minority
-            return "measured"
-    if loops and "pareto" in tables:
-        return "front"
-    by_table = {"crossover": f"{COSTS[loops][0][0]}_cores", "best_ceiling": "ceiling", "pareto": "front"}
-    if "crossover" not in tables and "best_ceiling" not in tables and points["jobs"].nunique() >= 3:
-        return f"{COSTS[loops][0][0]}_jobs"
-    return next((name for table, name in by_table.items() if table in tables), "parts")
 
 
 def is_of_loops(points: pd.DataFrame) -> bool:

@@ -31,9 +31,9 @@ from sweep.store import lock
 from sweep.store.folder import Folder, look, open_folder, reason
 from sweep.store.journal import Journal
 from sweep.store.parts import committed
-from sweep.tables.answer import Answer
 from sweep.tables.frame import load
 from sweep.tables.make import write_tables
+from sweep.tables.sentences import Answer
 from sweep.tables.text import as_text, breakdown, terminal_width
 
 MOST_ROWS = 3_000_000  # of results that tables and a page are made of without being asked: they take memory

@@ -123,6 +123,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
         "plan": plan.hash,
         "grid": plan.name,
         "question": plan.question,
+        "answer": request.composition.answer,
         "total_points": len(plan),
         "command": without_credentials(request.command) or shlex.join(["sweep", *folder, *overrides]),
         "overrides": overrides,

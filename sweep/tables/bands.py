@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from sim.metrics import METRICS
-from sweep.tables import surface
+from sweep.tables.best_ceiling import best_ceiling
+from sweep.tables.crossover import crossover
 from sweep.tables.draws import posterior_draws, representative
 
 SHARES = {"05": 0.05, "50": 0.5, "95": 0.95}
 BY_DRAW: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = {
-    "crossover": (surface.crossover, ("cores",)),
-    "best_ceiling": (surface.best_ceiling, ("best_from", "best_to", "best_system_time_s", "price_of_33_pct")),
+    "crossover": (crossover, ("cores",)),
+    "best_ceiling": (best_ceiling, ("best_from", "best_to", "best_system_time_s", "price_of_33_pct")),
 }  # tables that are not means over points, made again for every draw: the function, and its values
 
 

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
-from sweep.errors import BadInput
 from sweep.inputs.measured import Measured, from_json
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
-from sweep.tables import bands, surface
-from sweep.tables.answer import Answer, answer
+from sweep.tables import bands
+from sweep.tables.answer import ANSWERS, answer
+from sweep.tables.best_ceiling import best_ceiling
+from sweep.tables.crossover import crossover
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.frame import read_results
 from sweep.tables.next_experiment import next_experiment
+from sweep.tables.pareto import pareto
 from sweep.tables.replicas import summary
-from sweep.tables.reproduction import measured_points, reproduction
+from sweep.tables.reproduction import reproduction
 from sweep.tables.selection import failed_points, notes, simulated, without_copies
+from sweep.tables.sentences import Answer
+from sweep.tables.surface import counters, scaling
 from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validation, validation_summary
 
 ANSWER = "tables/answer.txt"  # what the tables say to the question
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
-MOST_EXPERIMENTS = 500  # points that are compared with one another
-OF_THE_SURFACE = (surface.scaling, surface.crossover, surface.best_ceiling, surface.pareto, surface.counters)
+OF_THE_SURFACE = (scaling, crossover, best_ceiling, pareto, counters)
 TABLES = {  # every table with what it says
     make.__name__: (make.__doc__ or "").partition("\n")[0]
     for make in (reproduction, summary, *OF_THE_SURFACE, validation, validation_summary)
 }
 
 
-def make_tables(results: pd.DataFrame, measured: Measured) -> dict[str, pd.DataFrame]:
-    """Every table that the results allow, the main one first; a summary always, of failed points too.
+def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points") -> dict[str, pd.DataFrame]:
+    """Every table that the results allow, that of the `named` answer first; a summary always, of failed points too.
 
     `measured` is what they are held against. Under draws of the costs a table is of the representative draw, with
     5/50/95 % over the others beside its values.
@@ -42,26 +44,23 @@ def make_tables(results: pd.DataFrame, measured: Measured) -> dict[str, pd.DataF
     results = simulated(every)
     single = representative(results)
     tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(representative(every))}
-    if 2 * measured_points(tables["reproduction"]) * single["costs"].nunique() < len(
-        tables["summary"]
-    ):  # measured points are a minority: not what was asked
-        tables["reproduction"] = tables.pop("reproduction")
     if len(single):
         tables |= {make.__name__: make(single) for make in OF_THE_SURFACE}
     tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}
     if len(posterior_draws(results)):
         tables = bands.add_bands(tables, results)
-        if 2 <= single["point"].nunique() <= MOST_EXPERIMENTS:
-            with suppress(BadInput):  # too few draws
-                tables["next_experiment"] = next_experiment(results, measured.fitted_machines)
+        if named == "next_experiment":
+            tables["next_experiment"] = next_experiment(results, measured.fitted_machines)
     said = []
     if measured.tables:
         rows = validation(results, measured)
         said = missing_rows(results, measured, rows)
         if len(rows):
             counted = validation_summary(rows, discrepancy_elsewhere(results, measured))
-            tables = {**({"validation_summary": counted} if len(counted) else {}), "validation": rows, **tables}
-    main = next(iter(tables.values()))
+            tables |= ({"validation_summary": counted} if len(counted) else {}) | {"validation": rows}
+    first = next(name for name in (ANSWERS[named][1], "summary") if name in tables)
+    tables = {first: tables.pop(first), **tables}
+    main = tables[first]
     main.attrs["notes"] = [*notes_of(every), *said]
     return tables
 
@@ -74,9 +73,15 @@ def notes_of(every: pd.DataFrame) -> list[str]:
 
 def tables_and_answer(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
     """The tables of a run's results, the main one first, and what they say to its question."""
-    measured = measured_of(folder)
-    made = make_tables(read_results(folder), measured)
-    return made, answer(made, measured.fitted_machines, str(read_run(folder).get("grid")))
+    measured, named = measured_of(folder), answer_of(folder)
+    made = make_tables(read_results(folder), measured, named)
+    return made, answer(made, measured.fitted_machines, named)
+
+
+def answer_of(folder: Folder) -> str:
+    """The name of the answer that the run's grid asks for."""
+    named = read_run(folder).get("answer")
+    return named if named in ANSWERS else "points"
 
 
 def write_tables(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:

@@ -18,8 +18,12 @@ from sweep.tables.bands import setting
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import means
 from sweep.tables.selection import simulated, without_copies
+from sweep.tables.sentences import Answer, Tables, of_size
+from sweep.tables.setting import LINUX_CEILING
+from sweep.tables.words import enumerated, number, share
 
 LEAST_DRAWS = 32
+TOLD = ("policy", "machine", "cores", "jobs", "ceiling", "information_bits", "most_about", "its_share", "others_share")
 
 
 def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int | None = None) -> pd.DataFrame:
@@ -91,3 +95,29 @@ def _share(a: np.ndarray, b: np.ndarray, draws: int) -> np.ndarray:
     a, b = (each - each.mean(axis=1, keepdims=True) for each in (a, b))
     squares = (a @ b.T) ** 2 / np.maximum(np.outer((a**2).sum(axis=1), (b**2).sum(axis=1)), 1e-300)
     return np.maximum(0.0, (squares - 1.0 / draws) / (1.0 - 1.0 / draws))
+
+
+def answer(tables: Tables) -> Answer | None:
+    """Which points would tell most if they were measured: of the costs, and of one another."""
+    table = tables.get("next_experiment")
+    if table is None:
+        return None
+    table = table.sort_values("information_bits", ascending=False, kind="stable", ignore_index=True)
+    told = [
+        f"{_point(row)} ({number(row['information_bits'])} bits, most about {row['most_about']})"
+        for _, row in table.head(3).iterrows()
+    ]
+    best = table.iloc[int(table["others_share"].argmax())]
+    others = f"{_point(best)}, by {share(best['others_share'])} of their variance"
+    return Answer([
+        f"Measured next, these would tell most about the costs: {enumerated(told)}.",
+        f"The predictions of all other points would narrow most by {others}.",
+    ], table[[name for name in TOLD if name in table]])  # fmt: skip
+
+
+def _point(row: pd.Series) -> str:
+    machine = f" on {row['machine']}" if "machine" in row else ""
+    ceiling = row.get("ceiling", LINUX_CEILING)
+    return f"{row.get('policy', 'a build')}{machine}{of_size(row)}" + (
+        f", ceiling {ceiling:g}" if ceiling != LINUX_CEILING else ""
+    )

@@ -13,6 +13,8 @@ from sweep.inputs.likelihood import measured_again
 from sweep.tables.coordinates import coordinates
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
+from sweep.tables.sentences import Answer, Tables
+from sweep.tables.words import enumerated, number
 
 KEYS = ["machine", "workload", "policy", "cores", "jobs", "base_system_s"]  # what a measurement says of its point
 
@@ -68,3 +70,24 @@ def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, fl
     added = others.groupby("draw")["added_s"].mean().to_numpy()
     low, middle, high = np.nanquantile(measured_again(vanilla_s, added, group["cores"].iloc[0]), [0.05, 0.5, 0.95])
     return middle if group["costs"].iloc[0] == LITERATURE else mean, low, high
+
+
+def answer(tables: Tables) -> Answer | None:
+    """How far each measured system time is from the simulated one, where the run is about these."""
+    table = tables.get("reproduction")
+    if table is None:
+        return None
+    names = [str(name).removesuffix("_error_pct") for name in table.columns if str(name).endswith("_error_pct")]
+    asked = table[table["policy"] != "vanilla"]
+    if asked.empty or not names:
+        return None
+    best = names[0]
+    said = [
+        f"{row['policy']} on {row['machine']} {number(row[f'{best}_s'])} s simulated, {number(row['measured_s'])} s "
+        f"measured ({row[f'{best}_error_pct']:+.1f} %)"
+        for _, row in asked.iterrows()
+    ]
+    sentences = [f"With costs={best}: {enumerated(said)}."]
+    for name in names[1:]:
+        sentences.append(f"With costs={name} the largest error is {asked[f'{name}_error_pct'].abs().max():.0f} %.")
+    return Answer(sentences)

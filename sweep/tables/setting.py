@@ -8,9 +8,9 @@ import pandas as pd
 
 from sim.parameters import PARAMETERS
 from sweep.plan.points import NAMES
-from sweep.tables.surface import LINUX_CEILING
 from sweep.tables.words import one_length
 
+LINUX_CEILING = 33
 LOADS = ("jobs_per_core", "jobs", "cores")  # of which the largest value is spoken of
 OTHERS = ("policy", "costs")  # that are no part of a setting
 

@@ -13,6 +13,8 @@ from sim.metrics import METRICS
 from sweep.inputs.likelihood import estimate_discrepancy, shown_again, spread
 from sweep.inputs.measured import Measured, Row, Table
 from sweep.tables.draws import posterior_draws, representative
+from sweep.tables.sentences import Answer, Tables
+from sweep.tables.words import share
 
 SHARES = (0.05, 0.5, 0.95)
 ARITHMETIC = ("interrupts_per_flush",)  # metrics that no cost moves, so that the model errs in none of them
@@ -221,3 +223,18 @@ def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
         "discrepancy": discrepancy,
         "note": row.note,
     }
+
+
+def answer(tables: Tables) -> Answer | None:
+    """How many measured rows lie in their interval, by costs."""
+    rows = tables.get("validation")
+    if rows is None or "inside_90" not in rows:
+        return None
+    said = []
+    for costs, mine in rows.groupby("costs", sort=False):
+        known = mine.loc[mine["role"] == "predict", "inside_90"].dropna()
+        inside, asked = int(known.sum()), len(known)
+        if asked:
+            rate = f"{inside} of {asked} measured values ({share(inside / asked)})"
+            said.append(f"Under costs={costs} {rate} lie in the interval where nine of ten should.")
+    return Answer(said) if said else None

@@ -1,0 +1,106 @@
+"""What each policy costs against what it leaves exposed, and which of them nothing beats in both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sweep.tables import crossover
+from sweep.tables.replicas import means
+from sweep.tables.sentences import COSTS, MOST, PLACE, Answer, Tables, marked
+from sweep.tables.setting import settings
+from sweep.tables.surface import costs_of
+from sweep.tables.words import banded, duration, factor, few, share
+
+FRONTS = {"ratio": "front", "overhead_share": "front", "elongation": "elongation_front"}  # columns of `pareto`
+WINDOW = "stale_window_p99_ns"
+
+
+def pareto(results: pd.DataFrame) -> pd.DataFrame:
+    """Cost and 99th percentile window of each policy; `front` where no other is better in one and as good in both.
+
+    The cost of a build is its ratio; of a loop the share of CPU time that is lost, and for `elongation_front` how much
+    longer an operation takes.
+    """
+    if results["policy"].nunique() < 2:
+        return pd.DataFrame()
+    costs = [name for name in (*FRONTS, "system_time_s") if name in costs_of(results)]
+    windows = ["stale_window_ns", "stale_window_p99_ns"]
+    table, names = means(results, [*costs, *windows])
+    where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
+    groups = []
+    for _, group in table.groupby(where, sort=False, dropna=False):
+        known = group[np.isfinite(group["stale_window_p99_ns"])]
+        first = next((name for name in FRONTS if name in costs and known[name].notna().any()), None)
+        if first is not None and (known := known[np.isfinite(known[first])])["policy"].nunique() >= 2:
+            windows_ns = known["stale_window_p99_ns"].to_numpy()
+            for name in (first, "elongation") if first == "overhead_share" else (first,):
+                cost = known[name].to_numpy(float)
+                finite = np.isfinite(cost)  # no elongation where a rate leaves no time for own work
+                front = np.zeros(len(known), dtype=bool)
+                front[finite] = on_front(cost[finite], windows_ns[finite])
+                known = known.assign(**{FRONTS[name]: front})
+            groups.append(known)
+    if not groups:
+        return pd.DataFrame()
+    together = pd.concat(groups)
+    fronts = [name for name in dict.fromkeys(FRONTS.values()) if name in together]
+    return together[[*names, *costs, *windows, *fronts, "point"]].reset_index(drop=True)
+
+
+def on_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether no other point is at most as large in both and smaller in one, [point]: the Pareto front."""
+    order = np.lexsort((y, x))
+    ascending, least = x[order], y[order]
+    begins = np.r_[True, ascending[1:] != ascending[:-1]]
+    group = np.cumsum(begins) - 1
+    lowest = least[begins]  # y of each x
+    before = np.r_[np.inf, np.minimum.accumulate(lowest)[:-1]]  # of all smaller x
+    front = np.zeros(len(x), dtype=bool)
+    front[order] = (least == lowest[group]) & (least < before[group])
+    return front
+
+
+def answer(tables: Tables) -> Answer | None:
+    """The front with its windows, and of closed loops also the number of CPUs at which they pass a share of time."""
+    crossed, found = tables.get("crossover"), _front(tables)
+    if crossed is None or found is None or "overhead_share" not in set(crossed["metric"]):
+        return found
+    more = crossover.answer(tables)
+    return Answer([*found.sentences[:2], *(more.sentences[:1] if more else [])], found.table)
+
+
+def _front(tables: Tables) -> Answer | None:
+    """The Pareto front with its windows, and of loops also where they pass a share of time."""
+    table = tables.get("pareto")
+    if table is None:
+        return None
+    cost = "ratio" if "ratio" in table and table["ratio"].notna().any() else "overhead_share"
+    sentences, shown = [], []
+    for where, rows in settings(table[table[cost].notna()], ("policy", "tick_hz"), 3):
+        front = rows[rows["front"]].drop_duplicates(["policy", cost]).sort_values(cost)
+        said = [f"{row['policy']}, {_costs(row, cost)}, windows {duration(row[WINDOW])}" for _, row in front.iterrows()]
+        sentences.append(f"{where}: nothing beats {'; '.join(few(said, MOST))} (99 % of windows are shorter).")
+        shown.append(rows.sort_values(cost))
+    if not sentences:
+        return None
+    together = pd.concat(shown, ignore_index=True)
+    names = [name for name in ("tick_hz", *PLACE) if name in together and together[name].nunique() > 1]
+    heads = {"ratio": "over vanilla's", "overhead_share": "CPU time"}
+    columns = {heads[cost]: [banded(row, cost, COSTS[cost]) for _, row in together.iterrows()]}
+    columns["window p99"] = [duration(each) for each in together[WINDOW]]
+    columns |= {name: together[name].astype(str).tolist() for name in names}
+    if cost == "overhead_share":
+        columns["operation"] = [banded(row, "elongation", factor) for _, row in together.iterrows()]
+    columns["front"] = ["yes" if each else "" for each in together["front"]]
+    return Answer(sentences[:3], pd.DataFrame({"policy": together["policy"], **columns}))
+
+
+def _costs(row: pd.Series, cost: str) -> str:
+    cores = float(row.get("cores", 0.0))
+    if cost == "ratio":
+        return marked(banded(row, cost, factor), cores)
+    said = f"{marked(banded(row, cost, share), cores)} of CPU time"
+    if row["elongation"] != row["elongation"]:  # own work is 0, where a rate is more than the CPUs can do
+        return said
+    return f"{said} and {banded(row, 'elongation', factor)} the operation"

@@ -1,0 +1,41 @@
+"""What an answer is made of, and how its sentences speak of places and of numbers beyond the measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from sweep.inputs.likelihood import spread
+from sweep.tables.words import factor, share
+
+COSTS: dict[str, Callable[[float], str]] = {
+    "ratio": factor, "overhead_share": share, "sender_overhead_share": share, "elongation": factor,
+}  # fmt: skip
+PLACE = ("machine", "workload")
+MOST = 7  # policies that a sentence speaks of, the cheapest first
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Sentences, and the table that shows what they are about; `table` is None where the main one does."""
+
+    sentences: list[str]
+    table: pd.DataFrame | None = None
+    doubts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n".join([*self.sentences, *self.doubts])
+
+
+def marked(said: str, cores: float) -> str:
+    """A number with an asterisk where it is beyond the machines that were measured."""
+    return f"{said}*" if cores > spread().cores else said
+
+
+def of_size(row: pd.Series) -> str:
+    words = [f"{row['cores']:g} CPUs" if "cores" in row else "", f"-j{row['jobs']:g}" if "jobs" in row else ""]
+    return "".join(f", {word}" for word in words if word)
