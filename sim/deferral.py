@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from sim.draws import SWITCH, stream
+from sim.elementary import excess, exp_minus, log
 from sim.policy import Check, Line, Write
 from sim.scenario import Scenario
 from sim.topology import Shape
@@ -120,7 +121,7 @@ def _found(marks_per_s: float, gaps: np.ndarray) -> tuple[float, float]:
     mean = gaps.mean()
     if marks_per_s * gaps.max() < RARE:  # so seldom that 1 - exp(-x) is rounded away
         return marks_per_s * mean, marks_per_s * (gaps**2).mean() / (2.0 * mean)
-    none = np.exp(-marks_per_s * gaps)  # no mark by another CPU since the check before
+    none = exp_minus(marks_per_s * gaps)  # no mark by another CPU since the check before
     unset_s = ((1.0 - none) / marks_per_s).mean()
     return 1.0 - none.mean(), max(0.0, 1.0 - unset_s / mean)
 
@@ -173,9 +174,8 @@ def _windows(intervals_s: np.ndarray, own_full_per_s: float, without: float = 0.
         return _windows_without_checks(own_full_per_s, without)
     total, own = intervals_s.sum(), own_full_per_s
     mean = plain = (intervals_s**2).sum() / (2.0 * total)
-    if own * intervals_s.max() > RARE:  # else x + expm1(-x) is rounded away, and own flushes hardly ever come first
-        x = own * intervals_s
-        mean = ((x + np.expm1(-x)) / own**2).sum() / total
+    if own * intervals_s.max() > RARE:  # else the excess is rounded away, and own flushes hardly ever come first
+        mean = (excess(own * intervals_s) / own**2).sum() / total
     if without:
         mean = (1.0 - without) * mean + without * plain
     ascending = np.sort(intervals_s)
@@ -184,7 +184,7 @@ def _windows(intervals_s: np.ndarray, own_full_per_s: float, without: float = 0.
     def beyond(x: float) -> float:
         """Share of marks whose window is longer than x."""
         k = int(np.searchsorted(ascending, x, side="right"))
-        no_own = (1.0 - without) * np.exp(-own * x) + without
+        no_own = (1.0 - without) * exp_minus(own * x) + without
         return float((longer[k] - x * (len(ascending) - k)) / total * no_own)
 
     return mean * 1e9, _solve(beyond, 0.5, ascending[-1]) * 1e9, _solve(beyond, 0.01, ascending[-1]) * 1e9
@@ -196,7 +196,7 @@ def _windows_without_checks(own_full_per_s: float, without: float) -> tuple[floa
 
     def quantile(beyond: float) -> float:
         """The window that this share of the marks goes beyond."""
-        return mean * np.log((1.0 - without) / (beyond - without)) if beyond > without else np.inf
+        return mean * log((1.0 - without) / (beyond - without)) if beyond > without else np.inf
 
     return np.inf if without else mean, quantile(0.5), quantile(0.01)
 

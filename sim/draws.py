@@ -7,6 +7,7 @@ the chunk or the worker.
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 
@@ -21,26 +22,39 @@ def stream(seed: int, replica: int, cpu: int, purpose: int) -> np.random.Generat
 
 
 class _Tape:
-    """The draws of one replica for one purpose as an array [cpu, m] that grows on demand."""
+    """The draws of one replica for one purpose as an array [cpu, m] that grows on demand, for any number of threads."""
 
     def __init__(self, seed: int, replica: int, purpose: int) -> None:
         self._key = (seed, replica, purpose)
-        self._streams: list[np.random.Generator] = []
-        self.values = np.empty((0, 0))
+        self._lock = Lock()
+        self._drawn: tuple[list[np.random.Generator], np.ndarray] = ([], np.empty((0, 0)))
 
-    def grow(self, cpus: int, draws: int) -> None:
+    def at_least(self, cpus: int, draws: int) -> np.ndarray:
+        """An array of as many CPUs and draws, or more, which nobody writes to again."""
+        with self._lock:
+            streams, values = self._drawn
+            if values.shape[0] >= cpus and values.shape[1] >= draws:
+                return values
+            self._drawn = ([], np.empty((0, 0)))  # who is interrupted now leaves streams that have begun
+            streams, values = self._grown(streams, values, cpus, draws)
+            self._drawn = (streams, values)
+            return values
+
+    def _grown(
+        self, streams: list[np.random.Generator], old: np.ndarray, cpus: int, draws: int
+    ) -> tuple[list[np.random.Generator], np.ndarray]:
         seed, replica, purpose = self._key
-        old_cpus, old_draws = self.values.shape
+        old_cpus, old_draws = old.shape
         cpus, draws = max(cpus, old_cpus), max(draws, old_draws)
-        self._streams += [stream(seed, replica, k, purpose) for k in range(len(self._streams), cpus)]
+        streams = streams + [stream(seed, replica, k, purpose) for k in range(len(streams), cpus)]
         values = np.empty((cpus, draws))
-        values[:old_cpus, :old_draws] = self.values
-        for k, generator in enumerate(self._streams):
+        values[:old_cpus, :old_draws] = old
+        for k, generator in enumerate(streams):
             done = old_draws if k < old_cpus else 0
             if done < draws:
                 fresh = generator.random if purpose in UNIFORM else generator.standard_exponential
                 values[k, done:] = fresh(draws - done)
-        self.values = values
+        return streams, values
 
 
 @lru_cache(maxsize=64)
@@ -73,10 +87,8 @@ class Draws:
                 if purpose in self._constant:
                     table[row] = 1.0
                     continue
-                tape = self._tape_of(int(replica), purpose)
-                if tape.values.shape[0] < self._cpus or tape.values.shape[1] < self.length:
-                    tape.grow(self._cpus, self.length)
-                table[row] = tape.values[: self._cpus, : self.length]
+                drawn = self._tape_of(int(replica), purpose).at_least(self._cpus, self.length)
+                table[row] = drawn[: self._cpus, : self.length]
             self.tables.append(table.reshape(-1))
 
     def _tape_of(self, replica: int, purpose: int) -> _Tape:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.distance import known
 from sim import simulate
 from sim.arrays import Flags, Least, Rank
-from benchmarks.distance import known
 
 SIZES = [(1, 1), (5, 7), (64, 8), (240, 3), (241, 9), (600, 20)]
 

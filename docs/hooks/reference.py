@@ -80,8 +80,9 @@ def policies() -> str:
     """Every policy of the package: its docstring, and the parameters that it reads."""
     words = [
         "# Policies",
-        "One file in `sim/policies/` each. `Kernel` names the kernel's code, `Return` says what holds once a flush event "
-        "is over, `Stale` which CPUs may use the old mapping after that, and `Context` where the kernel could do it. "
+        "One file in `sim/policies/` each. `Kernel` names the kernel's code, `Return` says what holds once a flush "
+        "event is over, `Stale` which CPUs may use the old mapping after that, and `Context` where the kernel could "
+        "do it. "
         "[Adding](../adding.md#a-policy) has how to write one.",
     ]
     policies = Policies()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
-import tempfile
 from pathlib import Path
 
-from sim.machine.compiled.cache import NAME, OTHERS_WRITE, cache_base
+from sim.machine.compiled.cache import NAME, find_cache, make
 from sweep.errors import BadInput
 from sweep.inputs.conf import conf_dir
 
@@ -44,49 +42,11 @@ def folders_of(config_dir: str | None, key: str = "--config-dir") -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """A folder that nobody else can write, made if it is not there; BadInput where there is none.
-
-    Under XDG_CACHE_HOME, else under ~/.cache, else, where there is no home that can be used, a temporary one.
-    """
-    base, why = cache_base(), ""
-    wanted = [base / NAME] if base is not None else []
-    for folder in [*wanted, Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"]:
-        try:
-            make(folder, 0o700)
-            why = not_private(folder)
-            if not why:
-                folder.chmod(0o700)
-        except OSError as error:
-            why = f"{folder}: {error.strerror}"
-        if not why:
-            return folder
-    raise BadInput(f"no folder for programs that are compiled here: {why}; set XDG_CACHE_HOME to a folder of your own")
-
-
-def not_private(path: Path) -> str:
-    """Why somebody else could have written a file or folder, or put another one into its place; empty if nobody can.
-
-    Every folder above counts: who can write there can rename. In a sticky one, like /tmp, only the owner can.
-    """
-    me, own = os.geteuid(), os.lstat(path)
-    if stat.S_ISLNK(own.st_mode) or own.st_uid != me:
-        return f"{path}: {'is a link' if stat.S_ISLNK(own.st_mode) else f'belongs to the user {own.st_uid}'}"
-    if own.st_mode & OTHERS_WRITE:
-        return f"{path}: others may write it"
-    for folder in path.resolve().parents:
-        about = folder.stat()
-        if about.st_uid not in (me, 0):
-            return f"{folder}: belongs to the user {about.st_uid}"
-        if about.st_mode & OTHERS_WRITE and not about.st_mode & stat.S_ISVTX:
-            return f"{folder}: others may write it"
-    return ""
-
-
-def make(folder: Path, mode: int) -> None:
-    """A folder and those above it that are not there, each of this mode at most, whatever the umask."""
-    for each in reversed([folder, *folder.parents]):
-        if not each.exists():
-            each.mkdir(mode=mode, exist_ok=True)
+    """The user's cache, for programs that are compiled here; BadInput where there is none that only he can write."""
+    folder, why = find_cache()
+    if folder is None:
+        raise BadInput(f"no folder for compiled programs: {why}; set XDG_CACHE_HOME to a folder of your own")
+    return folder
 
 
 def write_own(path: Path, content: str | bytes) -> None:

@@ -21,8 +21,9 @@ from typing import Any
 
 import pandas as pd
 
+from sim.machine.compiled.cache import not_private
 from sweep.errors import Unmeasurable
-from sweep.inputs.home import cache_folder, not_private
+from sweep.inputs.home import cache_folder
 from sweep.measure.experiment import Experiment, Point
 from sweep.measure.machine import interrupts
 

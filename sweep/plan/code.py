@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from sim.machine.compiled.cache import is_own, own_cache
+from sim.machine.compiled.cache import not_private, own_cache
 from sim.policies import policy_files
 from sweep.inputs.home import write_own
 
@@ -36,7 +36,7 @@ def code_hash(policy_path: str | None = None, root: Path = ROOT) -> str:
     kept = folder / f"code-{read[:16]}"
     with suppress(OSError, ValueError):
         answer, seal = kept.read_text(encoding="ascii").split()
-        if is_own(kept) and seal == _seal(read, answer):
+        if not not_private(kept) and seal == _seal(read, answer):
             return answer
     answer = parsed_hash(policy_path, root)
     with suppress(OSError):

@@ -18,10 +18,11 @@ from sim.quantities import (
     scale_user_time,
     set_large_share,
 )
+from sweep.errors import BadInput
 
 
 def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Columns of the model's parameters from columns of quantities, [point]; NaN where nothing is known."""
+    """Columns of the model's parameters from columns of quantities, [point]; NaN is not known. Raises BadInput."""
     out = dict(columns)
     if "clock_scale" in out:
         clock_scale = pointwise(factor_or_one, out.pop("clock_scale"))
@@ -30,15 +31,25 @@ def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         }
     if "user_s_over_xeon" in out:
         factor = pointwise(factor_or_one, out.pop("user_s_over_xeon"))
-        out["user_s"] = pointwise(scale_user_time, out["user_s"], factor)
+        out["user_s"] = pointwise(scale_user_time, _base(out, "user_s", "user_s_over_xeon"), factor)
     if "alloc_per_kunmap" in out:
-        alloc_events = pointwise(count_alloc_events, out["kunmap_events"], out.pop("alloc_per_kunmap"))
+        kunmap_events = _base(out, "kunmap_events", "alloc_per_kunmap")
+        alloc_events = pointwise(count_alloc_events, kunmap_events, out.pop("alloc_per_kunmap"))
         if "alloc_events" in out:  # a number that is given itself comes first
             alloc_events = pointwise(fill_unknown, out["alloc_events"], alloc_events)
         out["alloc_events"] = alloc_events
     if "large_range_share" in out:
-        out["range_pages"] = pointwise(_set_large_shares, out["range_pages"], out.pop("large_range_share"))
+        out["range_pages"] = pointwise(
+            _set_large_shares, _base(out, "range_pages", "large_range_share"), out.pop("large_range_share")
+        )
     return out
+
+
+def _base(columns: dict[str, np.ndarray], name: str, factor: str) -> np.ndarray:
+    """The column that a factor is of; BadInput where there is none."""
+    if name not in columns:
+        raise BadInput(f"{factor}: is of {name}, which is not given")
+    return columns[name]
 
 
 def _set_large_shares(pages: np.ndarray, shares: np.ndarray) -> np.ndarray:

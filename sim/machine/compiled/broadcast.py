@@ -49,7 +49,7 @@ from sim.machine.compiled.lane import (
     NEVER,
     SHORT_OF_EVENTS,
     SHORT_OF_INTERRUPTS,
-    Draws,
+    Drawn,
     Machine,
     costs_of,
     draw,
@@ -74,7 +74,7 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
     states = records(STATE, lanes, now=NEVER, mutex_free=NEVER)
     with_sibling = shape.targets_with_sibling(cpus)
 
-    def new_lane(draws: Draws, counts: Record, number: int) -> Lane:
+    def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
         slow = np.where(with_sibling, cost["smt_slowdown"][number], 1.0)
         idle = {"phase": IDLE, "work_end": inf, "take": INTERRUPT, "dropped": NOTHING, "ran": NEVER}
         return Lane(

@@ -1,22 +1,29 @@
 """Where compiled loops are kept, and whether they are there: asked without importing numba, which takes half a second.
 
-The folder is the user's own and is named after the text of all that is compiled, so that no code outlives its source.
-Which folder is that, and what is believed of what stands in it, is said here for all caches of this project.
+The folder is the user's own. It is named after the text of all that is compiled and after what it is compiled with and
+for, so that no code outlives its source or runs on another processor. Beside the code of a loop stands its digest: code
+that is not what was written is removed before it is loaded, and compiled again. Which folder is the user's cache, and
+whom it is believed from, is said here for all of this project.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import stat
+import tempfile
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 MACHINES = Path(__file__).parent.parent
 NAME = "xpfo-sweep"  # of this project's folder among the user's own
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-READY = ".compiled"  # ends the name of the file that says that a loop has been compiled
+DIGEST = ".sha256"  # ends the name of the file with the digest of a loop's code
+CPU_FIELDS = ("model name", "flags", "Features", "CPU part")  # of /proc/cpuinfo, on x86 and on arm64
 
 
 @cache
@@ -28,16 +35,16 @@ def has_compiler() -> bool:
 @cache
 def cache_folder() -> Path | None:
     """Where compiled code is kept; None where each process compiles for itself."""
-    text = hashlib.sha256()
-    for path in sorted(MACHINES.rglob("*.py")):
-        text.update(path.read_bytes())
     ours = own_cache()
     if ours is None:
         return None
-    folder = ours / f"loops-{text.hexdigest()[:16]}"
+    name = hashlib.sha256(_target().encode())
+    for path in sorted(MACHINES.rglob("*.py")):
+        name.update(path.read_bytes())
+    folder = ours / f"loops-{name.hexdigest()[:16]}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        if not is_own(folder):
+        if not_private(folder):
             return None  # what is loaded from there is run
         with open(folder / "lock", "a"):
             return folder
@@ -45,18 +52,50 @@ def cache_folder() -> Path | None:
         return None
 
 
+def is_compiled(loop: str) -> bool:
+    """Whether the machine code of a loop is there already."""
+    folder = cache_folder()
+    return folder is not None and (folder / f"{loop}{DIGEST}").exists()
+
+
+def remove_damaged(loop: str) -> None:
+    """Remove the machine code of a loop unless it is what `seal` has seen."""
+    folder = cache_folder()
+    if folder is None:
+        return
+    with suppress(OSError):
+        if (folder / f"{loop}{DIGEST}").read_text(encoding="ascii", errors="replace") == _digest(folder, loop):
+            return
+    for path in [folder / f"{loop}{DIGEST}", *_code(folder, loop)]:
+        path.unlink(missing_ok=True)
+
+
+def seal(loop: str) -> None:
+    """Write down the digest of a loop's machine code."""
+    folder = cache_folder()
+    if folder is not None:
+        (folder / f"{loop}{DIGEST}").write_text(_digest(folder, loop), encoding="ascii")
+
+
 def own_cache() -> Path | None:
-    """The user's cache of this project, made if it is not there; None where he can write none, or others can too."""
-    base = cache_base()
-    if base is None:
-        return None
-    ours = base / NAME
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        ours.mkdir(mode=0o700, exist_ok=True)
-        return ours if is_own(ours) else None
-    except OSError:
-        return None
+    """The user's cache of this project, made if it is not there; None where there is none that only he can write."""
+    return find_cache()[0]
+
+
+def find_cache() -> tuple[Path | None, str]:
+    """The same, and what is wrong with the usual place, under XDG_CACHE_HOME or ~/.cache, where it is another."""
+    base, why = cache_base(), ""
+    wanted = [base / NAME] if base is not None else []
+    for folder in [*wanted, Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"]:
+        try:
+            unsafe = not_private(folder)
+            if not unsafe:
+                make(folder, 0o700)
+                return folder, why
+        except OSError as error:
+            unsafe = f"{folder}: {error.strerror}"
+        why = why or unsafe
+    return None, why
 
 
 def cache_base() -> Path | None:
@@ -67,13 +106,56 @@ def cache_base() -> Path | None:
     return Path(base) if os.path.isabs(base) else None
 
 
-def is_own(path: Path) -> bool:
-    """Whether a file or folder is this user's, and nobody else can write it."""
-    about = path.stat()
-    return about.st_uid == os.geteuid() and not about.st_mode & OTHERS_WRITE
+def not_private(path: Path) -> str:
+    """Why somebody else could have written a file or folder, or put another one into its place; empty if nobody can.
+
+    Every folder above counts: who can write there can rename. In a sticky one, like /tmp, only the owner can. What
+    is not there yet is asked of the folders that are.
+    """
+    me = os.geteuid()
+    if os.path.lexists(path):
+        own = os.lstat(path)
+        if stat.S_ISLNK(own.st_mode) or own.st_uid != me:
+            return f"{path}: {'is a link' if stat.S_ISLNK(own.st_mode) else f'belongs to the user {own.st_uid}'}"
+        if own.st_mode & OTHERS_WRITE:
+            return f"{path}: others may write it"
+    for folder in path.resolve().parents:
+        if not folder.exists():
+            continue
+        about = folder.stat()
+        if about.st_uid not in (me, 0):
+            return f"{folder}: belongs to the user {about.st_uid}"
+        if about.st_mode & OTHERS_WRITE and not about.st_mode & stat.S_ISVTX:
+            return f"{folder}: others may write it"
+    return ""
 
 
-def is_compiled(loop: str) -> bool:
-    """Whether the machine code of a loop is there already."""
-    folder = cache_folder()
-    return folder is not None and (folder / f"{loop}{READY}").exists()
+def make(folder: Path, mode: int) -> None:
+    """A folder and those above it that are not there, each of this mode at most, whatever the umask."""
+    for each in reversed([folder, *folder.parents]):
+        if not each.exists():
+            each.mkdir(mode=mode, exist_ok=True)
+
+
+def _target() -> str:
+    """What code is compiled with and for."""
+    words = [platform.python_version(), platform.machine()]
+    for package in ("numba", "llvmlite"):
+        with suppress(PackageNotFoundError):
+            words.append(version(package))
+    words += [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_CPU")]
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        first = file.read(1 << 14).split("\n\n")[0].splitlines()
+        words += [line for line in first if line.split("\t")[0].strip() in CPU_FIELDS]
+    return "\n".join(words)
+
+
+def _code(folder: Path, loop: str) -> list[Path]:
+    return sorted(folder.rglob(f"*{loop}*.nb?"))
+
+
+def _digest(folder: Path, loop: str) -> str:
+    digest = hashlib.sha256()
+    for path in _code(folder, loop):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

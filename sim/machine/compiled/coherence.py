@@ -36,7 +36,7 @@ from sim.machine.compiled.lane import (
     NEVER,
     SHORT_OF_ENTRIES,
     SHORT_OF_EVENTS,
-    Draws,
+    Drawn,
     Machine,
     costs_of,
     draw,
@@ -99,7 +99,7 @@ class Lane(NamedTuple):
 
     words: Words
     cost: Cost
-    draws: Draws
+    draws: Drawn
     counts: Record
     state: Record
     senders: Records
@@ -118,7 +118,7 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
     costs = costs_of(Cost, cost, lanes, gap=gaps_ns(cost["checks_per_s"]))
     states = records(STATE, lanes, now=NEVER)
 
-    def new_lane(draws: Draws, counts: Record, number: int) -> Lane:
+    def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
         return Lane(
             words=words,
             cost=costs[number],

@@ -10,7 +10,7 @@ import numpy as np
 from sim.counts import Record, Records
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.knockout import play_again
-from sim.machine.compiled.lane import Draws
+from sim.machine.compiled.lane import Drawn
 from sim.machine.compiled.ring import Ring
 
 # What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
@@ -113,7 +113,7 @@ class Lane(NamedTuple):
 
     words: Words
     cost: Cost
-    draws: Draws
+    draws: Drawn
     counts: Record
     state: Record
     cpus: Records

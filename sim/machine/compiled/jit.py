@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from sim.machine.compiled.cache import READY, cache_folder
+from sim.machine.compiled.cache import cache_folder, remove_damaged, seal
 
 try:
     import numba
@@ -58,19 +58,19 @@ def prepare(function: Callable[..., Any], *arguments: Any) -> None:
     if getattr(function, "signatures", ["plain Python"]):  # of what is compiled already
         return
     with _alone():
+        remove_damaged(function.__name__)
         function(*arguments)
-        folder = cache_folder()
-        if folder is not None:
-            (folder / f"{function.__name__}{READY}").touch()
+        seal(function.__name__)
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One process of this user on this machine at a time."""
+    """One process of this user on this machine at a time; where files cannot be locked each does it for itself."""
     folder = cache_folder()
     if folder is None:
         yield
         return
     with open(folder / "lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # closing unlocks
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)  # closing unlocks
         yield

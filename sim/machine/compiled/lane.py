@@ -31,7 +31,7 @@ WORKLOAD = np.dtype([
 ])  # fmt: skip
 
 
-class Draws(NamedTuple):
+class Drawn(NamedTuple):
     """The flush events that the CPUs of a lane draw, and what each kind of them costs."""
 
     compute: np.ndarray  # [cpu, draw] of unit mean
@@ -60,7 +60,7 @@ class Machine:
     def __init__(
         self,
         loop: Callable[..., tuple[int, int]],
-        new_lane: Callable[[Draws, Record, int], Any],
+        new_lane: Callable[[Drawn, Record, int], Any],
         events: FlushEvents,
         compute_end: Callable[[Any], np.ndarray],
     ) -> None:
@@ -134,10 +134,10 @@ class Machine:
 def _tables_of(events: FlushEvents) -> list[dict[str, np.ndarray]]:
     """The tables of draws by name, for each replica."""
     tables = events.tables()
-    return [dict(zip(Draws._fields, (table[row] for table in tables), strict=False)) for row in range(len(tables[0]))]
+    return [dict(zip(Drawn._fields, (table[row] for table in tables), strict=False)) for row in range(len(tables[0]))]
 
 
-def _draws_of(events: FlushEvents) -> list[Draws]:
+def _draws_of(events: FlushEvents) -> list[Drawn]:
     """The draws of each lane, none used yet."""
     tables, lanes = _tables_of(events), len(events.replica_row)
     workload = records(WORKLOAD, lanes, think_ns=events.think_ns, alloc_share=events.alloc_share)
@@ -145,7 +145,7 @@ def _draws_of(events: FlushEvents) -> list[Draws]:
     kinds.cumulative[:, :-1] = events.cumulative.T
     kinds.bookkeeping, kinds.local, kinds.full = events.bookkeeping_ns.T, events.local_ns.T, events.full.T
     return [
-        Draws(
+        Drawn(
             **tables[row],
             used=np.zeros(events.flushers, dtype=np.int64),
             interrupts=np.zeros(events.preemption.cpus, dtype=np.int64),
@@ -175,7 +175,7 @@ def end_of_event(counts: Record, batches: Records, events: int, row: int) -> int
 
 
 @compiled
-def draw(draws: Draws, cpu: int) -> tuple[float, int]:
+def draw(draws: Drawn, cpu: int) -> tuple[float, int]:
     """Compute time in ns and kind of the next flush event of a CPU."""
     at = draws.used[cpu]
     draws.used[cpu] = at + 1
@@ -190,7 +190,7 @@ def draw(draws: Draws, cpu: int) -> tuple[float, int]:
 
 
 @compiled
-def hold(draws: Draws, cpu: int, share: float, mean: float) -> float:
+def hold(draws: Drawn, cpu: int, share: float, mean: float) -> float:
     """How long a CPU cannot take the next interrupt that it gets, in ns: mostly 0."""
     at = draws.interrupts[cpu]
     draws.interrupts[cpu] = at + 1

@@ -24,7 +24,7 @@ from sim.machine.compiled.lane import (
     NEVER,
     SHORT_OF_ENTRIES,
     SHORT_OF_EVENTS,
-    Draws,
+    Drawn,
     Machine,
     costs_of,
     draw,
@@ -90,7 +90,7 @@ class Lane(NamedTuple):
 
     words: Words
     cost: Cost
-    draws: Draws
+    draws: Drawn
     counts: Record
     state: Record
     senders: Records
@@ -119,7 +119,7 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
     costs = costs_of(Cost, cost, lanes, gap=gap)
     states = records(STATE, lanes, now=NEVER, latest=NEVER, other=NEVER)
 
-    def new_lane(draws: Draws, counts: Record, number: int) -> Lane:
+    def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
         return Lane(
             words=words,
             cost=costs[number],
