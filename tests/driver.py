@@ -19,11 +19,11 @@ FAULTS: dict[str, Any] = {}
 without_faults = simulation.compute
 
 
-def compute(plan, points, *caught):
+def compute(plan, points):
     """As simulation.compute, with faults."""
     time.sleep(FAULTS.get("sleep_s", 0.0))
     without_faults.__globals__["simulate"] = simulate  # a worker's copy has globals of its own
-    return without_faults(plan, points, *caught)
+    return without_faults(plan, points)
 
 
 def simulate(**parameters):

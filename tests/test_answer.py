@@ -25,7 +25,7 @@ def test_crossings_are_said_once_with_what_never_passes_and_a_mark_beyond_the_me
         for passes, at in ((1.5, 60), (2.0, 200))
     ]
     rows += [("b", 1.0, passes, np.nan, "never up to 512") for passes in (1.1, 1.5, 2.0)]
-    said = answer({"crossover": crossover(rows)}, FITTED).text
+    said = answer({"crossover": crossover(rows)}, FITTED, "crossover").text
     assert "xeon_8160, -jcores: 1.5x and 2x the system time without XPFO is not passed up to 512 CPUs by b" in said
     assert "by b (1.42x at most); it is passed at 60 and 200* by a." in said
     assert "* beyond 96 CPUs nothing was measured." in said
@@ -47,7 +47,7 @@ def test_a_front_names_its_policies_with_cost_and_window_and_no_other():
             for name, (ratio, window, front) in points.items()
         ]
     )
-    said = answer({"pareto": table}, FITTED)
+    said = answer({"pareto": table}, FITTED, "pareto")
     assert "nothing beats a, 1.20x, windows 70 ms; b, 1.90x, windows 4 ms (" in said.text
     assert "c, " not in said.text
     assert "No row was fitted on m" in said.text
@@ -59,7 +59,7 @@ def test_a_loop_that_leaves_no_time_for_own_work_has_an_answer_without_an_elonga
     points = [("a", 1.0, np.nan, 7e3), ("b", 0.5, 2.5, 9e3)]
     columns = ["policy", "overhead_share", "elongation", "stale_window_p99_ns"]
     table = pd.DataFrame(points, columns=columns).assign(machine="m", front=True, cores=8)
-    said = answer({"pareto": table}, FITTED).sentences[0]
+    said = answer({"pareto": table}, FITTED, "pareto").sentences[0]
     assert "a, 100 % of CPU time, windows 7 us" in said
     assert "b, 50 % of CPU time and 2.5x the operation, windows 9 us" in said
     assert (factor(np.nan), share(np.nan)) == ("?", "?")
@@ -68,7 +68,7 @@ def test_a_loop_that_leaves_no_time_for_own_work_has_an_answer_without_an_elonga
 def test_a_long_front_says_how_many_it_leaves_out_and_moves_no_cursor():
     rows = [{"policy": f"p{k}\x1b", "ratio": 1.0 + k, "stale_window_p99_ns": 1e6 / (k + 1)} for k in range(9)]
     table = pd.DataFrame(rows).assign(machine="m", front=True, cores=8)
-    said = answer({"pareto": table}, FITTED).sentences[0]
+    said = answer({"pareto": table}, FITTED, "pareto").sentences[0]
     assert "p5\\x1b" in said
     assert "\x1b" not in said
     assert "; 3 more (" in said
@@ -79,7 +79,7 @@ def test_a_ceiling_is_told_by_its_price_over_the_best():
     mix, one = '{"1": 0.9, "512": 0.1}', '{"64": 1.0}'
     rows = [("w", mix, 0.3), ("v", mix, 2.0), ("w", one, 82.0), ("v", one, 8.0)]
     table = pd.DataFrame([base | {"workload": w, "range_pages": r, "price_of_33_pct": p} for w, r, p in rows])
-    said = answer({"best_ceiling": table}, FITTED)
+    said = answer({"best_ceiling": table}, FITTED, "best_ceiling")
     best = "where 1 to 8 is best"
     assert said.sentences == [
         f"A ceiling of 33 costs at most 2 % more than the best on v (xpfo, {best}) and 0.3 % more than the best on w "
@@ -113,10 +113,18 @@ def test_what_to_measure_next_is_named_with_its_bits_where_the_grid_asks_for_it(
 
 
 def test_a_run_ends_with_its_answer_on_the_terminal_and_on_its_page(tmp_path, capsys):
-    axes = ["policy=[vanilla,xpfo,xpfo_deferred]", "cores=[2,4,8]", "jobs='1 x cores'", "runner=serial"]
-    assert main(["+grid=smoke", *axes, f"out={tmp_path}/run"]) == 0
+    axes = ["policy=[vanilla,xpfo,xpfo_deferred]", "cores=[2,4,8]", "machine=i5_3550", "replicas=1", "draws=0"]
+    assert main(["+grid=cores", *axes, "jobs='1 x cores'", "runner=serial", f"out={tmp_path}/run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     written = (tmp_path / "run" / "tables" / "answer.txt").read_text()
     assert "the system time without XPFO is " in written
     assert " ".join(written.split()) in said
     assert written.splitlines()[0] in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_an_answer_that_there_is_none_of_is_refused(tmp_path, capsys):
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "mine.yaml").write_text("# What?\nanswer: crosover\nmachine: i5_3550\npolicy: xpfo\njobs: 4\n")
+    assert main(["--config-dir", str(tmp_path), "+grid=mine", f"out={tmp_path}/run"]) == 2
+    assert "answer='crosover': no such answer; did you mean 'crossover'?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

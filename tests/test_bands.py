@@ -113,9 +113,19 @@ def test_too_few_draws_are_refused_with_what_to_give(run, capsys):
     assert "give draws=64 to the sweep" in capsys.readouterr().err
 
 
-def test_a_run_with_enough_draws_says_what_to_measure_next(sweep_in):
-    given = ("+grid=smoke", "policy=[vanilla,xpfo_deferred]", "jobs=[1,4]", "draws=32", *SMALL)
-    table = pd.read_csv(sweep_in(*given) / "tables" / "next_experiment.csv")
+GRID = """# What next?
+answer: next_experiment
+machine: i5_3550
+policy: [vanilla, xpfo_deferred]
+jobs: [1, 4]
+"""
+
+
+def test_a_run_with_enough_draws_says_what_to_measure_next(sweep_in, tmp_path):
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "next.yaml").write_text(GRID)
+    out = sweep_in("--config-dir", str(tmp_path), "+grid=next", "draws=32", *SMALL)
+    table = pd.read_csv(out / "tables" / "next_experiment.csv")
     assert table["policy"].tolist() == ["xpfo_deferred", "xpfo_deferred"]
     assert (table["information_bits"] > 0).all()
 

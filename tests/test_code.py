@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,7 @@ def test_a_damaged_entry_is_not_believed(kept, monkeypatch, spoil):
 
 def test_without_a_cache_of_ones_own_code_is_parsed(kept, monkeypatch):
     right, _ = again(monkeypatch)
+    monkeypatch.setattr(tempfile, "tempdir", str(kept / "no folder"))
     kept.chmod(0o777)
     assert again(monkeypatch) == (right, 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(kept / "file"))

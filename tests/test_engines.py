@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -215,24 +216,31 @@ def test_the_processes_of_a_machine_compile_a_loop_once(tmp_path):
 @pytest.mark.long
 def test_where_nothing_can_be_kept_each_process_compiles_for_itself(tmp_path):
     (tmp_path / "file").write_text("")
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")}
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / f"xpfo-sweep-{os.geteuid()}").write_text("")
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path / "shared")}
     done = subprocess.run(
         [sys.executable, "-c", COMPILES], env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.split() == ["1", "0"], done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "shared"]
 
 
 def test_code_is_never_loaded_from_where_others_can_write(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
     cache_folder.cache_clear()
     folder = cache_folder()
     assert folder is not None
     assert {each.stat().st_mode & 0o777 for each in (folder, folder.parent)} == {0o700}
-    for each in (folder, folder.parent):
-        each.chmod(0o770)
-        cache_folder.cache_clear()
-        assert cache_folder() is None
-        each.chmod(0o700)
+    folder.chmod(0o770)
+    cache_folder.cache_clear()
+    assert cache_folder() is None
+    folder.parent.chmod(0o770)
+    cache_folder.cache_clear()
+    elsewhere = cache_folder()
+    assert elsewhere is not None
+    assert elsewhere.parent.parent == tmp_path / "tmp"
     monkeypatch.undo()
     cache_folder.cache_clear()

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sim.machine.compiled.cache import not_private
 from sweep.__main__ import main
 from sweep.errors import BadInput
-from sweep.inputs.home import cache_folder, expanded, not_private, own_folder, write_own
+from sweep.inputs.home import cache_folder, expanded, own_folder, write_own
 from sweep.measure import loop
 
 

@@ -10,6 +10,7 @@ import pytest
 from sweep.__main__ import main
 from sweep.plan import own_policies
 from sweep.run import compute as simulation
+from tests.test_grid import plan_of
 
 NOBODY = '''"""No CPU is notified."""
 
@@ -74,17 +75,34 @@ def test_a_name_that_no_policy_can_have_is_said(folder, capsys):
     assert "a policy's name is letters, digits and _" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(7)])
-def test_what_a_point_raises_is_its_failure_and_stops_nothing(tmp_path, monkeypatch, raised):
-    simulate = simulation.simulate
+RAISES = """
+from sim.policy import Local, Policy, every_event
 
-    def odd(**parameters):
-        if 3.0 in parameters["jobs"]:
-            raise raised
-        return simulate(**parameters)
+def events(build):
+    if (build.kunmap_events == 3.0).any():
+        raise {}
+    return every_event(build)
 
-    monkeypatch.setattr(simulation, "simulate", odd)
-    assert main([*RUN, "policy=xpfo_deferred", "jobs=[1,3,4]", f"out={tmp_path}/o", "quiet=true"]) == 3
-    results = pd.read_parquet(tmp_path / "o" / "results.parquet").set_index("jobs")["status"]
+POLICY = Policy(local=Local.FIRST, events=events)
+"""
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt()", "SystemExit(7)", "KeyError('k')", "GeneratorExit()"])
+def test_what_a_policy_raises_is_its_points_failure_and_stops_nothing(folder, tmp_path, raised):
+    (folder / "odd.py").write_text(RAISES.format(raised))
+    given = [*RUN, f"policy_path={folder}", "policy=odd", "+kunmap_events=[1,3,4]"]
+    assert main([*given, f"out={tmp_path}/o", "quiet=true"]) == 3
+    results = pd.read_parquet(tmp_path / "o" / "results.parquet").set_index("kunmap_events")["status"]
     assert results[[1.0, 4.0]].eq("ok").all()
-    assert type(raised).__name__ in results[3.0]
+    assert raised.partition("(")[0] in results[3.0]
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(7), MemoryError(), OSError(5, "disk"), EOFError()])
+def test_what_the_process_raises_is_no_failure_of_a_point(tmp_path, monkeypatch, raised):
+    def ended(**parameters):
+        raise raised
+
+    plan = plan_of({"policy": "xpfo_deferred"}, machine="i5_3550")
+    monkeypatch.setattr(simulation, "simulate", ended)
+    with pytest.raises(type(raised)):
+        simulation.compute(plan, range(1))

@@ -10,6 +10,9 @@ from sim import METRICS
 from sweep.__main__ import main
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import surface
+from sweep.tables.best_ceiling import best_ceiling
+from sweep.tables.crossover import PASSED, crossover
+from sweep.tables.pareto import on_front, pareto
 
 
 def results(rows, follows=(), relative=("jobs",)):
@@ -29,12 +32,12 @@ def results(rows, follows=(), relative=("jobs",)):
 
 def test_crossover_interpolates_on_log_axes_and_says_never():
     cores = [1, 10, 100]
-    table = surface.crossover(results([{"cores": c, "jobs": c, "ratio": c**0.5} for c in cores]))
+    table = crossover(results([{"cores": c, "jobs": c, "ratio": c**0.5} for c in cores]))
     assert set(table["metric"]) == {"ratio"}
     by_ratio = table.set_index("passes")
     assert by_ratio.loc[2.0, "cores"] == pytest.approx(4.0)
     assert by_ratio.loc[10.0, "cores"] == pytest.approx(100.0)
-    flat = surface.crossover(results([{"cores": c, "jobs": c, "ratio": 1.05} for c in cores]))
+    flat = crossover(results([{"cores": c, "jobs": c, "ratio": 1.05} for c in cores]))
     assert flat["cores"].isna().all()
     assert set(flat["said"]) == {"never up to 100"}
 
@@ -43,7 +46,7 @@ def test_a_loop_crosses_shares_of_time_and_not_ratios():
     cores = [1, 10, 100]
     loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
     rows = [loop | {"cores": c, "jobs": c, "overhead_share": c / 1e3, "sender_overhead_share": c / 1e2} for c in cores]
-    table = surface.crossover(results(rows)).set_index(["metric", "passes"])["cores"]
+    table = crossover(results(rows)).set_index(["metric", "passes"])["cores"]
     assert set(table.index.get_level_values("metric")) == {"overhead_share", "sender_overhead_share"}
     assert table["overhead_share", 0.1] == pytest.approx(100.0)
     assert table["sender_overhead_share", 0.1] == pytest.approx(10.0)
@@ -53,14 +56,14 @@ def test_a_loop_crosses_shares_of_time_and_not_ratios():
 def test_builds_beside_loops_cross_what_is_theirs():
     builds = [{"cores": c, "jobs": c, "ratio": c**0.5, "overhead_share": 0.2, "workload": "build"} for c in (1, 10)]
     loops = [{"cores": c, "jobs": c, "ratio": np.nan, "operations_per_s": 1.0, "workload": "loop"} for c in (1, 10)]
-    table = surface.crossover(results(builds + loops)).groupby("workload")["metric"].unique()
+    table = crossover(results(builds + loops)).groupby("workload")["metric"].unique()
     assert list(table["build"]) == ["ratio"]
     assert list(table["loop"]) == ["overhead_share", "sender_overhead_share"]
 
 
 def test_best_ceiling_is_a_flat_stretch_not_an_argmin():
     cost = {0: 200.0, 8: 100.6, 33: 100.0, 128: 100.9, 512: 130.0}
-    table = surface.best_ceiling(results([{"ceiling": c, "system_time_s": s} for c, s in cost.items()]))
+    table = best_ceiling(results([{"ceiling": c, "system_time_s": s} for c, s in cost.items()]))
     row = table.iloc[0]
     assert (row["best_from"], row["best_to"]) == (8, 128)
     assert row["price_of_33_s"] == 0.0
@@ -69,9 +72,7 @@ def test_best_ceiling_is_a_flat_stretch_not_an_argmin():
 
 def test_pareto_keeps_what_nothing_dominates():
     points = {"a": (1.0, 100.0), "b": (2.0, 10.0), "c": (2.5, 50.0), "d": (9.0, np.inf)}
-    table = surface.pareto(
-        results([{"policy": p, "ratio": r, "stale_window_p99_ns": w} for p, (r, w) in points.items()])
-    )
+    table = pareto(results([{"policy": p, "ratio": r, "stale_window_p99_ns": w} for p, (r, w) in points.items()]))
     assert table.set_index("policy")["front"].to_dict() == {"a": True, "b": True, "c": False}
 
 
@@ -79,7 +80,7 @@ def test_a_loop_has_a_front_of_the_time_lost_and_one_of_the_operation():
     points = {"a": (0.1, 9.0, 100.0), "b": (0.2, 3.0, 10.0), "c": (0.15, 2.0, 50.0)}  # share, elongation, window
     names = ("overhead_share", "elongation", "stale_window_p99_ns")
     loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
-    table = surface.pareto(
+    table = pareto(
         results([loop | {"policy": p} | dict(zip(names, each, strict=True)) for p, each in points.items()])
     ).set_index("policy")
     assert table["front"].to_dict() == {"a": True, "b": True, "c": True}
@@ -91,7 +92,7 @@ def test_a_policy_without_an_elongation_is_on_no_front_of_it():
     points = {"a": (0.9, np.nan, 1.0), "b": (0.2, 3.0, 10.0), "c": (0.3, 2.0, 50.0)}  # share, elongation, window
     names = ("overhead_share", "elongation", "stale_window_p99_ns")
     loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
-    table = surface.pareto(
+    table = pareto(
         results([loop | {"policy": p} | dict(zip(names, each, strict=True)) for p, each in points.items()])
     ).set_index("policy")
     assert table["elongation_front"].to_dict() == {"a": False, "b": True, "c": True}
@@ -110,7 +111,7 @@ def test_scaling_tells_apart_what_the_plan_tells_apart():
     rows = [{"cores": c, "jobs": c, "sockets": s, "ratio": c * s} for s in (1, 2) for c in (4, 8)]
     table = surface.scaling(results(rows))
     assert table["sockets"].tolist() == [1, 1, 2, 2]
-    assert len(surface.crossover(results(rows))) == 2 * len(surface.PASSED["ratio"])
+    assert len(crossover(results(rows))) == 2 * len(PASSED["ratio"])
 
 
 def test_jobs_that_are_no_shares_of_cores_are_shown_as_they_are():
@@ -124,7 +125,7 @@ def test_the_front_is_what_a_comparison_of_all_pairs_finds():
         x, y = random.integers(0, 6, (2, size)).astype(float)  # with ties and equal points
         no_worse = (x[:, None] <= x) & (y[:, None] <= y)
         better = (x[:, None] < x) | (y[:, None] < y)
-        assert surface.on_front(x, y).tolist() == (~(no_worse & better).any(axis=0)).tolist()
+        assert on_front(x, y).tolist() == (~(no_worse & better).any(axis=0)).tolist()
 
 
 def test_tables_are_made_again_by_one_command(sweep_in, capsys):

@@ -207,11 +207,11 @@ def test_the_page_says_how_many_are_inside(run):
 def test_rows_whose_points_are_not_in_the_run_are_counted(run, tables, capsys):
     results, measured = tables
     short = results[results["machine"] != "skylake_56"]
-    made = make_tables(short, measured)
+    made = make_tables(short, measured, "validation")
     assert len(made["validation"]) == len(validation(results, measured)) - 2 * 24
     (said,) = [note for note in next(iter(made.values())).attrs["notes"] if "measured rows" in note]
     assert said.startswith("48 of 102 measured rows are not predicted")
-    assert make_tables(results, measured)["validation_summary"].attrs["notes"] == []
+    assert make_tables(results, measured, "validation")["validation_summary"].attrs["notes"] == []
 
 
 def test_a_draw_that_failed_at_one_of_two_points_is_left_out_at_both(tables):

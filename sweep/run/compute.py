@@ -1,7 +1,8 @@
 """One chunk of a plan: points in, an Arrow table of parameters and metrics out, a row per point and replica.
 
 A point that cannot be simulated is a row too: NaN metrics, and a status that says why. Its traceback travels in the
-table's metadata, without paths of the machine it ran on.
+table's metadata, without paths of the machine it ran on. Only what the model or a policy raises of these parameters is
+a point's own failure. All else (a signal, no memory, a damaged file) is of the process, and raised.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from sim import PARAMETERS, simulate
 from sweep.plan.plan import Plan
 from sweep.store.rows import Points, columns_of, failed_rows, join_tables, to_table
 
-OF_A_POINT = (Exception, KeyboardInterrupt, SystemExit)  # a run's signals come as Stopped, so these are a point's own
-Raised = type[BaseException] | tuple[type[BaseException], ...]
+OF_THE_MODEL = (ArithmeticError, TypeError, ValueError)
+MOST_CHARACTERS = 4000  # of an error's text, and of its traceback: a chunk may have 100,000 of them
 
 
-def compute(plan: Plan, points: Points, caught: Raised = OF_A_POINT) -> pa.Table:
-    """Simulate these points; where that raises what is `caught`, halves are tried, down to the point that does it.
+def compute(plan: Plan, points: Points) -> pa.Table:
+    """Simulate these points; where one of them is at fault halves are tried, down to the point that it is.
 
     A point's result does not depend on its company, so the halves are the rows the whole would have given.
     """
@@ -30,12 +31,39 @@ def compute(plan: Plan, points: Points, caught: Raised = OF_A_POINT) -> pa.Table
         parameters: dict[str, Any] = {name: column for name, column in columns.items() if name in PARAMETERS}
         parameters |= {"policy": columns["policy"].tolist(), "seed": plan.seed, "replicas": plan.replicas}
         metrics = simulate(**parameters, engine=plan.engine, policies=plan.policies)
-    except caught as error:
+    except BaseException as error:
+        if not _is_of_a_point(plan, error):
+            raise
         if len(points) == 1:
-            return failed_rows(plan, int(points[0]), f"{type(error).__name__}: {error}", _trace(error))
+            said = _shortened(f"{type(error).__name__}: {error}")
+            return failed_rows(plan, int(points[0]), said, _shortened(_trace(error)))
         middle = len(points) // 2
-        return join_tables([compute(plan, half, caught) for half in (points[:middle], points[middle:])])
+        return join_tables([compute(plan, half) for half in (points[:middle], points[middle:])])
     return to_table(plan, points, columns, metrics)
+
+
+def _is_of_a_point(plan: Plan, error: BaseException) -> bool:
+    """Whether the model, or a policy, has raised it of the parameters: then every process would.
+
+    What a policy itself raises is a point's, `SystemExit` too. What a signal's handler raises while a policy runs
+    comes from the handler.
+    """
+    if isinstance(error, OF_THE_MODEL):
+        return True
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)[1:]]
+    code = [getattr(policy.events, "__code__", None) for policy in plan.policies.values()]
+    of_policies = {each.co_filename for each in code if each is not None}
+    if isinstance(error, Exception) and not isinstance(error, MemoryError):
+        return not of_policies.isdisjoint(files)
+    return bool(files) and files[-1] in of_policies and not isinstance(error, MemoryError)
+
+
+def _shortened(text: str) -> str:
+    """A text with its middle left out where it is long."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    half = MOST_CHARACTERS // 2
+    return f"{text[:half]} ... {len(text) - 2 * half} characters ... {text[-half:]}"
 
 
 def _trace(error: BaseException) -> str:

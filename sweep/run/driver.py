@@ -32,7 +32,7 @@ from sweep.store.folder import Folder, look, open_folder, reason
 from sweep.store.journal import Journal
 from sweep.store.parts import committed
 from sweep.tables.frame import load
-from sweep.tables.make import write_tables
+from sweep.tables.make import check_answer, write_tables
 from sweep.tables.sentences import Answer
 from sweep.tables.text import as_text, breakdown, terminal_width
 
@@ -43,6 +43,7 @@ Finish = Callable[[Folder], None]  # what is made of the results of a run
 
 def run(request: Request) -> int:
     """Do what was asked for; the exit code."""
+    check_answer(request.composition.answer, request.composition.grid)
     plan = open_plan(request.composition)
     for name in request.composition.policies.hidden:
         say_unless_quiet(request, f"policy {name}: the file of {plan.policy_path}, not the one that comes with sweep")

@@ -181,9 +181,9 @@ class Flight:
         if memory:
             return "its worker ran out of memory"
         cause = getattr(error, "cause", None)
-        if cause is not None:
+        if cause is not None:  # of the process that computed it, each time: what is of the point is a row
             first = (str(cause).strip().splitlines() or [""])[0]
-            return f"its worker raised {type(cause).__name__}: {first}"
+            raise Stopped(1, f"point {piece.points[0]}: its worker raised {type(cause).__name__}: {first}")
         return f"its worker died ({type(error).__name__})"
 
     def _close(self, chunk: int) -> Carried:

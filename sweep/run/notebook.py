@@ -45,7 +45,7 @@ def simulate(given: Mapping[str, Any], config_dir: str | os.PathLike[str] | None
     if plan.engine == "compiled" and plan.engine_because:
         say(f"sweep: {plan.engine_because}, once on this machine")
     chunks = pairwise(plan.chunks.tolist())
-    table = join_tables([compute(plan, range(begin, end), caught=Exception) for begin, end in chunks])
+    table = join_tables([compute(plan, range(begin, end)) for begin, end in chunks])
     frame = as_frame(table.cast(schema_of(plan)))
     _warn(plan, failures(table))
     return frame

@@ -20,7 +20,7 @@ from sweep.errors import BadInput
 from sweep.plan.code import code_hash
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
-from sweep.store.parts import chunk_of, verify
+from sweep.store.parts import check_footer, committed, part_name, verify
 from sweep.store.rows import PARAMETER_COLUMNS, Points, columns_of, to_table
 from sweep.store.run_json import read_run
 
@@ -50,10 +50,10 @@ class Old:
         self._folder = folder
         self._plan = plan
         self.taken = 0
-        self._names = [name for name in folder.names("parts") if chunk_of(name) is not None]
+        self._of, self._chunks = run["plan"], committed(folder)
         self._part = lru_cache(maxsize=4)(self._read)
         keys, at = [np.empty(0, "S16")], [np.empty((0, 2), np.int32)]
-        for number in range(len(self._names)):
+        for number in range(len(self._chunks)):
             table = self._read(number)
             if table is None:
                 continue
@@ -66,10 +66,11 @@ class Old:
         self._keys, self._at = unsorted[order], np.concatenate(at)[order]
 
     def _read(self, number: int) -> pa.Table | None:
-        """A part that verifies, or None: what is broken is not taken over."""
+        """A part of the old run that verifies, or None: what is broken, or another run's, is not taken over."""
         try:
-            table, _ = verify(self._folder.read(f"parts/{self._names[number]}"))
-        except (OSError, ValueError, BadInput):
+            table, found = verify(self._folder.read(part_name(self._chunks[number])))
+            check_footer(table, found, self._chunks[number], self._of, self._replicas)
+        except (OSError, KeyError, ValueError, BadInput):
             return None
         return table if {*KEYED, *METRICS, "replica", "status"} <= set(table.column_names) else None
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sweep.errors import Stopped
 from sweep.plan.plan import Plan
 from sweep.run import compute as simulation
 from sweep.store.parts import part_bytes
@@ -46,7 +47,13 @@ def serial(plan: Plan, chunks: Sequence[int], known: Known = nothing_known) -> G
         table, points = missing(plan, chunk, known)
         note: dict[str, Any] = {}
         if len(points):
-            computed, note = timed(simulation.compute, plan, points)
+            try:
+                computed, note = timed(simulation.compute, plan, points)
+            except (Stopped, SystemError):  # a signal of the run's, which may come out of C code wrapped
+                raise
+            except BaseException as error:
+                said = " ".join(str(error).split())
+                raise Stopped(1, f"chunk {chunk} could not be computed: {type(error).__name__}: {said}") from error
             table = computed if table is None else join_tables([table, computed])
         assert table is not None, "a chunk has points"
         yield Carried(chunk, part_bytes(plan, chunk, table), len(failures(table)), note=note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from sweep.errors import Stopped
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder, reason
-from sweep.store.rows import CONSTANTS, FAILURES, schema, setting_columns
+from sweep.store.rows import CONSTANTS, FAILURES, failures, schema, setting_columns
 
+FAILURE = "failure"  # column of a part in which points failed: error and traceback as JSON
 NO_CHECKSUM = "sha256:" + "0" * 64
 
 
@@ -41,13 +42,13 @@ def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
         "end": str(plan.chunks[chunk + 1]),
         "constants": json.dumps(same),
     }
-    if lost := (table.schema.metadata or {}).get(FAILURES):
-        metadata[FAILURES.decode()] = lost.decode()
     place = _checksum(json.dumps(metadata).encode())
     metadata["checksum"] = place
     sink = pa.BufferOutputStream()
     plain = {"use_dictionary": False, "compression": "none", "write_statistics": False, "store_schema": False}
     varying = table.select([name for name in table.column_names if name not in same])
+    if lost := failures(table):
+        varying = varying.append_column(FAILURE, _failure_column(table, lost))
     with pq.ParquetWriter(sink, varying.schema, **plain) as writer:
         writer.write_table(varying)
         writer.add_key_value_metadata(metadata)
@@ -95,15 +96,21 @@ def _checksum(content: bytes | bytearray) -> str:
 def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
     """The rows of a part; ValueError saying what is wrong with it."""
     table, found = verify(folder.read(part_name(chunk)))
-    begin, end = int(plan.chunks[chunk]), int(plan.chunks[chunk + 1])
-    wanted = {"plan": plan.hash, "chunk": str(chunk), "begin": str(begin), "end": str(end)}
-    for key, value in wanted.items():
+    wanted = {"begin": str(plan.chunks[chunk]), "end": str(plan.chunks[chunk + 1])}
+    check_footer(table, found, chunk, plan.hash, plan.replicas, **wanted)
+    return table
+
+
+def check_footer(
+    table: pa.Table, found: Mapping[str, str], chunk: int, plan: str, replicas: int, **wanted: str
+) -> None:
+    """ValueError where a part that verifies is of another plan or chunk, or has other rows than its footer says."""
+    for key, value in ({"plan": plan, "chunk": str(chunk)} | wanted).items():
         if found.get(key) != value:
             raise ValueError(f"{key} is {found.get(key)!r}, not {value!r}")
-    if table.num_rows != (end - begin) * plan.replicas:
-        raise ValueError(f"{table.num_rows} rows, not {(end - begin) * plan.replicas}")
-    lost = found.get(FAILURES.decode())
-    return table.replace_schema_metadata({FAILURES: lost} if lost else None)
+    rows = (int(found["end"]) - int(found["begin"])) * replicas
+    if table.num_rows != rows:
+        raise ValueError(f"{table.num_rows} rows, not {rows}")
 
 
 def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:
@@ -129,7 +136,18 @@ def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:
         pa.repeat(pa.scalar(same[name], form.field(name).type), table.num_rows) if name in same else table[name]
         for name in form.names
     ]
-    return pa.Table.from_arrays(columns, schema=form), found
+    whole = pa.Table.from_arrays(columns, schema=form)
+    if FAILURE in table.column_names:
+        rows = zip(whole["point"].to_pylist(), table[FAILURE].to_pylist(), strict=True)
+        lost = [(point, *json.loads(text)) for point, text in rows if text is not None]
+        whole = whole.replace_schema_metadata({FAILURES: json.dumps(lost)})
+    return whole, found
+
+
+def _failure_column(table: pa.Table, lost: Sequence[tuple[int, str, str]]) -> pa.Array:
+    """Error and traceback as JSON in the first row of each point that failed; a column may be larger than a footer."""
+    texts = {point: json.dumps([error, trace]) for point, error, trace in lost}
+    return pa.array([texts.pop(point, None) for point in table["point"].to_pylist()], pa.string())
 
 
 def chunks_with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
@@ -137,7 +155,7 @@ def chunks_with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
     out = set()
     for chunk in chunks:
         with folder.filesystem.open_input_file(folder.child(part_name(chunk))) as file:
-            if FAILURES in (pq.ParquetFile(file).metadata.metadata or {}):
+            if FAILURE in pq.ParquetFile(file).schema_arrow.names:
                 out.add(chunk)
     return out
 

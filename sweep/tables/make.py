@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.measured import Measured, from_json
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
@@ -82,6 +83,12 @@ def answer_of(folder: Folder) -> str:
     """The name of the answer that the run's grid asks for."""
     named = read_run(folder).get("answer")
     return named if named in ANSWERS else "points"
+
+
+def check_answer(named: str | None, grid: str) -> None:
+    """BadInput where a grid names an answer that there is none of."""
+    if named is not None and named not in ANSWERS:
+        raise BadInput(f"grid {grid}: answer={named!r}: no such answer{did_you_mean(named, ANSWERS)}")
 
 
 def write_tables(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:

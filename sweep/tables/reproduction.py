@@ -78,10 +78,12 @@ def answer(tables: Tables) -> Answer | None:
     if table is None:
         return None
     names = [str(name).removesuffix("_error_pct") for name in table.columns if str(name).endswith("_error_pct")]
-    asked = table[table["policy"] != "vanilla"]
-    if asked.empty or not names:
+    if not names:
         return None
     best = names[0]
+    asked = table[(table["policy"] != "vanilla") & table[f"{best}_s"].notna()]
+    if asked.empty:
+        return None
     said = [
         f"{row['policy']} on {row['machine']} {number(row[f'{best}_s'])} s simulated, {number(row['measured_s'])} s "
         f"measured ({row[f'{best}_error_pct']:+.1f} %)"
