@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != str(Path(__file__).resolve().parent.parent):
     del sys.path[0]  # the working folder, as `python -m sweep` puts it there: a sim.py in it is not ours
 
-from sweep.command.verbs import VERBS
+from sweep.command import verbs
 from sweep.errors import BadInput, Stopped, Unmeasurable
 from sweep.messages import forgiving, say
 
@@ -36,8 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments and arguments[0] in VERBS:
-        return VERBS[arguments[0]](arguments[1:])
+    if "_ARGCOMPLETE" in os.environ:  # a shell's Tab
+        from sweep.command.completion import answer
+
+        answer()
+    if arguments and arguments[0] in verbs.VERBS:
+        return verbs.run(arguments[0], arguments[1:])
     from sweep.command import usage  # Hydra takes half a second, and a verb does without
 
     request = usage.read(arguments)

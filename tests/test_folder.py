@@ -19,7 +19,6 @@ from sweep.__main__ import main
 from sweep.errors import BadInput, Stopped
 from sweep.run import compute as simulation
 from sweep.run.commit import commit
-from sweep.run.cpus import quota, usable_cpus
 from sweep.store import lock, processes
 from sweep.store.folder import look, open_folder
 from sweep.store.parts import NO_CHECKSUM, part_bytes, verify
@@ -410,29 +409,6 @@ def test_a_disk_that_is_full_at_any_moment_is_one_sentence_and_the_same_command_
 
 
 # --- CPUs and provenance
-
-
-def test_cpus_are_those_that_this_process_may_use(tmp_path):
-    if len(os.sched_getaffinity(0)) > 1:
-        script = "from sweep.run.cpus import usable_cpus; print(usable_cpus())"
-        command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-c", script]
-        assert subprocess.check_output(command, text=True, env=faults.environment(), cwd=faults.ROOT) == "1\n"
-    assert 1 <= usable_cpus() <= len(os.sched_getaffinity(0))
-    two, mine = tmp_path / "two", tmp_path / "cgroup"
-    (two / "a" / "b").mkdir(parents=True)
-    mine.write_text("0::/a/b\n")
-    assert quota(two, mine) > 1e6
-    (two / "a" / "b" / "cpu.max").write_text("max 100000\n")
-    (two / "a" / "cpu.max").write_text("150000 100000\n")
-    assert quota(two, mine) == 1.5
-    one = tmp_path / "one"
-    (one / "cpu,cpuacct" / "x").mkdir(parents=True)
-    mine.write_text("5:memory:/\n4:cpu,cpuacct:/x\n0::/\n")
-    for name, value in (("quota", 250000), ("period", 100000)):
-        (one / "cpu,cpuacct" / "x" / f"cpu.cfs_{name}_us").write_text(f"{value}\n")
-    assert quota(one, mine) == 2.5
-    (one / "cpu,cpuacct" / "x" / "cpu.cfs_quota_us").write_text("-1\n")
-    assert quota(one, mine) > 1e6
 
 
 def test_the_commit_is_of_this_checkout_whatever_git_is_told(tmp_path, monkeypatch):

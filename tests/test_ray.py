@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,26 @@ pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
 RAY = ("+grid=smoke", "policy=xpfo_deferred", "jobs=[1,2,3,4]", "window_events=64", "chunk_s=1e-9", "runner=ray")
 OURS = (*RAY, "runner.cpus=1", "report=false")
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+PRIVATE = (  # places inside Ray that sweep.run.ray reaches into: pyproject.toml bounds the version for their sake
+    "ray._private.worker:_global_node", "ray._private.ray_constants:ENABLE_RAY_CLUSTER",
+    "ray._private.state:state._get_all_task_events", "ray._raylet:Config.initialize",
+    "ray._raylet:AuthenticationTokenLoader.instance",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PRIVATE)
+def test_a_place_inside_ray_has_not_moved(place):
+    module, _, name = place.partition(":")
+    attrgetter(name)(importlib.import_module(module))
+
+
+def test_no_other_place_inside_ray_is_used():
+    source = (Path(__file__).parent.parent / "sweep" / "run" / "ray.py").read_text(encoding="utf-8")
+    used = set(re.findall(r"\b_private(?:\.worker\._global_node|\.\w+)|\b_raylet\.\w+", source))
+    assert used == {"_private.worker._global_node", "_private.ray_constants", "_private.state", "_raylet.Config",
+                    "_raylet.AuthenticationTokenLoader"}  # fmt: skip
 
 
 def command_line(pid):

@@ -1,119 +1,96 @@
-"""Shell completion: `eval "$(sweep --completion)"` in bash, after `autoload bashcompinit; bashcompinit` in zsh."""
+"""Shell completion by argcomplete, which `eval "$(sweep --completion)"` turns on in bash and zsh.
+
+The shell asks this program at each Tab, by the variables that argcomplete's script sets. What is offered comes from the
+parsers themselves: options from what they declare, words from the metavar that an argument has.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
-from sim.metrics import METRICS
+import argcomplete
+from argcomplete.completers import DirectoriesCompleter, FilesCompleter
+from argcomplete.lexers import split_line
+
 from sim.policies import Policies
+from sweep.command import usage
+from sweep.command.options import KINDS, Parser
+from sweep.command.verbs import VERBS, load
+from sweep.errors import BadInput
 from sweep.inputs import settings
 from sweep.inputs.catalog import QUANTITIES, catalog
 from sweep.inputs.conf import questions
 from sweep.inputs.costs import LITERATURE, Stored
+from sweep.inputs.home import folders_of
 from sweep.plan.points import NAMES
-from sweep.tables.make import TABLES
 
-OF_FOLDERS = ("compare", "next", "report", "runs", "status", "tables")  # verbs that take the folders of runs
-KINDS = "policies machines workloads grids parameters tables metrics".split()
-PLAIN = re.compile(r"[\w.][\w.+-]*", re.ASCII)  # the shell expands words: a name that is no plain word is not offered
-
-SCRIPT = """\
-_sweep_values() {
-  case $1 in
-%(cases)s
-    *) echo "" ;;
-  esac
-}
-_sweep_files() { # -d: folders, -f: files. Names are data: they are read line by line, and quoted by the shell
-  local each
-  while IFS= read -r each; do COMPREPLY+=("$3$each"); done < <(compgen "$1" -- "$2")
-  compopt -o filenames 2>/dev/null
-}
-_sweep() {
-  local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} before= earlier= key= option= prefix=
-  COMPREPLY=()
-  [[ $COMP_CWORD -ge 1 ]] && before=${COMP_WORDS[COMP_CWORD-1]}
-  [[ $COMP_CWORD -ge 2 ]] && earlier=${COMP_WORDS[COMP_CWORD-2]}
-  if [[ $word == = ]]; then key=$before word=
-  elif [[ $before == = ]]; then key=$earlier
-  elif [[ $word == *=* ]]; then key=${word%%%%=*} prefix=${word%%%%=*}= word=${word#*=}
-  else option=$before
-  fi
-  case ${key:+$key=}$option in
-    --config-dir|--config-dir=|--out|--out=|out=|reuse=|policy_path=) _sweep_files -d "$word" "$prefix"; return ;;
-    --measured|--measured=|--perf|--perf=|--markdown|--markdown=|--csv|--csv=|--vmstat|--stat|--interrupts)
-      _sweep_files -f "$word" "$prefix"; return ;;
-  esac
-  case $earlier in --vmstat|--stat|--interrupts) _sweep_files -f "$word" ""; return ;; esac
-  if [[ $COMP_CWORD -ge 2 ]]; then
-    case $verb in
-      %(of_folders)s|measure|profile)
-        if [[ $word == -* || $verb == measure || $verb == profile ]]; then
-          COMPREPLY=($(compgen -W "$(_sweep_values "$verb options")" -- "$word"))
-        else
-          _sweep_files -d "$word" ""
-        fi
-        return ;;
-      list) COMPREPLY=($(compgen -W "%(kinds)s" -- "$word")); return ;;
-      show)
-        if [[ ${COMP_WORDS[2]} == point && $COMP_CWORD -eq 3 ]]; then
-          _sweep_files -d "$word" ""
-        else
-          COMPREPLY=($(compgen -W "%(names)s" -- "$word"))
-        fi
-        return ;;
-    esac
-  fi
-  if [[ -n $key ]]; then
-    COMPREPLY=($(compgen -P "$prefix" -W "$(_sweep_values "$key")" -- "$word"))
-  else
-    COMPREPLY=($(compgen -W "%(words)s" -- "$word"))
-    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
-  fi
-}
-complete -F _sweep sweep
-"""
-OPTIONS = {
-    "compare": "--metric --rows --markdown --csv", "next": "--predict --out",
-    "report": "--no-plots --out", "runs": "", "status": "--watch", "tables": "--out",
-    "measure": "--config-dir --measured --no-fit",
-    "profile": "--name --jobs --config-dir --keep-arguments --vmstat --stat --interrupts --perf",
-}  # fmt: skip
+ASKED = "_ARGCOMPLETE"  # is set where a shell asks: which of the words is the command
+FOLDERS = ("out", "reuse", "policy_path")  # keys whose values are folders
+Completer = Callable[..., Iterable[str]]
 
 
-def completion(folders: Sequence[Path]) -> str:
-    """The bash function that completes verbs, keys, and values where they are names."""
-    entries = catalog(folders)
-    values: dict[str, Iterable[str]] = {name: entries[name] for name in ("machine", "workload")}
-    values["costs"] = [LITERATURE, *Stored(folders)]
-    values |= {"+grid": questions(folders), "policy": Policies(), "runner": ["auto", "serial", "ray"]}
-    names = [
-        "point",
-        *Policies(),
-        *entries["machine"],
-        *entries["workload"],
-        *questions(folders),
-        *QUANTITIES,
-        *TABLES,
-    ]
-    values |= {name: ["true", "false"] for name in ("quiet", "report", "dry_run")}
-    return script([*QUANTITIES, *settings.NAMES, *NAMES, "runner"], values, [*names, *METRICS])
+def answer() -> None:
+    """Answer the shell that asks, and end the process."""
+    line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
+    words = split_line(line)[3]
+    verb = words[1] if len(words) > 1 and words[1] in VERBS else None
+    if verb is not None:
+        os.environ[ASKED] = "2"
+    parser = usage.parser() if verb is None else load(verb).parser()
+    _complete_by_metavar(parser)
+    argcomplete.autocomplete(parser, always_complete_options=False)
 
 
-def script(keys: Iterable[str], values: Mapping[str, Iterable[str]], names: Iterable[str]) -> str:
-    """The same from keys, the values of some of them, and names that `sweep show` knows."""
-    cases = "\n".join(f'    {key}) echo "{_words(of_key)}" ;;' for key, of_key in values.items())
-    for verb, own in OPTIONS.items():
-        cases += f'\n    "{verb} options") echo "{own} --help" ;;'
-    options = ["--help", "--version", "--config-dir", "--completion", "--cfg"]
-    verbs = [*OF_FOLDERS, "list", "measure", "profile", "show"]
-    return SCRIPT % {
-        "cases": cases, "words": " ".join(["+grid=", *(f"{key}=" for key in keys), *verbs, *options]),
-        "of_folders": "|".join(OF_FOLDERS), "kinds": " ".join(KINDS), "names": _words(names),
-    }  # fmt: skip
+def _complete_by_metavar(parser: Parser) -> None:
+    """Give each argument what completes it."""
+    folders, files = DirectoriesCompleter(), FilesCompleter()
+    known: dict[str, Completer] = {
+        **dict.fromkeys(("OUT", "OUT N", "A", "B", "FOLDER", "DIR"), folders),
+        **dict.fromkeys(("FILE", "CSV", "BEFORE"), files),
+        "KIND": lambda **_: KINDS,
+        "NAME": _names,
+        "KEY=VALUE": partial(_overrides, folders),
+    }
+    for action in parser._actions:  # argparse has no other way to them
+        metavar = action.metavar[0] if isinstance(action.metavar, tuple) else action.metavar
+        if metavar in known:
+            action.completer = known[metavar]  # type: ignore[attr-defined]
 
 
-def _words(names: Iterable[str]) -> str:
-    return " ".join(name for name in names if PLAIN.fullmatch(name))
+def _names(parsed_args: Any, **_: Any) -> list[str]:
+    """Whatever `sweep show` knows."""
+    from sweep.command.listing import names
+
+    return ["point", *names(folders_of(getattr(parsed_args, "config_dir", None)))]
+
+
+def _overrides(folders: Completer, prefix: str, parsed_args: Any, **_: Any) -> list[str]:
+    """Verbs, keys, and the values of a key where they are names or folders."""
+    key, given, start = prefix.partition("=")
+    if not given:
+        return [*(VERBS if not parsed_args.overrides else ()), "+grid=",
+                *(f"{each}=" for each in (*QUANTITIES, *settings.NAMES, *NAMES, "runner"))]  # fmt: skip
+    if key in FOLDERS:
+        return [f"{key}={each}" for each in folders(start)]
+    try:
+        return [f"{key}={value}" for value in _values(key, parsed_args.config_dir)]
+    except BadInput:  # of a folder that is none, which the command itself will say
+        return []
+
+
+def _values(key: str, config_dir: str | None) -> Iterable[str]:
+    conf = folders_of(config_dir)
+    if key in ("machine", "workload"):
+        return catalog(conf)[key]
+    if key == "costs":
+        return [LITERATURE, *Stored(conf)]
+    if key == "policy":
+        return Policies()
+    if key == "+grid":
+        return questions(conf)
+    if key == "runner":
+        return ["auto", "serial", "ray"]
+    return ["true", "false"] if key in ("quiet", "report", "dry_run") else []

@@ -10,13 +10,13 @@ from sim.metrics import METRICS
 from sim.parameters import LARGEST, Parameter
 from sim.policies import Policies
 from sweep.command.compose import composed_grid
+from sweep.command.options import KINDS
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
 from sweep.inputs.conf import questions
 from sweep.tables.make import TABLES
 from sweep.tables.text import terminal_width
 
-KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics")
 Folders = Sequence[Path]
 
 
@@ -36,9 +36,18 @@ def listed(kind: str | None, folders: Folders) -> str:
     return "\n".join(f"{name:<{longest}}  {line}".rstrip() for name, line in lines.items())
 
 
+def names(folders: Folders) -> list[str]:
+    """Every name of every kind."""
+    return [name for of_kind in _everything(folders).values() for name in of_kind]
+
+
+def _everything(folders: Folders) -> dict[str, Mapping[str, str]]:
+    return {kind: _names(kind, folders) for kind in KINDS}
+
+
 def shown(name: str, folders: Folders) -> str:
     """What one name stands for; every meaning where it is a name of several kinds."""
-    everything = {kind: _names(kind, folders) for kind in KINDS}
+    everything = _everything(folders)
     kinds = [kind for kind in KINDS if name in everything[kind]]
     if not kinds:
         known = [word for names in everything.values() for word in names]

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
-from sweep.errors import BadInput
+from sweep.errors import BadInput, Stopped
+from sweep.inputs.home import expanded
+
+if TYPE_CHECKING:
+    from sweep.store.folder import Folder
+
+KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics")  # of names
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,3 +28,49 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{self.prog}: {message}; see `{self.prog} --help`")
+
+
+def add_into(parser: Parser) -> None:
+    """The option of the folder that is written."""
+    parser.add_argument("--out", dest="into", metavar="DIR", help="write there; default is the run's folder itself")
+
+
+def finished(out: str) -> Folder:
+    """The folder of a finished run, whose run.json is one; BadInput where it cannot be read."""
+    from sweep.store.folder import open_run
+    from sweep.store.run_json import read_run
+    from sweep.tables.frame import reading
+
+    with reading(out):
+        folder = open_run(expanded(out, "OUT"))
+        read_run(folder)
+    return folder
+
+
+@contextmanager
+def writing(given: argparse.Namespace) -> Iterator[Folder]:
+    """The folder that is written, made if it is not there; BadInput where it cannot be written."""
+    from sweep.store.folder import look, open_folder
+
+    place = given.out if given.into is None else given.into
+    remedy = "; give --out DIR to write elsewhere" if given.into is None else ""
+    path = expanded(place, "--out")
+    folder = look(path)
+    if folder.local and os.path.isdir(folder.path) and not os.access(folder.path, os.W_OK | os.X_OK):
+        raise BadInput(f"{place}: is not writable{remedy}")
+    try:
+        yield open_folder(path)
+    except OSError as error:
+        why = error.strerror or " ".join(str(error).split())
+        raise BadInput(f"{error.filename or place}: cannot be written: {why}{remedy}") from None
+    except Stopped as stop:
+        if stop.no_room:
+            raise
+        raise BadInput(f"{stop}{remedy}") from None
+
+
+def add_config_dir(parser: Parser) -> None:
+    """The option of the user's own folder."""
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="your own grids, machines, workloads and measurements, before ours"
+    )

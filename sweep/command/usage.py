@@ -8,9 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from sweep import __version__
-from sweep.command.completion import completion
 from sweep.command.compose import compose, configuration
-from sweep.command.options import Parser
+from sweep.command.options import Parser, add_config_dir
 from sweep.errors import BadInput
 from sweep.inputs.conf import conf_dir, hidden_files, listing
 from sweep.inputs.home import folders_of
@@ -53,8 +52,8 @@ verbs (each with --help):
   eval "$(sweep --completion)"                  completion in this shell"""
 
 
-def read(arguments: Sequence[str]) -> Request | None:
-    """The request of a command line; None where its answer is printed already. BadInput for anything that is off."""
+def parser() -> Parser:
+    """The options of a sweep."""
     parser = Parser(
         "sweep",
         "What would this TLB-flush policy cost on that machine? Sweeps of a validated simulation.",
@@ -68,7 +67,12 @@ def read(arguments: Sequence[str]) -> Request | None:
     )
     parser.add_argument("-c", "--cfg", metavar="job", help="print the composed configuration, and run nothing")
     parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
-    given, strange = parser.parse_known_intermixed_args(arguments)
+    return parser
+
+
+def read(arguments: Sequence[str]) -> Request | None:
+    """The request of a command line; None where its answer is printed already. BadInput for anything that is off."""
+    given, strange = parser().parse_known_intermixed_args(arguments)
     if strange:
         raise BadInput(f"unknown option {strange[0]!r}; see `sweep --help`")
     if given.multirun:
@@ -80,7 +84,9 @@ def read(arguments: Sequence[str]) -> Request | None:
         raise BadInput(f"--cfg {given.cfg}: must be job; Hydra's own settings are not used here")
     folders = folders_of(given.config_dir)
     if given.completion:
-        print(completion(folders))
+        from argcomplete.shell_integration import shellcode
+
+        print(shellcode(["sweep"]))
         return None
     if given.cfg:
         print(configuration(given.overrides, folders), end="")
@@ -90,10 +96,3 @@ def read(arguments: Sequence[str]) -> Request | None:
         for name in hidden_files(folders):
             print(f"{name}: the file of {given.config_dir}, not the one that comes with sweep", file=sys.stderr)
     return request
-
-
-def add_config_dir(parser: Parser) -> None:
-    """The option of the user's own folder."""
-    parser.add_argument(
-        "--config-dir", metavar="DIR", help="your own grids, machines, workloads and measurements, before ours"
-    )

@@ -13,7 +13,6 @@ from sweep.errors import BadInput
 from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
-from sweep.run.cpus import usable_cpus
 from sweep.store.folder import look
 from sweep.store.parts import check_parts
 from sweep.store.rows import to_table
@@ -32,7 +31,9 @@ def describe(plan: Plan, runner: Runner, out: str) -> str:
     speed, row_bytes, piloted = pilot(plan)
     work_s = float(cost[todo].sum()) * speed
     kind, why = runner.choose(float(cost[todo].sum()) if todo else 0.0)
-    cpus = 1 if kind == "serial" else runner.cpus or usable_cpus()
+    from loky import cpu_count
+
+    cpus = 1 if kind == "serial" else runner.cpus or cpu_count()
     longest_s = float(cost[todo].max()) * speed if todo else 0.0
     elapsed_s = max(work_s / cpus, longest_s)
     rows = len(plan) * plan.replicas

@@ -25,7 +25,6 @@ from sweep.errors import BadInput, Stopped
 from sweep.inputs.settings import Runner
 from sweep.messages import say
 from sweep.plan.plan import Plan
-from sweep.run.cpus import usable_cpus
 from sweep.run.flight import Flight, Write, one_line
 from sweep.run.head import Watch
 from sweep.run.runner import Carried, Known, nothing_known
@@ -117,13 +116,15 @@ class Cluster:
                 _gauges()[name].set(value, {"run": run})
 
     def _start(self, ray: Any) -> None:
+        from loky import cpu_count  # by affinity and control groups
+
         local = self._local
         before = signal.getsignal(signal.SIGTERM)
         try:
             with _working_folder():
                 ray.init(
                     address=self._settings.where(),
-                    num_cpus=self._settings.cpus or usable_cpus() if local else None,
+                    num_cpus=self._settings.cpus or cpu_count() if local else None,
                     include_dashboard=False if local else None, log_to_driver=False, logging_level=logging.ERROR,
                     **({"_node_ip_address": LOOPBACK} if local else {}),
                 )  # fmt: skip

@@ -1,15 +1,38 @@
-"""`sweep runs` in words: a line for each run, and what tells it from the others."""
+"""`sweep runs`: the runs below a folder, and what tells them apart."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 
 from sweep.command.layout import aligned
-from sweep.store.runs import Run, different_settings
+from sweep.command.options import Parser
+from sweep.inputs.home import expanded
+from sweep.store.runs import Run, different_settings, find_runs
 from sweep.tables.text import printable
 
 HEAD = ("run", "grid", "points", "state", "age", "size", "differs in")
 RIGHT, FOLDED = (2, 4, 5), (0, 1, 6)  # columns
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser("sweep runs", "The runs below a folder: what each is, how far, and which settings are its own.")
+    parser.add_argument(
+        "folder", nargs="?", default="outputs", metavar="FOLDER", help="where to look (default: outputs)"
+    )
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    from sweep.store.folder import look
+    from sweep.tables.frame import reading
+
+    with reading(given.folder):
+        found = find_runs(look(expanded(given.folder, "FOLDER")))
+    print(as_text(found) if found else f"{given.folder}: holds no runs")
+    return 0
 
 
 def as_text(runs: Sequence[Run], most: int = 0) -> str:

@@ -1,0 +1,20 @@
+"""What is done with runs and with the user's own machine: one verb a file, with `parser()` and `main(given)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+VERBS = ("compare", "list", "measure", "next", "profile", "report", "runs", "show", "status", "tables")
+
+
+def load(verb: str) -> ModuleType:
+    """The module of a verb: the others are not imported."""
+    return import_module(f"{__name__}.{verb}")
+
+
+def run(verb: str, arguments: Sequence[str]) -> int:
+    """Do what a verb's command line says; the exit code."""
+    module = load(verb)
+    return int(module.main(module.parser().parse_args(arguments)))

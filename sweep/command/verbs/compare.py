@@ -1,0 +1,62 @@
+"""`sweep compare`: which points moved between two runs."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sweep.command.options import Parser
+from sweep.errors import BadInput, Stopped
+from sweep.inputs.home import expanded
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser("sweep compare", "Which points moved between two runs, and by how many intervals.")
+    parser.add_argument("a", metavar="A", help="a run's folder")
+    parser.add_argument("b", metavar="B", help="another one")
+    parser.add_argument("--metric", default="system_time_s", help="what to compare (default: system_time_s)")
+    parser.add_argument("--rows", type=int, default=40, help="how many points to print (default: 40)")
+    parser.add_argument("--markdown", metavar="FILE", help="write that as Markdown; - is standard output")
+    parser.add_argument("--csv", metavar="FILE", help="write all points as CSV; - is standard output")
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    if given.rows < 0:
+        raise BadInput(f"--rows={given.rows}: must be at least 0")
+    if given.markdown == given.csv == "-":
+        raise BadInput("--markdown - --csv -: both would go to standard output; give a file for one of them")
+    from sweep.tables.compare import as_markdown, as_text, compare
+    from sweep.tables.frame import load
+    from sweep.tables.make import as_csv
+
+    a, b = (load(expanded(each, name)) for each, name in ((given.a, "A"), (given.b, "B")))
+    found = compare(a, b, given.metric)
+    if "-" not in (given.markdown, given.csv):
+        print(as_text(found, given.metric, given.rows))
+    if given.markdown is not None:
+        _write_file(given.markdown, "--markdown", as_markdown(found, given.metric, given.rows))
+    if given.csv is not None:
+        _write_file(given.csv, "--csv", as_csv(found.table))
+    return 0
+
+
+def _write_file(file: str, option: str, text: str) -> None:
+    """Write a text to a file, all or nothing, or to standard output; BadInput where the file cannot be written."""
+    from sweep.store.folder import look
+    from sweep.tables.text import printable
+
+    if file == "-":
+        print("\n".join(map(printable, text.split("\n"))), end="")
+        return
+
+    path, slash, name = expanded(file, option).rpartition("/")
+    if not name or name in (".", ".."):
+        raise BadInput(f"{option}={file!r}: must name a file")
+    try:
+        look(path + slash or ".").write(name, text.encode())
+    except Stopped as stop:
+        if stop.no_room:
+            raise
+        raise BadInput(f"{option}={file!r}: {stop}") from None

@@ -1,0 +1,24 @@
+"""`sweep list`: names that can be used, a line each."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sweep.command.options import KINDS, Parser, add_config_dir
+from sweep.inputs.home import folders_of
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser("sweep list", "What there is: name, one line, and unit and range where it has one.")
+    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; default all names")
+    add_config_dir(parser)
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    from sweep.command import listing
+
+    print(listing.listed(given.kind, folders_of(given.config_dir)))
+    return 0

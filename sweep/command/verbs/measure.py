@@ -1,0 +1,92 @@
+"""`sweep measure`: broadcasts on this machine, measured, fitted and written as a machine file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from sim.parameters import PARAMETERS
+from sweep.command.options import Parser
+from sweep.errors import BadInput, Unmeasurable, did_you_mean
+from sweep.inputs.conf import conf_dir
+from sweep.inputs.home import check_writable, expanded, own_folder, write_own
+from sweep.inputs.reader import names_in
+from sweep.measure.experiment import read_experiment
+from sweep.measure.loop import run_experiment
+from sweep.measure.machine import VIRTUAL, facts, sources_not_used
+from sweep.measure.measured import read_measured
+
+DELIVERIES = PARAMETERS["delivery"].choices
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser(
+        "sweep measure",
+        "Measure broadcasts on this machine without root, fit the model's costs to half of what was seen, predict the\n"
+        "other half, and write machine/this_machine.yaml into your own folder.",
+    )
+    parser.add_argument(
+        "experiment", nargs="?", default="default", help="a file of conf/measure, or of measure/ in DIR"
+    )
+    parser.add_argument("--config-dir", metavar="DIR", help="your own folder; default ~/.config/xpfo-sweep")
+    parser.add_argument("--measured", metavar="CSV", help="fit this earlier measured.csv of this machine again")
+    parser.add_argument("--no-fit", action="store_true", help="only measure")
+    parser.add_argument(
+        "--delivery",
+        choices=DELIVERIES,
+        help="how interrupts leave this guest, where its kernel log does not say",
+    )
+    return parser
+
+
+def main(given: argparse.Namespace) -> int:
+    """Measure, fit, write; 0 when done."""
+    own = own_folder(given.config_dir)
+    paths = names_in(conf_dir() / "measure") | names_in(own / "measure")
+    if given.experiment not in paths:
+        raise BadInput(f"experiment={given.experiment!r}: no such file{did_you_mean(given.experiment, paths)}")
+    cpus = len(os.sched_getaffinity(0))
+    if cpus < 2:
+        raise Unmeasurable("one CPU only: there is nobody to interrupt")
+    experiment = read_experiment(paths[given.experiment], cpus)
+    machine = facts() if given.delivery is None else replace(facts(), delivery=given.delivery)
+    if given.delivery is not None and machine.hypervisor is None:
+        raise BadInput(f"--delivery={given.delivery}: this machine is no guest, as far as it can be seen")
+    if not given.no_fit:
+        from sweep.measure.fit import read_settings
+
+        read_settings(experiment.fit, f"measure/{given.experiment}: fit")
+    csv = Path(expanded(given.measured, "--measured")) if given.measured else None
+    measured = read_measured(csv, machine.cpus) if csv else None
+    check_writable(own)
+    say(experiment.title)
+    for line in sources_not_used():
+        say(f"not used: {line}")
+    if machine.hypervisor:
+        say(f"hypervisor {machine.hypervisor}. {VIRTUAL}\n{machine.how_they_leave}")
+    folder = own / "measure"
+    if measured is None:
+        measured = run_experiment(experiment, say)
+        write_own(folder / "measured.csv", measured.to_csv(index=False))
+        say(f"{folder / 'measured.csv'}: {len(measured)} points")
+    if given.no_fit:
+        return 0
+    from sweep.measure.outcome import fit_and_write
+    from sweep.report.pictures import write_measured
+
+    picture = folder / "measured_vs_simulated.png"
+    fitted = fit_and_write(measured, experiment.fit, machine, own)
+    write_measured(fitted.table, machine.title, picture)
+    print(f"\n{own / 'machine' / 'this_machine.yaml'}\n{picture}")
+    print(f"\nnext: sweep --config-dir {shlex.quote(str(own))} +grid=this_machine")
+    return 0
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, file=sys.stderr, flush=True)

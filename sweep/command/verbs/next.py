@@ -1,0 +1,35 @@
+"""`sweep next`: what to measure next, from a run with draws."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sweep.command.options import Parser, add_into, finished, writing
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser(
+        "sweep next", "What to measure next: how much each point, measured, would tell of costs and points."
+    )
+    parser.add_argument("out", metavar="OUT", help="the folder of a finished run with draws=32 or more")
+    parser.add_argument(
+        "--predict", type=int, metavar="POINT", help="rank by what is learned of this point's prediction"
+    )
+    add_into(parser)
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    from sweep.tables.frame import read_results
+    from sweep.tables.make import measured_of, write
+    from sweep.tables.next_experiment import next_experiment
+    from sweep.tables.text import as_text
+
+    run = finished(given.out)
+    table = next_experiment(read_results(run), measured_of(run).fitted_machines, given.predict)
+    with writing(given) as into:
+        write(into, {"next_experiment": table})
+    print(as_text(table, width=140))
+    return 0

@@ -1,0 +1,103 @@
+"""`sweep profile`: a command's work, or recorded files, as a workload file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep.command.options import Parser
+from sweep.errors import BadInput
+from sweep.inputs.home import check_writable, own_folder, write_own
+from sweep.measure.counters import recorded, seen_of_command, seen_of_snapshots
+from sweep.measure.experiment import MOST_CPUS
+from sweep.measure.machine import VIRTUAL, Facts, facts
+from sweep.measure.workload import workload_file
+
+NO_NAMES = ("true", "false", "null", "nan", "inf")  # an override `workload=true` is no text
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser(
+        "sweep profile",
+        "Run a command, count what it asks of the kernel, write workload/NAME.yaml into your own folder.",
+    )
+    parser.usage = "%(prog)s [options] -- COMMAND ..."
+    parser.add_argument("--name", default="mine", help="of the workload; default mine")
+    parser.add_argument("--jobs", type=int, help="CPUs that it keeps busy; default the N of a -jN, else all")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own folder; default ~/.config/xpfo-sweep")
+    parser.add_argument(
+        "--keep-arguments", action="store_true", help="write the whole command into the file, not its first word alone"
+    )
+    for name in ("vmstat", "stat", "interrupts"):
+        parser.add_argument(
+            f"--{name}", nargs=2, metavar=("BEFORE", "AFTER"), help=f"recorded /proc/{name}, no command"
+        )
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("--perf", metavar="FILE", help="recorded output of perf stat -x,")
+    return parser
+
+
+def main(given: argparse.Namespace) -> int:
+    """Profile a command or recorded files; 0 when done."""
+    command = given.command
+    if command and command[0] != "--":
+        raise BadInput(f"sweep profile: unrecognized arguments: {' '.join(command)}; see `sweep profile --help`")
+    try:
+        path = _profiled(given, command[1:])
+    except OSError as error:
+        raise BadInput(str(error)) from None
+    own = shlex.quote(str(path.parent.parent))
+    print(f"{path}\n\nnext: sweep --config-dir {own} +grid=this_machine workload={given.name}")
+    return 0
+
+
+def _profiled(given: argparse.Namespace, command: Sequence[str]) -> Path:
+    """Profile what the command line says; the file that was written."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", given.name):
+        raise BadInput(f"--name={given.name!r}: must be small letters, digits and _, a letter first")
+    if given.name in NO_NAMES:
+        raise BadInput(f"--name={given.name}: is a value of its own on a command line; choose another name")
+    if bool(command) == bool(given.vmstat):
+        raise BadInput("give either a command after --, or recorded files, --vmstat BEFORE AFTER at least")
+    if given.jobs is not None and not 1 <= given.jobs <= MOST_CPUS:
+        raise BadInput(f"--jobs={given.jobs}: must be at least 1, at most {MOST_CPUS}")
+    own = own_folder(given.config_dir)
+    check_writable(own)
+    missing: list[str] = []
+    if command:
+        machine: Facts | None = facts()
+        seen, missing = seen_of_command(command)
+        stated = re.search(r"(?:^|\s)-j\s*(\d{1,6})", " ".join(command))
+        cpus = len(os.sched_getaffinity(0))
+        jobs = max(1, min(given.jobs or (int(stated[1]) if stated else cpus), cpus))
+        what = named(command, given.keep_arguments)
+        if machine and machine.hypervisor:
+            print(f"hypervisor {machine.hypervisor}. {VIRTUAL}", file=sys.stderr)
+    else:
+        texts = {
+            name: tuple(recorded(each, f"--{name}") for each in getattr(given, name))
+            for name in ("vmstat", "stat", "interrupts")
+            if getattr(given, name)
+        }
+        perf = recorded(given.perf, "--perf") if given.perf else None
+        machine = None
+        seen = seen_of_snapshots(texts["vmstat"], texts.get("stat"), texts.get("interrupts"), perf)  # type: ignore[arg-type]
+        jobs = given.jobs or max(1, int(seen.get("cpus", 1)))
+        what = "From recorded files; snapshots count the whole machine"
+    path = own / "workload" / f"{given.name}.yaml"
+    write_own(path, workload_file(given.name, seen, jobs, what, machine, missing))
+    return path
+
+
+def named(command: Sequence[str], whole: bool) -> str:
+    """The command for the head of a file: its first word, since arguments may hold what is secret."""
+    if whole:
+        return f"`{shlex.join(command)}`"
+    rest = len(command) - 1
+    return f"`{shlex.quote(command[0])}`" + (f", {rest} arguments left out (--keep-arguments)" if rest else "")

@@ -1,0 +1,40 @@
+"""`sweep show`: what one name stands for, or one point of a run."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sweep.command.options import Parser, add_config_dir
+from sweep.errors import BadInput
+from sweep.inputs.home import folders_of
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser(
+        "sweep show",
+        "What one policy, machine, workload, grid, parameter, table or metric is; or one point of a run.",
+        "`sweep show point OUT N` is every parameter of point N of a run, and where each comes from.",
+    )
+    parser.add_argument("name", metavar="NAME", help="as `sweep list` has it")
+    parser.add_argument(
+        "of_run", nargs="*", metavar="OUT N", help="of `point`: the run's folder, and the point's index"
+    )
+    add_config_dir(parser)
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    from sweep.command import listing
+
+    if not given.of_run:
+        print(listing.shown(given.name, folders_of(given.config_dir)))
+        return 0
+    if given.name != "point" or len(given.of_run) != 2:
+        raise BadInput("sweep show: give one name, or `point`, the folder of a run and the index of a point in it")
+    from sweep.command.point import shown_point
+
+    out, index = given.of_run
+    print(shown_point(out, index, given.config_dir))
+    return 0

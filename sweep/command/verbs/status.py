@@ -1,0 +1,35 @@
+"""`sweep status`: how far a run is, while it runs and after it died."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sweep.command.options import Parser
+from sweep.inputs.home import expanded
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser("sweep status", "How far a run is: while it runs, and after it died.")
+    parser.add_argument("out", metavar="OUT", help="the run's folder")
+    parser.add_argument("--watch", action="store_true", help="look again and again, until the run ends or Ctrl-C")
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    from sweep.command.watch import watch
+    from sweep.store.folder import open_folder
+    from sweep.store.run_json import read_run
+    from sweep.store.status import as_text, status
+    from sweep.tables.frame import reading
+
+    with reading(given.out):
+        folder = open_folder(expanded(given.out, "OUT"), make=False)
+        if folder.exists("run.json"):
+            read_run(folder)
+        if given.watch:
+            watch(folder)
+        else:
+            print(as_text(folder, status(folder)))
+    return 0

@@ -1,0 +1,31 @@
+"""`sweep tables`: the tables of a finished run again, without simulating."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sweep.command.options import Parser, add_into, finished, writing
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser("sweep tables", "Make the tables of a run again, without simulating.")
+    parser.add_argument("out", metavar="OUT", help="the run's folder")
+    add_into(parser)
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    from sweep.tables.make import tables_and_answer, write, write_answer
+
+    made, said = tables_and_answer(finished(given.out))
+    with writing(given) as into:
+        write(into, made)
+        write_answer(into, said)
+    for name, table in made.items():
+        print(f"tables/{name}.csv  {len(table)} rows")
+    for note in next(iter(made.values())).attrs.get("notes", []):
+        print(note)
+    print(said.text)
+    return 0
