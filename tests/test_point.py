@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -208,3 +209,42 @@ def test_a_folder_of_the_users_own_is_found_by_the_command_of_the_run_or_given(t
     assert main(["show", "point", str(out), "0"]) == 2
     assert "no such folder" in capsys.readouterr().err
     assert main(["show", "point", str(out), "0", "--config-dir", str(tmp_path / "moved")]) == 0
+
+
+OF_SOMEBODY = """
+open({taken!r}, "a").close()
+from sim.policy import Local, Policy
+
+POLICY = Policy(local=Local.FIRST)
+"""
+
+
+def test_a_point_of_somebody_elses_run_is_shown_without_running_the_code_that_it_names(sweep_in, tmp_path, capsys):
+    taken = tmp_path / "taken"
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "mine.py").write_text(OF_SOMEBODY.format(taken=str(taken)))
+    run = sweep_in("+grid=smoke", "policy=mine", f"policy_path={tmp_path}/theirs", "window_events=64", "replicas=1")
+    taken.unlink()
+    assert main(["show", "point", str(run), "0"]) == 2
+    assert "has policies of its own, which are Python: give the folder" in capsys.readouterr().err
+    assert not taken.exists()
+    assert main(["show", "point", str(run), "0", "--policy-path", str(tmp_path / "theirs")]) == 0
+    assert "mine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("said", ["out: /tmp/x", "policy_path: .", "reuse: /tmp/x"])
+def test_a_folder_of_configuration_cannot_say_what_is_run_or_written(tmp_path, said, capsys):
+    text = (conf_dir() / "config.yaml").read_text(encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(re.sub(rf"^{said.partition(':')[0]}: .*$", said, text, flags=re.MULTILINE))
+    assert main(["--config-dir", str(tmp_path), "+grid=smoke", "dry_run=true"]) == 2
+    assert "only the command line may say it" in capsys.readouterr().err
+
+
+def test_a_runner_of_the_users_folder_is_used_where_the_command_line_names_it(tmp_path, capsys):
+    (tmp_path / "runner").mkdir()
+    (tmp_path / "runner" / "auto.yaml").write_text("kind: ray\naddress: 192.0.2.1:6379\n")
+    given = ["--config-dir", str(tmp_path), "+grid=smoke", "-c", "job"]
+    assert main(given) == 0
+    assert "192.0.2.1" not in capsys.readouterr().out
+    assert main([*given, "runner=auto"]) == 0
+    assert "192.0.2.1" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs import settings
-from sweep.inputs.conf import listing, paths_of, questions
+from sweep.inputs.conf import conf_dir, listing, paths_of, questions
 from sweep.inputs.door import Checked, admit
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
 from sweep.plan.composition import KEYS, composition, read_config
@@ -92,9 +92,9 @@ def _as_yaml(content: Mapping[str, Any]) -> str:
 
 
 def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) -> Document:
-    """The content of `runner/NAME.yaml`."""
+    """The content of `runner/NAME.yaml`; a file of the user's folder only where the command line names it."""
+    paths = paths_of("runner", folders if name is not None else [conf_dir()])
     name = base.get("runner", "auto") if name is None else name
-    paths = paths_of("runner", folders)
     if name not in paths:
         raise BadInput(f"runner={name}: no runner/{name}.yaml{did_you_mean(str(name), paths)}")
     document = read_yaml(paths[name], f"runner/{name}")

@@ -1,6 +1,7 @@
 """`sweep show point OUT N`: one point of a run, and where each of its parameters comes from.
 
-The run is composed again from what its run.json says; where that gives another sweep by now, it is refused.
+The run is composed again from what its run.json says; where that gives another sweep by now, it is refused. A run may
+come from somebody else: policies of its own are Python, which is run only from a folder that the user names himself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from sweep.tables.frame import reading
 PLAIN = ("1", "name", "pages: weight")  # units that are not printed
 
 
-def shown_point(out: str, index: str, config_dir: str | None = None, most: int = 0) -> str:
+def shown_point(
+    out: str, index: str, config_dir: str | None = None, policy_path: str | None = None, most: int = 0
+) -> str:
     """A point's parameters with value, unit and origin; BadInput where the run has no such point."""
     if not (index.isascii() and index.isdecimal() and len(index) < 19):
         raise BadInput(f"sweep show point OUT {index}: the index of a point is a whole number, 0 or more")
@@ -33,7 +36,7 @@ def shown_point(out: str, index: str, config_dir: str | None = None, most: int =
     with reading(out):
         folder = look(expanded(out, "OUT"))
         run = read_run(folder)
-    asked, plan = _composed_again(folder, run, config_dir)
+    asked, plan = _composed_again(folder, run, config_dir, policy_path)
     if not plan.begin <= number < plan.end:
         raise BadInput(f"point {number}: {folder} has the points {plan.begin} to {plan.end - 1}")
     rows = [
@@ -47,10 +50,18 @@ def shown_point(out: str, index: str, config_dir: str | None = None, most: int =
     return "\n".join(lines)
 
 
-def _composed_again(folder: Folder, run: Mapping[str, Any], config_dir: str | None) -> tuple[Composition, Plan]:
+def _composed_again(
+    folder: Folder, run: Mapping[str, Any], config_dir: str | None, policy_path: str | None
+) -> tuple[Composition, Plan]:
     """What a run was asked to do, and its plan; BadInput where the files say something else by now."""
+    overrides = [text for text in run["overrides"] if text.lstrip("+").partition("=")[0] != "policy_path"]
+    if len(overrides) < len(run["overrides"]):
+        if policy_path is None:
+            raise BadInput(f"{folder}: has policies of its own, which are Python: give the folder whose files may be "
+                           "run, like `--policy-path DIR`")  # fmt: skip
+        overrides.append(f"policy_path={policy_path}")
     try:
-        request = compose(run["overrides"], folders_of(config_dir or _config_dir(run["command"])))
+        request = compose(overrides, folders_of(config_dir or _config_dir(run["command"])))
         plan = open_plan(request.composition)
     except BadInput as error:
         raise BadInput(f"{folder}: cannot be composed again: {str(error).splitlines()[0]}") from None

@@ -54,5 +54,4 @@ def read_run(folder: Folder) -> dict[str, Any]:
         content = json.loads(folder.read(NAME))
     except (ValueError, RecursionError):
         raise BadInput(f"{where}: is not JSON") from None
-    admit(Run, content, where)
-    return dict(content)
+    return {**admit(Run, content, where).model_dump(), **content}

@@ -20,6 +20,9 @@ def parser() -> Parser:
     parser.add_argument(
         "of_run", nargs="*", metavar="OUT N", help="of `point`: the run's folder, and the point's index"
     )
+    parser.add_argument(
+        "--policy-path", metavar="DIR", help="of `point`: the folder of the run's own policies, which is run as code"
+    )
     add_config_dir(parser)
     return parser
 
@@ -36,5 +39,5 @@ def main(given: Namespace) -> int:
     from sweep.command.point import shown_point
 
     out, index = given.of_run
-    print(shown_point(out, index, given.config_dir))
+    print(shown_point(out, index, given.config_dir, given.policy_path))
     return 0
