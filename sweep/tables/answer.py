@@ -18,6 +18,9 @@ from sweep.tables.text import printable
 from sweep.tables.words import banded, enumerated, factor, number, share
 
 
+MOST_POINTS = 6  # that a sentence speaks of
+
+
 def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> Answer:
     """The answer that a grid names, or where these tables do not have it, what each policy costs.
 
@@ -68,15 +71,15 @@ def of_points(tables: Tables) -> Answer | None:
     if table is None or "policy" not in table:
         return None
     said = []
-    for _, row in table.iterrows():
-        if row["policy"] == "vanilla":
-            continue
+    told = table[table["policy"] != "vanilla"]
+    for _, row in told.head(MOST_POINTS).iterrows():
         where = f"{row['policy']}{of_size(row)}"
         if row.get("ratio", np.nan) == row.get("ratio", np.nan):
             said.append(f"{where}: {number(row['system_time_s'])} s, {banded(row, 'ratio', factor)} vanilla's")
         elif row.get("overhead_share", np.nan) == row.get("overhead_share", np.nan):
             said.append(f"{where}: {banded(row, 'overhead_share', share)} of CPU time")
-    return Answer([f"{enumerated(said, 6)}."]) if said else None
+    more = [f"{len(told) - MOST_POINTS} more"] if len(told) > MOST_POINTS else []
+    return Answer([f"{enumerated([*said, *more], MOST_POINTS + 1)}."]) if said else None
 
 
 ANSWERS: dict[str, tuple[Callable[[Tables], Answer | None], str]] = {  # by name: the sentences, and their table

@@ -9,7 +9,8 @@ from sweep.inputs.costs import REPRESENTATIVE
 
 def representative(results: pd.DataFrame) -> pd.DataFrame:
     """The rows under the representative draw, which stands for all the others."""
-    return results[results["draw"] == REPRESENTATIVE]
+    among = results["draw"] == REPRESENTATIVE
+    return results if among.all() else results[among]  # rows are many: none is copied without need
 
 
 def posterior_draws(results: pd.DataFrame) -> pd.DataFrame:

@@ -77,8 +77,9 @@ def read_results(folder: Folder) -> pd.DataFrame:
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
     """Rows as a DataFrame; `attrs` are what the table's metadata says."""
+    attrs = attrs_of(table.schema.metadata)
     frame = table.replace_schema_metadata(None).to_pandas()
-    frame.attrs = attrs_of(table.schema.metadata)
+    frame.attrs = attrs
     return frame
 
 

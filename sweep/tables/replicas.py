@@ -49,7 +49,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     builds = not loops or results["system_time_s"].notna().any()
     table, names = means(results, list(dict.fromkeys([*(SUMMARY if builds else ()), *(OF_LOOPS if loops else ())])))
     first, name = ("system_time_s", "system_time_half_s") if builds else ("operations_per_s", "operations_half_per_s")
-    half = results.groupby("point")[first].apply(half_width).rename(name)
+    half = half_widths(results, ["point"], first).rename(name)
     constant = [name for name in names if table[name].nunique(dropna=False) == 1 and name != "policy"]
     table = table.drop(columns=constant).join(half, on="point")
     failed = failed_points(results).set_index("point")["status"] if "status" in results else pd.Series(dtype=object)

@@ -39,7 +39,8 @@ def without_copies(results: pd.DataFrame) -> pd.DataFrame:
 
 def simulated(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of points that did not fail."""
-    return results[results["status"] == OK] if "status" in results else results
+    good = results["status"] == OK if "status" in results else pd.Series(True, results.index)
+    return results if good.all() else results[good]
 
 
 def failed_points(results: pd.DataFrame) -> pd.DataFrame:
