@@ -32,11 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"sweep: {error}")
             return error.code if isinstance(error, Stopped) else 2 if isinstance(error, BadInput) else 1
         except KeyboardInterrupt:  # before or after the simulation, which has its own
-            say("sweep: stopped by SIGINT; the same command continues")
+            say("sweep: stopped by SIGINT")
             return 130
 
 
 def _run(arguments: list[str]) -> int:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise BadInput("the working folder is gone: change to one that is there") from None
     if "_ARGCOMPLETE" in os.environ:  # a shell's Tab
         from sweep.command.completion import answer
 

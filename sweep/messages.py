@@ -10,23 +10,35 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 PRIVATE = "key|secret|token|password|credential|signature|sas"  # in the names of a URI's parameters
-SECRETS = (
-    (re.compile(r"""(?<=://)(?:[^\s@'"\\]*:[^\s'"\\]*|[^\s/@'"\\]*)@"""), "***@"),  # scheme://key:secret@bucket
-    (re.compile(rf"""(?i)([?&][\w-]*(?:{PRIVATE})[\w-]*=)[^\s&'"\\]+"""), r"\1***"),
-)
+PARAMETERS = re.compile(rf"""(?i)([?&][\w-]*(?:{PRIVATE})[\w-]*=)[^\s&'"\\]+""")
+RUN = re.compile(r"""[^\s'"\\]+""")  # of characters that may be a URI
 
 
 def without_credentials(text: str) -> str:
     """A text in which no URI holds keys, secrets or tokens."""
-    for pattern, replacement in SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
+    if "://" not in text:
+        return text
+    return PARAMETERS.sub(r"\1***", RUN.sub(lambda run: _masked(run[0]), text))
+
+
+def _masked(run: str) -> str:
+    """`scheme://key:secret@bucket` without what stands before the `@`."""
+    scheme, found, rest = run.partition("://")
+    before, at, _ = rest.partition("@")
+    if not found or not at or ("/" in before and ":" not in before):
+        return run
+    return f"{scheme}://***{rest[rest.rfind('@') if ':' in before else len(before) :]}"
+
+
+def printable(text: str) -> str:
+    """A text on one line that moves no cursor and rings no bell: it may be somebody else's."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def say(text: str) -> None:
     """A line on stderr; dropped where nobody can read it."""
     stream = sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr)
-    stream.write(without_credentials(text) + "\n")
+    stream.write("\n".join(map(printable, without_credentials(text).split("\n"))) + "\n")
     stream.flush()
 
 

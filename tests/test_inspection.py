@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -214,27 +213,6 @@ def test_a_tied_axis_becomes_a_coordinate_and_an_incomplete_grid_is_refused(swee
     assert made["sockets"].sel(cores=256).item() == 4
     with pytest.raises(ValueError, match="not a full grid"):
         sweep.to_xarray(frame[~((frame["cores"] == 4) & (frame["replica"] == 1))])
-
-
-@pytest.mark.parametrize(
-    ("words", "wanted"),
-    [
-        (["sweep", "+gr"], {"+grid="}),
-        (["sweep", "+grid", "=", "sm"], {"smoke"}),
-        (["sweep", "policy", "=", "xpfo_d"], {"xpfo_deferred"}),
-        (["sweep", "machine", "="], {"i5_3550", "xeon_8160"}),
-        (["sweep", "--comp"], {"--completion"}),
-        (["sweep", "quiet", "=", "t"], {"true"}),
-    ],
-)
-def test_the_shell_completes_keys_and_names(words, wanted, capsys):
-    assert main(["--completion"]) == 0
-    script = capsys.readouterr().out
-    given = " ".join(f"'{word}'" for word in words)
-    script += f'\nCOMP_WORDS=({given}); COMP_CWORD={len(words) - 1}; _sweep; printf "%s\\n" "${{COMPREPLY[@]}}"\n'
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30)
-    assert wanted <= set(done.stdout.split()), done.stderr
-    assert all(word.startswith(words[-1].lstrip("=")) for word in done.stdout.split())
 
 
 @pytest.mark.parametrize("given", ["quiet=maybe", "report=2", "dry_run=later"])

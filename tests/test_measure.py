@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sweep.__main__ import main
-from sweep.command import own_machine
+from sweep.command.verbs import measure as own_machine
 from sweep.errors import BadInput, Unmeasurable
 from sweep.inputs import likelihood
 from sweep.inputs.conf import conf_dir

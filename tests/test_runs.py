@@ -12,7 +12,7 @@ import pytest
 
 import sweep
 from sweep.__main__ import main
-from sweep.command.runs import age, as_text, size
+from sweep.command.verbs.runs import age, as_text, size
 from sweep.errors import BadInput
 from sweep.store.folder import look
 from sweep.store.processes import space, start_ticks

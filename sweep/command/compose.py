@@ -6,6 +6,7 @@ grammar. Keys whose values are names, folders or other text never meet Hydra: wh
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
@@ -47,7 +48,12 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
     """The request that the configuration files and overrides describe; BadInput for anything that is off."""
     paths = paths_of("grid", folders)
     given = [_parse(text, paths, folders) for text in overrides]
-    chosen = {override.key: override.value for override in given}
+    chosen: dict[str, Any] = {}
+    for override in given:
+        if override.key in chosen:
+            raise BadInput(f"{override.text!r}: {override.key} is given twice; a list in quotes is one value, like "
+                           f"'{override.key}=[...]'")  # fmt: skip
+        chosen[override.key] = override.value
     grid = chosen.get("grid")
     if grid is None:
         raise BadInput("no grid given; choose one:\n" + listing(folders))
@@ -223,9 +229,11 @@ def _plain(value: Any) -> Any:
 def _as_list(key: str, value: Any) -> str:
     """A sweep of Hydra's as the list, range or number that means it here."""
     if isinstance(value, RangeSweep):
-        numbers = list(value.range()) if value.start is not None else []
-        if len(numbers) > MOST_SAID:
-            return f"{key}={{from:{numbers[0]},to:{numbers[-1]},steps:{len(numbers)}}}"
+        start, step = (0 if value.start is None else value.start), value.step
+        count = max(0, math.ceil((value.stop - start) / step)) if step and value.stop is not None else 0
+        if count > MOST_SAID:
+            return f"{key}={{from:{start},to:{start + (count - 1) * step},steps:{count}}}"
+        numbers = [start + at * step for at in range(count)]
         return f"{key}=[{','.join(map(str, numbers))}]"
     if isinstance(value, ChoiceSweep):
         values = [str(_plain(item)) for item in value.list]

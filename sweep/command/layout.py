@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from sweep.tables.text import printable, terminal_width
+from sweep.messages import printable
+from sweep.tables.text import terminal_width
 
 GAP = 2  # spaces between two columns
 

@@ -80,7 +80,7 @@ def _config_dir(command: str) -> str | None:
         words = shlex.split(command)
     except ValueError:
         return None
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):
         if word == "--config-dir":
             return after
         if word.startswith("--config-dir="):

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from sweep.errors import BadInput
+from sweep.messages import printable
 
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 40
@@ -78,6 +79,16 @@ def _text(node: yaml.Node) -> Any:
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def _no_data(loader: Any, node: yaml.Node) -> None:
+    kind = node.tag.rpartition(":")[2]
+    raise yaml.constructor.ConstructorError(None, None, f"!!{kind}: must be text, a number, a list or a mapping",
+                                            node.start_mark)  # fmt: skip
+
+
+for _tag in ("set", "timestamp", "binary", "omap", "pairs"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _no_data)
 
 
 @dataclass(frozen=True)
@@ -148,7 +159,7 @@ def question_of(path: Path) -> str:
             for line in file:
                 text = line.strip()
                 if text.startswith("#"):
-                    return text.lstrip("#").strip()
+                    return printable(text.lstrip("#").strip())
                 if text and not text.startswith(("---", "%YAML")):
                     break
     except OSError:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from sim.parameters import PARAMETERS
+from sim.parameters import PARAMETERS, Pages
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.door import shorten
@@ -160,19 +160,28 @@ def _values(name: str, value: Any, asked: Checks, where: str, tied: bool = False
     checked = [_value(name, value, asked, where) for value in values]
     seen: set[str] = set()
     for value in checked:
-        if repr(value) in seen and not tied:
+        meaning = repr(_shares(value) if name == "range_pages" and isinstance(value, tuple) else value)
+        if meaning in seen and not tied:
             raise BadInput(
                 f"{where}: {name}={_word(value)}: twice; equal points would be counted as independent repetitions"
             )
-        seen.add(repr(value))
+        seen.add(meaning)
     return checked
+
+
+def _shares(mix: Pages) -> Pages:
+    """A mix of ranges by the share of each length: {1: 1} and {1: 2} are the same."""
+    total = sum(weight for _, weight in mix)
+    return tuple((pages, weight / total) for pages, weight in mix if weight)
 
 
 def _matched(values: Sequence[Any], policies: Collection[str], where: str) -> list[Any]:
     """Names of policies in place of patterns: `xpfo*` adds, `!xpfo_broadcast` takes away what stands before it."""
     names: list[Any] = []
     for value in values:
-        text = str(value)
+        if not isinstance(value, str):
+            raise BadInput(f"{where}: policy={value}: must be a name or a pattern")
+        text = value
         pattern = text.removeprefix("!")
         if text == pattern and not set("*?[") & set(text):
             names.append(value)

@@ -47,7 +47,7 @@ def read_plots(folder: Folder) -> list[Plot]:
 
 def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None) -> None:
     """Write report.html, into another folder if told."""
-    said = folder.read(ANSWER).decode() if folder.exists(ANSWER) else ""
+    said = folder.read(ANSWER).decode("utf-8", "replace") if folder.exists(ANSWER) else ""
     text = page(read_run(folder), made, said)
     (into or folder).write("report.html", text.encode("utf-8", "backslashreplace"))
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sweep.errors import BadInput, did_you_mean
@@ -30,6 +31,7 @@ CONTENT = {"jobs": "1 x cores"}  # of that grid: all CPUs are busy where the cal
 OF_CALLS = (*OF_POINTS, "engine", "policy_path", "points", "max_points", "max_cpu_hours")  # keys that a call can give
 PLACES = re.compile(rf"\A(command line|grid/{GRID})[:,] ")  # where a mistake can only be: in the call
 MOST_ROWS = 3_000_000
+MOST_DEPTH = 8  # of lists in lists
 CALLER = 4  # the frame of the user's own line, seen from where a warning is made
 
 
@@ -72,16 +74,24 @@ def _plan(given: Mapping[str, Any], config_dir: str | None) -> Plan:
     return plan
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, deep: int = 0) -> Any:
     """A value as a file would hold it: arrays, columns of pandas, tuples and ranges are lists."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, bytes | bytearray):
+        raise BadInput(f"{value!r:.60}: bytes: must be text, a number, a list or a mapping")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence | np.ndarray) and len(value) > MOST_ROWS:
+        raise BadInput(f"{len(value)} values: a call gives at most {MOST_ROWS} rows")
+    if deep > MOST_DEPTH:
+        raise BadInput(f"lists in lists: at most {MOST_DEPTH} deep")
     if hasattr(value, "tolist"):  # numpy's arrays and numbers, and columns of pandas
         return value.tolist()
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(inner) for inner in value]
+        return {_plain(key, deep + 1): _plain(inner, deep + 1) for key, inner in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(inner, deep + 1) for inner in value]
     return value
 
 

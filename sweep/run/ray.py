@@ -165,7 +165,12 @@ def _environment(local: bool) -> Iterator[None]:
     """
     told = {OOM_RETRIES: os.environ.get(OOM_RETRIES, "1")}  # else what is killed for memory is tried again for ever
     if local:
-        told |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token(), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        told |= {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": _token(),
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        }  # workers are this Python
     before = {name: os.environ.get(name) for name in told}
     known = sys.modules.get("ray")
     os.environ.update(told)

@@ -88,6 +88,8 @@ def _check_access(folder: Folder, where: str) -> None:
         path = folder.child(name)
         if os.path.isdir(path):
             raise BadInput(f"{where}: {name} is a folder, and a file of that name is needed; move it away")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise BadInput(f"{where}: {name} is no regular file; move it away")
         if os.path.lexists(path) and not os.access(path, os.R_OK):
             raise BadInput(f"{where}: {name} cannot be read: it may be another user's; {_remedy(path)}")
 

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from sweep.inputs.likelihood import spread
+from sweep.messages import printable
 from sweep.tables import best_ceiling, crossover, next_experiment, pareto, reproduction, validation
 from sweep.tables.sentences import Answer, Tables, of_size
 from sweep.tables.setting import settings
-from sweep.tables.text import printable
 from sweep.tables.words import banded, enumerated, factor, number, share
-
 
 MOST_POINTS = 6  # that a sentence speaks of
 

@@ -16,13 +16,13 @@ import pandas as pd
 
 from sim.metrics import METRICS
 from sweep.errors import BadInput, did_you_mean
+from sweep.messages import printable
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, coordinates
 from sweep.tables.draws import representative
 from sweep.tables.replicas import half_widths
 from sweep.tables.selection import failed_points, simulated, without_copies
-from sweep.tables.text import printable
 
 ROUNDING = 1e-12  # a relative difference below it is none
 MOST_FAILED = 8  # failed points that are named

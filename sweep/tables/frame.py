@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from sweep.errors import BadInput
 from sweep.plan.points import NAMES
 from sweep.store import results
-from sweep.store.folder import Folder, open_run
+from sweep.store.folder import Folder, look, open_run
 from sweep.store.rows import PARAMETER_COLUMNS, schema
 from sweep.store.run_json import read_run
 from sweep.tables.coordinates import Shared, attrs_of
@@ -47,7 +47,8 @@ def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
     folders = [str(out) for out in ([outs] if isinstance(outs, str | PathLike) else outs)]
     if not folders:
         raise BadInput("no run is given: concat needs the folder of at least one")
-    if twice := next((out for at, out in enumerate(folders) if out in folders[:at]), None):
+    places = [look(out).path for out in folders]
+    if twice := next((out for at, out in enumerate(folders) if places[at] in places[:at]), None):
         raise BadInput(f"{twice}: is given twice, and its rows would be counted as those of two runs")
     frames = {out: load(out) for out in folders}
     first, *others = folders

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sim import METRICS
+from sweep.messages import printable
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
 from sweep.tables.selection import failed_points, simulated
@@ -58,11 +59,6 @@ def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
 def terminal_width() -> int:
     """Columns of the terminal; 100 where there is none."""
     return shutil.get_terminal_size((100, 24)).columns
-
-
-def printable(text: str) -> str:
-    """A text on one line that moves no cursor and rings no bell: results may be somebody else's."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _with_bands(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 
 from sweep.command.options import Parser
@@ -44,14 +45,24 @@ def main(given: Namespace) -> int:
 
 def _write_file(file: str, option: str, text: str) -> None:
     """Write a text to a file, all or nothing, or to standard output; BadInput where the file cannot be written."""
+    from sweep.messages import printable
     from sweep.store.folder import look
-    from sweep.tables.text import printable
 
     if file == "-":
         print("\n".join(map(printable, text.split("\n"))), end="")
         return
 
-    path, slash, name = expanded(file, option).rpartition("/")
+    given = expanded(file, option)
+    if os.path.exists(given) and not os.path.isfile(given):  # a device or a pipe is written into, and stays what it is
+        try:
+            with open(given, "w", encoding="utf-8") as stream:
+                stream.write(text)
+        except OSError as error:
+            raise BadInput(f"{option}={file!r}: cannot be written: {error.strerror}") from None
+        return
+    if os.path.islink(given):
+        given = os.path.realpath(given)
+    path, slash, name = given.rpartition("/")
     if not name or name in (".", ".."):
         raise BadInput(f"{option}={file!r}: must name a file")
     try:

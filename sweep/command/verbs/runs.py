@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from sweep.command.layout import aligned
 from sweep.command.options import Parser
 from sweep.inputs.home import expanded
+from sweep.messages import printable
 from sweep.store.runs import Run, different_settings, find_runs
-from sweep.tables.text import printable
 
 HEAD = ("run", "grid", "points", "state", "age", "size", "differs in")
 RIGHT, FOLDED = (2, 4, 5), (0, 1, 6)  # columns
