@@ -13,7 +13,7 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != str(Pat
 
 from sweep.command import verbs
 from sweep.errors import BadInput, Stopped, Unmeasurable
-from sweep.messages import forgiving, say
+from sweep.messages import Forgiving, forgiving, say
 
 FEW_COLLECTIONS = 100_000  # objects made between two: imports make a million of them, and no garbage
 
@@ -27,7 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     with forgiving():
         try:
-            return _run(list(sys.argv[1:] if arguments is None else arguments))
+            given = list(sys.argv[1:] if arguments is None else arguments)
+            code = _run(given)
+            sys.stdout.flush()
+            printed = bool(given) and (given[0] in verbs.VERBS or "--completion" in given)  # a run has a folder
+            if printed and isinstance(sys.stdout, Forgiving) and sys.stdout.full:
+                raise Stopped(1, "standard output: no space left for what was asked for")
+            return code
         except (BadInput, Unmeasurable, Stopped) as error:
             say(f"sweep: {error}")
             return error.code if isinstance(error, Stopped) else 2 if isinstance(error, BadInput) else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -48,6 +49,7 @@ class Forgiving:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._gone = stream is None
+        self.full = False  # whether there was no room for what was written
 
     def write(self, text: str) -> int:
         if self._stream is None or self._gone:
@@ -58,8 +60,8 @@ class Forgiving:
             encoding = getattr(self._stream, "encoding", None) or "ascii"
             with self._dropping():
                 self._stream.write(text.encode(encoding, "replace").decode(encoding))
-        except (OSError, ValueError):
-            self._drop()
+        except (OSError, ValueError) as error:
+            self._drop(error)
         return len(text)
 
     def flush(self) -> None:
@@ -82,12 +84,13 @@ class Forgiving:
     def _dropping(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError):
-            self._drop()
+        except (OSError, ValueError) as error:
+            self._drop(error)
 
-    def _drop(self) -> None:
+    def _drop(self, error: Exception) -> None:
         """Write no more; what the stream still holds goes nowhere, or the interpreter's end would fail of it."""
         self._gone = True
+        self.full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         for standard in (sys.__stdout__, sys.__stderr__):
             if standard is not None and standard is self._stream:
                 with suppress(OSError, ValueError):

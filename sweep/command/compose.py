@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -124,6 +125,7 @@ def _composed(given: Sequence[Override], grid: Path, runner: Document) -> tuple[
     inner = [override for override in given if override.key.startswith(("grid.", "runner."))]
     plain = [override.text for override in inner if override.key not in TEXTS]
     try:
+        sys.modules.setdefault("hydra_plugins", None)  # type: ignore[arg-type]  # nobody's are loaded
         with hydra.initialize_config_module("hydra.conf", version_base="1.3"):  # holds no group or name of ours
             config = hydra.compose("composed", [f"+grid={GRID}", *plain])
             composed = OmegaConf.to_container(config, resolve=True)

@@ -18,6 +18,7 @@ from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.door import shorten
 from sweep.plan.grid import SHAPE, Axis, Block, Relative, Span
+from sweep.plan.points import NAMES
 
 RELATIVE = re.compile(r"\s*([0-9.eE+-]+)\s*x\s*([A-Za-z_]+)\s*")
 MOST_LISTED = 200_000  # values of one axis that are written out; a longer one is a range
@@ -179,9 +180,7 @@ def _matched(values: Sequence[Any], policies: Collection[str], where: str) -> li
     """Names of policies in place of patterns: `xpfo*` adds, `!xpfo_broadcast` takes away what stands before it."""
     names: list[Any] = []
     for value in values:
-        if not isinstance(value, str):
-            raise BadInput(f"{where}: policy={value}: must be a name or a pattern")
-        text = value
+        text = str(value)
         pattern = text.removeprefix("!")
         if text == pattern and not set("*?[") & set(text):
             names.append(value)
@@ -198,7 +197,7 @@ def _matched(values: Sequence[Any], policies: Collection[str], where: str) -> li
 
 
 def _value(name: str, value: Any, asked: Checks, where: str) -> Any:
-    of_names = name in QUANTITIES and bool(QUANTITIES[name].choices)  # `exact` is no share of `act`
+    of_names = name in NAMES or (name in QUANTITIES and bool(QUANTITIES[name].choices))  # `exact`: no share of `act`
     match = RELATIVE.fullmatch(value) if isinstance(value, str) and not of_names else None
     if match is None:
         return asked.check(name, value, where)

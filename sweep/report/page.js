@@ -1,4 +1,13 @@
 // Draws the plots of the embedded data. Text from the data enters by textContent, or escaped where Plotly reads tags.
+function apologise(why) {
+  document.getElementById("plots").textContent = `The plots cannot be drawn here: ${why}. All numbers are in results.parquet and tables/ beside this page.`;
+}
+if (!("DecompressionStream" in globalThis)) {
+  apologise("this browser is too old (it has no DecompressionStream)");
+  throw new Error("no DecompressionStream");
+}
+addEventListener("error", (event) => apologise(event.message));
+addEventListener("unhandledrejection", (event) => apologise(event.reason));
 const page = JSON.parse(await unpack("data"));
 document.head.append(element("script", { textContent: await unpack("plotly") }));
 const FILTERS = ["machine", "workload", "policy"];

@@ -8,6 +8,7 @@ alone is 4.8 MB; `unpack` of page.js unpacks them.
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import importlib.util
 import io
@@ -54,7 +55,7 @@ def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None)
 
 def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
     """The page as text; `said` is the answer to its question."""
-    text = _text(run, made) | {"answer": said}
+    text, plotly = _text(run, made) | {"answer": said}, plotly_script()
     parts = {name: html.escape(str(value)) for name, value in text.items()}
     points = run.get("points", {})
     drawn = {"policies": _policies(made), "plots": [_plain(plot) for plot in made], "colours": colours()}
@@ -66,7 +67,8 @@ def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
         "data": packed(_json(drawn)),
         "css": _own("page.css"),
         "js": _own("page.js"),
-        "plotly": packed(plotly_script()),
+        "plotly": packed(plotly),
+        "scripts": " ".join(f"'sha256-{_digest(each)}'" for each in (_own("page.js"), plotly)),
     }
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], _own("page.html"))
 
@@ -77,6 +79,11 @@ def plotly_script() -> str:
     assert found is not None
     assert found.origin is not None
     return (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    """By which a browser is told to run this script and no other."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def packed(text: str) -> str:

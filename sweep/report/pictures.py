@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import re
@@ -56,15 +57,24 @@ def _matplotlib() -> tuple[Any, Any]:
     """Figures that belong to no window, and the context of a style.
 
     pyplot is left out: it would choose a backend, which is a matter of the process around this one. So is the variable
-    by which a notebook names its own, and which stops the import where that backend is not installed.
+    by which a notebook names its own, and which stops the import where that backend is not installed. A matplotlibrc of
+    the working folder is not read: the same run has the same pictures everywhere.
     """
-    backend = os.environ.pop("MPLBACKEND", None)
+    found = importlib.util.find_spec("matplotlib")
+    assert found is not None
+    assert found.origin is not None
+    before = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    os.environ["MATPLOTLIBRC"] = str(Path(found.origin).parent / "mpl-data" / "matplotlibrc")
+    here = os.open(".", os.O_RDONLY)
+    os.chdir("/")
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     finally:
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
+        os.fchdir(here)
+        os.close(here)
+        del os.environ["MATPLOTLIBRC"]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
     return Figure, rc_context
 
 

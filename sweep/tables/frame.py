@@ -112,12 +112,24 @@ def reading(out: object) -> Iterator[None]:
         raise BadInput(f"{out}: cannot be read: {why}") from None
 
 
+def _plain(column: pd.Series) -> Any:
+    """A column whose missing values are NaN, whatever library's types it has."""
+    if not pd.api.types.is_extension_array_dtype(column.dtype):
+        return column
+    kind = float if pd.api.types.is_numeric_dtype(column.dtype) else object
+    return column.to_numpy(dtype=kind, na_value=float("nan"))
+
+
 def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:
     """Metrics over what the sweep varies, [axis, ..., draw, replica]; ValueError where the points are not a full grid.
 
     An axis that follows from another one, as sockets do from cores in a zip, becomes a coordinate of it. Runs that
     were joined are an axis too where each has all points.
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"{type(frame).__name__}: must be a DataFrame as sweep.load() gives")
+    attrs, frame = frame.attrs, frame.assign(**{str(name): _plain(column) for name, column in frame.items()})
+    frame.attrs = attrs
     units = frame.attrs.get("units", {})
     parameters = [name for name in (*NAMES, *PARAMETER_COLUMNS, "run") if name in frame]
     single = representative(frame)  # under other draws what is drawn varies too

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from sweep.command.options import Parser
 from sweep.inputs.home import expanded
+from sweep.messages import printable
 
 
 def parser() -> Parser:
@@ -31,5 +32,5 @@ def main(given: Namespace) -> int:
         if given.watch:
             watch(folder)
         else:
-            print(as_text(folder, status(folder)))
+            print("\n".join(map(printable, as_text(folder, status(folder)).split("\n"))))
     return 0
