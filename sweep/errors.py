@@ -31,3 +31,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 class Unmeasurable(Exception):
     """This machine cannot be measured; the message says why."""
+
+
+def printable(text: str) -> str:
+    """A text on one line that moves no cursor and rings no bell: it may be somebody else's."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

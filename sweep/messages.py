@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from sweep.errors import printable
+
 PRIVATE = "key|secret|token|password|credential|signature|sas"  # in the names of a URI's parameters
 PARAMETERS = re.compile(rf"""(?i)([?&][\w-]*(?:{PRIVATE})[\w-]*=)[^\s&'"\\]+""")
 RUN = re.compile(r"""[^\s'"\\]+""")  # of characters that may be a URI
@@ -29,11 +31,6 @@ def _masked(run: str) -> str:
     if not found or not at or ("/" in before and ":" not in before):
         return run
     return f"{scheme}://***{rest[rest.rfind('@') if ':' in before else len(before) :]}"
-
-
-def printable(text: str) -> str:
-    """A text on one line that moves no cursor and rings no bell: it may be somebody else's."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def say(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from sweep.messages import printable
+from sweep.errors import printable
 from sweep.tables.text import terminal_width
 
 GAP = 2  # spaces between two columns

@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from sweep.errors import BadInput
-from sweep.messages import printable
+from sweep.errors import BadInput, printable
 
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 40

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 import numpy as np
 import pandas as pd
 
+from sweep.errors import printable
 from sweep.inputs.likelihood import spread
-from sweep.messages import printable
 from sweep.tables import best_ceiling, crossover, next_experiment, pareto, reproduction, validation
 from sweep.tables.sentences import Answer, Tables, of_size
 from sweep.tables.setting import settings

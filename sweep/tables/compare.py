@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sim.metrics import METRICS
-from sweep.errors import BadInput, did_you_mean
-from sweep.messages import printable
+from sweep.errors import BadInput, did_you_mean, printable
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, coordinates

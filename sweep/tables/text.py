@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sim import METRICS
-from sweep.messages import printable
+from sweep.errors import printable
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
 from sweep.tables.selection import failed_points, simulated

@@ -45,7 +45,7 @@ def main(given: Namespace) -> int:
 
 def _write_file(file: str, option: str, text: str) -> None:
     """Write a text to a file, all or nothing, or to standard output; BadInput where the file cannot be written."""
-    from sweep.messages import printable
+    from sweep.errors import printable
     from sweep.store.folder import look
 
     if file == "-":

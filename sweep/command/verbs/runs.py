@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from sweep.command.layout import aligned
 from sweep.command.options import Parser
+from sweep.errors import printable
 from sweep.inputs.home import expanded
-from sweep.messages import printable
 from sweep.store.runs import Run, different_settings, find_runs
 
 HEAD = ("run", "grid", "points", "state", "age", "size", "differs in")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from sweep.command.options import Parser
+from sweep.errors import printable
 from sweep.inputs.home import expanded
-from sweep.messages import printable
 
 
 def parser() -> Parser:
