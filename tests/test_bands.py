@@ -10,6 +10,7 @@ from sweep.inputs.likelihood import measured_again
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import bands
 from sweep.tables.next_experiment import next_experiment
+from sweep.tables.replicas import half_width, half_widths, t95
 from sweep.tables.text import as_text
 
 SMALL = ("window_events=64", "replicas=2", "precision=0.1")
@@ -155,3 +156,12 @@ def test_a_band_stands_beside_its_value_in_the_terminal():
     lines = as_text(table).splitlines()
     assert lines[0].split() == ["policy", "ratio"]
     assert [" ".join(line.split()) for line in lines[1:]] == ["a 1.44 (1.31-1.62)", "b 2.00"]
+
+
+def test_a_half_width_is_students_over_the_root_of_the_number():
+    values = pd.Series([1.0, 2.0, 3.0])
+    assert half_width(values) == pytest.approx(4.303 / np.sqrt(3.0))
+    rows = pd.DataFrame({"point": [0, 0, 0, 1, 1], "t": [1.0, 2.0, 3.0, 5.0, 7.0]})
+    found = half_widths(rows, ["point"], "t")
+    assert found.tolist() == pytest.approx([4.303 / np.sqrt(3.0), 12.706 * np.sqrt(2.0) / np.sqrt(2.0)])
+    assert t95(20) == pytest.approx(2.086, rel=0.01)

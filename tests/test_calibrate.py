@@ -364,3 +364,12 @@ def test_own_rows_are_fitted_beside_the_published_ones_or_instead(tmp_path):
     alone = compose(["+grid=calibrate"], [conf_dir()])
     with pytest.raises(BadInput, match=r"fit\.rows=own: holds no row with fitted=yes"):
         rows_to_fit(alone.composition, "own")
+
+
+def test_run_to_run_spread_is_no_error_of_the_model():
+    shown = measured_again(800.0, np.zeros(4096), 4)
+    assert np.log(shown / 800.0).std() == pytest.approx(likelihood.spread().run, rel=0.02)
+    above = np.random.default_rng(4).normal(0.0, 0.1, 400)
+    apart = [np.array([each]) for each in above]
+    assert likelihood.estimate_discrepancy([(each, 0.0) for each in apart]) == pytest.approx(0.1, rel=0.1)
+    assert likelihood.estimate_discrepancy([(each, 0.1) for each in apart]) < 0.04

@@ -6,14 +6,18 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal, localcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sim import METRICS, batch_means, policies, simulate
+from sim import METRICS, batch_means, draws, policies, simulate
 from sim.counts import Weights
+from sim.elementary import excess, exp_minus, log
 from sim.events import FlushEvents
+from sim.machine.compiled import jit
 from sim.machine.compiled.cache import cache_folder, has_compiler
 from sim.machine.engines import build_machine
 from sim.policies import Policies
@@ -244,3 +248,92 @@ def test_code_is_never_loaded_from_where_others_can_write(tmp_path, monkeypatch)
     assert elsewhere.parent.parent == tmp_path / "tmp"
     monkeypatch.undo()
     cache_folder.cache_clear()
+
+
+DAMAGE = """
+from benchmarks.distance import known
+from sim import simulate
+print(repr(simulate(policy="xpfo_deferred", **known("i5_3550") | {"jobs": 4, "window_events": 64})["system_time_s"].tolist()))
+"""
+
+
+@pytest.mark.skipif(not has_compiler(), reason="numba is not installed")
+def test_damaged_machine_code_is_compiled_again_and_changes_no_number(tmp_path):
+    def run():
+        environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+        command = [sys.executable, "-c", DAMAGE]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    right = run()
+    random = np.random.default_rng(1)
+    code = sorted(tmp_path.rglob("*.nbc"))
+    assert code
+    for turn in range(3):
+        for path in code:
+            content = bytearray(path.read_bytes())
+            if turn == 0:
+                content = content[: len(content) // 2]
+            else:
+                content[int(random.integers(len(content)))] ^= 1 << int(random.integers(8))
+            path.write_bytes(content)
+        assert run() == right
+
+
+@pytest.mark.skipif(not has_compiler(), reason="numba is not installed")
+def test_where_files_cannot_be_locked_code_is_compiled_without(tmp_path, monkeypatch):
+    def no_lock(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(jit.fcntl, "flock", no_lock)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache_folder.cache_clear()
+    try:
+        with jit._alone():
+            assert cache_folder() is not None
+    finally:
+        monkeypatch.undo()
+        cache_folder.cache_clear()
+
+
+@pytest.mark.parametrize("cores", [2, 8])
+def test_any_number_of_threads_draws_the_same_after_any_interruption(cores, monkeypatch):
+    def drawn(seed):
+        return draws.Draws(seed, np.arange(3), cores, (draws.COMPUTE, draws.KIND)).tables
+
+    right = {seed: drawn(seed) for seed in range(4)}
+    draws._tape.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(drawn, [0, 1, 2, 3] * 4))
+    for seed, tables in zip([0, 1, 2, 3] * 4, found, strict=True):
+        assert all((a == b).all() for a, b in zip(tables, right[seed], strict=True))
+    tape = draws._Tape(0, 0, draws.COMPUTE)
+    whole = tape.at_least(cores, 64).copy()
+    again = draws._Tape(0, 0, draws.COMPUTE)
+    again.at_least(1, 16)
+    streams = again._drawn[0]
+
+    def interrupted(*_):
+        streams[0].standard_exponential(7)  # some are drawn already
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(again, "_grown", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        again.at_least(cores, 64)
+    monkeypatch.undo()
+    assert (again.at_least(cores, 64) == whole).all()
+
+
+def test_exponentials_and_logarithms_are_right_to_a_few_ulps():
+    random = np.random.default_rng(2)
+    x = np.concatenate(
+        [random.exponential(1.0, 200), random.exponential(100.0, 200), 10.0 ** random.uniform(-12, 0, 200)]
+    )
+    with localcontext() as context:
+        context.prec = 60
+        exact = [(-Decimal(each)).exp() for each in x.tolist()]
+        over = [Decimal(each) + small - 1 for each, small in zip(x.tolist(), exact, strict=True)]
+    assert exp_minus(x) == pytest.approx([float(each) for each in exact], rel=4e-16, abs=0)
+    assert excess(x) == pytest.approx([float(each) for each in over], rel=4e-15, abs=0)
+    assert exp_minus(0.25) == exp_minus(np.array([0.25]))[0]
+    assert log(2.0) == np.log(2.0)
+    assert exp_minus(1e6) == 0.0

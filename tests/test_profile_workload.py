@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import yaml
 
 from sweep.__main__ import main
+from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
-from sweep.measure.counters import read_counters, read_perf, read_stat, seen_of_snapshots
+from sweep.measure.counters import count_interrupts, read_counters, read_perf, read_stat, seen_of_snapshots
 from sweep.measure.workload import workload
 
 DATA = Path(__file__).parent / "data"  # around `make -j2` of a C library of 36 files, others busy beside it
@@ -188,3 +190,62 @@ def test_what_went_down_is_said_so(capsys, tmp_path):
     files = [f"--{name}" if part == 0 else recorded(name)[2 - part] for name in ("vmstat", "stat") for part in range(3)]
     assert main(["profile", "--config-dir", str(tmp_path), *files]) == 2
     assert "went down: is BEFORE after AFTER?" in capsys.readouterr().err
+
+
+PERF = """5000000,,page-faults,100,100.00,,
+400000,,context-switches,100,100.00,,
+320000000000,ns,user_time,100,100.00,,
+60000000000,ns,system_time,100,100.00,,
+"""
+
+
+def test_counts_of_user_mode_alone_are_no_counts_of_switches():
+    assert read_perf(PERF.replace("context-switches", "context-switches:u"), "perf").keys() == {
+        "page-faults", "user_time", "system_time",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("perf", "said"),
+    [
+        (PERF + PERF, "page-faults is counted twice"),
+        ("1.000100000,2500000,,page-faults,1,100.00,,\n", "perf stat -I"),
+        ("12,,branch-misses,1,100.00,,\n", "nothing of it is used; events that are: cpu-migrations"),
+    ],
+)
+def test_what_perf_printed_otherwise_is_refused(perf, said):
+    with pytest.raises(BadInput, match=said):
+        seen_of_snapshots(texts("vmstat"), texts("stat"), texts("interrupts"), perf)
+
+
+INTERRUPTS = "           CPU0       CPU1\n LOC: {} {}  Local timer interrupts\n CAL: 5 {}  Function call interrupts\n"
+
+
+def test_a_count_of_interrupts_that_went_round_is_no_negative_one():
+    before, after = INTERRUPTS.format(2**32 - 1000, 10, 7), INTERRUPTS.format(24_000, 20, 9)
+    assert count_interrupts(before, after) == 25_000 + 10 + 2
+    with pytest.raises(BadInput, match="row LOC went down"):
+        count_interrupts(after, before)
+
+
+def test_an_empty_file_of_interrupts_is_said_and_counts_nothing():
+    seen = seen_of_snapshots(texts("vmstat"), texts("stat"), ("", ""), PERF + "70,,raw_syscalls:sys_enter,1,100.00,,\n")
+    assert "interrupts" not in seen
+    assert workload(seen, 2)["kernel_entries_per_s"]["source"].endswith("page faults, no interrupts")
+
+
+def test_a_machine_whose_first_cpu_is_offline_has_a_whole_stat():
+    before, after = (text.replace("cpu0 ", "cpu7 ") for text in texts("stat"))
+    assert seen_of_snapshots(texts("vmstat"), (before, after), None, None)["cpus"] == 2
+
+
+def test_stolen_time_that_was_set_back_is_not_known():
+    before, after = texts("stat")
+    with_steal = before.replace(re.search(r"^cpu .*$", before, re.M)[0], _stolen(before, 1_000_000))
+    assert np.isnan(seen_of_snapshots(texts("vmstat"), (with_steal, after), None, None)["steal_s"])
+
+
+def _stolen(stat, ticks):
+    """The first line of a /proc/stat with so much stolen time."""
+    words = re.search(r"^cpu .*$", stat, re.M)[0].split()
+    return " ".join(["cpu ", *words[1:8], str(ticks), *words[9:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -171,3 +172,36 @@ def test_another_plan_is_named_by_the_first_value_that_differs_also_inside_a_mac
     assert main([*given, "jobs=3", f"out={tmp_path}/run"]) == 2
     assert "jobs[0] was 4" in capsys.readouterr().err
     assert main([*given, f"out={tmp_path}/run", "quiet=true"]) == 0
+
+
+def test_a_part_of_another_run_is_not_taken_for_this_ones(sweep_in, tmp_path, capsys):
+    """A part whose checksum is right, of fewer replicas: its rows would be read as other points'."""
+    small = ("+grid=smoke", "policy=xpfo_deferred", "jobs=[1,2,4]", "window_events=64", "runner=serial", "seed=5")
+    old, fewer = sweep_in(*small, "replicas=2"), sweep_in(*small, "replicas=1")
+    right = sweep_in(*small, "replicas=2", "jobs=[1,2]")
+    shutil.copytree(old, tmp_path / "mixed")
+    for part in (fewer / "parts").iterdir():
+        shutil.copy(part, tmp_path / "mixed" / "parts")
+    assert main([*small, "replicas=2", "jobs=[1,2]", f"reuse={tmp_path}/mixed", f"out={tmp_path}/new"]) == 0
+    assert "0 of 2 points were taken over" in capsys.readouterr().err
+    assert (tmp_path / "new" / "results.parquet").read_bytes() == (right / "results.parquet").read_bytes()
+
+
+def test_long_texts_of_many_failures_are_kept_shortened_and_read_again(tmp_path, monkeypatch):
+    def failing(**parameters):
+        raise ValueError("e" * 25_000)
+
+    monkeypatch.setattr("sweep.run.compute.simulate", failing)
+    many = (
+        "+grid=smoke",
+        "policy=xpfo_deferred",
+        "ceiling={from: 0, to: 1999, steps: 2000}",
+        "chunk_s=1e9",
+        "replicas=1",
+    )
+    for _ in range(2):
+        assert main([*many, "runner=serial", "quiet=true", "report=false", f"out={tmp_path}"]) == 3
+    failed = pd.read_parquet(tmp_path / "failures.parquet")
+    assert len(failed) == 2000
+    assert failed["error"].str.len().max() < 4_100
+    assert not (tmp_path / "broken").exists()

@@ -17,9 +17,15 @@ from typing import Any
 
 from sweep.errors import BadInput
 from sweep.inputs.home import expanded
-from sweep.measure.machine import read_interrupts
+from sweep.measure.machine import read_interrupt_rows
 
 MOST_BYTES = 10_000_000
+WRAP = 2**32  # of a count in /proc/interrupts
+OF_PERF = {  # perf's events, and our names; its times are in ns
+    "cpu-migrations": "migrations", "context-switches": "switches", "page-faults": "faults",
+    "raw_syscalls:sys_enter": "system_calls", "user_time": "user_s", "system_time": "system_s",
+    "duration_time": "elapsed_s",
+}  # fmt: skip
 PERF = ("cpu-migrations", "context-switches", "page-faults", "raw_syscalls:sys_enter")
 
 
@@ -50,9 +56,9 @@ def read_counters(text: str, where: str) -> dict[str, float]:
 def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
     """/proc/stat: seconds of all CPUs together by mode, switches, forks, and how many CPUs there are."""
     modes = re.search(r"^cpu +((?:[0-9]{1,18} +){7}[0-9]{1,18})(?: |$)", text, re.MULTILINE)
-    needed = {name: re.search(rf"^{name} [0-9]{{1,18}}( |$)", text, re.MULTILINE) for name in ("cpu0", "ctxt")}
-    if modes is None or not all(needed.values()):
-        raise BadInput(f"{where}: no `cpu` line with eight modes, `cpu0` and `ctxt` lines, as in /proc/stat")
+    needed = [re.search(rf"^{name} [0-9]{{1,18}}( |$)", text, re.MULTILINE) for name in (r"cpu\d+", "ctxt")]
+    if modes is None or not all(needed):
+        raise BadInput(f"{where}: no `cpu` line with eight modes, `cpuN` and `ctxt` lines, as in /proc/stat")
     user, nice, system, idle, iowait, irq, softirq, steal = (float(each) / hz for each in modes[1].split())
     out = {"user_s": user + nice, "system_s": system + irq + softirq, "idle_s": idle + iowait, "steal_s": steal}
     out |= {name: float(n) for name, n in re.findall(r"^(ctxt|processes) ([0-9]{1,18})$", text, re.MULTILINE)}
@@ -60,14 +66,22 @@ def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
 
 
 def read_perf(text: str, where: str) -> dict[str, float]:
-    """`perf stat -x,`: counts by event; what was not counted or not supported is left out."""
-    out = {}
+    """`perf stat -x,`: counts by event. Left out is what was not counted, not supported, or counted in user mode alone.
+
+    BadInput where the file has other columns, as with -I, or an event twice, as with --append.
+    """
+    out: dict[str, float] = {}
     for line in text.splitlines():
         fields = line.split(",")
         if line.startswith("#") or len(fields) < 3:
             continue
+        if re.fullmatch(r" *[0-9]+\.[0-9]{6,}", fields[0]) and re.match(r" *([0-9]|<not)", fields[1]):
+            raise BadInput(f"{where}: counts by interval, as of `perf stat -I`: give one count of the whole run")
         if re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,9})?", fields[0]):  # not <not counted>, <not supported>
-            out[fields[2].removesuffix(":u")] = float(fields[0])
+            if fields[2] in out:
+                raise BadInput(f"{where}: {fields[2]} is counted twice: give the file of one run")
+            if not fields[2].endswith(":u"):  # the kernel's own events are always 0 there
+                out[fields[2]] = float(fields[0])
     if not out:
         raise BadInput(f"{where}: no counts, as `perf stat -x,` prints them")
     return out
@@ -85,12 +99,22 @@ def seen_of_snapshots(
         first, last = (read_stat(text, "stat") for text in stat)
         seen |= {name: last[name] - first[name] for name in ("user_s", "system_s", "steal_s")}
         seen["switches"], seen["cpus"] = last["ctxt"] - first["ctxt"], last["cpus"]
-        seen["elapsed_s"] = sum(last[n] - first[n] for n in ("user_s", "system_s", "idle_s", "steal_s")) / last["cpus"]
-    if interrupts:
-        earlier, later = (read_interrupts(text) for text in interrupts)
-        seen["interrupts"] = float(sum(later[name] - earlier.get(name, 0) for name in later))
+        if seen["steal_s"] < 0:  # some hypervisors set it back
+            seen["steal_s"] = float("nan")
+        else:
+            all_s = sum(last[n] - first[n] for n in ("user_s", "system_s", "idle_s", "steal_s"))
+            seen["elapsed_s"] = all_s / last["cpus"]
+    if interrupts and all(text.strip() for text in interrupts):  # containers show an empty file
+        seen["interrupts"] = count_interrupts(*interrupts)
     if perf:
-        seen |= seen_of_perf(read_perf(perf, "perf"))
+        counts = read_perf(perf, "perf")
+        of_perf = seen_of_perf(counts)
+        if not of_perf:
+            raise BadInput(f"--perf: nothing of it is used; events that are: {', '.join(OF_PERF)}")
+        seen |= of_perf
+    for name in ("huge", "pgalloc", "switches", "elapsed_s"):
+        if seen.get(name, 0.0) < 0:
+            raise BadInput(f"recorded files: {name} went down: is BEFORE after AFTER?")
     times = "--stat, or user_time and system_time in --perf"
     for name, needs in (("user_s", times), ("system_s", times), ("faults", "pgfault in --vmstat")):
         if not seen.get(name, float("nan")) >= 0:
@@ -101,13 +125,29 @@ def seen_of_snapshots(
 
 def seen_of_perf(counts: Mapping[str, float]) -> dict[str, float]:
     """perf's own counts under our names; its times are in ns."""
-    names = {"cpu-migrations": "migrations", "context-switches": "switches", "page-faults": "faults"}
-    names["raw_syscalls:sys_enter"] = "system_calls"
-    out = {ours: counts[theirs] for theirs, ours in names.items() if theirs in counts}
-    for theirs, ours in (("user_time", "user_s"), ("system_time", "system_s"), ("duration_time", "elapsed_s")):
-        if theirs in counts:
-            out[ours] = counts[theirs] * 1e-9
-    return out
+    return {
+        ours: counts[theirs] * (1e-9 if ours.endswith("_s") else 1.0)
+        for theirs, ours in OF_PERF.items()
+        if theirs in counts
+    }
+
+
+def count_interrupts(before: str, after: str) -> float:
+    """Interrupts of the whole machine between two texts of /proc/interrupts; BadInput where a count went down.
+
+    A count is 32 bits wide: one that was near its end and is small now has gone round.
+    """
+    total, earlier = 0, read_interrupt_rows(before)
+    for name, counts in read_interrupt_rows(after).items():
+        old = earlier.get(name, [])
+        for cpu, count in enumerate(counts):
+            more = count - (old[cpu] if len(old) == len(counts) else 0)
+            if more < 0:
+                more += WRAP
+                if not 0 <= more <= WRAP // 2:
+                    raise BadInput(f"--interrupts: row {name} went down: is BEFORE after AFTER?")
+            total += more
+    return float(total)
 
 
 def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]]:
@@ -121,6 +161,7 @@ def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]
         missing = [f"perf does not count {event} here" for event in PERF if event not in events]
         prefix = ["perf", "stat", "-x,", "-o", str(counts), "-e", ",".join(events), "--"] if events else []
         code = Path(folder) / "code"  # perf does not hand it on reliably
+        read_stat(Path("/proc/stat").read_text(), "/proc/stat")  # what is refused is refused before the command runs
         shell = ["sh", "-c", '"$@"; echo $? > "$0"', str(code)]
         before, begin = _snapshot(), time.monotonic()
         subprocess.run([*prefix, *shell, *command])
@@ -132,6 +173,8 @@ def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]
     vmstat, stat, interrupts = ((before[n], after[n]) for n in ("vmstat", "stat", "interrupts"))
     seen = seen_of_snapshots(vmstat, stat, interrupts, None)
     seen["machine_cpu_s"] = seen["user_s"] + seen["system_s"]
+    if "interrupts" not in seen:
+        missing.append("/proc/interrupts is empty here, as in containers: interrupts are not counted")
     seen |= {name: after[name] - before[name] for name in ("user_s", "system_s", "faults", "switches", "bytes")}
     return seen | seen_of_perf(perf) | {"elapsed_s": elapsed_s}, missing
 

@@ -137,6 +137,11 @@ def read_kernel_config(text: str) -> tuple[str | None, int | None]:
 
 def read_interrupts(text: str) -> dict[str, int]:
     """Sums over all CPUs of the rows of /proc/interrupts, by the row's name."""
+    return {name: sum(counts) for name, counts in read_interrupt_rows(text).items()}
+
+
+def read_interrupt_rows(text: str) -> dict[str, list[int]]:
+    """The rows of /proc/interrupts by name, a count for each CPU."""
     lines = text.splitlines()
     cpus = len(lines[0].split()) if lines else 0
     out = {}
@@ -144,7 +149,7 @@ def read_interrupts(text: str) -> dict[str, int]:
         name, _, rest = line.partition(":")
         counts = rest.split()[:cpus]
         if counts and all(re.fullmatch("[0-9]{1,18}", count) for count in counts):
-            out[name.strip()] = sum(map(int, counts))
+            out[name.strip()] = [int(count) for count in counts]
     return out
 
 

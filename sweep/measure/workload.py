@@ -60,10 +60,11 @@ def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
         if counted in seen:
             out[name] = _known(seen[counted] / cpu_s, f"measured: {what} over CPU seconds")
     least = faults + seen.get("interrupts", 0.0)
+    least_words = "page faults" + (", and interrupts of the machine" if "interrupts" in seen else ", no interrupts")
     if "system_calls" in seen:
         out["kernel_entries_per_s"] = _known(
             (least + seen["system_calls"]) / cpu_s,
-            "measured: system calls by perf, page faults, and interrupts of the machine",
+            f"measured: system calls by perf, {least_words}",
         )
     for name, value in model.items():
         if name not in QUANTITIES or name in out or name == "alloc_per_kunmap":
@@ -74,7 +75,7 @@ def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
             why += "; the elapsed time says nothing, others used the CPUs or it is not known"
         if name == "kernel_entries_per_s":
             some = {bound: max(least / cpu_s, some[bound]) for bound in ("low", "central", "high")}
-            why += "; at least page faults and interrupts, which are measured"
+            why += f"; at least {least_words}, which are measured" if "interrupts" in seen else "; at least page faults"
         out[name] = some | {"source": why}
     return out
 
@@ -99,7 +100,8 @@ def workload_file(name: str, seen: Seen, jobs: int, what: str, machine: Facts | 
         own = (seen["user_s"] + seen["system_s"]) / max(seen["machine_cpu_s"], 1e-9)
         lines.append(f"# Of the machine's CPU time meanwhile {min(own, 1.0):.0%} was this command's.")
         lines.append("# The less that is, the more of its switches and migrations are the others' doing.")
-        lines.append(f"# Stolen by the hypervisor meanwhile: {seen['steal_s']:.1f} s.")
+        stolen = f"{seen['steal_s']:.1f} s" if seen["steal_s"] >= 0 else "not known, the count went down"
+        lines.append(f"# Stolen by the hypervisor meanwhile: {stolen}.")
     lines.append(f"title: {json.dumps(name)}")
     for key, quantity in workload(seen, jobs).items():
         rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in quantity.items()}

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -79,6 +81,8 @@ class Cluster:
         self._settings, self._lost = settings, lost
         self._local = settings.where() == "local"
         self._watch: Watch | None = None
+        self._folder: str | None = None  # of a Ray of our own: logs and sockets, for nobody else
+        self._logs = False  # whether a worker's log is named as the place where more is said
         self.hung = False  # whether Ray's shutdown has not come to an end: its threads would hold the process
 
     def carry(
@@ -96,7 +100,9 @@ class Cluster:
                 if owned:
                     self._start(ray)
                 flight = Flight(ray, plan, self._settings, known, write, self._watch, _log_of)
-                yield from flight.carry(chunks)
+                for carried in flight.carry(chunks):
+                    self._logs |= "worker_log" in carried.note
+                    yield carried
             finally:
                 if owned:
                     self._shut_down(ray)
@@ -119,6 +125,8 @@ class Cluster:
         from loky import cpu_count  # by affinity and control groups
 
         local = self._local
+        if local:
+            self._folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))  # 0700
         before = signal.getsignal(signal.SIGTERM)
         try:
             with _working_folder():
@@ -126,7 +134,7 @@ class Cluster:
                     address=self._settings.where(),
                     num_cpus=self._settings.cpus or cpu_count() if local else None,
                     include_dashboard=False if local else None, log_to_driver=False, logging_level=logging.ERROR,
-                    **({"_node_ip_address": LOOPBACK} if local else {}),
+                    **({"_node_ip_address": LOOPBACK, "_temp_dir": self._folder} if local else {}),
                 )  # fmt: skip
         except SystemExit:  # what Ray makes of a SIGTERM while it starts
             raise Stopped(128 + signal.SIGTERM, "stopped by SIGTERM") from None
@@ -154,6 +162,8 @@ class Cluster:
             if watch:
                 watch.end_processes()
             self._watch = None
+            if self._folder and not self._logs:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager

@@ -52,7 +52,10 @@ class Folder:
     def __str__(self) -> str:
         if not self.local:
             return self.path
-        relative = os.path.relpath(self.path)
+        try:
+            relative = os.path.relpath(self.path)
+        except OSError:  # the working folder has gone
+            return self.path
         return self.path if relative.startswith("..") else relative
 
     def child(self, name: str) -> str:
