@@ -253,7 +253,8 @@ def test_code_is_never_loaded_from_where_others_can_write(tmp_path, monkeypatch)
 DAMAGE = """
 from benchmarks.distance import known
 from sim import simulate
-print(repr(simulate(policy="xpfo_deferred", **known("i5_3550") | {"jobs": 4, "window_events": 64})["system_time_s"].tolist()))
+given = known("i5_3550") | {"jobs": 4, "window_events": 64}
+print(repr(simulate(policy="xpfo_deferred", **given)["system_time_s"].tolist()))
 """
 
 

@@ -176,8 +176,8 @@ def test_another_plan_is_named_by_the_first_value_that_differs_also_inside_a_mac
 
 def test_a_part_of_another_run_is_not_taken_for_this_ones(sweep_in, tmp_path, capsys):
     """A part whose checksum is right, of fewer replicas: its rows would be read as other points'."""
-    small = ("+grid=smoke", "policy=xpfo_deferred", "jobs=[1,2,4]", "window_events=64", "runner=serial", "seed=5")
-    old, fewer = sweep_in(*small, "replicas=2"), sweep_in(*small, "replicas=1")
+    small = ("+grid=smoke", "policy=xpfo_deferred", "window_events=64", "runner=serial", "seed=5")
+    old, fewer = (sweep_in(*small, "jobs=[1,2,4]", f"replicas={number}") for number in (2, 1))
     right = sweep_in(*small, "replicas=2", "jobs=[1,2]")
     shutil.copytree(old, tmp_path / "mixed")
     for part in (fewer / "parts").iterdir():
