@@ -18,7 +18,7 @@ from sweep.run.request import Request
 USAGE = """\
 overrides people use:
   policy=xpfo machine=i5_3550 cores=8 jobs=8    what is simulated; any parameter of the model
-  ceiling=[0,33,512]                            a list makes an axis, in place of the grid's of that name
+  'ceiling=[0,33,512]'                          a list makes an axis, in place of the grid's of that name
   policy='["xpfo*","!xpfo_broadcast"]'          policies by pattern
   costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)
   draws=64                                      5/50/95 % bands: each point under so many draws of its costs
@@ -31,8 +31,8 @@ overrides people use:
 examples:
   sweep +grid=patch                             the patch's table
   sweep +grid=point policy=xpfo_deferred cores=96 jobs=60
-  sweep +grid=cores policy=[xpfo,xpfo_deferred] jobs='1 x cores' dry_run=true
-  sweep +grid=point machine=epyc_milan_2s jobs=256 policy=[xpfo,xpfo_deferred,xpfo_broadcast]    INVLPGB or not
+  sweep +grid=cores 'policy=[xpfo,xpfo_deferred]' jobs='1 x cores' dry_run=true
+  sweep +grid=point machine=epyc_milan_2s jobs=256 'policy=[xpfo,xpfo_deferred,xpfo_broadcast]'    INVLPGB or not
   sweep +grid=ceiling workload=fork_server      whether one workload wants another ceiling
   sweep +grid=cores workload=unmapped_alloc rate_per_s=20000 policy=xpfo    from how many CPUs a rate takes 10 %
   sweep +grid=exposure tick_hz=0 user_switches_per_s=0    how long windows are on isolated CPUs
