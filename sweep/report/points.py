@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from sweep.inputs.costs import REPRESENTATIVE
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, attrs_of, coordinates
-from sweep.tables.replicas import t95
+from sweep.tables.replicas import half_widths
 from sweep.tables.selection import OK, copies, notes
 from sweep.tables.setting import word
 
@@ -80,14 +79,10 @@ def _settings(file: pq.ParquetFile, rows: np.ndarray) -> pd.DataFrame:
 
 def _over_replicas(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
     """The mean of each group of rows, and its 95 % interval."""
-    count = np.bincount(groups)
-    replicas = int(count.max(initial=0))
-    factor = t95(replicas - 1) / math.sqrt(max(replicas, 1))
-    mean = np.bincount(groups, values) / count
-    with np.errstate(invalid="ignore", over="ignore"):
-        squares = np.bincount(groups, (values - mean[groups]) ** 2)
-        half = factor * np.sqrt(squares / np.maximum(count - 1, 1))
-        made = {name: mean, f"{name}_lo": mean - half, f"{name}_hi": mean + half}
+    rows = pd.DataFrame({"group": groups, name: values})
+    mean = rows.groupby("group")[name].mean().to_numpy()
+    half = half_widths(rows, ["group"], name).sort_index().to_numpy()
+    made = {name: mean, f"{name}_lo": mean - half, f"{name}_hi": mean + half}
     return made | ({"ratio_half": half} if name == "ratio" else {})  # of the replicas alone, draws or not
 
 

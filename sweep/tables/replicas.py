@@ -7,19 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sim.batch_means import student_t
 from sweep.tables.coordinates import coordinates
 from sweep.tables.selection import OK, failed_points
 
 SUMMARY = ("system_time_s", "added_s", "ratio", "wall_time_s", "flush_wait_ns", "interrupts_per_flush")
 OF_LOOPS = ("operations_per_s", "overhead_share", "elongation", "flush_wait_ns", "interrupts_per_flush")
-FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # t95 of 1 to 9 degrees of freedom
+FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)  # t95 of 1 to 6 degrees of freedom, where the series is not good
 
 
 def t95(degrees: int) -> float:
     """Two-sided 95 % quantile of Student's t; NaN without a degree of freedom."""
     if degrees < 1:
         return float("nan")
-    return FEW[degrees - 1] if degrees <= len(FEW) else 1.96 + 2.4 / degrees
+    return FEW[degrees - 1] if degrees <= len(FEW) else student_t(degrees)
 
 
 def half_width(values: pd.Series) -> float:
