@@ -60,7 +60,8 @@ def of_jobs(tables: Tables) -> Answer | None:
                 said.append((by[many], f"{policy} from {factor(by[few])} to {factor(by[many])}"))
         if said:
             said.sort(key=lambda each: each[0])
-            sentences.append(f"{where}, -j{few:g} to -j{many:g}: {enumerated([text for _, text in said], 8)}.")
+            place = f"{where}, " if where else ""
+            sentences.append(f"{place}-j{few:g} to -j{many:g}: {enumerated([text for _, text in said], 8)}.")
     return Answer(sentences) if sentences else None
 
 
