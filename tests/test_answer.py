@@ -133,4 +133,4 @@ def test_an_answer_that_there_is_none_of_is_refused(tmp_path, capsys):
 def test_jobs_of_one_machine_are_told_without_a_place():
     rows = [("vanilla", 1, 1.0), ("a", 1, 2.0), ("a", 2, 3.0), ("a", 4, 4.5), ("vanilla", 4, 1.0)]
     table = pd.DataFrame(rows, columns=["policy", "jobs", "ratio"])
-    assert answer({"summary": table}, FITTED, "jobs").sentences == ["-j1 to -j4: a from 2x to 4.50x."]
+    assert answer({"summary": table}, FITTED, "jobs").sentences == ["-j1 to -j4: a from 2x to 4.5x."]
