@@ -31,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+def changed(*overrides: str) -> list[str]:
+    """Overrides of which the last of a key counts: a command line has each key once."""
+    return list({text.partition("=")[0]: text for text in overrides}.values())
+
+
 @pytest.fixture(scope="session")
 def parameters() -> Callable[..., dict[str, Any]]:
     """parameters(machine, workload, **changes): the model's parameters by name, as simulate takes them."""

@@ -49,7 +49,7 @@ def bucket(monkeypatch):
 
 
 def test_a_run_on_an_object_store_has_the_same_bytes_continues_and_is_locked(bucket, sweep_in, capsys):
-    here = sweep_in(*SMALL)
+    here = sweep_in(*(word for word in SMALL if word != "quiet=true"))
     there = "out=s3://bucket/run"
     assert main([*SMALL, there]) == 0
 

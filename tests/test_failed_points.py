@@ -16,7 +16,7 @@ from sweep.report.page import read_plots
 from sweep.report.pictures import write_pictures
 from sweep.run import compute
 from sweep.store.folder import open_folder, open_run
-from tests.conftest import sign
+from tests.conftest import changed, sign
 from tests.page import drawn, words
 
 SMALL = ("window_events=64", "precision=0.3", "runner=serial", "costs=literature")
@@ -102,7 +102,7 @@ def test_a_policy_that_fails_everywhere_alone_gets_a_page(failing):
 
 def test_what_is_left_is_what_a_run_without_the_failed_points_says(failing, sweep_in):
     folder = failing(deferred, *WIDE)
-    whole = sweep_in("+grid=smoke", *SMALL, *WIDE, "policy=[vanilla,xpfo]")
+    whole = sweep_in(*changed("+grid=smoke", *SMALL, *WIDE, "policy=[vanilla,xpfo]"))
     for name in ("scaling", "crossover", "best_ceiling", "counters"):
         found, wanted = (pd.read_parquet(run / "tables" / f"{name}.parquet") for run in (folder, whole))
         pd.testing.assert_frame_equal(found, wanted)

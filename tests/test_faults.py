@@ -21,6 +21,7 @@ from sweep.errors import BadInput, Stopped
 from sweep.store import lock
 from sweep.store.folder import open_folder
 from tests import faults
+from tests.conftest import changed
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
 
@@ -352,7 +353,7 @@ def test_status_of_no_run_is_refused(tmp_path, capsys):
 
 
 def test_points_of_an_older_run_are_taken_over_by_content(tmp_path, sweep_in, capsys, monkeypatch, expected):
-    old = sweep_in(*SMALL, "runner=serial", "ceiling=[33,512,7]", "replicas=3", "chunk_s=0.01")
+    old = sweep_in(*changed(*SMALL, "runner=serial", "ceiling=[33,512,7]", "replicas=3", "chunk_s=0.01"))
     from sweep.run import compute as simulation
 
     computed = []
@@ -367,8 +368,8 @@ def test_points_of_an_older_run_are_taken_over_by_content(tmp_path, sweep_in, ca
 
 @pytest.mark.parametrize(("change", "said"), [("seed=1", "with seed 0, not 1"), ("replicas=3", "holds 2 replicas")])
 def test_a_run_of_another_seed_or_fewer_replicas_is_not_taken_over(tmp_path, sweep_in, capsys, change, said):
-    old = sweep_in(*SMALL, "runner=serial", "jobs=1")
-    assert main([*SMALL, change, "runner=serial", f"out={tmp_path}", f"reuse={old}"]) == 2
+    old = sweep_in(*changed(*SMALL, "runner=serial", "jobs=1"))
+    assert main([*changed(*SMALL, change), "runner=serial", f"out={tmp_path}", f"reuse={old}"]) == 2
     assert said in capsys.readouterr().err
 
 

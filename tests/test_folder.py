@@ -23,6 +23,7 @@ from sweep.store import lock, processes
 from sweep.store.folder import look, open_folder
 from sweep.store.parts import NO_CHECKSUM, part_bytes, verify
 from tests import faults
+from tests.conftest import changed
 from tests.test_grid import plan_of
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
@@ -438,7 +439,7 @@ def test_the_command_on_record_can_be_run_again(tmp_path, monkeypatch):
     run = json.loads((tmp_path / "my run (1)" / "run.json").read_text())
     words = shlex.split(run["command"])
     assert words[0] == "sweep"
-    assert main([*words[1:], "out=again"]) == 0
+    assert main(changed(*words[1:], "out=again")) == 0
     assert results(tmp_path / "again") == results(tmp_path / "my run (1)")
 
 

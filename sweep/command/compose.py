@@ -52,8 +52,9 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
     chosen: dict[str, Any] = {}
     for override in given:
         if override.key in chosen:
-            raise BadInput(f"{override.text!r}: {override.key} is given twice; a list in quotes is one value, like "
-                           f"'{override.key}=[...]'")  # fmt: skip
+            first = next(earlier for earlier in given if earlier.key == override.key)
+            raise BadInput(f"{first.text!r} and {override.text!r}: {override.key} is given twice; a list is one value, "
+                           f"in quotes where the shell would split it, like '{override.key}=[A,B]'")  # fmt: skip
         chosen[override.key] = override.value
     grid = chosen.get("grid")
     if grid is None:
