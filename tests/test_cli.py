@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -118,7 +119,16 @@ BAD = [
     (["+grid=smoke", "threads_per_core=3"], "must divide cores=4"),
     (["+grid=smoke", "chunk_s=0"], "chunk_s=0"),
     (["+grid=smoke", "cores"], "must be KEY=VALUE"),
-    (["--config-dir", "/nonexistent", "+grid=smoke"], "no such folder"),
+    (["--config-dir", "no/such/folder", "+grid=smoke"], "no such folder"),
+    (["+grid=smoke", "jobs=1", "jobs=4"], "'jobs=1' and 'jobs=4': jobs is given twice"),
+    (["+grid=smoke", "+grid=jobs"], "'+grid=smoke' and '+grid=jobs': grid is given twice"),
+    (["+grid=smoke", "jobs=range(0,3000000000)"], "steps:3000000000"),
+    (["+grid=smoke", "+range_pages=[{1: 1},{1: 2}]"], "twice; equal points would be counted"),
+    (["+grid=exposure", "grid.blocks.0.policy='2 x cores'"], "a policy's name is letters"),
+    (
+        ["+grid=point", "workload=one_shooter", "policy=membarrier", "alloc_per_kunmap=2"],
+        "is of kunmap_events, which is not",
+    ),
 ]
 
 
@@ -163,3 +173,45 @@ def test_ray_and_heavy_parts_are_not_imported_where_not_used(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.stdout.strip() == "0 []", done.stdout + done.stderr
+
+
+def test_what_is_no_regular_file_is_written_into_and_stays_what_it_is(tmp_path, sweep_in):
+    a, b = (str(sweep_in("+grid=smoke", "policy=xpfo_deferred", f"seed={seed}", "window_events=64")) for seed in (1, 2))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    with subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE, text=True) as reader:
+        assert main(["compare", a, b, "--csv", str(tmp_path / "pipe")]) == 0
+        assert reader.communicate(timeout=20)[0].startswith("policy,")
+    assert (tmp_path / "pipe").is_fifo()
+    assert main(["compare", a, b, "--csv", str(tmp_path / "link.csv")]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("policy,")
+
+
+def test_what_was_asked_for_and_cannot_be_printed_is_said(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sweep", "list", "policies"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "sweep: standard output: no space left for what was asked for\n")
+
+
+def test_a_working_folder_that_is_gone_is_what_is_wrong(tmp_path):
+    (tmp_path / "gone").mkdir()
+    script = f"rmdir {tmp_path}/gone; {sys.executable} -P -m sweep +grid=smoke dry_run=true"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path / "gone", capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == "sweep: the working folder is gone: change to one that is there\n"
+
+
+def test_a_dry_run_of_a_policy_whose_points_fail_says_so(tmp_path, capsys):
+    (tmp_path / "bad.py").write_text(
+        "from sim.policy import Local, Policy, every_event\n\n\ndef events(build):\n"
+        "    if (build.kunmap_events > 1e7).any():\n        raise ValueError('always')\n"
+        "    return every_event(build)\n\n\n"
+        "POLICY = Policy(local=Local.FIRST, events=events)\n"
+    )
+    assert main(["+grid=smoke", "policy=bad", f"policy_path={tmp_path}", "dry_run=true"]) == 0
+    assert "no pilot: a point fails: ValueError: always" in capsys.readouterr().out

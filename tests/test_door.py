@@ -168,3 +168,9 @@ def test_a_count_that_could_be_drawn_is_refused_when_it_is_read(tmp_path, capsys
 def test_draws_null_switches_a_grids_own_draws_off(capsys):
     assert main(["+grid=patch", "draws=null", "dry_run=true"]) == 0
     assert "points     16 x" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["!!set {a, b}", "!!timestamp 2020-01-01", "!!binary aGk=", "!!omap [a: 1]"])
+def test_a_tag_that_is_no_plain_data_is_refused_with_its_line(value):
+    with pytest.raises(BadInput, match=r"grid/g, line 2: !!\w+: must be text, a number, a list or a mapping"):
+        parse_yaml(f"# Q\njobs: {value}\n", "grid/g")

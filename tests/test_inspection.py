@@ -247,3 +247,17 @@ def test_runs_under_different_costs_are_compared_point_by_point(sweep_in, capsys
     said = capsys.readouterr().out
     assert "costs: calibrated in A, literature in B" in said
     assert "4 points in both" in said
+
+
+@pytest.mark.parametrize("backend", ["pyarrow", "numpy_nullable"])
+def test_a_dataset_is_the_same_whatever_types_a_frame_has(pair, backend):
+    whole = sweep.to_xarray(sweep.load(pair[0]))
+    frame = pd.read_parquet(pair[0] / "results.parquet", dtype_backend=backend)
+    assert sweep.to_xarray(frame)["added_s"].equals(whole["added_s"])
+    with pytest.raises(TypeError, match="NoneType: must be a DataFrame"):
+        sweep.to_xarray(None)
+
+
+def test_a_run_by_two_spellings_is_one_run(pair):
+    with pytest.raises(BadInput, match="is given twice"):
+        sweep.concat([str(pair[0]), f"{pair[0]}/"])
