@@ -12,9 +12,9 @@ from sweep.errors import Stopped
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP as Stopped with 130, 143 and 129, after the commit that is under way.
+    """Signals that end a program as Stopped with 128 and their number, after the commit that is under way.
 
-    A SIGHUP that is ignored, as under nohup, stays so.
+    A SIGHUP that is ignored, as under nohup, stays so. Batch systems send SIGUSR1 or SIGUSR2 before they end a job.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                 continue
             try:

@@ -124,10 +124,10 @@ class Folder:
             if not isinstance(error, OSError) or error.errno not in NO_ROOM:
                 raise Stopped(1, f"{target}: cannot be written: {reason(error)}") from None
             size = written or _size(temporary)
+            needed = f": {size} bytes or more are needed" if size else ""
             raise Stopped(
-                1, f"no room in {directory} for {name}: {size} bytes or more are needed ({error.strerror}); nothing of "
-                "it was kept", no_room=True,
-            ) from None  # fmt: skip
+                1, f"no room in {directory} for {name}{needed} ({error.strerror}); nothing of it was kept", no_room=True
+            ) from None
         finally:
             with suppress(OSError):
                 os.unlink(temporary)
