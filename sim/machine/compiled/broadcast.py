@@ -76,7 +76,7 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
 
     def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
         slow = np.where(with_sibling, cost["smt_slowdown"][number], 1.0)
-        idle = {"phase": IDLE, "work_end": inf, "take": INTERRUPT, "dropped": NOTHING, "ran": NEVER}
+        idle = {"phase": IDLE, "work_end": inf, "to_take": INTERRUPT, "dropped": NOTHING, "ran": NEVER}
         return Lane(
             words=words,
             cost=costs[number],

@@ -80,7 +80,7 @@ CPU = np.dtype([
     ("work_end", np.float64),  # when the phase ends, unless something delays it; infinite: open
     ("closed_until", np.float64),  # no run begins before: interrupts are off, or a run is on
     ("run_end", np.float64),
-    ("take", np.int64),  # what it is to take
+    ("to_take", np.int64),  # what it is to take
     ("queued", np.int64),  # requests in its call_single_queue
     ("dropped", np.int64),  # from its TLB since its last compute began
     ("slow", np.float64),  # its handler runs take so many times as long
@@ -139,7 +139,7 @@ def set_work(lane: Lane, k: int, phase: int, end: float) -> None:
 
 @compiled
 def set_take(lane: Lane, j: int, what: int, due: float) -> None:
-    lane.cpus[j].take = what
+    lane.cpus[j].to_take = what
     play_again(lane.takes, j, due)
 
 

@@ -32,9 +32,9 @@ from sim.machine.compiled.jit import compiled
 def take(lane: Lane, j: int, now: float) -> None:
     """CPU j takes the interrupt, begins a handler run, or takes its queue in it; or it was preempted and runs again."""
     cpu = lane.cpus[j]
-    if cpu.take == TAKE:
+    if cpu.to_take == TAKE:
         _llist_del_all(lane, j, now)
-    elif cpu.take == RUN_AGAIN:
+    elif cpu.to_take == RUN_AGAIN:
         _run_again(lane, j, now)
     elif cpu.closed_until > now:  # pending until interrupts are on and no run is on
         set_take(lane, j, BEGIN, cpu.closed_until)

@@ -181,7 +181,7 @@ def _is_preempted(lane: Lane, j: int, now: float) -> bool:
     A CPU whose queue is in use ran when its interrupt was owed, and takes it.
     """
     cpu = lane.cpus[j]
-    if cpu.take == RUN_AGAIN:
+    if cpu.to_take == RUN_AGAIN:
         return True
     if cpu.queued > 0:
         return False
