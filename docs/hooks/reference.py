@@ -175,8 +175,8 @@ def python() -> str:
             "[metrics](metrics.md) as mappings by name.",
             "## `sweep`",
             _members("sweep", "!^_"),
-            "## `sim.abi`",
-            _members("sim.abi", "!^_", "!^check_", "!^[A-Z_]+$", "show_source: true"),
+            "## `sim.policy`",
+            _members("sim.policy", "!^_", "!^check_", "!^[A-Z_]+$", "show_source: true"),
         ]
     )
 
