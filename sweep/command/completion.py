@@ -28,7 +28,6 @@ from sweep.inputs.home import folders_of
 from sweep.plan.points import NAMES
 
 ASKED = "_ARGCOMPLETE"  # is set where a shell asks: which of the words is the command
-FOLDERS = ("out", "reuse", "policy_path")  # keys whose values are folders
 Completer = Callable[..., Iterable[str]]
 
 
@@ -73,7 +72,7 @@ def _overrides(folders: Completer, prefix: str, parsed_args: Any, **_: Any) -> l
     if not given:
         return [*(VERBS if not parsed_args.overrides else ()), "+grid=",
                 *(f"{each}=" for each in (*QUANTITIES, *settings.NAMES, *NAMES, "runner"))]  # fmt: skip
-    if key in FOLDERS:
+    if key in settings.PLACES:
         return [f"{key}={each}" for each in folders(start)]
     try:
         return [f"{key}={value}" for value in _values(key, parsed_args.config_dir)]

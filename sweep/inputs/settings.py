@@ -13,7 +13,8 @@ from sweep.inputs.door import Checked
 
 HEAD = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}")
 Positive = Annotated[float, Field(gt=0)]
-TEXTS = ("out", "policy_path", "points", "reuse", "commit")  # what is given stays text, whatever it looks like
+PLACES = ("out", "policy_path", "reuse")  # what is written, executed or read: folders, which no file may name
+TEXTS = (*PLACES, "points", "commit")  # what is given stays text, whatever it looks like
 
 
 class Settings(Checked):
@@ -34,7 +35,7 @@ class Settings(Checked):
     report: bool | None = None
     dry_run: bool = False
 
-    @field_validator("out", "policy_path", "reuse")
+    @field_validator(*PLACES)
     @classmethod
     def _is_a_place(cls, value: Any) -> Any:
         if value is not None and (not value.strip() or "\0" in value):

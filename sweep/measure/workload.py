@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweep.errors import printable
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.reader import read_yaml
@@ -86,8 +87,7 @@ def _known(value: float, source: str) -> dict[str, Any]:
 
 def comment(text: str) -> str:
     """A comment of YAML on one line: what would end it, or cannot be shown, is escaped."""
-    shown = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    return f"# {''.join(shown)}"
+    return f"# {printable(text)}"
 
 
 def workload_file(name: str, seen: Seen, jobs: int, what: str, machine: Facts | None, missing: Sequence[str]) -> str:

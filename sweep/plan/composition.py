@@ -21,7 +21,6 @@ from sweep.plan.open import Composition
 from sweep.plan.points import NAMES
 
 OF_POINTS = (*QUANTITIES, *NAMES, "draws")  # keys that say what is simulated
-PLACES = ("out", "policy_path", "reuse")  # what is written, executed or read: a file that somebody gave cannot say it
 KEYS = (*QUANTITIES, "draws", *settings.NAMES, *NAMES, "runner")
 
 
@@ -36,7 +35,7 @@ def read_config(folders: Sequence[Path]) -> dict[str, Any]:
     for key in content:
         if key not in KEYS:
             raise BadInput(f"{document.place((key,))}: unknown key {key!r}{did_you_mean(str(key), KEYS)}")
-        if key in PLACES and content[key] is not None and path.parent != conf_dir():
+        if key in settings.PLACES and content[key] is not None and path.parent != conf_dir():
             raise BadInput(f"{document.place((key,))}: {key}={shorten(content[key])}: only the command line may say it")
     return dict(content)
 

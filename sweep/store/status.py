@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sweep.errors import printable
 from sweep.store import journal, lock
 from sweep.store.folder import Folder
 from sweep.store.parts import committed
@@ -56,7 +57,7 @@ def status(folder: Folder) -> dict[str, Any]:
 def as_text(folder: Folder, found: dict[str, Any]) -> str:
     """The status in words."""
     lines = [
-        f"{folder}: {_state(found)}",
+        printable(f"{folder}: {_state(found)}"),
         f"  chunks   {found['done']} of {found['chunks']} done, {found['running']} running, {found['left']} left",
         f"  failed   {found['failed_points']} points",
     ]
@@ -77,7 +78,7 @@ def as_line(folder: Folder, found: dict[str, Any]) -> str:
         words.append(f"{found['rate']:.3g} chunks/s")
         if found["left"]:
             words.append(f"about {found['left_s'] / 60:.3g} min left")
-    return f"{folder}: {_state(found)}: {', '.join(words)}"
+    return printable(f"{folder}: {_state(found)}: {', '.join(words)}")
 
 
 def _state(found: dict[str, Any]) -> str:

@@ -67,8 +67,8 @@ class Machine:
         """`new_lane(draws, counts, number)` is what `loop` is handed for a lane, a named tuple with a record `state`.
 
         The loop serves flush events from a row on, copies the counts at the end of each batch of them, and answers
-        which row is next, and why it returns. `compute_end` of
-        a lane is when CPUs make their next flush events, [cpu], and any time before now of who is in one.
+        which row is next, and why it returns. `compute_end` of a lane is when CPUs make their next flush events, [cpu],
+        and any time before now of who is in one.
         """
         self._loop, self._events, self._compute_end = loop, events, compute_end
         self.lanes = lanes = len(events.replica_row)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 
 from sweep.command.options import Parser
-from sweep.errors import printable
 from sweep.inputs.home import expanded
 
 
@@ -32,5 +31,5 @@ def main(given: Namespace) -> int:
         if given.watch:
             watch(folder)
         else:
-            print("\n".join(map(printable, as_text(folder, status(folder)).split("\n"))))
+            print(as_text(folder, status(folder)))
     return 0
