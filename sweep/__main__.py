@@ -47,7 +47,7 @@ def _run(arguments: list[str]) -> int:
         os.getcwd()
     except FileNotFoundError:
         raise BadInput("the working folder is gone: change to one that is there") from None
-    if "_ARGCOMPLETE" in os.environ:  # a shell's Tab
+    if {"_ARGCOMPLETE", "COMP_LINE", "COMP_POINT"} <= os.environ.keys():  # a shell's Tab
         from sweep.command.completion import answer
 
         answer()

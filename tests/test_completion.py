@@ -137,3 +137,10 @@ def test_the_script_is_good_in_another_shell(capsys):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.stderr == ""
+
+
+def test_half_of_what_a_shell_says_at_a_tab_is_no_tab(monkeypatch, capsys):
+    monkeypatch.setenv("_ARGCOMPLETE", "1")
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    assert main(["list", "grids"]) == 0
+    assert "smoke" in capsys.readouterr().out

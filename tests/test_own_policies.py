@@ -106,3 +106,8 @@ def test_what_the_process_raises_is_no_failure_of_a_point(tmp_path, monkeypatch,
     monkeypatch.setattr(simulation, "simulate", ended)
     with pytest.raises(type(raised)):
         simulation.compute(plan, range(1))
+
+
+def test_a_folder_that_is_not_there_is_what_is_wrong_and_no_policy(capsys):
+    assert main([*RUN, "policy_path=no/such/folder", "policy=xpfo"]) == 2
+    assert capsys.readouterr().err == "sweep: policy_path='no/such/folder': no such folder\n"

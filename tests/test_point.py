@@ -248,3 +248,8 @@ def test_a_runner_of_the_users_folder_is_used_where_the_command_line_names_it(tm
     assert "192.0.2.1" not in capsys.readouterr().out
     assert main([*given, "runner=auto"]) == 0
     assert "192.0.2.1" in capsys.readouterr().out
+
+
+def test_a_folder_of_policies_is_refused_where_no_point_is_shown(capsys):
+    assert main(["show", "xpfo", "--policy-path", "mine"]) == 2
+    assert "--policy-path is for `sweep show point OUT N` alone" in capsys.readouterr().err

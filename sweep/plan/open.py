@@ -74,12 +74,13 @@ class Composition:
 
     def _check_policy(self, name: str, where: str) -> str:
         """The name of a policy whose file works."""
+        policies = self.policies  # a folder that is not there is no fault of the file
         if self.policy_path is not None:
             try_policy(str(Path(self.policy_path).resolve()), name, where)
         try:
-            reads(self.policies[name])
+            reads(policies[name])
         except NoSuchPolicy as error:
-            raise BadInput(f"{where}: {error}{did_you_mean(name, self.policies)}") from None
+            raise BadInput(f"{where}: {error}{did_you_mean(name, policies)}") from None
         except Exception as error:
             raise BadInput(
                 f"{where}: policy={name!r}: its file does not work: {type(error).__name__}: {error}"

@@ -31,6 +31,8 @@ def main(given: Namespace) -> int:
     """Do it; the exit code."""
     from sweep.command import listing
 
+    if given.policy_path is not None and not given.of_run:
+        raise BadInput("sweep show: --policy-path is for `sweep show point OUT N` alone")
     if not given.of_run:
         print(listing.shown(given.name, folders_of(given.config_dir)))
         return 0
