@@ -117,7 +117,8 @@ def test_what_the_command_refuses_is_refused_in_its_words(capsys, monkeypatch, t
         ({"invlpg_ns": {"from": 1, "to": 2, "steps": 750_001}, "max_cpu_hours": 1e9}, "3000004 rows"),
     ],
 )
-def test_what_only_a_call_can_get_wrong_is_a_sentence(keys, said):
+def test_what_only_a_call_can_get_wrong_is_a_sentence(keys, said, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r".") as refused:
         sweep.simulate(**keys)
     assert said in str(refused.value)

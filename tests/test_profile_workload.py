@@ -87,12 +87,13 @@ def test_a_real_command_is_profiled(tmp_path):
         (["--jobs", "0", "--", "true"], "--jobs=0: must be at least 1"),
         (["--", "no-such-command-here"], "'no-such-command-here': no such command"),
         (["--", "false"], "'false' ended with exit code 1: nothing is written"),
-        (["--vmstat", "/nowhere", "/nowhere"], "No such file or directory: '/nowhere'"),
+        (["--vmstat", "nowhere", "nowhere"], "No such file or directory: 'nowhere'"),
         (["--vmstat", *recorded("stat")], "user_s is not known"),
         (["--vmstat", *recorded("vmstat")], "user_s is not known: give --stat"),
     ],
 )
-def test_wrong_input_ends_with_two_and_a_sentence(tmp_path, capsys, arguments, message):
+def test_wrong_input_ends_with_two_and_a_sentence(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
     assert main(["profile", "--config-dir", str(tmp_path), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("workload/*"))
