@@ -207,6 +207,28 @@ def test_counts_of_user_mode_alone_are_no_counts_of_switches():
 
 
 @pytest.mark.parametrize(
+    ("core", "atom", "switches"),
+    [
+        ("300000,,{},90,100.00,,", "100000,,{},10,100.00,,", 400_000),
+        ("300000,,{},90,100.00,,", "<not counted>,,{},0,100.00,,", None),
+        ("300000,,{},90,100.00,,", "<not supported>,,{},0,100.00,,", None),
+        ("300000,,{},90,75.00,,", "100000,,{},30,25.00,,", None),  # each is what it would be on its kind of core alone
+        ("300000,,{},90,100.00,,", "", None),
+    ],
+)
+def test_a_hybrid_processor_has_switched_as_often_as_all_its_kinds_of_core(core, atom, switches):
+    lines = [core.format("cpu_core/context-switches/"), atom.format("cpu_atom/context-switches/")]
+    perf = PERF.replace("400000,,context-switches,100,100.00,,", "\n".join(lines))
+    assert read_perf(perf, "perf").get("context-switches") == switches
+    of_all = seen_of_snapshots(texts("vmstat"), texts("stat"), None, None)["switches"]
+    assert seen_of_snapshots(texts("vmstat"), texts("stat"), None, perf)["switches"] == (switches or of_all)
+
+
+def test_a_count_that_perf_extrapolates_is_not_measured():
+    assert "page-faults" not in read_perf(PERF.replace("page-faults,100,100.00", "page-faults,60,60.00"), "perf")
+
+
+@pytest.mark.parametrize(
     ("perf", "said"),
     [
         (PERF + PERF, "page-faults is counted twice"),

@@ -26,6 +26,7 @@ OF_PERF = {  # perf's events, and our names; its times are in ns
     "raw_syscalls:sys_enter": "system_calls", "user_time": "user_s", "system_time": "system_s",
     "duration_time": "elapsed_s",
 }  # fmt: skip
+OF_A_KIND = re.compile(r"\w+/([\w:-]+)/")  # an event on one kind of core: `cpu_core/context-switches/`
 PERF = ("cpu-migrations", "context-switches", "page-faults", "raw_syscalls:sys_enter")
 
 
@@ -66,22 +67,32 @@ def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
 
 
 def read_perf(text: str, where: str) -> dict[str, float]:
-    """`perf stat -x,`: counts by event. Left out is what was not counted, not supported, or counted in user mode alone.
+    """`perf stat -x,`: counts by event; what a hybrid processor counts on each kind of core is added up.
 
+    Left out is what was not counted, not supported, counted in user mode alone, on one kind of core alone or for a part
+    of the time: perf extrapolates that, and on a hybrid processor to the time on the other kind of core, too.
     BadInput where the file has other columns, as with -I, or an event twice, as with --append.
     """
-    out: dict[str, float] = {}
+    counts: dict[str, float] = {}
     for line in text.splitlines():
         fields = line.split(",")
         if line.startswith("#") or len(fields) < 3:
             continue
         if re.fullmatch(r" *[0-9]+\.[0-9]{6,}", fields[0]) and re.match(r" *([0-9]|<not)", fields[1]):
             raise BadInput(f"{where}: counts by interval, as of `perf stat -I`: give one count of the whole run")
-        if re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,9})?", fields[0]):  # not <not counted>, <not supported>
-            if fields[2] in out:
-                raise BadInput(f"{where}: {fields[2]} is counted twice: give the file of one run")
-            if not fields[2].endswith(":u"):  # the kernel's own events are always 0 there
-                out[fields[2]] = float(fields[0])
+        count = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)|<not (?:counted|supported)>", fields[0])
+        if count is None:
+            continue
+        if fields[2] in counts:
+            raise BadInput(f"{where}: {fields[2]} is counted twice: give the file of one run")
+        extrapolated = len(fields) > 4 and re.fullmatch(r"[0-9]{1,2}(\.[0-9]+)?", fields[4])  # % of the time
+        counts[fields[2]] = float(count[1]) if count[1] and not extrapolated else float("nan")
+    by_kind: dict[str, list[float]] = {}
+    for name, number in counts.items():
+        if match := OF_A_KIND.fullmatch(name):
+            by_kind.setdefault(match[1], []).append(number)
+    counts = {event: sum(parts) for event, parts in by_kind.items() if len(parts) > 1} | counts
+    out = {name: number for name, number in counts.items() if number == number and not name.endswith(":u")}
     if not out:
         raise BadInput(f"{where}: no counts, as `perf stat -x,` prints them")
     return out
