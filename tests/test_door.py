@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
+import sweep
 from sweep.__main__ import main
 from sweep.command.compose import compose
 from sweep.errors import BadInput
@@ -107,6 +110,26 @@ def test_a_folder_may_have_any_name(folder, tmp_path, capsys):
     (tmp_path / folder / "grid" / "g.yaml").write_text("# Mine?\npolicy: xpfo_deferred\njobs: 4\n", encoding="utf-8")
     assert main(["--config-dir", str(tmp_path / folder), "+grid=g", "dry_run=true"]) == 0
     assert "Mine?" in capsys.readouterr().out
+
+
+def wide(text):
+    """A text in the wide letters of an input method for Chinese or Japanese."""
+    return "".join(chr(ord(letter) + 0xFEE0) for letter in text)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_the_same_in_whatever_unicode_form_it_is_typed(form, tmp_path, capsys):
+    name, typed = (unicodedata.normalize(each, "müller") for each in ("NFC", form))
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine" / f"{name}.yaml").write_text("defaults: [i5_3550, _self_]\n")
+    own = ["--config-dir", str(tmp_path)]
+    given = [f"+grid={wide('smoke')}", f"machine={typed}", f"policy={wide('xpfo')}", f"{wide('jobs')}=2"]
+    assert main([*own, *given, "dry_run=true"]) == 0
+    assert main(["show", *own, typed]) == 0
+    rows = sweep.simulate(config_dir=tmp_path, machine=typed, policy=wide("xpfo"), cores=4, window_events=64)
+    assert (rows["machine"].unique().tolist(), rows["policy"].unique().tolist()) == ([name], ["xpfo"])
+    assert main([*own, "+grid=smoke", f"machine={typed}s"]) == 2
+    assert f"did you mean {name!r}" in capsys.readouterr().err
 
 
 def test_odd_files_in_a_folder_stop_nothing(tmp_path):

@@ -25,6 +25,7 @@ from sweep.errors import BadInput, did_you_mean
 from sweep.inputs import settings
 from sweep.inputs.conf import conf_dir, listing, paths_of, questions
 from sweep.inputs.door import Checked, admit
+from sweep.inputs.names import meant
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
 from sweep.plan.composition import KEYS, composition, read_config
 from sweep.run.request import Request
@@ -102,7 +103,7 @@ def _as_yaml(content: Mapping[str, Any]) -> str:
 def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) -> Document:
     """The content of `runner/NAME.yaml`; a file of the user's folder only where the command line names it."""
     paths = paths_of("runner", folders if name is not None else [conf_dir()])
-    name = base.get("runner", "auto") if name is None else name
+    name = meant(str(base.get("runner", "auto") if name is None else name), paths)
     if name not in paths:
         raise BadInput(f"runner={name}: no runner/{name}.yaml{did_you_mean(str(name), paths)}")
     document = read_yaml(paths[name], f"runner/{name}")
@@ -145,7 +146,7 @@ class _Chosen(Checked):
 def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Override:
     """An override with its value as it was meant; what Hydra would answer unhelpfully is answered here."""
     key, equals, typed = text.partition("=")
-    added, bare = key.startswith("+"), key.lstrip("+")
+    added, bare = key.startswith("+"), meant(key.lstrip("+"), ("grid", *KEYS))
     if not equals or not bare:
         raise BadInput(f"{text!r}: must be KEY=VALUE")
     if bare.startswith("~") or "@" in bare:
@@ -163,7 +164,7 @@ def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Ove
 
 
 def _grid(text: str, added: bool, typed: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Override:
-    name = _names("grid", typed, text)
+    name = meant(_names("grid", typed, text), grids)
     if not added:
         raise BadInput(f"{text!r}: a grid is added, not overridden: write `+grid={name}`")
     if typed.strip().startswith("["):

@@ -14,6 +14,7 @@ from sweep.command.options import KINDS
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
 from sweep.inputs.conf import questions
+from sweep.inputs.names import meant
 from sweep.tables.make import TABLES
 from sweep.tables.text import terminal_width
 
@@ -48,9 +49,10 @@ def _everything(folders: Folders) -> dict[str, Mapping[str, str]]:
 def shown(name: str, folders: Folders) -> str:
     """What one name stands for; every meaning where it is a name of several kinds."""
     everything = _everything(folders)
+    known = [word for names in everything.values() for word in names]
+    name = meant(name, known)
     kinds = [kind for kind in KINDS if name in everything[kind]]
     if not kinds:
-        known = [word for names in everything.values() for word in names]
         raise BadInput(f"sweep show {name}: no such name{_closest(name, known)}")
     return "\n\n".join(_show(kind, name, everything[kind][name], folders) for kind in kinds)
 

@@ -14,6 +14,7 @@ from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, check_quantity
 from sweep.inputs.costs import LITERATURE, Costs, literature, posterior, priors
 from sweep.inputs.measured import Measured, points_of
+from sweep.inputs.names import meant
 from sweep.plan.blocks import read_blocks
 from sweep.plan.checks import check_keys, check_points
 from sweep.plan.engine import choose_engine
@@ -62,12 +63,13 @@ class Composition:
     def check(self, key: str, value: Any, where: str) -> Any:
         """The checked value of a key; BadInput naming key, value and what is allowed."""
         if key == "policy":
-            return self._check_policy(str(value), where)
+            return self._check_policy(meant(str(value), self.policies), where)
         groups = {"machine": self.machines, "workload": self.workloads, "costs": [LITERATURE, *self.costs]}
         if key in groups:
-            if value not in groups[key]:
-                raise BadInput(f"{where}: {key}={value!r}: no such {key}{did_you_mean(str(value), groups[key])}")
-            return value
+            name = meant(str(value), groups[key])
+            if name not in groups[key]:
+                raise BadInput(f"{where}: {key}={value!r}: no such {key}{did_you_mean(name, groups[key])}")
+            return name
         if key not in QUANTITIES:
             raise BadInput(f"{where}: unknown key {key!r}{did_you_mean(key, [*NAMES, *QUANTITIES])}")
         return check_quantity(key, value, where)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
+from unicodedata import normalize
 
 import pyarrow as pa
 from pyarrow import fs
@@ -230,10 +231,23 @@ def look(out: str) -> Folder:
             _wait_for_answer(out)
             filesystem, path = fs.FileSystem.from_uri(out)
         else:
-            filesystem, path = fs.LocalFileSystem(), os.path.abspath(out)
+            filesystem, path = fs.LocalFileSystem(), _as_it_is_there(os.path.abspath(out))
     except (OSError, pa.ArrowException, ValueError) as error:
         raise BadInput(f"{shown!r}: cannot be opened: {reason(error)}") from None
     return Folder(filesystem, path.rstrip("/"))
+
+
+def _as_it_is_there(path: str) -> str:
+    """A path, of which each name that is there in another Unicode form alone is taken in that form."""
+    if path.isascii() or os.path.lexists(path):
+        return path
+    above, name = os.path.split(path)
+    above = _as_it_is_there(above)
+    try:
+        there = [each for each in os.listdir(above) if normalize("NFC", each) == normalize("NFC", name)]
+    except OSError:
+        there = []
+    return os.path.join(above, *(there[:1] or [name]))
 
 
 ASK = """import sys
