@@ -241,6 +241,29 @@ def test_bookkeeping_alone_is_no_part_of_sending(accounting, parameters):
     assert (free["sender_s"] >= 0.0).all()
 
 
+def test_a_handlers_time_is_booked_once_whatever_the_accounting(parameters):
+    """By the tick the sender waits for it, or it takes the place of computing; else it is no system time at all."""
+    p = parameters("i5_3550", jobs=4) | SHORT
+    tick, irq_time = (simulate(policy="xpfo", **p | {"accounting": each}) for each in ("tick", "irq_time"))
+    events, system = p["kunmap_events"] + p["alloc_events"], p["base_system_s"] / (p["base_system_s"] + p["user_s"])
+    handlers_s = tick["handler_share"] * 4 * tick["flush_interval_ns"] * events * 1e-9
+    booked_s = tick["sender_s"] - irq_time["sender_s"] + tick["handler_s"] / system
+    assert booked_s == pytest.approx(handlers_s)
+
+
+def test_checks_take_their_share_of_a_cpus_time(parameters):
+    p = parameters("i5_3550", jobs=4, think_ns=1e5, user_switches_per_s=1000.0, switch_cv2=1.0, refill_ns=0.0) | SHORT
+    free, dear = (simulate(policy="xpfo_deferred", **p | {"flush_all_ns": ns, "ceiling": 512}) for ns in (0.0, 5e4))
+    marks = 3 / 4 * 1e9 / dear["flush_interval_ns"]  # of others, Poisson as the checks are
+    share = 1000.0 * 5e-5 * marks / (marks + 1000.0)
+    assert dear["overhead_share"] - free["overhead_share"] == pytest.approx(share, rel=0.1)
+
+
+def test_one_cpu_that_flushes_leaves_all_others_pending_and_is_not_pending_itself(parameters):
+    r = simulate(policy="xpfo_deferred", **parameters("i5_3550", jobs=4, flushers=1) | SHORT)
+    assert r["pending_share"] == pytest.approx(3 / 4, rel=0.01)  # marks come microseconds apart, checks milliseconds
+
+
 def test_metrics_without_meaning_are_null(parameters):
     p = parameters("i5_3550", jobs=4) | SHORT
     no_base = simulate(policy=["xpfo", "vanilla"], **p | {"base_system_s": 0.0})
@@ -285,6 +308,21 @@ def test_counters_are_the_kernels_for_a_broadcast_and_for_a_note(parameters):
     busy_s = 4 * events * deferred["flush_interval_ns"] * 1e-9
     assert (deferred["nr_tlb_remote_flush_received"] < 130 * busy_s).all()
     assert (deferred["nr_tlb_remote_flush_received"] > 120 * busy_s).all()
+
+
+@pytest.mark.parametrize("flushers", [1, 3, 4])
+def test_the_marks_that_flushes_clear_are_those_that_events_set(flushers, parameters):
+    p = parameters("i5_3550", jobs=4, flushers=flushers, range_pages={1: 1}) | SHORT  # no event flushes fully
+    r = simulate(policy="xpfo_deferred", **p)
+    set_marks = 3 * (p["kunmap_events"] + p["alloc_events"])
+    assert r["marks_per_flush"] * r["nr_tlb_remote_flush_received"] == pytest.approx(set_marks, rel=0.05)  # 4096 checks
+
+
+def test_a_kernel_entry_that_finds_the_mark_counts_a_flush(parameters):
+    p = parameters("i5_3550", jobs=4, range_pages={1: 1}, kernel_entries_per_s=5000.0) | SHORT | {"replicas": 20}
+    r = simulate(policy="xpfo_kernel_entry", **p)
+    busy_s = 4 * (p["kunmap_events"] + p["alloc_events"]) * r["flush_interval_ns"] * 1e-9
+    assert (r["nr_tlb_remote_flush_received"] / busy_s).mean() == pytest.approx(5000.0, rel=0.1)
 
 
 def test_batching_and_staying_unmapped_change_the_events(parameters):
