@@ -147,6 +147,13 @@ def test_a_guests_kernel_log_says_how_its_interrupts_leave(log, delivery):
     assert delivery_of_guest(log) == delivery
 
 
+def test_a_machine_with_two_kinds_of_core_says_so():
+    alike = Facts("a processor", 24, 1, 1, "Linux 6.1.0 x86_64", None, {}, None, None)
+    assert set(replace(alike, hybrid=True).lines()) - set(alike.lines()) == {
+        "The cores are of two kinds, and those of the model of one: costs hold for both together."
+    }
+
+
 def test_the_user_says_how_interrupts_leave_a_guest_and_no_other_machine(tmp_path, capsys, monkeypatch):
     bare = Facts("a processor", 2, 1, 1, "Linux 6.1.0 x86_64", None, {}, None, None)
     monkeypatch.setattr(own_machine, "facts", lambda: bare)

@@ -33,6 +33,7 @@ class Facts:
     accounting: str | None  # how the kernel books handler time, where it says so
     tick_hz: int | None
     delivery: str | None = "apic"  # how interrupts leave a CPU, as the model's parameter; None: a guest cannot tell
+    hybrid: bool = False  # cores of two kinds
 
     @property
     def leaves(self) -> bool:
@@ -49,6 +50,7 @@ class Facts:
         active = [f"{name}: {text}" for name, text in sorted(self.mitigations.items()) if text != "Not affected"]
         return [
             f"CPU: {self.cpu_model}; CPUs {self.cpus}, sockets {self.sockets}, threads a core {self.threads_per_core}",
+            *([TWO_KINDS] if self.hybrid else []),
             f"kernel: {self.kernel}",
             f"hypervisor: {self.hypervisor or 'none seen'}",
             *([VIRTUAL, self.how_they_leave] if self.hypervisor else []),
@@ -67,6 +69,7 @@ class Facts:
         return f"{known}; where that is wrong, give --delivery: {DELIVERIES}."
 
 
+TWO_KINDS = "The cores are of two kinds, and those of the model of one: costs hold for both together."
 VIRTUAL = (
     "This is a virtual machine: an interrupt may exit to the hypervisor, which costs about ten times as much as on "
     "bare metal. The costs hold for this virtual machine, not for its processor."
@@ -93,6 +96,7 @@ def facts() -> Facts:
         accounting=config[0],
         tick_hz=config[1],
         delivery="apic" if above is None else delivery_of_guest(_output("dmesg")),
+        hybrid=Path("/sys/devices/cpu_atom").is_dir(),
     )
 
 
