@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sweep.__main__ import main
 from sweep.errors import BadInput
@@ -164,4 +165,4 @@ def test_a_half_width_is_students_over_the_root_of_the_number():
     rows = pd.DataFrame({"point": [0, 0, 0, 1, 1], "t": [1.0, 2.0, 3.0, 5.0, 7.0]})
     found = half_widths(rows, ["point"], "t")
     assert found.tolist() == pytest.approx([4.303 / np.sqrt(3.0), 12.706 * np.sqrt(2.0) / np.sqrt(2.0)])
-    assert t95(20) == pytest.approx(2.086, rel=0.01)
+    assert [t95(degrees) for degrees in range(1, 60)] == pytest.approx(stats.t.ppf(0.975, range(1, 60)), rel=0.01)

@@ -122,11 +122,13 @@ def test_a_shift_that_every_replica_shows_has_moved():
     found = compare.compare(a, b, "system_time_s")
     assert found.paired
     assert found.table["intervals"].item() == pytest.approx(8.4 / (12.706 * np.std([8.0, 8.8], ddof=1) / 2**0.5))
-    assert found.table["intervals"].item() > 1.0
+    assert 1.0 < found.table["intervals"].item() < 2.0
+    assert "1 moved by more than one interval" in compare.as_text(found, "system_time_s", 10)
     assert found.table["change_pct"].item() == pytest.approx(8.0)
     apart = compare.compare(a, made_up([108.0, 118.8], seed=1), "system_time_s")
     assert not apart.paired
-    assert apart.table["intervals"].item() < 1.0
+    halves = [12.706 * np.std(values, ddof=1) / 2**0.5 for values in ([100.0, 110.0], [108.0, 118.8])]
+    assert apart.table["intervals"].item() == pytest.approx(8.4 / np.hypot(*halves))
     assert "unpaired" in compare.as_text(apart, "system_time_s", 10)
 
 

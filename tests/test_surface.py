@@ -42,6 +42,16 @@ def test_crossover_interpolates_on_log_axes_and_says_never():
     assert set(flat["said"]) == {"never up to 100"}
 
 
+def test_a_crossing_is_said_with_where_it_is_and_the_most_that_is_reached():
+    cores = [4, 16, 64]
+    table = crossover(results([{"cores": c, "jobs": c, "ratio": c / 10} for c in cores])).set_index("passes")
+    assert table["said"].to_dict() == {1.1: "at 11", 1.5: "at 15", 2.0: "at 20", 10.0: "never up to 64"}
+    assert table["cores"].tolist()[:3] == pytest.approx([11.0, 15.0, 20.0])
+    assert set(table["largest"]) == {6.4}
+    fewest = crossover(results([{"cores": c, "jobs": c, "ratio": c / 4} for c in (8, 16)])).set_index("passes")
+    assert fewest.loc[2.0, ["cores", "said"]].tolist() == [8.0, "already at 8"]
+
+
 def test_a_loop_crosses_shares_of_time_and_not_ratios():
     cores = [1, 10, 100]
     loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
@@ -68,6 +78,15 @@ def test_best_ceiling_is_a_flat_stretch_not_an_argmin():
     assert (row["best_from"], row["best_to"]) == (8, 128)
     assert row["price_of_33_s"] == 0.0
     assert row["worst_system_time_s"] == 200.0
+
+
+def test_the_price_of_linuxs_ceiling_is_over_the_cheapest_in_seconds_and_percent():
+    cost = {0: 120.0, 8: 80.0, 33: 100.0, 512: 90.0}
+    row = best_ceiling(results([{"ceiling": c, "system_time_s": s} for c, s in cost.items()])).iloc[0]
+    assert (row["best_from"], row["best_to"], row["best_system_time_s"]) == (8, 8, 80.0)
+    assert (row["price_of_33_s"], row["price_of_33_pct"]) == (20.0, 25.0)
+    other = best_ceiling(results([{"ceiling": c, "system_time_s": s} for c, s in ((0, 2.0), (512, 1.0))])).iloc[0]
+    assert np.isnan([other["price_of_33_s"], other["price_of_33_pct"]]).all()
 
 
 def test_pareto_keeps_what_nothing_dominates():
