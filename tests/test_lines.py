@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sim import batch_means, simulate
 from sim.counts import Weights
-from sim.deferral import Rates, pending
+from sim.deferral import Rates, line_ns, pending, read_and_clear_ns, switches_per_s
 from sim.events import FlushEvents
 from sim.machine.compiled.cache import has_compiler
 from sim.machine.engines import build_machine
@@ -202,6 +203,42 @@ def test_littles_law_holds_for_the_line(policy, looks):
     lines = 2 if policy == "xpfo_deferred_node" else 1
     assert least_ns <= lines * found["interval_ns"]
     assert (least_ns > 0.0) == (looks > 0.0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "flushers", "misses", "writes", "queue_ns", "pending", "check_ns"),
+    [
+        ("xpfo_deferred_test_first", 4, 0.0, 0.0, 0.0, 0.0, 5.0),  # reads its valid copy
+        ("xpfo_deferred_test_first", 4, 0.0, 0.0, 0.0, 1.0, 5.0 + 70.0),  # and clears its bit
+        ("xpfo_deferred_test_first", 4, 1.0, 1.0, 60.0, 0.0, 70.0 + 30.0),  # two accesses have waited 60 ns together
+        ("xpfo_deferred_test_first", 4, 1.0, 0.5, 30.0, 1.0, 2 * (70.0 + 20.0)),
+        ("xpfo_deferred_test_first", 4, 0.25, 0.25, 10.0, 0.0, 0.75 * 5.0 + 0.25 * (70.0 + 20.0)),
+        ("xpfo_deferred_test_first", 2, 0.0, 0.0, 0.0, 0.0, 0.5 * 5.0 + 0.5 * 70.0),  # the other two have no copy
+        ("xpfo_deferred_node", 4, 1.0, 0.0, 0.0, 0.0, 0.5 * 5.0 + 0.5 * 70.0),  # one of the two lines that are read
+    ],
+)
+def test_a_check_costs_its_copy_or_a_transfer_and_another_one_to_clear(
+    policy, flushers, misses, writes, queue_ns, pending, check_ns
+):
+    """A transfer is half from the same socket, 40 ns, and half from the other one, 100 ns."""
+    lanes = {"line_hit_ns": 5.0, "mask_line_ns": 40.0, "mask_line_cross_ns": 100.0}
+    mean = {"line_misses": misses, "line_writes": writes, "queue_ns": queue_ns}
+    lanes, mean, found = (
+        {name: np.array([value]) for name, value in each.items()} for each in (lanes, mean, {"found_share": pending})
+    )
+    scenario = SimpleNamespace(policy=Policies()[policy], shape=shape_of(4, 2, flushers=flushers), lanes=lanes)
+    assert read_and_clear_ns(scenario, mean, found) == pytest.approx(check_ns)
+
+
+def test_an_odd_cpu_more_on_one_socket_has_its_owners_nearer():
+    lanes = {"mask_line_ns": np.array([40.0]), "mask_line_cross_ns": np.array([100.0])}
+    assert line_ns(lanes, shape_of(4, 2, busy=3)) == pytest.approx((2 * 40.0 + 100.0) / 3)
+
+
+@pytest.mark.parametrize(("jobs", "slices"), [(2, 0.0), (4, 0.0), (6, 125.0), (8, 250.0), (100, 250.0)])
+def test_time_slices_end_as_often_as_cpus_are_shared(jobs, slices):
+    lane = {"jobs": jobs, "cores": 4, "user_switches_per_s": 100.0, "timeslice_ms": 4.0}
+    assert switches_per_s(lane) == 100.0 + slices
 
 
 @pytest.mark.parametrize("policy", TESTING)
