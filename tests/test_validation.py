@@ -13,7 +13,7 @@ from sweep.__main__ import main
 from sweep.errors import BadInput
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.likelihood import estimate_discrepancy, spread
-from sweep.inputs.measured import Measured, as_json, from_json, points_of, published, read_measured, read_table
+from sweep.inputs.measured import Measured, Table, as_json, from_json, points_of, published, read_measured, read_table
 from sweep.store.folder import open_run
 from sweep.tables.frame import read_results
 from sweep.tables.make import make_tables, measured_of
@@ -97,6 +97,82 @@ def test_the_most_likely_discrepancy_is_found_where_it_is_known():
     wide = [(0.5 * random.standard_normal(256), 0.01) for _ in range(50)]  # the costs explain it
     assert estimate_discrepancy(wide) < 0.1
     assert np.isnan(estimate_discrepancy([]))
+
+
+def made_up(rows, times=1.0):
+    """Results of a machine that was not fitted, the same under each of 64 draws, a point per row; and a table of these.
+
+    A row is what is simulated by metric, and what else the table says of it.
+    """
+    draws = [
+        {"machine": "other", "policy": "xpfo", "workload": "w", "costs": "c", "cores": 192, "jobs": at, "draw": draw}
+        | {"base_system_s": 100.0, "operation_ns_total": 1e6, "elongation": 2.0, **simulated}
+        for at, (simulated, _) in enumerate(rows)
+        for draw in range(65)
+    ]
+    said = [{"point": {"jobs": at}, "metric": next(iter(each)), **row} for at, (each, row) in enumerate(rows)]
+    table = Table.model_validate({"name": "t", "title": "t", "source": "s", "times": times, "rows": said})
+    return pd.DataFrame(draws), Measured(tables=(table,))
+
+
+SD = float(
+    np.hypot(2 * spread().elsewhere, spread().run)
+)  # of a measurement's logarithm: at 192 CPUs errors are double
+
+
+@pytest.mark.parametrize(
+    ("role", "measured", "between", "inside"),
+    [
+        *(("predict", at, None, abs(at) < 1.645) for at in (-1.7, -1.6, 0.0, 1.6, 1.7)),
+        *(("at_least", at, None, at < 1.645) for at in (-9.0, 1.6, 1.7)),
+        *(("predict", 0.0, ends, inside) for ends, inside in (((-9, -1.7), False), ((-9, -1.6), True))),
+        *(("predict", 0.0, ends, inside) for ends, inside in (((1.7, 9), False), ((1.6, 9), True))),
+        *((role, 0.0, None, None) for role in ("input", "fitted")),
+    ],
+)
+def test_nine_of_ten_measurements_would_lie_in_the_interval(role, measured, between, inside):
+    """A prediction of 2000 ns whose logarithm is normal: measured so many standard deviations above it."""
+    at = [2000.0 * np.exp(SD * each) for each in (measured, *(between or ()))]
+    row = {"measured": at[0], "role": role, "between": at[1:] or None}
+    found = validation(*made_up([({"flush_wait_ns": 1000.0}, row)], times=2.0)).iloc[0]
+    ends = 2000.0 * np.exp(1.645 * SD * np.array([-1, 0, 1]))
+    assert found[["predicted_05", "predicted_50", "predicted_95"]].tolist() == pytest.approx(ends, rel=0.04)
+    assert found["error_pct"] == pytest.approx(100 * (np.exp(-SD * measured) - 1), rel=0.04, abs=1.0)
+    assert found["discrepancy"] == 2 * spread().elsewhere
+    assert pd.isna(found["inside_90"]) if inside is None else found["inside_90"] == inside
+
+
+def test_the_summary_of_a_table_counts_and_takes_medians():
+    rows = [({"flush_wait_ns": 1000.0}, {"measured": 1000.0 * np.exp(-SD * at)}) for at in (1.0, 0.1, -0.2, 9.0)]
+    table = validation(*made_up([*rows, ({"flush_wait_ns": 1.0}, {"measured": 9.0, "role": "input"})]))
+    whole = validation_summary(table, {"c": 0.5}).set_index("table").loc["all"]
+    assert (whole["rows"], whole["inside"], whole["discrepancy"]) == (4, 3, 0.5)
+    middle = [100 * (np.exp(SD) - 1), 100 * (1 - np.exp(-0.2 * SD))]
+    assert whole["error_pct"] == pytest.approx(np.mean(middle), rel=0.04)
+    assert whole["width"] == pytest.approx(np.exp(2 * 1.645 * SD), rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("simulated", "measured", "added_error_pct"),
+    [
+        ({"system_time_s": 300.0}, 500.0, -50.0),  # 200 s beside 400 s on a base of 100 s
+        ({"ratio": 3.0}, 2.0, 100.0),  # 2 beside 1
+        ({"flush_wait_ns": 300.0}, 200.0, 50.0),  # nothing is there without flush events
+        ({"operations_per_s": 1000.0}, 500.0, 100 * (0.5 / 1.5 - 1)),  # of 1 ms half is own work; of 2 ms it is, too
+    ],
+)
+def test_what_flush_events_add_is_measured_above_what_is_there_without_them(simulated, measured, added_error_pct):
+    found = validation(*made_up([(simulated, {"measured": measured})])).iloc[0]
+    assert found["added_error_pct"] == pytest.approx(added_error_pct)
+    assert found["predicted_50"] == pytest.approx(next(iter(simulated.values())), rel=0.04)
+
+
+def test_the_metric_of_another_point_is_taken_off():
+    rows = [
+        ({"flush_wait_ns": 700.0}, {"measured": 1.0, "less": {"jobs": 1}}),
+        ({"flush_wait_ns": 200.0}, {"measured": 1}),
+    ]
+    assert validation(*made_up(rows, times=3.0))["predicted_50"].tolist() == pytest.approx([1500.0, 600.0], rel=0.04)
 
 
 def test_tables_of_ones_own_are_predicted_and_kept_with_the_run(tmp_path, sweep_in):
