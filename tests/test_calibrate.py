@@ -1,6 +1,7 @@
 """A fit: its likelihood, its weights, the ranks that show it is right, and the whole command on a small design."""
 
 import html
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,18 +13,21 @@ from sweep.__main__ import main
 from sweep.calibrate import emulator
 from sweep.calibrate import tables as fitted
 from sweep.calibrate.pool import Pool
+from sweep.calibrate.representative import representative_draw
 from sweep.calibrate.rows import fits_of, left_out, read_by, rows_to_fit
 from sweep.calibrate.tables import RANKS, TRUTHS, ranks
 from sweep.command.compose import compose
 from sweep.errors import BadInput
 from sweep.inputs import likelihood
-from sweep.inputs.catalog import catalog
+from sweep.inputs.catalog import Quantity, catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import literature, priors
 from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once
+from sweep.inputs.prior import sobol, values_at
 from sweep.inputs.weights import crps, effective_size, median_error, pareto_k, quantiles, resample
 
 DRAWS = 4096  # of the toy
+ACCOUNTING = Quantity("tick", alternative="irq_time", share=0.6)  # six of ten draws are of the first
 SMALL = (
     "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=1600", "grid.fit.keep=64",
     "window_events=256", "precision=0.1",
@@ -153,6 +157,51 @@ def test_a_fit_finds_the_parameters_of_data_made_from_the_model(toy):
         low, _, high = quantiles(np.log(toy.added[3]), weights)
         inside.append(low <= np.log(toy.added[3, truth]) <= high)
     assert np.mean(inside) == pytest.approx(0.9, abs=0.07)
+
+
+def test_shift_and_shrinkage_are_those_of_a_normal_prior_and_a_likelihood_as_wide():
+    """Two normals of standard deviation 0.5, the second 0.6 above: together half the variance, and half the way."""
+    end = np.exp(0.5 * norm.ppf(0.95))
+    known = {"m/handler_ns": Quantity(100.0, 100.0 / end, 100.0 * end), "any/accounting": ACCOUNTING}
+    values = values_at(known, sobol(2, DRAWS, 0))
+    weights = np.exp(-0.5 * (np.log(values[:, 0] / 100.0) / 0.5 - 1.2) ** 2) * np.where(values[:, 1] == 1.0, 2.0, 1.0)
+    pool = Pool(known, values, np.empty((0, DRAWS)), np.ones(DRAWS), DRAWS, [], [])
+    prior, fit = (fitted.Fit("", each / each.sum(), 400.0, 0.0) for each in (np.ones(DRAWS), weights))
+    table = fitted.posterior(pool, prior, fit).set_index("parameter")
+    cost = table.loc["handler_ns"]
+    assert (cost["shift"], cost["shrinkage"]) == pytest.approx((0.6, 0.5), abs=0.02)
+    sd = norm.ppf(0.95) * 0.5 * np.sqrt([1.0, 0.5])
+    for when, mean, half in zip(("prior", "posterior"), (0.0, 0.3), sd, strict=True):
+        found = cost[[f"{when}_{share}" for share in ("05", "50", "95")]].astype(float)
+        assert np.log(found / 100.0).tolist() == pytest.approx([mean - half, mean, mean + half], abs=0.02)
+    tick = table.loc["accounting"]  # of 0.6 and 0.4 the second counts twice
+    assert (tick["prior_50"], tick["posterior_50"]) == pytest.approx((0.4, 0.8 / 1.4), abs=0.01)
+    assert tick["error"] == pytest.approx(np.sqrt(0.8 * 0.6 / 1.4**2 / 400.0), rel=0.02)
+    assert set(table["verdict"]) == {"moved by the data"}
+    assert set(fitted.posterior(pool, prior, prior)["verdict"]) == {"still its prior"}
+
+
+def test_total_indices_of_a_product_of_powers_are_shares_of_its_variance(toy):
+    at, keys = next(at for at, row in enumerate(toy.rows) if row.policy == "xpfo"), list(toy.known)
+    row, added = toy.rows[at], toy.added[at]
+    powers = {"kernel_build/kunmap_events": 1.0, f"{row.machine}/flush_fixed_ns": 0.4, f"{row.machine}/handler_ns": 0.4}
+    columns = np.array([keys.index(name) for name in powers])
+    made = emulator.fit(toy.values, columns, np.zeros(len(keys), dtype=bool), added)
+    table = fitted.total_indices(replace(toy, rows=[row]), [made]).set_index("parameter")["total_index"]
+    for name, power in powers.items():
+        share = power**2 * np.log(toy.values[:, keys.index(name)]).var() / np.log(added).var()
+        assert table[name.partition("/")[2]] == pytest.approx(share, abs=0.02)
+
+
+def test_the_representative_draw_takes_every_row_to_its_median(toy):
+    moved = [list(toy.known).index(name) for name in toy.known if name.endswith(("/kunmap_events", "_ns"))]
+    logs = np.log(toy.values[:, moved])
+    powers = np.linalg.lstsq(np.c_[np.ones(DRAWS), logs], np.log(toy.added).T, rcond=None)[0]
+    weights = np.exp(0.5 * (np.log(toy.added[3]) - np.log(toy.added[3]).mean()))
+    fit = fitted.Fit("", weights / weights.sum(), 1000.0, 0.0)
+    single = representative_draw(toy, fit, lambda values: np.exp(np.r_[1.0, np.log(values[moved])] @ powers))
+    medians = [quantiles(each, fit.weights, (0.5,))[0] for each in toy.added]
+    assert np.exp(np.r_[1.0, np.log(single[moved])] @ powers) == pytest.approx(medians, rel=1e-3)
 
 
 def test_a_flush_events_own_length_is_fitted_by_the_same_law_as_what_a_build_adds():
