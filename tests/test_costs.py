@@ -110,6 +110,7 @@ def test_the_sequence_fills_every_dimension_evenly():
         counts = np.histogram(column, bins=64, range=(0, 1))[0]
         assert set(counts) == {16}
     assert kstest(points[:, 0], "uniform").pvalue > 0.05
+    assert not np.isin(points[:, 0], sobol(61, 1024, 4)[:, 0]).any()  # another seed, other points
     assert (points[:100] == sobol(61, 100, 3)).all()  # more draws begin with the same ones
 
 

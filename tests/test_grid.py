@@ -124,6 +124,33 @@ def test_a_chunk_of_several_shapes_is_priced_by_each_of_them():
     assert plan.chunk_cost_s()[0] == pytest.approx(plan.estimate_s)
 
 
+@pytest.mark.parametrize("chunk_s", [1e-9, 0.02])
+def test_a_chunk_costs_what_a_sweep_of_its_points_would(chunk_s):
+    ceilings = list(range(40))
+    plan = plan_of(
+        {"policy": ["xpfo_concurrent", "xpfo"], "cores": [4, 64], "jobs": 4, "ceiling": ceilings}, chunk_s=chunk_s
+    )
+    assert len(plan.chunks) > 3
+    columns = plan.columns(0, len(plan))
+    for begin, end, cost_s in zip(plan.chunks, plan.chunks[1:], plan.chunk_cost_s(), strict=False):
+        shapes = dict.fromkeys(zip(columns["policy"][begin:end], columns["cores"][begin:end], strict=True))
+        alone = []
+        for policy, cores in shapes:
+            mine = (columns["policy"][begin:end] == policy) & (columns["cores"][begin:end] == cores)
+            some = columns["ceiling"][begin:end][mine].tolist()
+            alone.append(plan_of({"policy": policy, "cores": int(cores), "jobs": 4, "ceiling": some}).estimate_s)
+        assert cost_s == pytest.approx(sum(alone))
+
+
+def test_interrupting_every_cpu_is_estimated_dearer_than_marking_it_and_the_more_the_more_cpus():
+    def estimate_s(policy, cores):
+        return plan_of({"policy": policy, "cores": cores, "jobs": 4, "kunmap_events": list(range(1, 500))}).estimate_s
+
+    assert estimate_s("xpfo", 64) > 5 * estimate_s("xpfo_deferred", 64)
+    assert estimate_s("xpfo", 64) > 10 * estimate_s("xpfo", 4)
+    assert estimate_s("vanilla", 64) < 0.1 * estimate_s("xpfo_deferred", 64)
+
+
 def test_the_hash_is_of_the_points_not_of_the_chunks():
     content = {"ceiling": [0, 33]}
     plan = plan_of(content)

@@ -53,6 +53,23 @@ def test_a_run_is_watched_until_its_driver_ends(run, capsys):
     assert "not running; the same command continues" in last
 
 
+def test_the_time_left_is_that_of_the_chunks_left_at_the_last_drivers_rate(tmp_path, sweep_in):
+    run = sweep_in("+grid=smoke", "window_events=64", "precision=0.3", "chunk_s=1e-9", out=tmp_path / "run")
+    parts = sorted((run / "parts").iterdir())
+    assert len(parts) == 4
+    parts[-1].unlink()
+    lines = [("start", 100.0, {}), ("chunk", 101.0, {"chunk": 0, "cpu_s": 900.0}), ("start", 1000.0, {})]
+    lines += [("chunk", 1000.0 + 60 * at, {"chunk": at, "cpu_s": 450.0, "failed": 1}) for at in (1, 2)]
+    text = [json.dumps({"event": event, "time": time, **facts}) for event, time, facts in lines]
+    (run / "journal.jsonl").write_text("\n".join(text))
+    (run / "results.parquet").unlink()
+    found = status(look(str(run)))
+    assert [found[name] for name in ("chunks", "done", "left", "failed_points")] == [4, 3, 1, 2]
+    assert (found["rate"], found["left_s"], found["cpu_hours"]) == pytest.approx((1 / 60, 60.0, 0.5))
+    assert "about 1 min left" in as_line(look(str(run)), found)
+    assert "left     about 1 min at that rate" in as_text(look(str(run)), found)
+
+
 def watched(run, **io):
     """`sweep status --watch`, which hears Ctrl-C also where these tests run in the background and do not."""
     command = [sys.executable, "-m", "sweep", "status", str(run), "--watch"]
