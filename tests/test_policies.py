@@ -121,8 +121,17 @@ def test_littles_law_ties_posts_window_and_outstanding(parameters):
         Rates(switches=130, switch_cv2=4.0, ticks=0, others=0, marks=300.0, own_full=0),
         Rates(switches=130, switch_cv2=4.0, ticks=250, others=0, marks=5e3, own_full=0),
         Rates(switches=60, switch_cv2=1.0, ticks=0, others=0, marks=2e3, own_full=40.0),
+        Rates(switches=130, switch_cv2=1.0, ticks=0, others=200, marks=5e3, own_full=0),
+        Rates(switches=0, switch_cv2=1.0, ticks=250, others=100, marks=5e3, own_full=0),
     ],
-    ids=["exponential", "bursty, rarely posted", "with ticks", "with own full flushes"],
+    ids=[
+        "exponential",
+        "bursty, rarely posted",
+        "with ticks",
+        "with own full flushes",
+        "with entries",
+        "ticks, entries",
+    ],
 )
 def test_the_slow_scale_equals_a_plain_simulation_of_posts_and_looks(rates):
     """Posts, looks and flushes of one CPU, event by event: everything is measured, nothing derived."""
@@ -131,8 +140,9 @@ def test_the_slow_scale_equals_a_plain_simulation_of_posts_and_looks(rates):
     short = 0.5 * (1 + np.sqrt((rates.switch_cv2 - 1) / (rates.switch_cv2 + 1)))
     count = int(rates.switches * horizon * 1.3)
     phase = np.where(rng.random(count) < short, short, 1 - short)
-    looks = np.cumsum(rng.exponential(size=count) / (2 * rates.switches * phase))
+    looks = np.cumsum(rng.exponential(size=count) / (2 * rates.switches * phase)) if count else np.empty(0)
     looks = np.concatenate([looks, np.arange(0.5 / 250, horizon, 1 / rates.ticks) if rates.ticks else []])
+    looks = np.concatenate([looks, rng.random(rng.poisson(rates.others * horizon)) * horizon])
     posts = np.sort(rng.random(rng.poisson(rates.marks * horizon)) * horizon)
     own = rng.random(rng.poisson(rates.own_full * horizon)) * horizon
     looks = np.sort(looks[looks < horizon])
