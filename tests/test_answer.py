@@ -134,3 +134,11 @@ def test_jobs_of_one_machine_are_told_without_a_place():
     rows = [("vanilla", 1, 1.0), ("a", 1, 2.0), ("a", 2, 3.0), ("a", 4, 4.5), ("vanilla", 4, 1.0)]
     table = pd.DataFrame(rows, columns=["policy", "jobs", "ratio"])
     assert answer({"summary": table}, FITTED, "jobs").sentences == ["-j1 to -j4: a from 2x to 4.5x."]
+
+
+def test_few_points_are_told_by_what_they_cost_and_vanilla_is_not():
+    columns = ["policy", "cores", "jobs", "system_time_s", "ratio", "overhead_share"]
+    rows = [("a", 4.0, 4.0, 1234.0, 2.5, 0.5), ("vanilla", 4.0, 4.0, 500.0, 1.0, 0.0)]
+    rows.append(("b", 8.0, 4.0, np.nan, np.nan, 0.25))
+    said = answer({"summary": pd.DataFrame(rows, columns=columns)}, FITTED, "points").sentences
+    assert said == ["a, 4 CPUs, -j4: 1,234 s, 2.5x vanilla's and b, 8 CPUs, -j4: 25 % of CPU time."]

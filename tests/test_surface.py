@@ -13,6 +13,7 @@ from sweep.tables import surface
 from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import PASSED, crossover
 from sweep.tables.pareto import on_front, pareto
+from sweep.tables.text import breakdown
 
 
 def results(rows, follows=(), relative=("jobs",)):
@@ -145,6 +146,20 @@ def test_the_front_is_what_a_comparison_of_all_pairs_finds():
         no_worse = (x[:, None] <= x) & (y[:, None] <= y)
         better = (x[:, None] < x) | (y[:, None] < y)
         assert on_front(x, y).tolist() == (~(no_worse & better).any(axis=0)).tolist()
+
+
+def test_a_point_is_shown_as_a_sum_with_the_spread_of_what_is_not_exact():
+    def line(name, *draws):
+        """The line of a metric where two replicas are 100 and 110 under the draw that is shown."""
+        rows = [{"draw": 0, "replica": at, name: value} for at, value in enumerate((100.0, 110.0))]
+        rows += [{"draw": draw, name: value} for draw, value in enumerate(draws, 1)]
+        text = breakdown(results([{"point": 0, "status": "ok", "sender_s": 7.0, **row} for row in rows]))
+        return next(each.split() for each in text.splitlines() if name in each)
+
+    assert line("system_time_s")[:6] == ["=", "system_time_s", "105", "s", "+-", "64"]  # 12.706 x 7.07 / sqrt(2)
+    assert line("sender_s", 7.0)[:4] == ["+", "sender_s", "105", "s"]
+    assert line("ratio", *np.arange(0.0, 201.0))[:5] == ["ratio", "105", "10", "..", "190"]
+    assert "+-" not in breakdown(results([{"point": 0, "replica": at, "draw": 0, "status": "ok"} for at in range(2)]))
 
 
 def test_tables_are_made_again_by_one_command(sweep_in, capsys):
