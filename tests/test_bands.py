@@ -101,6 +101,12 @@ def test_an_experiment_tells_most_of_the_cost_that_it_shows():
     assert table["others_share"]["a"] == pytest.approx(0.25, abs=0.06)  # half of c, nothing of b
 
 
+def test_what_flush_events_add_is_heard_less_on_a_large_base():
+    table = next_experiment(made_up().assign(base_system_s=10_000.0), {"m"}).set_index("policy")
+    run = 0.0275 * (10_000.0 + 1000.0) / 1000.0  # of the total from run to run, beside what is added
+    assert table["its_share"]["a"] == pytest.approx(0.25 / (0.25 + 0.15**2 + run**2), abs=0.02)
+
+
 def test_experiments_are_ranked_by_a_prediction_of_ones_choice():
     results = made_up()
     table = next_experiment(results, {"m"}, predict=0)

@@ -345,6 +345,22 @@ def test_loops_that_are_compiled_are_loaded_where_the_work_takes_longer(monkeypa
 
 
 @pytest.mark.parametrize(
+    ("policy", "loop"),
+    [
+        ("xpfo", "serve_broadcast"),
+        ("xpfo_deferred", "serve_server"),
+        ("xpfo_deferred_node", "serve_coherence"),  # reads its line first
+    ],
+)
+def test_the_loop_of_the_policy_is_the_one_that_is_looked_for(policy, loop, monkeypatch):
+    looked_for = []
+    monkeypatch.setattr("sweep.plan.engine.has_compiler", lambda: True)
+    monkeypatch.setattr("sweep.plan.engine.is_compiled", lambda name: not looked_for.append(name))
+    open_plan(compose(["+grid=point", f"policy={policy}", "engine=compiled"], [conf_dir()]).composition)
+    assert looked_for == [loop]
+
+
+@pytest.mark.parametrize(
     ("compiled", "loaded", "again", "engine"),
     [
         (True, False, True, "compiled"),

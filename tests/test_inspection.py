@@ -156,6 +156,12 @@ def test_a_difference_that_is_the_same_in_every_replica_is_beyond_any_interval()
     assert found.table["intervals"].item() == np.inf
 
 
+def test_a_change_from_nothing_has_no_percentage():
+    for values, change in (([0.0, 0.0], np.nan), ([1.0, 1.0], 200.0), ([-1.0, -1.0], 400.0)):
+        found = compare.compare(made_up(values), made_up([3.0, 3.0]), "system_time_s")
+        assert found.table["change_pct"].item() == pytest.approx(change, nan_ok=True)
+
+
 def test_a_failed_point_is_on_a_line_of_its_own():
     failed = made_up([np.nan, np.nan], status="failed: ZeroDivisionError")
     found = compare.compare(made_up([1.0, 2.0]), failed, "system_time_s")
