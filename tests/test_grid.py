@@ -151,6 +151,16 @@ def test_interrupting_every_cpu_is_estimated_dearer_than_marking_it_and_the_more
     assert estimate_s("vanilla", 64) < 0.1 * estimate_s("xpfo_deferred", 64)
 
 
+def test_policies_beside_one_another_are_estimated_as_each_alone():
+    def estimate_s(*policies):
+        words = ["+grid=cores", f"policy=[{','.join(policies)}]", "engine=compiled"]
+        return open_plan(compose(words, [conf_dir()]).composition).estimate_s
+
+    names = ("xpfo", "xpfo_deferred", "xpfo_kernel_entry")
+    assert estimate_s(*names) == pytest.approx(sum(map(estimate_s, names)))
+    assert estimate_s("xpfo_kernel_entry") > 1.5 * estimate_s("xpfo_deferred")  # entries are served one by one
+
+
 def test_the_hash_is_of_the_points_not_of_the_chunks():
     content = {"ceiling": [0, 33]}
     plan = plan_of(content)
