@@ -151,6 +151,18 @@ def test_interrupting_every_cpu_is_estimated_dearer_than_marking_it_and_the_more
     assert estimate_s("vanilla", 64) < 0.1 * estimate_s("xpfo_deferred", 64)
 
 
+@pytest.mark.parametrize(("cores", "sockets", "threads"), [(3, 1, 2), (7, 2, 1), (8, 1, 3), (9, 1, 2)])
+def test_cpus_that_do_not_fill_their_cores_or_sockets_are_refused(cores, sockets, threads):
+    with pytest.raises(BadInput, match=r"cores=\d"):
+        plan_of({"cores": [4, cores], "sockets": sockets, "threads_per_core": threads, "jobs": 4})
+
+
+def test_the_last_point_of_the_largest_grid_can_be_cut_out():
+    words = ["+grid=point", "policy=xpfo", "handler_ns={from:1,to:2,steps:1000000000000000}", "max_points=1e16"]
+    plan = open_plan(compose([*words, "points=999999999999999:1000000000000000"], [conf_dir()]).composition)
+    assert plan.columns(plan.begin, plan.end)["handler_ns"].tolist() == [2.0]
+
+
 def test_policies_beside_one_another_are_estimated_as_each_alone():
     def estimate_s(*policies):
         words = ["+grid=cores", f"policy=[{','.join(policies)}]", "engine=compiled"]
