@@ -177,8 +177,27 @@ def test_shift_and_shrinkage_are_those_of_a_normal_prior_and_a_likelihood_as_wid
     tick = table.loc["accounting"]  # of 0.6 and 0.4 the second counts twice
     assert (tick["prior_50"], tick["posterior_50"]) == pytest.approx((0.4, 0.8 / 1.4), abs=0.01)
     assert tick["error"] == pytest.approx(np.sqrt(0.8 * 0.6 / 1.4**2 / 400.0), rel=0.02)
+    assert (cost["unit"], tick["unit"]) == ("ns", "probability of irq_time")
     assert set(table["verdict"]) == {"moved by the data"}
     assert set(fitted.posterior(pool, prior, prior)["verdict"]) == {"still its prior"}
+
+
+@pytest.mark.parametrize(
+    ("shift", "shrinkage", "moved"),
+    [(0.0, 0.2, True), (0.0, 0.1, False), (0.3, 0.1, True), (-0.3, 0.1, True), (0.2, 0.1, False)],
+)
+def test_a_quarter_of_a_deviation_or_a_seventh_of_the_variance_is_moved_by_the_data(shift, shrinkage, moved):
+    """A prior of standard deviation 0.5 and a likelihood that takes so much of its variance, and its mean so far."""
+    end = np.exp(0.5 * norm.ppf(0.95))
+    known = {"m/handler_ns": Quantity(100.0, 100.0 / end, 100.0 * end)}
+    values = values_at(known, sobol(1, DRAWS, 0))
+    scores = np.log(values[:, 0] / 100.0) / 0.5
+    weights = np.exp(-0.5 * (scores - shift / shrinkage) ** 2 * shrinkage / (1 - shrinkage))
+    pool = Pool(known, values, np.empty((0, DRAWS)), np.ones(DRAWS), DRAWS, [], [])
+    prior, fit = (fitted.Fit("", each / each.sum(), 400.0, 0.0) for each in (np.ones(DRAWS), weights))
+    row = fitted.posterior(pool, prior, fit).iloc[0]
+    assert (row["shift"], row["shrinkage"]) == pytest.approx((shift, shrinkage), abs=0.02)
+    assert row["verdict"] == ("moved by the data" if moved else "still its prior")
 
 
 def test_total_indices_of_a_product_of_powers_are_shares_of_its_variance(toy):
