@@ -207,3 +207,25 @@ def test_names_that_are_formulas_or_mathematics_are_text_everywhere(run, capsys)
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "\\x1b[2J" in shown
+
+
+PEAK = """import sys
+from sweep.__main__ import main
+print(main(sys.argv[1:]), next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""  # getrusage would count the process that has started it
+
+
+def test_tables_and_page_of_many_rows_take_the_memory_of_few_columns(run, tmp_path):
+    """Of 400,000 rows all columns take 340 MB as Arrow, and as much again as a frame."""
+    some = pq.read_table(run / "results.parquet")
+    many = pa.concat_tables([some] * (400_000 // len(some)))
+    replicas = pa.array(np.arange(len(many), dtype=np.int32))
+    many = many.set_column(many.schema.get_field_index("replica"), some.schema.field("replica"), replicas)
+    pq.write_table(many, run / "results.parquet", row_group_size=131_072)
+    sign(run)
+    for verb in (["tables"], ["report", "--no-plots"]):
+        command = [sys.executable, "-c", PEAK, *verb, str(run), "--out", str(tmp_path / "made")]
+        said = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+        code, peak_kb = said.stdout.split()[-2:]
+        assert code == "0", said.stderr
+        assert int(peak_kb) < 700_000, verb

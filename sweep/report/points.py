@@ -20,6 +20,7 @@ from sweep.tables.selection import OK, copies, notes
 from sweep.tables.setting import word
 
 SHOWN = [name for name, metric in METRICS.items() if metric.main or metric.part]
+DRAWN = ("ratio", "overhead_share")  # with intervals
 FIXED = ("machine", "workload", "policy")  # filters of the page
 MOST_BINS = 64  # values on one axis; above it they are binned
 
@@ -27,9 +28,9 @@ MOST_BINS = 64  # values on one axis; above it they are binned
 def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     """A row per point that was simulated, and the parameters that the sweep varies on their own.
 
-    `<metric>_lo` and `<metric>_hi` are the 95 % interval over replicas; under draws of the costs a row is the
-    representative draw, and they are 5 and 95 % over these. Constant columns are left out, column by column, so that
-    a large file does not have to fit into memory. `attrs["notes"]` says which points are not there.
+    `<metric>_lo` and `<metric>_hi` of what is DRAWN are the 95 % interval over replicas; under draws of the costs a row
+    is the representative draw, and they are 5 and 95 % over these. Constant columns are left out, column by column, so
+    that a large file does not have to fit into memory. `attrs["notes"]` says which points are not there.
     """
     names = file.schema_arrow.names
     every_point = _column(file, "point")
@@ -38,7 +39,7 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     rows = np.flatnonzero((draw == REPRESENTATIVE) & ok)
     first = rows[np.unique(every_point[rows], return_index=True)[1]]  # of each point
     points = _settings(file, first).assign(point=every_point[first])
-    copied = copies(points, (*NAMES, *PARAMETER_COLUMNS))
+    copied = copies(points[name] for name in (*NAMES, *PARAMETER_COLUMNS) if name in points)
     planned = np.unique(every_point[draw == REPRESENTATIVE]).size
     said = notes(planned, planned - len(points), int(copied.sum()))
     points = points[~copied].reset_index(drop=True)
@@ -51,7 +52,7 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
         if name in names:
             values = _column(file, name)
             made |= _over_replicas(name, values[rows], groups)
-            if len(others):
+            if len(others) and name in DRAWN:
                 by = [(every_point - draw)[others], draw[others]]
                 over = pd.Series(values[others]).groupby(by).mean().groupby(level=0)
                 for end, share in (("lo", 0.05), ("hi", 0.95)):
@@ -78,9 +79,11 @@ def _settings(file: pq.ParquetFile, rows: np.ndarray) -> pd.DataFrame:
 
 
 def _over_replicas(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
-    """The mean of each group of rows, and its 95 % interval."""
+    """The mean of each group of rows, and of what is drawn with it its 95 % interval."""
     rows = pd.DataFrame({"group": groups, name: values})
     mean = rows.groupby("group")[name].mean().to_numpy()
+    if name not in DRAWN:
+        return {name: mean}
     half = half_widths(rows, ["group"], name).sort_index().to_numpy()
     made = {name: mean, f"{name}_lo": mean - half, f"{name}_hi": mean + half}
     return made | ({"ratio_half": half} if name == "ratio" else {})  # of the replicas alone, draws or not

@@ -40,6 +40,7 @@ def compact(folder: Folder, plan: Plan) -> int:
         with pq.ParquetWriter(digested, form, compression="zstd", write_page_checksum=True) as writer:
             for table in _regrouped(folder, plan, lost):
                 writer.write_table(table.cast(form), row_group_size=ROW_GROUP)
+                del table
         if lost:
             write_failures(folder, plan, lost)
         else:
@@ -141,17 +142,14 @@ def _disbelief(folder: Folder, digest: str) -> str | None:
 
 
 def _regrouped(folder: Folder, plan: Plan, lost: list[tuple[int, str, str]]) -> Iterator[pa.Table]:
-    held: list[pa.Table] = []
-    rows = 0
+    held = schema().empty_table().replace_schema_metadata(None)
     for chunk in range(len(plan.chunks) - 1):
         table = read_part(folder, plan, chunk)
         lost += failures(table)
-        table = table.replace_schema_metadata(None)
-        held.append(table)
-        rows += table.num_rows
-        while rows >= ROW_GROUP:
-            joined = pa.concat_tables(held)
-            yield joined.slice(0, ROW_GROUP).combine_chunks()
-            held, rows = [joined.slice(ROW_GROUP)], rows - ROW_GROUP
-    if rows:
-        yield pa.concat_tables(held).combine_chunks()
+        held = pa.concat_tables([held, table.replace_schema_metadata(None)])
+        del table  # what is not needed any more is as large as what is
+        while held.num_rows >= ROW_GROUP:
+            yield held.slice(0, ROW_GROUP).combine_chunks()
+            held = held.slice(ROW_GROUP)
+    if held.num_rows:
+        yield held.combine_chunks()

@@ -26,7 +26,7 @@ def setting(results: pd.DataFrame) -> pd.Series:
 
 def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Quantiles of these metrics' means over replicas, indexed by point: columns METRIC_05, METRIC_50, METRIC_95."""
-    others = posterior_draws(results)
+    others = posterior_draws(results[["point", "draw", *metrics]])
     means = others.groupby([setting(others).rename("point"), "draw"])[metrics].mean().dropna(how="all")
     made = {}
     for name, share in SHARES.items():
@@ -55,14 +55,15 @@ def _by_draw(
 ) -> pd.DataFrame:
     keys = ["point", "replica"]
     single = representative(results).set_index(keys)
-    settings = results.assign(point=setting(results))
+    metrics = [name for name in METRICS if name in results]
+    settings = results[[*keys, "draw", *metrics]].assign(point=setting(results))
     made = []
     for draw, rows in posterior_draws(settings).groupby("draw"):
-        mine = rows.set_index(keys)[list(METRICS)]
+        mine = rows.set_index(keys)[metrics]
         if not single.index.isin(mine.index).all():
             continue  # a point failed under this draw: it says nothing of the table as a whole
         frame = single.copy()  # the coordinates of the representative draw, the metrics of this one
-        frame[list(METRICS)] = mine.reindex(frame.index)
+        frame[metrics] = mine.reindex(frame.index)
         made.append(make(frame.reset_index())[list(values)].assign(draw=draw))
     out = table.copy()
     if not made:

@@ -52,6 +52,15 @@ def coordinates(results: pd.DataFrame) -> Coordinates:
     return Coordinates(tuple(name for name in columns if results[name].nunique(dropna=False) > 1), {}, {})
 
 
+def columns_of(attrs: Mapping[str, Any]) -> set[str]:
+    """The columns from which `coordinates` makes those of results with these `attrs`."""
+    if "coordinates" not in attrs:
+        return {*NAMES, *PARAMETER_COLUMNS}
+    names = attrs["coordinates"]["names"]
+    made = (DERIVING[name].makes for name in names if name in DERIVING)
+    return {*NAMES, *ALWAYS, *names, *(column for makes in made for column in makes)}
+
+
 def _column(name: str, results: pd.DataFrame, names: Sequence[str]) -> str:
     """The column by which a name is shown: itself, or of a quantity that others are made from, one of these."""
     makes = DERIVING[name].makes if name in DERIVING else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,15 @@ from sweep.store import results
 from sweep.store.folder import Folder, look, open_run
 from sweep.store.rows import PARAMETER_COLUMNS, schema
 from sweep.store.run_json import read_run
-from sweep.tables.coordinates import Shared, attrs_of
+from sweep.tables.coordinates import Shared, attrs_of, columns_of
 from sweep.tables.draws import representative
+from sweep.tables.selection import rows_kept
 
 if TYPE_CHECKING:
     import xarray
+
+
+NEEDED = [name for name in schema().names if name not in ("draw", "status")]  # older versions had neither
 
 
 def load(out: str | PathLike[str]) -> pd.DataFrame:
@@ -71,9 +75,29 @@ def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
 
 def read_results(folder: Folder) -> pd.DataFrame:
     """results.parquet with what stands in its metadata: `attrs["units"]` and `attrs["coordinates"]`."""
-    file = open_results(folder, [name for name in schema().names if name not in ("draw", "status")])
+    file = open_results(folder, NEEDED)
     with reading(folder.child("results.parquet")):
         return as_frame(file.read())
+
+
+def read_once(folder: Folder, names: Collection[str]) -> pd.DataFrame:
+    """These columns and the coordinates of points that equal no earlier one; `attrs["copies"]` counts those that do.
+
+    Columns are read one by one, so that memory holds little but what is asked for.
+    """
+    file = open_results(folder, NEEDED)
+    attrs, there = attrs_of(file.schema_arrow.metadata), file.schema_arrow.names
+
+    def column(name: str) -> pd.Series:
+        return file.read([name])[name].to_pandas()
+
+    with reading(folder.child("results.parquet")):
+        kept, copied = rows_kept(there, column)
+        rows = slice(None) if kept.all() else kept
+        wanted = {*names, *columns_of(attrs)}
+        frame = pd.DataFrame({name: column(name)[rows] for name in there if name in wanted}, copy=False)
+    frame.attrs |= attrs if kept.all() else attrs | {"copies": copied}
+    return frame
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:

@@ -7,28 +7,32 @@ from typing import Any
 
 import pandas as pd
 
+from sim import METRICS
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.measured import Measured, from_json
 from sweep.store.folder import Folder
+from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.store.run_json import read_run
 from sweep.tables import bands
 from sweep.tables.answer import ANSWERS, answer
 from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import crossover
 from sweep.tables.draws import posterior_draws, representative
-from sweep.tables.frame import read_results
+from sweep.tables.frame import read_once
 from sweep.tables.next_experiment import next_experiment
 from sweep.tables.pareto import pareto
 from sweep.tables.replicas import summary
-from sweep.tables.reproduction import reproduction
-from sweep.tables.selection import failed_points, notes, simulated, without_copies
+from sweep.tables.reproduction import KEYS, reproduction
+from sweep.tables.selection import failed_points, notes, simulated
 from sweep.tables.sentences import Answer
-from sweep.tables.surface import counters, scaling
+from sweep.tables.surface import COUNTERS, counters, scaling
 from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validation, validation_summary
 
 ANSWER = "tables/answer.txt"  # what the tables say to the question
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
 OF_THE_SURFACE = (scaling, crossover, best_ceiling, pareto, counters)
+MORE = (*COUNTERS, "handler_share", "operation_ns_total", "system_time_half_s")  # metrics of tables that are not main
+PIECE = 65_536  # rows of a table that are text at once
 TABLES = {  # every table with what it says
     make.__name__: (make.__doc__ or "").partition("\n")[0]
     for make in (reproduction, summary, *OF_THE_SURFACE, validation, validation_summary)
@@ -38,17 +42,16 @@ TABLES = {  # every table with what it says
 def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points") -> dict[str, pd.DataFrame]:
     """Every table that the results allow, that of the `named` answer first; a summary always, of failed points too.
 
-    `measured` is what they are held against. Under draws of the costs a table is of the representative draw, with
-    5/50/95 % over the others beside its values.
+    No point of the results equals an earlier one. `measured` is what they are held against. Under draws of the costs a
+    table is of the representative draw, with 5/50/95 % over the others beside its values.
     """
-    every = without_copies(results)
-    results = simulated(every)
+    every, results = results, simulated(results)
     single = representative(results)
     tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(representative(every))}
     if len(single):
         tables |= {make.__name__: make(single) for make in OF_THE_SURFACE}
     tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}
-    if len(posterior_draws(results)):
+    if len(posterior_draws(results[["draw"]])):
         tables = bands.add_bands(tables, results)
         if named == "next_experiment":
             tables["next_experiment"] = next_experiment(results, measured.fitted_machines)
@@ -75,8 +78,17 @@ def notes_of(every: pd.DataFrame) -> list[str]:
 def tables_and_answer(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
     """The tables of a run's results, the main one first, and what they say to its question."""
     measured, named = measured_of(folder), answer_of(folder)
-    made = make_tables(read_results(folder), measured, named)
+    made = make_tables(read_once(folder, columns_of_tables(measured, named)), measured, named)
     return made, answer(made, measured.fitted_machines, named)
+
+
+def columns_of_tables(measured: Measured, named: str) -> set[str]:
+    """The columns of results that tables are made of, besides coordinates."""
+    metrics = [name for name, metric in METRICS.items() if metric.main or name in MORE]
+    rows = [row for table in measured.tables for row in table.rows]
+    of_rows = {name for row in rows for name in (row.metric, *row.point, *(row.less or ()))}
+    drawn = PARAMETER_COLUMNS if named == "next_experiment" else ()
+    return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *drawn}
 
 
 def answer_of(folder: Folder) -> str:
@@ -112,19 +124,21 @@ def measured_of(folder: Folder) -> Measured:
 def write(folder: Folder, made: Mapping[str, pd.DataFrame]) -> None:
     """Tables by name as CSV and Parquet."""
     for name, table in made.items():
-        plain = table.copy()
+        plain = table.copy(deep=False)
         plain.attrs = {key: value for key, value in table.attrs.items() if key not in ("notes", "copies")}
-        folder.write(f"tables/{name}.csv", as_csv(plain).encode())
+        with folder.writing(f"tables/{name}.csv") as file:
+            for begin in range(0, max(len(plain), 1), PIECE):
+                file.write(as_csv(plain.iloc[begin : begin + PIECE], header=not begin).encode())
         folder.write(f"tables/{name}.parquet", plain.to_parquet(index=False))
 
 
-def as_csv(table: pd.DataFrame) -> str:
+def as_csv(table: pd.DataFrame, header: bool = True) -> str:
     """A table as CSV whose text a spreadsheet takes for text."""
     made = table.rename(columns=as_cell)
     for position, name in enumerate(made.columns):
         if not pd.api.types.is_numeric_dtype(made.dtypes.iloc[position]):
             made = made.assign(**{str(name): made.iloc[:, position].map(as_cell)})
-    return made.to_csv(index=False)
+    return made.to_csv(index=False, header=header)
 
 
 def as_cell(value: Any) -> Any:

@@ -31,14 +31,18 @@ def half_width(values: pd.Series) -> float:
 def half_widths(rows: pd.DataFrame, keys: Sequence[str], name: str) -> pd.Series:
     """The same of each group of rows that are equal in `keys`, in order of appearance."""
     found = rows.groupby(list(keys), sort=False, dropna=False)[name].agg(["count", "std"])
-    return found["count"].map(lambda count: t95(int(count) - 1)) * found["std"] / np.sqrt(found["count"])
+    return (
+        found["count"].map({count: t95(int(count) - 1) for count in found["count"].unique()})
+        * found["std"]
+        / np.sqrt(found["count"])
+    )
 
 
 def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """A row per point with its coordinates and the metrics' means over replicas; the names of the coordinates."""
-    first = results.drop_duplicates("point").set_index("point")
     names = coordinates(results).columns(results)
-    return first[names].join(results.groupby("point")[metrics].mean()).reset_index(), names
+    first = results[["point", *names]].drop_duplicates("point").set_index("point")
+    return first.join(results.groupby("point")[metrics].mean()).reset_index(), names
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:

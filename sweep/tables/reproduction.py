@@ -29,8 +29,8 @@ def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """
     others = [name for name in coordinates(representative(results)).own if name not in (*KEYS, "costs")]
     names = sorted(results["costs"].unique(), key=lambda name: (name == LITERATURE, name))
-    of_points = measured[[*KEYS[:-1], "vanilla_s"]].set_axis(KEYS, axis=1).drop_duplicates()
-    rows_of = pd.MultiIndex.from_frame(results[KEYS]).isin(pd.MultiIndex.from_frame(of_points))
+    of_points = measured[[*KEYS[:-1], "vanilla_s"]].set_axis(KEYS, axis=1)
+    rows_of = np.logical_and.reduce([results[key].isin(of_points[key]) for key in KEYS])
     groups = dict(list(results[rows_of].groupby([*KEYS, *others, "costs"], sort=False, dropna=False)))
     rows = []
     for _, row in measured.iterrows():

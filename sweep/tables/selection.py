@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sweep.inputs.costs import REPRESENTATIVE
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
-from sweep.tables.draws import representative
 
 OK = "ok"
 
 
-def copies(points: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
-    """Whether a row equals an earlier one in all of these names, [row]: blocks of a grid may overlap."""
-    varying = [name for name in names if name in points and points[name].nunique(dropna=False) > 1]
-    if not varying:
-        return np.arange(len(points)) > 0
-    return points.duplicated(varying).to_numpy()
+def copies(columns: Iterable[pd.Series]) -> np.ndarray:
+    """Whether a row equals an earlier one in all of these columns, [row]: blocks of a grid may overlap.
+
+    Memory holds one column and which rows are alike so far.
+    """
+    alike: Any = 0
+    for column in columns:
+        values, distinct = pd.factorize(column, use_na_sentinel=False)
+        alike = pd.factorize(alike * len(distinct) + values)[0]
+    return pd.Series(alike).duplicated().to_numpy()
 
 
 def without_copies(results: pd.DataFrame) -> pd.DataFrame:
@@ -27,14 +32,25 @@ def without_copies(results: pd.DataFrame) -> pd.DataFrame:
 
     The same point simulated twice gives the same numbers twice: it is one observation, not two.
     """
-    once = results.drop_duplicates("point")
-    names = [*NAMES, *PARAMETER_COLUMNS, *(["draw"] if "draw" in once else [])]
-    copied = once[copies(once, names)]
-    if copied.empty:
+    kept, copied = rows_kept(results.columns, results.__getitem__)
+    if kept.all():
         return results
-    kept = results[~results["point"].isin(copied["point"])]
-    kept.attrs = results.attrs | {"copies": len(representative(copied)) if "draw" in copied else len(copied)}
-    return kept
+    frame = results[kept]
+    frame.attrs = results.attrs | {"copies": copied}
+    return frame
+
+
+def rows_kept(names: Collection[str], column: Callable[[str], pd.Series]) -> tuple[np.ndarray, int]:
+    """Which rows are of points that equal no earlier one, [row], and how many points do, under the representative draw.
+
+    `column` gives a column by its name, one of `names`.
+    """
+    points = column("point")
+    first = ~points.duplicated().to_numpy()
+    copied = copies(column(name)[first] for name in (*NAMES, *PARAMETER_COLUMNS, "draw") if name in names)
+    every = points[first][copied]
+    counted = every[column("draw")[first][copied] == REPRESENTATIVE] if "draw" in names else every
+    return ~points.isin(every).to_numpy(), len(counted)
 
 
 def simulated(results: pd.DataFrame) -> pd.DataFrame:
