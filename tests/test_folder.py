@@ -326,6 +326,42 @@ def test_a_living_holder_keeps_its_lock_whatever_the_clock_says(tmp_path, monkey
             lock.Lock(folder).acquire()
 
 
+def test_while_a_driver_lives_the_kernel_refuses_a_second_one_whatever_lock_json_says(tmp_path):
+    folder = open_folder(str(tmp_path))
+    with lock.held(folder):
+        for content in (_lock_of(os.getppid(), ticks=1), _lock_of(1, space="elsewhere")):
+            (tmp_path / "lock.json").write_text(content)
+            os.utime(tmp_path / "lock.json", (0, 0))
+            with pytest.raises(BadInput, match="another sweep runs there"), lock.held(folder):
+                pass
+        (tmp_path / "lock.json").unlink()
+        with pytest.raises(BadInput, match="another sweep has just started there"), lock.held(folder):
+            pass
+    with lock.held(folder):
+        pass
+
+
+@pytest.mark.parametrize("namespace", [["--time", "--boottime", "100000"], ["--pid", "--fork", "--mount-proc"]])
+def test_a_second_driver_in_a_namespace_of_its_own_is_refused(tmp_path, namespace):
+    if subprocess.run(["unshare", *namespace, "true"], capture_output=True).returncode:
+        pytest.skip(f"unshare {namespace[0]} is not permitted here")
+    driver = faults.start(tmp_path, *faults.GRID, "runner=serial", faults={"sleep_s": 0.5})
+    try:
+        faults.wait_for(tmp_path, 1, driver)
+        os.kill(driver.pid, signal.SIGSTOP)  # its heart does not beat
+        os.utime(tmp_path / "lock.json", (0, 0))
+        second = [*faults.GRID, "runner=serial", f"out={tmp_path}"]
+        done = subprocess.run(
+            ["unshare", *namespace, sys.executable, "-m", "sweep", *second],
+            capture_output=True, text=True, env=faults.environment(), cwd=faults.ROOT,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert f"another sweep runs there: host {socket.gethostname()}, pid {driver.pid}, heartbeat" in done.stderr
+    finally:
+        driver.kill()
+        driver.communicate()
+
+
 def test_a_younger_process_of_the_same_pid_or_a_dead_one_does_not_hold_the_lock(tmp_path):
     folder = open_folder(str(tmp_path))
     ended = subprocess.Popen(["true"])

@@ -1,10 +1,12 @@
-"""One driver per folder: a lock file with host, pid, start and a heartbeat.
+"""One driver per folder: the kernel's lock on it, and a lock file with host, pid, start and a heartbeat.
 
-Whether the holder lives is asked of the kernel where it can be: on the same boot and in the same pid namespace it is
-the process of that pid and start, whatever the clocks say. From elsewhere it is dead when its heartbeat is older than
-STALE_S. Ages are differences of the folder's own modification times, so clocks of hosts need not agree. On a local or
-network filesystem the file appears whole and exclusively. On an object store the lock is advisory: two drivers that
-start in the same second may both get it; both would then write the same bytes under the same names.
+The kernel lets a second driver of its machine in only when the first has ended, whatever namespaces they are in. Where
+it cannot lock a folder, or the holder may be on another machine, the file decides: on the same boot and in the same
+namespaces the holder is the process of that pid and start, whatever the clocks say. From elsewhere it is dead when its
+heartbeat is older than STALE_S. Ages are differences of the folder's own modification times, so clocks of hosts need
+not agree. On a local or network filesystem the file appears whole and exclusively. On an object store the lock is
+advisory: two drivers that start in the same second may both get it; both would then write the same bytes under the same
+names.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class Lock:
         self.folder = folder
         self.running = 0
         self.lost: str | None = None
+        self._kernel: int | None = None  # descriptor of the folder, on which the kernel's lock is held
         self._mine = {
             "host": socket.gethostname(), "space": processes.space(), "pid": os.getpid(),
             "ticks": processes.start_ticks(os.getpid()), "token": uuid.uuid4().hex,
@@ -84,11 +87,13 @@ class Lock:
         return json.dumps({**self._mine, "running": self.running}).encode() + b"\n"
 
     def acquire(self) -> None:
-        with _exclusive(self.folder):
+        """BadInput if another driver has the folder."""
+        try:
+            free = self._ask_kernel()
             other = read(self.folder)
             if other is not None:
                 age_s = heartbeat_age_s(self.folder)
-                if not dead(other, age_s):
+                if not (free and dead(other, age_s)):
                     raise BadInput(
                         f"out={self.folder}: another sweep runs there: {other}, heartbeat {age_s:.0f} s ago; "
                         f"wait for it, stop it, or choose another folder"
@@ -98,11 +103,40 @@ class Lock:
                 self.folder.write(NAME, self._content())
                 return
             try:
+                if not free:
+                    raise FileExistsError
                 self._create(self.folder.child(NAME))
             except FileExistsError:
                 raise BadInput(f"out={self.folder}: another sweep has just started there") from None
             except OSError as error:
                 raise Stopped(1, f"{self.folder.child(NAME)}: cannot be written: {reason(error)}") from None
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _ask_kernel(self) -> bool:
+        """Whether no other process of this kernel holds the folder; where folders cannot be locked, lock.json decides.
+
+        The lock is of this process alone and ends with it: none that it starts has the descriptor.
+        """
+        if not self.folder.local:
+            return True
+        try:
+            self._kernel = os.open(self.folder.path, os.O_RDONLY)
+        except OSError as error:
+            raise BadInput(f"out={self.folder}: cannot be read: {reason(error)}") from None
+        try:
+            fcntl.flock(self._kernel, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def _let_go(self) -> None:
+        if self._kernel is not None:
+            os.close(self._kernel)
+            self._kernel = None
 
     def _create(self, path: str) -> None:
         """Whole or not at all, and only where there is none."""
@@ -126,6 +160,7 @@ class Lock:
             other = read(self.folder)
             if other is not None and other.token == self._mine["token"]:
                 self.folder.remove(NAME)
+        self._let_go()
 
 
 @contextmanager
@@ -185,21 +220,3 @@ def _modified(folder: Folder, name: str) -> float | None:
     except (OSError, pa.ArrowException):
         return None
     return None if info.type == fs.FileType.NotFound or info.mtime_ns is None else info.mtime_ns / 1e9
-
-
-@contextmanager
-def _exclusive(folder: Folder) -> Iterator[None]:
-    """No two processes of one filesystem look at the lock at once; where folders cannot be locked, O_EXCL must do."""
-    if not folder.local:
-        yield
-        return
-    try:
-        descriptor = os.open(folder.path, os.O_RDONLY)
-    except OSError as error:
-        raise BadInput(f"out={folder}: cannot be read: {reason(error)}") from None
-    try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -11,10 +11,11 @@ STATE = 0
 
 
 def space() -> str:
-    """Boot and pid namespace: within one, a pid means one process; empty where that cannot be known."""
+    """Boot and namespaces of pids and of time: within one, a pid and a start mean one process; empty: not known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+        kinds = [kind for kind in ("pid", "time") if os.path.lexists(f"/proc/self/ns/{kind}")]  # Linux 5.6 has both
+        return " ".join([boot, *(os.readlink(f"/proc/self/ns/{kind}") for kind in kinds)])
     except OSError:
         return ""
 
