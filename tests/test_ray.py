@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import importlib
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from sweep.__main__ import main
 from sweep.run.ray import _gauges
 from sweep.store.folder import look
 from sweep.store.processes import descendants, lives
@@ -201,6 +203,32 @@ def test_a_signal_while_ray_starts_ends_it_with_a_word_and_no_orphans(tmp_path):
     assert "the same command continues" in said
     assert not gone(started)
     assert not (tmp_path / "lock.json").exists()
+
+
+def test_without_a_loopback_interface_ray_is_not_started(tmp_path):
+    """Ray would say nothing for three minutes."""
+    if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode:
+        pytest.skip("unshare --net is not permitted here")
+    command = ["unshare", "--net", sys.executable, "-m", "sweep", *OURS, f"out={tmp_path}/out"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=faults.environment(), cwd=faults.ROOT
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "`ip link set lo up`" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loopback_interface_that_refuses_connections_is_said(tmp_path, monkeypatch, capsys):
+    def refused(*_, **__):
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", refused)
+    assert main([*OURS, f"out={tmp_path}/out"]) == 2
+    said = capsys.readouterr().err
+    assert "nothing can connect to 127.0.0.1 (Network is unreachable)" in said
+    assert "runner=serial" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_reason_of_the_system_not_to_start_ray_is_a_sentence(tmp_path):

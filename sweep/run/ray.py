@@ -34,15 +34,17 @@ from sweep.store.parts import part_bytes
 
 OOM_RETRIES = "RAY_task_oom_retries"
 LOOPBACK = "127.0.0.1"
+LOOPBACK_CONNECT_S = 2.0
 SHUTDOWN_S = 20.0
 REACH_S = 13.0  # for a head to answer; with this program's own start the user waits 15
 LOG_S = 3.0  # for Ray to say which worker a task died with
 
 
 def reach(settings: Runner) -> None:
-    """BadInput, within 15 s, if the Ray that this runner names does not answer; starts nothing."""
+    """BadInput, within 15 s, if the Ray that this runner names does not answer, or none can start; starts nothing."""
     address = settings.where()
     if address == "local":
+        _check_loopback()
         return
     wrong = f"runner.address={address!r}: no Ray head answers there"
     remedy = "start one (`ray start --head`), name another, or use runner.address=local"
@@ -66,6 +68,18 @@ def reach(settings: Runner) -> None:
     if asked.returncode:
         last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise BadInput(f"{wrong} ({last}); {remedy}")
+
+
+def _check_loopback() -> None:
+    """BadInput where processes of this machine cannot connect to one another: Ray would try for minutes."""
+    try:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=LOOPBACK_CONNECT_S).close()
+    except OSError as error:
+        raise BadInput(
+            f"runner.address='local': Ray cannot start: nothing can connect to {LOOPBACK} ({error.strerror or error}); "
+            "`ip link set lo up` brings the loopback interface up, and runner=serial does without Ray"
+        ) from None
 
 
 def _end_of_process(why: str) -> None:
