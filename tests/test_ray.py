@@ -192,6 +192,23 @@ def test_the_death_of_our_own_head_ends_the_run_in_time_with_a_sentence_and_no_o
     assert not (tmp_path / "lock.json").exists()
 
 
+@pytest.mark.parametrize("name", ["raylet/raylet", "ray::DashboardAgent"])
+def test_where_ray_ends_the_driver_a_sentence_says_how_to_go_on_and_the_lock_is_given_back(tmp_path, name):
+    driver = faults.start(tmp_path, *faults.GRID, "runner=ray", "runner.cpus=2", faults={"sleep_s": 0.3})
+    faults.wait_for(tmp_path, 2, driver)
+    started = descendants(driver.pid)
+    os.kill(wait_for_process(driver, name), signal.SIGTERM)
+    code, said = faults.finish(driver, timeout=100)
+    assert code == 1, said
+    last = said.splitlines()[-1]
+    assert "its raylet or that one's agent has died" in last
+    assert f"{faults.parts(tmp_path)} of {faults.CHUNKS} chunks are committed" in last
+    assert "the same command continues" in last
+    assert "Traceback" not in said
+    assert not gone(started)
+    assert not (tmp_path / "lock.json").exists()
+
+
 def test_a_signal_while_ray_starts_ends_it_with_a_word_and_no_orphans(tmp_path):
     driver = faults.start(tmp_path, *OURS)
     head = wait_for_process(driver, "gcs_server")

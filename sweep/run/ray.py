@@ -28,7 +28,7 @@ from sweep.inputs.settings import Runner
 from sweep.messages import say
 from sweep.plan.plan import Plan
 from sweep.run.flight import Flight, Write, one_line
-from sweep.run.head import Watch
+from sweep.run.head import LastWord, Watch, end_processes
 from sweep.run.runner import Carried, Known, nothing_known
 from sweep.store.parts import part_bytes
 
@@ -37,6 +37,7 @@ LOOPBACK = "127.0.0.1"
 LOOPBACK_CONNECT_S = 2.0
 SHUTDOWN_S = 20.0
 REACH_S = 13.0  # for a head to answer; with this program's own start the user waits 15
+ENDED = "this process was killed, or Ray has ended it because its raylet or that one's agent has died"
 LOG_S = 3.0  # for Ray to say which worker a task died with
 
 
@@ -92,7 +93,8 @@ class Cluster:
     """A Ray that carries chunks; `lost` is called, from another thread, where its head is gone."""
 
     def __init__(self, settings: Runner, lost: Callable[[str], None] = _end_of_process) -> None:
-        self._settings, self._lost = settings, lost
+        self._settings, self._say_lost = settings, lost
+        self._word: LastWord | None = None  # in case Ray ends this process
         self._local = settings.where() == "local"
         self._watch: Watch | None = None
         self._folder: str | None = None  # of a Ray of our own: logs and sockets, for nobody else
@@ -121,6 +123,18 @@ class Cluster:
                 if owned:
                     self._shut_down(ray)
 
+    def _lost(self, why: str) -> None:
+        if self._word:
+            self._word.take_back()
+        self._say_lost(why)
+
+    def _ended(self, processes: dict[int, int]) -> None:
+        """What is left to do where this process has ended, in another one."""
+        end_processes(processes)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._say_lost(ENDED)
+
     def cpus_busy(self) -> float | None:
         """CPUs that Ray has given to tasks, as of the last second; None where this process has no Ray."""
         import ray
@@ -142,6 +156,7 @@ class Cluster:
         if local:
             self._folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))  # 0700
         before = signal.getsignal(signal.SIGTERM)
+        self._word = LastWord(self._ended)
         try:
             with _working_folder():
                 ray.init(
@@ -161,6 +176,7 @@ class Cluster:
         session = ray._private.worker._global_node.session_name if local else None
         address = ray.get_runtime_context().gcs_address
         self._watch = Watch(address, self._lost, self._settings.stall_s, session)
+        self._word.tell(self._watch.processes)
 
     def _shut_down(self, ray: Any) -> None:
         """Ray's own end, for at most SHUTDOWN_S: with a hung node it may never come."""
@@ -175,7 +191,9 @@ class Cluster:
         finally:
             if watch:
                 watch.end_processes()
-            self._watch = None
+            if self._word:
+                self._word.take_back()
+            self._watch = self._word = None
             if self._folder and not self._logs:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
