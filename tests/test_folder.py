@@ -309,6 +309,48 @@ def test_credentials_are_in_no_message_and_no_record(out, capsys, tmp_path):
     assert "***" in described
 
 
+# --- what is taken away while it runs
+
+
+MIDWAY = (*changed(*faults.GRID, f"jobs={list(range(1, 13))}"), "runner=serial", "quiet=true")
+
+
+def _damage(folder, how):
+    part = sorted((folder / "parts").glob("part-*"))[0]
+    if how == "flipped":
+        flip(part, os.path.getsize(part) // 3)
+    elif how == "removed":
+        part.unlink()
+    elif how == "no run.json":
+        (folder / "run.json").unlink()
+    else:
+        (folder / "run.json").write_text("{")
+
+
+@pytest.mark.parametrize("how", ["flipped", "removed", "no run.json", "no JSON"])
+def test_what_is_damaged_while_a_run_goes_on_is_said_and_the_same_command_mends_it(tmp_path, how):
+    expected = faults.start(tmp_path / "whole", *MIDWAY)
+    assert faults.finish(expected)[0] == 0
+    driver = faults.start(tmp_path / "run", *MIDWAY, faults={"sleep_s": 0.1})
+    faults.wait_for(tmp_path / "run", 2, driver)
+    _damage(tmp_path / "run", how)
+    code, said = faults.finish(driver)
+    assert said.count("\n") == 1, said
+    if "JSON" in how or "json" in how:
+        assert code == 0
+        assert "run.json was removed or changed while the sweep ran, and is written again" in said
+    else:
+        assert code == 1
+        assert "parts/part-000000" in said
+        assert "was damaged or removed since it was committed" in said
+        assert "the same command continues" in said
+        assert not (tmp_path / "run" / "results.parquet").exists()
+    computed = faults.parts(tmp_path / "run")
+    assert computed >= 11
+    assert faults.finish(faults.start(tmp_path / "run", *MIDWAY))[0] == 0
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+
 # --- the lock
 
 

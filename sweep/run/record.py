@@ -7,15 +7,17 @@ import json
 import os
 import platform
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sweep import __version__
-from sweep.errors import BadInput
+from sweep.errors import BadInput, Stopped
 from sweep.inputs.door import shorten
 from sweep.inputs.measured import FILE, as_json
-from sweep.messages import without_credentials
+from sweep.messages import say, without_credentials
 from sweep.plan.code import code_hash
 from sweep.plan.engine import APPROXIMATE
 from sweep.plan.plan import Plan
@@ -48,11 +50,23 @@ def check(folder: Folder, run: dict[str, Any]) -> None:
         raise BadInput(f"{where}: holds parts or results without a run.json; choose another folder")
 
 
-def claim(folder: Folder, run: dict[str, Any]) -> None:
-    """Write run.json, once all is checked; while nothing is committed it says what is run now."""
+@contextmanager
+def claimed(folder: Folder, run: dict[str, Any]) -> Iterator[None]:
+    """Write run.json, once all is checked; while nothing is committed it says what is run now.
+
+    It is written again in the end where somebody has removed or changed it: without it no part is of any use.
+    """
     check(folder, run)
     if not folder.exists(NAME) or not committed(folder):
         folder.write(NAME, json.dumps(run, indent=2, default=str).encode() + b"\n")
+    content = folder.read(NAME)
+    try:
+        yield
+    finally:
+        with suppress(BadInput, OSError, Stopped):  # the folder may have gone
+            if committed(folder) and not (folder.exists(NAME) and folder.read(NAME) == content):
+                folder.write(NAME, content)
+                say(f"{folder}/{NAME} was removed or changed while the sweep ran, and is written again")
 
 
 def check_versions(folder: Folder, run: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from sweep.plan.plan import Plan
 from sweep.run import runner
 from sweep.run.progress import progress
 from sweep.run.ray import Cluster
-from sweep.run.record import check_versions, claim
+from sweep.run.record import check_versions, claimed
 from sweep.run.request import Request
 from sweep.run.reuse import Old
 from sweep.run.signals import Signals
@@ -54,8 +54,11 @@ class Work:
 
     def carry(self) -> int:
         """Simulate what is missing, commit it, make the results; the number of points that failed."""
+        with claimed(self.folder, self.run):
+            return self._carry()
+
+    def _carry(self) -> int:
         request, plan, folder, old = self.request, self.plan, self.folder, self.old
-        claim(folder, self.run)
         folder.remove_temporaries("", "tables", "plots")
         good, bad = check_parts(folder, plan)
         known = old.find if old else runner.nothing_known

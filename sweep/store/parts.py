@@ -119,7 +119,7 @@ def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:
         file = pq.ParquetFile(pa.BufferReader(content))
         found = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise ValueError(f"cannot be read: {error}") from None
+        raise ValueError(f"cannot be read: {reason(error)}") from None
     checksum = found.get("checksum", "")
     blank = bytearray(content)
     at = blank.rfind(checksum.encode())
@@ -129,7 +129,7 @@ def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:
     try:
         table = file.read()
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"cannot be read: {error}") from None
+        raise ValueError(f"cannot be read: {reason(error)}") from None
     same = json.loads(found.get("constants", "{}"))
     form = schema()
     columns = [

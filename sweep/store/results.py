@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sim import METRICS
-from sweep.errors import BadInput
+from sweep.errors import BadInput, Stopped
 from sweep.plan.coordinates import coordinates
 from sweep.plan.engine import APPROXIMATE
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder
-from sweep.store.parts import read_part
+from sweep.store.parts import part_name, read_part
 from sweep.store.rows import failed_rows, failures, schema
 
 NAME = "results.parquet"
@@ -144,7 +144,11 @@ def _disbelief(folder: Folder, digest: str) -> str | None:
 def _regrouped(folder: Folder, plan: Plan, lost: list[tuple[int, str, str]]) -> Iterator[pa.Table]:
     held = schema().empty_table().replace_schema_metadata(None)
     for chunk in range(len(plan.chunks) - 1):
-        table = read_part(folder, plan, chunk)
+        try:
+            table = read_part(folder, plan, chunk)
+        except (BadInput, FileNotFoundError, ValueError) as error:
+            why = "is not there any more" if isinstance(error, FileNotFoundError) else str(error)
+            raise Stopped(1, f"{part_name(chunk)} was damaged or removed since it was committed: {why}") from None
         lost += failures(table)
         held = pa.concat_tables([held, table.replace_schema_metadata(None)])
         del table  # what is not needed any more is as large as what is
