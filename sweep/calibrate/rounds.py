@@ -40,7 +40,7 @@ from sweep.plan.plan import Plan
 from sweep.report.page import page
 from sweep.run import dry_run
 from sweep.run.compute import compute
-from sweep.run.driver import carry_out, default_out, out_of, print_answer, say_unless_quiet
+from sweep.run.driver import carry_out, default_out, out_of, paragraphs, say_unless_quiet
 from sweep.run.record import describe
 from sweep.run.request import Request
 from sweep.store.folder import Folder, open_folder
@@ -160,7 +160,7 @@ def _finish(
         folder.write("report.html", page(run, plots(tables_by_name), found.text).encode())
     if not request.quiet:
         print(f"\n{request.composition.question}")
-        print_answer(found)
+        print(*paragraphs(found), sep="\n")
         shown = tables_by_name["validation"] if found.table is None else found.table
         print(f"\n{as_text(shown, width=min(terminal_width(), 200))}\n\n{folder}")
         print(f"use them: sweep --config-dir {folder} costs={settings.name} ...")

@@ -57,10 +57,12 @@ def run(request: Request) -> int:
             say_unless_quiet(request, f"more than {MOST_ROWS} rows: neither tables nor a page; sweep tables {folder}")
             return
         tables, said = write_tables(folder)
+        text = "" if request.quiet else report(plan, folder, tables, said)
+        del tables, said  # of many points they are as large as what the page is made of
         if request.report:
             write_page(folder, read_plots(folder))
-        if not request.quiet:
-            report(plan, folder, tables, said)
+        if text:
+            print(text)
 
     return carry_out(request, plan, out, finish)
 
@@ -148,27 +150,26 @@ def out_of(out: str) -> str:
     return out
 
 
-def report(plan: Plan, folder: Folder, made: Mapping[str, Any], said: Answer) -> None:
+def report(plan: Plan, folder: Folder, made: Mapping[str, Any], said: Answer) -> str:
     """The answer, the table that shows it, and where the rest is."""
     name, table = next(iter(made.items()))
-    print(f"\n{plan.question}")
+    lines = [f"\n{plan.question}"]
     if name == "reproduction":
-        print(textwrap.fill(basis(list(plan.space.costs), plan.draws), 100))
+        lines.append(textwrap.fill(basis(list(plan.space.costs), plan.draws), 100))
         if plan.draws:
-            print("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
-    print_answer(said)
+            lines.append("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
+    lines += paragraphs(said)
     if len(plan) == 1 + plan.draws and folder.local:
         text = breakdown(load(folder.path))
     else:
         shown = table if said.table is None else with_notes(said.table, table)
         text = as_text(shown, width=min(terminal_width(), 200))
-    print(f"\n{text}\n\n{folder}")
+    return "\n".join([*lines, f"\n{text}\n\n{folder}"])
 
 
-def print_answer(said: Answer) -> None:
+def paragraphs(said: Answer) -> list[str]:
     """Sentences and doubts, each a paragraph."""
-    for sentence in [*said.sentences, *said.doubts]:
-        print(textwrap.fill(sentence, min(terminal_width(), 100)))
+    return [textwrap.fill(sentence, min(terminal_width(), 100)) for sentence in [*said.sentences, *said.doubts]]
 
 
 def with_notes(shown: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:
