@@ -18,6 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from sim.cache_lines import distances, line_times_ns, mean_line_ns
 from sim.draws import SWITCH, stream
 from sim.elementary import excess, exp_minus, log
 from sim.policy import Check, Line, Write
@@ -240,8 +241,7 @@ def read_and_clear_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np
 
 def line_ns(lanes: Columns, shape: Shape) -> np.ndarray:
     """One access to a line whose last owner is any busy CPU."""
-    near = -(-shape.busy // shape.sockets) / shape.busy  # share of owners on the same socket
-    return near * lanes["mask_line_ns"] + (1.0 - near) * lanes["mask_line_cross_ns"]
+    return mean_line_ns(distances(shape)[: shape.busy, : shape.busy], line_times_ns(shape, lanes))
 
 
 def flag_writes_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np.ndarray:

@@ -28,6 +28,7 @@ class Reader(Enum):
     """What reads a parameter; which of these a policy is, `sim/reading.py` says."""
 
     WORK = auto()  # any workload, also where nothing is flushed
+    LOOPS = auto()  # any closed loop
     EVENTS = auto()  # any flush event
     LOCAL = auto()  # a flush by an instruction, in a handler or on the sender
     CHECKS = auto()  # a check that finds its mark pending
@@ -95,6 +96,10 @@ def _instructions(meaning: str, *readers: Reader, **more: Any) -> Parameter:
     return _ns(meaning, *readers, instruction=True, **more)
 
 
+def _lines(meaning: str, *readers: Reader) -> Parameter:
+    return Parameter("transfers", meaning, readers=readers, of_kernel=True)
+
+
 def _of_a_guest(meaning: str) -> Parameter:
     """A cost that counts where interrupts leave the guest."""
     return _ns(f"{meaning}; counts unless delivery is apic", Reader.INTERRUPTS, default=0.0, seldom=True)
@@ -124,6 +129,10 @@ PARAMETERS: dict[str, Parameter] = {
     "jobs": Parameter(
         "1", "make -j; min(floor(jobs), cores) CPUs are busy", 1, readers=(*_WORK, Reader.SWITCH), certain=True
     ),
+    "cluster_cores": Parameter(
+        "1", "cores that share a last-level cache; null: all of a socket", 1, optional=True, readers=(Reader.EVENTS,),
+        same=True, **_SIZE,
+    ),
     "apic": Parameter(
         "name", "targets that one ICR write reaches", choices=APIC, default="auto", readers=(Reader.EVENTS,), same=True
     ),
@@ -148,19 +157,33 @@ PARAMETERS: dict[str, Parameter] = {
     "user_refill_ns": _ns("user misses after a range flush, without INVPCID under PTI", Reader.LOCAL),
     # a broadcast
     "mask_scan_ns": _instructions("sender: walking the CPU mask", Reader.INTERRUPTS),
-    "enqueue_ns": _instructions("sender: queueing one request on an empty queue", Reader.INTERRUPTS),
-    "enqueue_busy_ns": _instructions("sender: queueing one request on a non-empty queue", Reader.INTERRUPTS),
+    "enqueue_fixed_ns": _instructions("sender: each request, beside the transfers of cache lines", Reader.INTERRUPTS),
+    "queue_lines": _lines(
+        "sender, each request: transfers of the target's call_single_queue; target: when it takes the queue",
+        Reader.INTERRUPTS,
+    ),
+    "csd_lines": _lines(
+        "sender, each request: transfers of the request's own line, which its target wrote last", Reader.INTERRUPTS
+    ),
     "ipi_send_ns": _instructions("sender: one ICR write", Reader.INTERRUPTS),
     "ipi_latency_ns": _ns("ICR write done to interrupt taken, same socket", Reader.INTERRUPTS),
     "ipi_latency_cross_ns": _ns("ICR write done to interrupt taken, other socket", Reader.INTERRUPTS),
     "irq_entry_ns": _instructions("handler run: once before its requests", Reader.INTERRUPTS),
-    "handler_ns": _instructions("handler run: each request, besides its flush", Reader.INTERRUPTS),
+    "handler_fixed_ns": _instructions(
+        "handler run: each request, beside its flush and the transfers of cache lines", Reader.INTERRUPTS
+    ),
+    "request_lines": _lines(
+        "handler run, each request: transfers between its sender and its target", Reader.INTERRUPTS
+    ),
     "irq_exit_ns": _instructions("handler run: once after its requests", Reader.INTERRUPTS),
-    "ack_ns": _ns("sender: reading one finished request's line, same socket", Reader.INTERRUPTS, Reader.FLAGS),
-    "ack_cross_ns": _ns("sender: reading one finished request's line, other socket", Reader.INTERRUPTS, Reader.FLAGS),
+    "ack_lines": _lines(
+        "sender: transfers for each finished request that it reads, or flag of another CPU", Reader.INTERRUPTS,
+        Reader.FLAGS,
+    ),
     "idle_exit_ns": _ns("added latency of an idle target that is in no run", Reader.INTERRUPTS),
     "smt_slowdown": Parameter(
-        "factor", "a handler run takes this much longer with two threads a core", 1, readers=(Reader.INTERRUPTS,)
+        "factor", "what a CPU does takes this much longer while the other thread of its core is not idle", 1,
+        readers=(Reader.INTERRUPTS, Reader.LOOPS),
     ),
     # interrupts from a guest
     "delivery": Parameter(
@@ -184,12 +207,26 @@ PARAMETERS: dict[str, Parameter] = {
         "how long a CPU cannot take such an interrupt, mean", Reader.INTERRUPTS, default=0.0, seldom=True
     ),
     # deferral and hardware
-    "mask_line_ns": _ns("a shared line changing owner, same socket or same CPU", Reader.MARK),
-    "mask_line_cross_ns": _ns("a shared line changing owner, other socket", Reader.MARK),
-    "line_hit_ns": _ns("reading a shared line of which the CPU has a valid copy", Reader.COPIES, seldom=True),
+    "line_hit_ns": _ns("a cache line that this CPU holds already", Reader.INTERRUPTS, Reader.MARK),
+    "line_sibling_ns": _ns(
+        "a line that the other thread of the core modified; null: as in a cluster", Reader.INTERRUPTS, Reader.MARK,
+        optional=True,
+    ),
+    "line_cluster_ns": _ns(
+        "a line that a core with the same last-level cache modified; null: as in a socket", Reader.INTERRUPTS,
+        Reader.MARK, optional=True,
+    ),
+    "line_socket_ns": _ns("a line that another core of the socket modified", Reader.INTERRUPTS, Reader.MARK),
+    "line_cross_ns": _ns(
+        "a line that a CPU of another socket modified", Reader.INTERRUPTS, Reader.MARK, optional=True
+    ),
+    "line_burst": Parameter(
+        "1", "turns in a row of a contended line inside one cluster, before it goes to who has waited longest", 1, 1e6,
+        whole=True, readers=(Reader.MARK,),
+    ),
     "line_fill_ns": _ns(
-        "reading one without: how long the line is occupied; reads of others go on behind it", Reader.COPIES,
-        seldom=True,
+        "reading a line of which the CPU has no copy: how long it is occupied; reads of others go on behind it",
+        Reader.COPIES, Reader.GENERATIONS, seldom=True,
     ),
     "broadcast_ns": _ns("hardware broadcast, fixed part", Reader.FABRIC),
     "broadcast_page_ns": _ns("hardware broadcast, each page", Reader.FABRIC),

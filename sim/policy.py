@@ -62,6 +62,12 @@ class Run(Enum):
     FIRST_FULLY = "everything at the first request, nothing more at the others"
     NOTHING = "nothing: the request itself is all, as a memory barrier is"
     CATCH_UP = "what its CPU has missed of one address space, by generation; nothing where it has missed nothing"
+    CATCH_UP_READING = "the same, after reading the newest generation, also where it has missed nothing"
+
+    @property
+    def catches_up(self) -> bool:
+        """Whether CPUs remember up to which generation they have flushed an address space."""
+        return self in (Run.CATCH_UP, Run.CATCH_UP_READING)
 
 
 class Line(Enum):
@@ -265,7 +271,7 @@ class Policy:
     @property
     def full_ns(self) -> str:
         """The cost of a full flush: of one address space where it has generations, else of everything."""
-        return "flush_mm_ns" if self.run is Run.CATCH_UP else "flush_all_ns"
+        return "flush_mm_ns" if self.run.catches_up else "flush_all_ns"
 
     def count(self, build: Build) -> Events:
         """The flush events of a build, as float64; ValueError or TypeError where `events` returns something else."""

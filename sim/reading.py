@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sim.parameters import PARAMETERS, Kind, Reader
-from sim.policy import Build, Line, Policy, Run, Targets
+from sim.policy import Build, Line, Policy, Targets
 
 COUNTED = tuple(name for name, parameter in PARAMETERS.items() if Reader.COUNT in parameter.readers)
 
@@ -18,6 +18,8 @@ def reads(policy: Policy, kind: Kind = Kind.BUILD) -> tuple[str, ...]:
     """The parameters that a policy reads of a build, or of a closed loop, by name, in the order of the table."""
     counted = _counted(policy)
     readers = _readers(policy) if counted is not None else {Reader.WORK}
+    if counted is not None and kind is Kind.LOOP:
+        readers = readers | {Reader.LOOPS}
     return tuple(
         name
         for name, parameter in PARAMETERS.items()
@@ -32,7 +34,7 @@ def _readers(policy: Policy) -> set[Reader]:
         Reader.LOCAL: policy.targets is not Targets.HARDWARE and policy.flushes_ranges,
         Reader.CHECKS: bool(policy.checks),
         Reader.INTERRUPTS: policy.targets.interrupts,
-        Reader.GENERATIONS: policy.run is Run.CATCH_UP,
+        Reader.GENERATIONS: policy.run.catches_up,
         Reader.FABRIC: policy.targets is Targets.HARDWARE,
         Reader.MARK: policy.mark is not None,
         Reader.FLAGS: policy.mark is not None and policy.mark.line is Line.PER_CPU,

@@ -143,8 +143,11 @@ class _Group:
         check_together(shown | {name: first[name] for name in ("apic", "fill")})
         busy = int(busy_cpus(first["jobs"], cores))
         flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
-        names = (first[name] for name in ("fill", "operation", "delivery"))
-        return Shape(cores, sockets, busy, flushers, threads, first["apic"], self.seed, *names)
+        fill, operation, delivery = (first[name] for name in ("fill", "operation", "delivery"))
+        cluster = None if np.isnan(first["cluster_cores"]) else int(first["cluster_cores"])
+        return Shape(
+            cores, sockets, busy, flushers, threads, first["apic"], self.seed, fill, operation, delivery, cluster
+        )
 
     @cached_property
     def events(self) -> Events:
@@ -210,7 +213,8 @@ def _think_of_loops(group: _Group) -> np.ndarray:
             )
     elif not np.isnan(lanes["rate_per_s"][0]):
         operation_ns = np.maximum(left_ns(whole_ns, group.shape), 0.0)  # 0: more than the CPUs can do; it is not met
-    return operation_ns / total
+        return operation_ns / total
+    return operation_ns * group.shape.mean_slowdown(group.shape.busy, lanes["smt_slowdown"]) / total
 
 
 def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, dict[str, np.ndarray]]:

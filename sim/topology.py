@@ -26,6 +26,7 @@ class Shape:
     fill: str = "spread"
     operation: str = "exponential"
     delivery: str = "apic"
+    cluster_cores: int | None = None  # cores that share a last-level cache; None: all of a socket
 
     @property
     def reach(self) -> int:
@@ -37,24 +38,34 @@ class Shape:
         return APIC_REACH[self.apic]
 
     @property
+    def cores_a_socket(self) -> int:
+        """Physical cores of each socket; the last one may have fewer."""
+        return -(-self.cores // (self.threads_per_core * self.sockets))
+
+    @property
+    def core(self) -> np.ndarray:
+        """The core of every CPU, in the order in which jobs take CPUs: siblings come last, [cpu]."""
+        return np.arange(self.cores) % (self.cores // self.threads_per_core)
+
+    @property
     def socket(self) -> np.ndarray:
-        """The socket of every CPU, in the order in which jobs take CPUs, [cpu]."""
-        cpu = np.arange(self.cores)
-        if self.fill == "spread":
-            return cpu % self.sockets
-        cores = self.cores // self.threads_per_core
-        return cpu % cores // (cores // self.sockets)
+        """The socket of every CPU, [cpu]."""
+        return self.core % self.sockets if self.fill == "spread" else self.core // self.cores_a_socket
 
-    def targets_with_sibling(self, reachable: int) -> np.ndarray:
-        """Of the CPUs 0..reachable-1 that requests can reach, those whose SMT sibling is one of them, [cpu].
+    @property
+    def cluster(self) -> np.ndarray:
+        """The cluster of every CPU, counted over all sockets; jobs spread over a socket's in turn, [cpu]."""
+        size = min(self.cluster_cores or self.cores_a_socket, self.cores_a_socket)
+        clusters = -(-self.cores_a_socket // size)
+        place = self.core // self.sockets if self.fill == "spread" else self.core % self.cores_a_socket
+        return self.socket * clusters + (place % clusters if self.fill == "spread" else place // size)
 
-        Both are interrupted by one flush event, so their handler runs overlap and slow each other down. The sibling of
-        CPU k is `cores / 2` CPUs away.
-        """
-        cpu, half = np.arange(reachable), self.cores // 2
-        return (cpu >= half) | (cpu + half < reachable) if self.threads_per_core == 2 else np.zeros(reachable, bool)
+    def with_sibling(self, awake: int) -> np.ndarray:
+        """Of the CPUs 0..awake-1, those of whose core another thread is one of them, [cpu]."""
+        core = self.core[:awake]
+        return np.bincount(core)[core] > 1
 
-    def mean_slowdown(self, reachable: int, smt_slowdown: np.ndarray) -> np.ndarray:
-        """How many times as long handler runs take, the mean over the CPUs that requests can reach, [lane]."""
-        share = self.targets_with_sibling(reachable).mean()
+    def mean_slowdown(self, awake: int, smt_slowdown: np.ndarray) -> np.ndarray:
+        """How many times as long work takes where CPUs 0..awake-1 are not idle, the mean over them, [lane]."""
+        share = self.with_sibling(awake).mean()
         return smt_slowdown * 1.0 if share == 1.0 else 1.0 + share * (smt_slowdown - 1.0)

@@ -58,7 +58,7 @@ def build_machine(
 def check_vectorized(policy: Policy, delivery: str, fill: str, preempts: bool) -> None:
     """ValueError where numpy's approximation of a broadcast by interrupts does not model what is asked for."""
     for wrong, what in (
-        (policy.run in (Run.CATCH_UP, Run.NOTHING), f"Run.{policy.run.name}"),
+        (policy.run in (Run.CATCH_UP, Run.CATCH_UP_READING, Run.NOTHING), f"Run.{policy.run.name}"),
         (policy.done is Done.SENT, "a sender that does not wait"),
         (policy.mutex, "a mutex"),
         (delivery != "apic", f"delivery={delivery}"),

@@ -21,6 +21,7 @@ from sweep.inputs.door import Checked, admit, shorten
 from sweep.inputs.reader import Document, check_resolvers, read_yaml
 
 QUANTITIES = PARAMETERS | DERIVING
+CORE = "core"  # the group of microarchitectures, which machines build on
 KINDS = {"build": Kind.BUILD, "loop": Kind.LOOP}
 
 
@@ -78,8 +79,9 @@ def check_quantity(name: str, value: Any, where: str) -> Any:
 class Catalog(Mapping[str, Entry]):
     """The machines, or the workloads, by name; each is read from its file, and what it builds on, when first used."""
 
-    def __init__(self, group: str, folders: Sequence[Path]) -> None:
-        self._group = group
+    def __init__(self, group: str, folders: Sequence[Path], bases: Catalog | None = None) -> None:
+        """A file of this group builds on another one, `NAME`, or on one of `bases`, `/GROUP/NAME`."""
+        self._group, self._bases = group, bases
         self.paths = paths_of(group, folders)
         self._entries: dict[str, Entry] = {}
 
@@ -109,10 +111,11 @@ class Catalog(Mapping[str, Entry]):
             raise BadInput(f"{where}: {shorten(content)}: must be a mapping of quantities")
         content = dict(content)
         parent = self._parent(document, content.pop("defaults", None), (*above, name))
-        return read_entry(name, Document(where, content, document.lines), parent)
+        owner = f"{name} {CORE}" if self._group == CORE else name  # a machine may be called like its core
+        return read_entry(owner, Document(where, content, document.lines), parent)
 
     def _parent(self, document: Document, defaults: Any, above: tuple[str, ...]) -> Entry | None:
-        """What a file builds on: `defaults: [NAME, _self_]`."""
+        """What a file builds on: `defaults: [NAME, _self_]`, or `/core/NAME`, a microarchitecture."""
         if defaults is None:
             return None
         place = document.place(("defaults",))
@@ -122,6 +125,11 @@ class Catalog(Mapping[str, Entry]):
         if len(names) > 1:
             raise BadInput(f"{place}: defaults={shorten(defaults)}: may name one file, and _self_")
         for name in names:
+            group, _, base = name.removeprefix("/").rpartition("/")
+            if self._bases is not None and group == self._bases._group:
+                if base not in self._bases:
+                    raise BadInput(f"{place}: defaults: {name!r}: no such {group}{did_you_mean(base, self._bases)}")
+                return self._bases[base]
             if name in above:
                 raise BadInput(f"{place}: {' builds on '.join([*above, name])}: a circle")
             if name not in self.paths:
@@ -132,7 +140,7 @@ class Catalog(Mapping[str, Entry]):
 
 def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
     """Every machine and workload there is, by group and name; of two of one name the first folder's."""
-    return {group: Catalog(group, folders) for group in ("machine", "workload")}
+    return {"machine": Catalog("machine", folders, Catalog(CORE, folders)), "workload": Catalog("workload", folders)}
 
 
 def read_entry(name: str, document: Document, parent: Entry | None = None) -> Entry:

@@ -20,7 +20,11 @@ from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES, in_order, is_known, relatives
 
 CONTROL_KEYS = {*NAMES, *(name for name, parameter in PARAMETERS.items() if parameter.control)}
-NEEDED = [name for name, parameter in PARAMETERS.items() if parameter.certain and not parameter.control]
+NEEDED = [
+    name
+    for name, parameter in PARAMETERS.items()
+    if parameter.certain and not (parameter.control or parameter.optional)
+]
 BATCH = 65_536  # points that are looked at side by side
 ALL_OF = 64  # values of an axis that a relative value follows, all of which are tried; of a longer one the ends
 

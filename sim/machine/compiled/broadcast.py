@@ -9,8 +9,9 @@ Nothing becomes due earlier than once said: a handler run, a refill and interrup
 comes up before its CPU's `work_end` is put back, and no event is ever cancelled. Ties go to the lowest CPU, and on one
 CPU the run goes before work. Times are absolute and in ns.
 
-Most events are requests, and one that begins later than another of the same cost also ends later: CPUs at a request
-stand in two rings (`ring.py`). All else that is to come plays knock-outs (`knockout.py`).
+A request is a few transfers of cache lines (`sim/cache_lines.py`). The line of a target's call_single_queue is taken by
+one CPU at a time in order of arrival, by senders and by the target itself, and that of an address space's generation by
+who counts it up, and by handlers that have no copy of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from math import inf
 
 import numpy as np
 
+from sim.cache_lines import distances, line_times_ns
 from sim.counts import Record, Records
 from sim.events import FlushEvents
 from sim.machine.compiled.cpus import (
@@ -43,7 +45,7 @@ from sim.machine.compiled.cpus import (
     set_work,
 )
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import knockout, play_again
+from sim.machine.compiled.knockout import knockout
 from sim.machine.compiled.lane import (
     ENOUGH,
     NEVER,
@@ -57,25 +59,22 @@ from sim.machine.compiled.lane import (
     records,
 )
 from sim.machine.compiled.receiver import take
-from sim.machine.compiled.ring import leave, ring
 from sim.machine.compiled.sender import csd_lock, csd_lock_wait, enqueue, finish, llist_add, prepare, window
 from sim.policy import Done, Local, Policy, Run, Targets
 from sim.topology import Shape
-
-AT_NONE, AT_EMPTY, AT_BUSY = range(3)  # the ring in which a CPU stands
 
 
 def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents) -> Machine:
     """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events."""
     words = _words_of(shape, policy, events.preemption.any)
     lanes, f, cpus = len(events.replica_row), shape.flushers, words.reachable
-    ack_cross = cost["ack_cross_ns"] if shape.sockets > 1 else cost["ack_ns"]
-    costs = costs_of(Cost, cost, lanes, ack_cross=ack_cross)
+    costs, line_ns, apart = costs_of(Cost, cost, lanes), line_times_ns(shape, cost), distances(shape)
     states = records(STATE, lanes, now=NEVER, mutex_free=NEVER)
-    with_sibling = shape.targets_with_sibling(cpus)
+    with_sibling, busy_sibling = shape.with_sibling(cpus), np.zeros(cpus, dtype=bool)
+    busy_sibling[: shape.busy] = shape.with_sibling(shape.busy)
 
     def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
-        slow = np.where(with_sibling, cost["smt_slowdown"][number], 1.0)
+        slow, slow_sender = (np.where(some, cost["smt_slowdown"][number], 1.0) for some in (with_sibling, busy_sibling))
         idle = {"phase": IDLE, "work_end": inf, "to_take": INTERRUPT, "dropped": NOTHING, "ran": NEVER}
         return Lane(
             words=words,
@@ -83,7 +82,16 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
             draws=draws,
             counts=counts,
             state=states[number],
-            cpus=records(CPU, cpus, **idle, slow=slow, socket=shape.socket[:cpus]),
+            cpus=records(
+                CPU,
+                cpus,
+                **idle,
+                slow=slow,
+                slow_sender=slow_sender,
+                socket=shape.socket[:cpus],
+                queue_owner=np.arange(cpus),
+                queue_free=NEVER,
+            ),
             senders=records(SENDER, f, waits_for=-1, request=np.arange(f)),
             requests=records(REQUEST, 2 * f if words.no_wait else f, watched=-1),
             queue=np.zeros((cpus, f), dtype=np.int16),
@@ -92,8 +100,8 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
             waiting=np.zeros(f if policy.mutex else 1, dtype=np.int64),
             work=knockout(f),
             takes=knockout(cpus),
-            at_empty=ring(f),
-            at_busy=ring(f),
+            apart=apart,
+            line=line_ns[number],
         )
 
     return Machine(serve_broadcast, new_lane, events, _compute_end)
@@ -111,7 +119,8 @@ def _words_of(shape: Shape, policy: Policy, preempts: bool) -> Words:
         local_after_acks=policy.local is Local.AFTER_ACKS,
         first_fully=policy.run is Run.FIRST_FULLY,
         nothing=policy.run is Run.NOTHING,
-        catch_up=policy.run is Run.CATCH_UP,
+        catch_up=policy.run.catches_up,
+        reads=policy.run is Run.CATCH_UP_READING,
         run_begun=policy.done is Done.RUN_BEGUN,
         no_wait=policy.done is Done.SENT,
         mutex=policy.mutex,
@@ -136,14 +145,10 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
     if not lane.state.begun and len(waits):
         _begin(lane)
     while row < len(waits):
-        k, now, at_ring = _first_work(lane)
+        k, now = lane.work[1].cpu, lane.work[1].due
         if lane.takes[1].due < now or (lane.takes[1].due == now and lane.takes[1].cpu <= k):
             take(lane, lane.takes[1].cpu, lane.takes[1].due)
             continue
-        if at_ring == AT_EMPTY:
-            leave(lane.at_empty)
-        elif at_ring == AT_BUSY:
-            leave(lane.at_busy)
         phase, end = cpus[k].phase, cpus[k].work_end
         if end > now:  # delayed meanwhile
             set_work(lane, k, phase, end)
@@ -168,26 +173,11 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
             phase, end = prepare(lane, k, now)
         if words.no_wait and phase == ENQUEUE:
             phase, end = csd_lock(lane, k, end)
-        if phase != ENQUEUE:
+        if phase == ENQUEUE:
+            enqueue(lane, k, end)
+        else:
             set_work(lane, k, phase, end)
-            continue
-        enqueue(lane, k, end)
-        if at_ring == AT_NONE:
-            play_again(lane.work, k, inf)
     return row, ENOUGH
-
-
-@compiled
-def _first_work(lane: Lane) -> tuple[int, float, int]:
-    """The CPU whose work is to be looked at first, when that is, and the ring in which it stands."""
-    k, now, at_ring = lane.work[1].cpu, lane.work[1].due, AT_NONE
-    first = lane.at_empty.places[lane.at_empty.ends.first]
-    if first.due < now or (first.due == now and first.cpu < k):
-        k, now, at_ring = first.cpu, first.due, AT_EMPTY
-    first = lane.at_busy.places[lane.at_busy.ends.first]
-    if first.due < now or (first.due == now and first.cpu < k):
-        k, now, at_ring = first.cpu, first.due, AT_BUSY
-    return k, now, at_ring
 
 
 @compiled

@@ -6,9 +6,10 @@ Kernel: after arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_o
 A flush event visits every line, its own socket's first: it reads the line, and where a bit that it sets is clear it
 writes. A check reads the line of its own socket and writes, since its mark is pending. A read by a CPU with a valid
 copy takes `line_hit_ns` and waits for nobody. One without waits for the line, occupies it for `line_fill_ns`, and has
-its copy after `mask_line_ns` or `mask_line_cross_ns`, by the socket of the last writer. A write waits too, occupies the
-line for all of that time, and takes every other copy away. Visits are served in order of arrival, so a write that
-still waits has taken the copies already.
+its copy after a transfer from the last writer. A write waits too, occupies the line for all of that time, and takes
+every other copy away. While flush events wait for the line of the one that came first, the first visit by a CPU of its
+owner's cluster goes before, up to `line_burst` times in a row; else visits are served in order of arrival. So a write
+that still waits has taken the copies already.
 
 Checks are events of the loop: each takes the copies away and makes flush events write again. They are Poisson, as many
 a second as the CPU's switches, ticks and migrations. A check that finds its mark clear changes nothing and is not
@@ -27,10 +28,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.cache_lines import SAME, distances, line_times_ns
 from sim.counts import Record, Records
 from sim.events import FlushEvents
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import knockout, play_again
+from sim.machine.compiled.knockout import by_group, knockout, play_again, play_at
 from sim.machine.compiled.lane import (
     ENOUGH,
     NEVER,
@@ -55,15 +57,14 @@ class Words(NamedTuple):
     busy: int
     flushers: int
     lines: int  # one, or one per socket
+    clusters: int  # place of the first cluster's winner in the knock-out of arrivals
     local_first: bool  # local flush before anybody is marked
 
 
 class Cost(NamedTuple):
     """The costs of one lane."""
 
-    mask_line: float
-    mask_line_cross: float
-    line_hit: float
+    line_burst: float
     line_fill: float
     refill: float
     user_refill: float
@@ -86,7 +87,8 @@ CHECKER = np.dtype([  # a busy CPU as it checks its mark
     ("cleared", np.int64),  # the generation of its line in which it cleared its mark: the mark is clear in that one
 ])  # fmt: skip
 LINE = np.dtype([
-    ("owner", np.int64),  # last writer
+    ("owner", np.int64),  # last writer,
+    ("turns", np.int64),  # so many visits in a row inside one cluster
     ("free", np.float64),  # end of the last occupation
     ("version", np.int64),  # writes so far
     ("generation", np.int64),  # writes that marked CPUs pending so far
@@ -106,15 +108,26 @@ class Lane(NamedTuple):
     checkers: Records  # busy CPUs
     lines: Records
     copies: np.ndarray  # version of which each busy CPU has a copy, [line, cpu]
-    arrivals: Records  # knock-out of who arrives at its line next,
+    arrivals: Records  # knock-out of who arrives at its line next, cluster by cluster,
     checks: Records  # and of who checks next
+    places: np.ndarray  # of each sender in `arrivals`, [cpu]
+    cluster: np.ndarray  # [cpu]
+    socket: np.ndarray  # [cpu]
+    apart: np.ndarray  # how far CPUs are apart, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`,
+    line: np.ndarray  # and how long a cache line takes over each of these distances, [distance]
 
 
 def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents) -> Machine:
     """`cost` has the parameters that the policy reads and checks_per_s, [lane]; `events` draws events and checks."""
     count = shape.sockets if policy.mark is not None and policy.mark.line is Line.NODE else 1
     lanes, local_first = len(events.replica_row), policy.local is Local.FIRST
-    words = Words(sockets=shape.sockets, busy=shape.busy, flushers=shape.flushers, lines=count, local_first=local_first)
+    tree, places, clusters = by_group(shape.cluster[: shape.flushers])
+    words = Words(
+        sockets=shape.sockets, busy=shape.busy, flushers=shape.flushers, lines=count, clusters=clusters,
+        local_first=local_first,
+    )  # fmt: skip
+    clear = np.bincount(shape.socket % count)
+    line_ns, apart = line_times_ns(shape, cost), distances(shape)
     costs = costs_of(Cost, cost, lanes, gap=gaps_ns(cost["checks_per_s"]))
     states = records(STATE, lanes, now=NEVER)
 
@@ -127,10 +140,15 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
             state=states[number],
             senders=records(SENDER, shape.flushers),
             checkers=records(CHECKER, shape.busy, check=inf),
-            lines=records(LINE, count, clear=shape.cores // count),  # no CPU is marked yet
+            lines=records(LINE, count, clear=clear),  # no CPU is marked yet
             copies=np.full((count, shape.busy), -1),
-            arrivals=knockout(shape.flushers),
+            arrivals=tree.copy(),
             checks=knockout(shape.busy),
+            places=places,
+            cluster=shape.cluster,
+            socket=shape.socket,
+            apart=apart,
+            line=line_ns[number],
         )
 
     return Machine(serve_coherence, new_lane, events, lambda lane: lane.senders.start)
@@ -153,15 +171,15 @@ def serve_coherence(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
         if lane.checks[1].due < lane.arrivals[1].due:
             _check(lane, lane.checks[1].cpu)
             continue
-        k = lane.arrivals[1].cpu  # ties go to the lowest CPU
+        k = _next_in_line(lane)
         if lane.draws.used[k] >= lane.draws.compute.shape[1]:
             return row, SHORT_OF_EVENTS
         sender = lane.senders[k]
-        lane.state.now = sender.arrival
+        lane.state.now = max(lane.state.now, sender.arrival)
         end = _visit(lane, k)
         if sender.stage < 2 * lane.words.lines:
             sender.arrival = end
-            play_again(lane.arrivals, k, end)
+            play_at(lane.arrivals, lane.places[k], k, end)
             continue
         waits[row], windows[row] = end - sender.start, nan
         _return(lane, k, end)
@@ -177,20 +195,46 @@ def _compute(lane: Lane, k: int, until: float, kind: int) -> None:
     if lane.words.local_first:  # local flush
         work = work + costs.local
     sender.start, sender.arrival, sender.kind, sender.stage = until, until + work, kind, 0
-    play_again(lane.arrivals, k, sender.arrival)
+    play_at(lane.arrivals, lane.places[k], k, sender.arrival)
+
+
+@compiled
+def _line_of(lane: Lane, k: int) -> int:
+    """The line that the flush event of CPU k reads or writes next."""
+    return (lane.socket[k] + lane.senders[k].stage // 2) % lane.words.lines
+
+
+@compiled
+def _next_in_line(lane: Lane) -> int:
+    """Who visits a line next: who came first, or a waiter of that line's owner's cluster, while it is its turn."""
+    first = lane.arrivals[1].cpu  # ties go to the lowest CPU
+    line = _line_of(lane, first)
+    held = lane.lines[line]
+    near = lane.arrivals[lane.words.clusters + lane.cluster[held.owner]]
+    if near.due <= held.free and held.turns < lane.cost.line_burst and _line_of(lane, near.cpu) == line:
+        return near.cpu
+    return first
 
 
 @compiled
 def _transfer(lane: Lane, line: int, k: int) -> float:
     """How long the line takes to reach CPU k."""
-    near = k % lane.words.sockets == lane.lines[line].owner % lane.words.sockets
-    return lane.cost.mask_line if near else lane.cost.mask_line_cross
+    return lane.line[lane.apart[lane.lines[line].owner, k]]
+
+
+@compiled
+def _take_turn(lane: Lane, line: int, k: int) -> None:
+    """CPU k occupies the line: one turn more inside its cluster, or the first there."""
+    held = lane.lines[line]
+    again = lane.cluster[k] == lane.cluster[held.owner] and held.turns < lane.cost.line_burst
+    held.turns = held.turns + 1 if again else 1
 
 
 @compiled
 def _read(lane: Lane, line: int, k: int, grant: float) -> float:
     """CPU k, which has no copy, reads the line: the end of that. Reads of others go on behind its occupation."""
     transfer = _transfer(lane, line, k)
+    _take_turn(lane, line, k)
     lane.lines[line].free = grant + min(lane.cost.line_fill, transfer)
     lane.copies[line, k] = lane.lines[line].version
     return grant + transfer
@@ -200,6 +244,7 @@ def _read(lane: Lane, line: int, k: int, grant: float) -> float:
 def _write(lane: Lane, line: int, k: int, grant: float) -> float:
     """CPU k writes the line, and its copy is the only one: the end of that."""
     held, end = lane.lines[line], grant + _transfer(lane, line, k)
+    _take_turn(lane, line, k)
     held.free, held.owner = end, k
     held.version += 1
     lane.copies[line, k] = held.version
@@ -211,9 +256,9 @@ def _visit(lane: Lane, k: int) -> float:
     """A flush event of CPU k reads a line, or writes it; the end of that. Its stage says what it does next."""
     sender, checker, counts = lane.senders[k], lane.checkers[k], lane.counts
     at, stage = sender.arrival, sender.stage
-    line = (k + stage // 2) % lane.words.lines
+    line = _line_of(lane, k)
     held = lane.lines[line]
-    mine = line == k % lane.words.lines and checker.cleared == held.generation
+    mine = line == lane.socket[k] % lane.words.lines and checker.cleared == held.generation
     others = held.clear - mine  # marks that are clear
     grant = max(at, held.free)
     if stage % 2:  # cpumask_or()
@@ -229,7 +274,7 @@ def _visit(lane: Lane, k: int) -> float:
         sender.stage = stage + 1
         return end
     if lane.copies[line, k] == held.version:
-        end = at + lane.cost.line_hit
+        end = at + lane.line[SAME]
     else:
         end = _read(lane, line, k, grant)
         counts.queue_ns += grant - at
@@ -241,9 +286,9 @@ def _visit(lane: Lane, k: int) -> float:
 @compiled
 def _arm(lane: Lane, line: int, k: int, end: float) -> None:
     """All other CPUs of the line are marked: those whose mark was clear will find it pending at their next check."""
-    for other in range(line, lane.words.busy, lane.words.lines):
-        checker = lane.checkers[other]
-        if other != k and checker.cleared == lane.lines[line].generation:
+    for other in range(lane.words.busy):
+        checker, mine = lane.checkers[other], lane.socket[other] % lane.words.lines == line
+        if mine and other != k and checker.cleared == lane.lines[line].generation:
             checker.check = end + lane.draws.entry[other, checker.used] * lane.cost.gap
             checker.used += 1
             lane.state.most = max(lane.state.most, checker.used)
@@ -253,7 +298,7 @@ def _arm(lane: Lane, line: int, k: int, end: float) -> None:
 @compiled
 def _check(lane: Lane, k: int) -> None:
     """The next check reads its line, or clears its mark there."""
-    checker, line = lane.checkers[k], k % lane.words.lines
+    checker, line = lane.checkers[k], lane.socket[k] % lane.words.lines
     held, at = lane.lines[line], checker.check
     grant = max(at, held.free)
     if checker.clearing:  # cpumask_test_and_clear_cpu()
@@ -266,7 +311,7 @@ def _check(lane: Lane, k: int) -> None:
     else:
         checker.clearing = True
         if lane.copies[line, k] == held.version:
-            checker.check = at + lane.cost.line_hit
+            checker.check = at + lane.line[SAME]
         else:
             checker.check = _read(lane, line, k, grant)
     play_again(lane.checks, k, checker.check)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.cache_lines import SAME
 from sim.counts import Record, Records
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.knockout import play_again
 from sim.machine.compiled.lane import Drawn
-from sim.machine.compiled.ring import Ring
 
 # What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
 # interrupts to be on goes before the next compute.
@@ -34,7 +34,8 @@ class Words(NamedTuple):
     local_after_acks: bool  # or after the acks
     first_fully: bool  # a run flushes everything at its first request,
     nothing: bool  # or nothing at all,
-    catch_up: bool  # or what the CPU has missed, by generation
+    catch_up: bool  # or what the CPU has missed, by generation,
+    reads: bool  # after reading the newest one, also where it has missed nothing
     run_begun: bool  # a request is done when the run that takes it begins
     no_wait: bool  # the sender does not wait until it is done
     mutex: bool
@@ -46,16 +47,17 @@ class Cost(NamedTuple):
     """The costs of one lane; in a guest, those of `sim/delivery.py`."""
 
     mask_scan: float
-    enqueue: float
-    enqueue_busy: float
+    enqueue_fixed: float
+    queue_lines: float
+    csd_lines: float
     ipi_send: float
     ipi_latency: float
     ipi_latency_cross: float
     irq_entry: float
-    handler: float
+    handler_fixed: float
+    request_lines: float
     irq_exit: float
-    ack: float
-    ack_cross: float
+    ack_lines: float
     idle_exit: float
     flush_all: float
     flush_mm: float
@@ -64,11 +66,13 @@ class Cost(NamedTuple):
     deliver: float
     held_share: float
     held: float
+    line_fill: float
 
 
 STATE = np.dtype([
     ("now", np.float64),  # time of the last flush event
-    ("newest", np.int64),  # generation of the address space
+    ("newest", np.int64),  # generation of the address space, on a cache line
+    ("counter", np.int64), ("counter_free", np.float64),  # that this CPU wrote last, and that is occupied until then
     ("turn", np.int64),  # which of the other busy CPUs is watched next
     ("locked", np.bool_),  # the mutex is held,
     ("mutex_free", np.float64),  # and else free from then on
@@ -83,10 +87,13 @@ CPU = np.dtype([
     ("to_take", np.int64),  # what it is to take
     ("queued", np.int64),  # requests in its call_single_queue
     ("dropped", np.int64),  # from its TLB since its last compute began
-    ("slow", np.float64),  # its handler runs take so many times as long
+    ("slow", np.float64),  # the instructions of its handler runs take so many times as long,
+    ("slow_sender", np.float64),  # and so those of its requests
     ("socket", np.int64),
+    ("queue_owner", np.int64), ("queue_free", np.float64),  # its call_single_queue's line: last owner, occupied until
     ("caught_up", np.int64),  # the generation up to which it has flushed the address space,
     ("caught_up_at", np.float64),  # and when it did
+    ("read", np.int64),  # the generation of which it has a copy of the line
     ("ran", np.float64),  # when it was last known to run; ahead where it is preempted. Only where vCPUs are marked
 ])  # fmt: skip
 SENDER = np.dtype([  # its flush event
@@ -125,9 +132,8 @@ class Lane(NamedTuple):
     waiting: np.ndarray  # who waits for the mutex, in order
     work: Records  # knock-out of when to look at each sender's work, at the latest,
     takes: Records  # and of when each CPU is to take what it is to take
-    # who is at a request, of those whose request costs `enqueue_ns` and `enqueue_busy_ns`; in `work` they are infinite
-    at_empty: Ring
-    at_busy: Ring
+    apart: np.ndarray  # how far CPUs are apart, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`,
+    line: np.ndarray  # and how long a cache line takes over each of these distances, [distance]
 
 
 @compiled
@@ -144,8 +150,52 @@ def set_take(lane: Lane, j: int, what: int, due: float) -> None:
 
 
 @compiled
-def missed(lane: Lane, j: int, request: int, now: float) -> int:
-    """flush_tlb_func(): what CPU j flushes for a request, by generation; what it drops then from its TLB.
+def sender_of(lane: Lane, number: int) -> int:
+    """Whose a request is, by its number."""
+    return number - lane.words.flushers if number >= lane.words.flushers else number
+
+
+@compiled
+def line_between(lane: Lane, owner: int, taker: int) -> float:
+    """How long a cache line takes from one CPU to another."""
+    return lane.line[lane.apart[owner, taker]]
+
+
+@compiled
+def take_queue(lane: Lane, j: int, k: int, now: float) -> float:
+    """CPU k takes the line of CPU j's call_single_queue, whoever asked first first: when it has it."""
+    cpu = lane.cpus[j]
+    end = max(now, cpu.queue_free) + lane.cost.queue_lines * line_between(lane, cpu.queue_owner, k)
+    cpu.queue_owner, cpu.queue_free = k, end
+    return end
+
+
+@compiled
+def count_up(lane: Lane, k: int, now: float) -> float:
+    """inc_mm_tlb_gen(): CPU k writes the line of the address space's generation: how long that takes from now on."""
+    state = lane.state
+    end = max(now, state.counter_free) + line_between(lane, state.counter, k)
+    state.counter, state.counter_free = k, end
+    state.newest += 1
+    lane.cpus[k].read = state.newest
+    return end - now
+
+
+@compiled
+def read_generation(lane: Lane, j: int, now: float) -> float:
+    """CPU j reads the newest generation of the address space: how long that takes. Reads of others go on behind it."""
+    state, cpu = lane.state, lane.cpus[j]
+    if cpu.read == state.newest:
+        return lane.line[SAME]
+    transfer, begin = line_between(lane, state.counter, j), max(now, state.counter_free)
+    state.counter_free = begin + min(lane.cost.line_fill, transfer)
+    cpu.read = state.newest
+    return begin - now + transfer
+
+
+@compiled
+def missed(lane: Lane, j: int, request: int, now: float) -> tuple[int, float]:
+    """flush_tlb_func(): what CPU j flushes for a request, by generation, and how long it reads the newest one for that.
 
     Nothing where it has flushed since that generation began; the range where it missed only this one and there is no
     newer one; else all of the address space, which leads up to the newest.
@@ -153,9 +203,10 @@ def missed(lane: Lane, j: int, request: int, now: float) -> int:
     cpu, generation, newest = lane.cpus[j], lane.requests[request].generation, lane.state.newest
     caught_up = cpu.caught_up
     if caught_up >= generation:
-        return NOTHING
+        return NOTHING, read_generation(lane, j, now) if lane.words.reads else 0.0
     cpu.caught_up, cpu.caught_up_at = newest, now
-    return lane.requests[request].drops if caught_up + 1 == generation == newest else FULL
+    drops = lane.requests[request].drops if caught_up + 1 == generation == newest else FULL
+    return drops, read_generation(lane, j, now)
 
 
 @compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.counts import Records
-from sim.machine.compiled.jit import called
+from sim.machine.compiled.jit import called, compiled
 
 MATCH = np.dtype([("due", np.float64), ("cpu", np.int64)])
 
@@ -16,18 +16,47 @@ def knockout(players: int) -> Records:
     There is room for as many players as the next power of two; who is not there has an infinite time for ever. Match 1
     is the final, places 2m and 2m + 1 lead to match m, and neighbours meet first.
     """
-    half = max(2, 1 << (players - 1).bit_length())
+    return _tree(np.arange(players))
+
+
+def by_group(group: np.ndarray) -> tuple[Records, np.ndarray, int]:
+    """A knock-out in which the players of a group meet first; the place of each player, and of group 0's winner.
+
+    `group` is [player], counted from 0. The winner of group g is at that place plus g.
+    """
+    size = _power_of_two(int(np.bincount(group).max()))
+    rank = np.array([np.count_nonzero(group[:k] == group[k]) for k in range(len(group))])
+    first = _power_of_two(int(group.max()) + 1)
+    tree = _tree(place := group * size + rank)
+    return tree, len(tree) // 2 + place, first
+
+
+def _tree(place: np.ndarray) -> Records:
+    """A knock-out with players at these places of the first round."""
+    half = max(2, _power_of_two(int(place.max(initial=0)) + 1))
     tree = np.zeros(2 * half, MATCH).view(np.recarray)
-    tree.due, tree.cpu[half:] = np.inf, np.arange(half)
+    tree.due, tree.cpu[half:] = np.inf, np.iinfo(np.int64).max
+    tree.cpu[half + place] = np.arange(len(place))
     for match in range(half - 1, 0, -1):
-        tree.cpu[match] = tree.cpu[2 * match]
+        tree.cpu[match] = min(tree.cpu[2 * match], tree.cpu[2 * match + 1])
     return tree
 
 
-@called
+def _power_of_two(number: int) -> int:
+    """The least one that is not below a number."""
+    return 1 << (number - 1).bit_length()
+
+
+@compiled
 def play_again(tree: Records, k: int, due: float) -> None:
     """The time of a player has changed: play its matches anew. The least wins, the lowest player among equals."""
-    place, winner = len(tree) // 2 + k, k
+    play_at(tree, len(tree) // 2 + k, k, due)
+
+
+@called
+def play_at(tree: Records, place: int, k: int, due: float) -> None:
+    """The same of a player at this place."""
+    winner = k
     tree[place].due = due
     while place > 1:
         beside = place + 1 - 2 * (place % 2)

@@ -20,10 +20,13 @@ from sim.machine.compiled.cpus import (
     TAKE,
     WAIT,
     Lane,
+    line_between,
     miss,
     missed,
+    sender_of,
     set_take,
     set_work,
+    take_queue,
 )
 from sim.machine.compiled.jit import compiled
 
@@ -59,17 +62,21 @@ def _llist_del_all(lane: Lane, j: int, now: float) -> None:
     Generations count as they are now too: one that begins while the run is on is met by its own request.
     """
     words, cost, cpu = lane.words, lane.cost, lane.cpus[j]
-    dropped, at, handler = NOTHING, now, cost.handler * cpu.slow
+    first_fully = now  # when everything is flushed, where that is at the first request
+    dropped, at = NOTHING, take_queue(lane, j, j, now)
+    begun = at
     for place in range(cpu.queued):
         number = lane.queue[j, place]
-        request = lane.requests[number]
+        request, sender = lane.requests[number], sender_of(lane, number)
+        handler = cost.handler_fixed * cpu.slow + cost.request_lines * line_between(lane, sender, j)
         if words.first_fully:
             at += handler + (0.0 if place else cost.flush_all * cpu.slow)
+            first_fully = first_fully if place else at
             drops = FULL
         elif words.catch_up:
-            drops = missed(lane, j, number, now)
+            drops, reading = missed(lane, j, number, now)
             flush = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else request.flush
-            at += handler + flush * cpu.slow
+            at += handler + reading + flush * cpu.slow
             if drops != NOTHING:
                 cpu.caught_up_at = at
         elif words.nothing:
@@ -81,8 +88,8 @@ def _llist_del_all(lane: Lane, j: int, now: float) -> None:
         dropped = max(dropped, drops)
         if request.watched == j:
             flushed = cpu.caught_up_at if words.catch_up else at
-            request.flushed = now + handler + cost.flush_all * cpu.slow if words.first_fully else flushed
-        _is_done(lane, number, j, now if words.run_begun else at)
+            request.flushed = first_fully if words.first_fully else flushed
+        _is_done(lane, sender, j, begun if words.run_begun else at)
     cpu.queued = 0
     set_take(lane, j, INTERRUPT, inf)
     _delay(lane, j, now, at + cost.irq_exit * cpu.slow)
@@ -91,9 +98,8 @@ def _llist_del_all(lane: Lane, j: int, now: float) -> None:
 
 
 @compiled
-def _is_done(lane: Lane, number: int, j: int, done: float) -> None:
-    """csd_unlock(): CPU j has done a request, and its sender may wait for just that."""
-    k = number - lane.words.flushers if lane.words.no_wait and number >= lane.words.flushers else number
+def _is_done(lane: Lane, k: int, j: int, done: float) -> None:
+    """csd_unlock(): CPU j has done a request of CPU k, which may wait for just that."""
     lane.done[k, j] = done
     if lane.senders[k].waits_for == j:
         lane.senders[k].waits_for = -1

@@ -25,15 +25,17 @@ from sim.machine.compiled.cpus import (
     SEND,
     WAIT,
     Lane,
+    count_up,
+    line_between,
     missed,
     preempted_since,
     set_take,
     set_work,
+    take_queue,
 )
 from sim.machine.compiled.jit import called, compiled
 from sim.machine.compiled.lane import hold
 from sim.machine.compiled.receiver import take_idle
-from sim.machine.compiled.ring import join
 
 
 @compiled
@@ -46,7 +48,7 @@ def prepare(lane: Lane, k: int, now: float) -> tuple[int, float]:
             _next_requests(lane, k, now)
         return BOOKKEEPING, now + kinds[sender.kind].bookkeeping
     if phase == BOOKKEEPING:
-        _count_up(lane, k)
+        now += _begin_flush(lane, k, now)
         if lane.words.local_first:  # local flush, interrupts off
             now += _flush(lane, k, now)
             lane.cpus[k].closed_until = now
@@ -86,15 +88,17 @@ def _next_requests(lane: Lane, k: int, now: float) -> None:
 
 
 @compiled
-def _count_up(lane: Lane, k: int) -> None:
-    """inc_mm_tlb_gen(): a flush event begins, and what it asks of every CPU is known."""
+def _begin_flush(lane: Lane, k: int, now: float) -> float:
+    """What a flush event asks of every CPU is known; how long it counts up the generation of its address space."""
     sender = lane.senders[k]
     request, kind = lane.requests[sender.request], lane.draws.kinds[sender.kind]
     request.flush = kind.local
     request.drops = FULL if kind.full else RANGE
-    if lane.words.catch_up:
-        lane.state.newest += 1
-        request.generation = lane.state.newest
+    if not lane.words.catch_up:
+        return 0.0
+    counting = count_up(lane, k, now)
+    request.generation = lane.state.newest
+    return counting
 
 
 @compiled
@@ -103,8 +107,8 @@ def _flush(lane: Lane, k: int, now: float) -> float:
     number, cpu = lane.senders[k].request, lane.cpus[k]
     drops, length = lane.requests[number].drops, lane.requests[number].flush
     if lane.words.catch_up:
-        drops = missed(lane, k, number, now)
-        length = 0.0 if drops == NOTHING else lane.cost.flush_mm if drops == FULL else length
+        drops, reading = missed(lane, k, number, now)
+        length = reading + (0.0 if drops == NOTHING else lane.cost.flush_mm if drops == FULL else length)
         if drops != NOTHING:
             cpu.caught_up_at = now + length
     cpu.dropped = max(cpu.dropped, drops)
@@ -138,15 +142,10 @@ def csd_lock(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def enqueue(lane: Lane, k: int, now: float) -> None:
-    """Begin one request. Its line is fetched at the start, so that is where its cost is decided."""
-    cpu = lane.cpus[k]
-    cpu.phase = ENQUEUE
-    if lane.cpus[lane.senders[k].position].queued > 0:
-        cpu.work_end = now + lane.cost.enqueue_busy
-        join(lane.at_busy, k, cpu.work_end)
-    else:
-        cpu.work_end = now + lane.cost.enqueue
-        join(lane.at_empty, k, cpu.work_end)
+    """Begin one request. Its lines are fetched at the start, so that is where its cost is decided."""
+    cost, target = lane.cost, lane.senders[k].position
+    own = cost.enqueue_fixed * lane.cpus[k].slow_sender + cost.csd_lines * line_between(lane, target, k)
+    set_work(lane, k, ENQUEUE, take_queue(lane, target, k, now) + own)
 
 
 @compiled
@@ -238,10 +237,10 @@ def csd_lock_wait(lane: Lane, k: int, now: float) -> tuple[int, float]:
     """
     if lane.words.no_wait:
         return (ENQUEUE if lane.cpus[k].phase == WAIT else RETURN), now
-    sender, cpus, reachable = lane.senders[k], lane.cpus, lane.words.reachable
-    target, read, socket = sender.position, now, cpus[k].socket
+    sender, reachable = lane.senders[k], lane.words.reachable
+    target, read = sender.position, now
     while target < reachable and lane.done[k, target] <= read:
-        read += lane.cost.ack if cpus[target].socket == socket else lane.cost.ack_cross
+        read += lane.cost.ack_lines * line_between(lane, target, k)
         target += 1
         if target == k:
             target += 1

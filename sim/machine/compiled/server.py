@@ -1,5 +1,8 @@
 """One server that CPUs visit one at a time: the cache line of a mask, or a broadcast fabric; one CPU after another.
 
+A line that several CPUs wait for goes to those of its owner's cluster, in order of arrival, and after `line_burst`
+turns in a row inside one cluster to the first of all. Kernel entries take it in order of arrival; so does the fabric.
+
 Kernel: arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(): local flush, then cpumask_or(&pending_xpfo_flush, ...)  (v8)
 Ref:    arm64 TLBI ... IS with DSB ISH, AMD INVLPGB with TLBSYNC: one broadcast at a time, the sender waits
 
@@ -15,10 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.cache_lines import distances, flags_ns, line_times_ns
 from sim.counts import Record, Records
 from sim.events import FlushEvents
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import knockout, play_again
+from sim.machine.compiled.knockout import by_group, knockout, play_again, play_at
 from sim.machine.compiled.lane import (
     ENOUGH,
     NEVER,
@@ -38,10 +42,9 @@ from sim.topology import Shape
 class Words(NamedTuple):
     """What the machine's shape and the policy say, the same in all lanes of a group."""
 
-    cores: int
-    sockets: int
     busy: int
     flushers: int
+    clusters: int  # place of the first cluster's winner in the knock-out of arrivals
     hardware: bool  # the server is a broadcast fabric
     shared: bool  # one CPU at a time
     per_cpu: bool  # every other CPU has a flag of its own, which is read
@@ -53,10 +56,7 @@ class Words(NamedTuple):
 class Cost(NamedTuple):
     """The costs of one lane."""
 
-    mask_line: float
-    mask_line_cross: float
-    ack: float
-    ack_cross: float
+    burst: float  # turns of the line in a row inside one cluster; 0: in order of arrival
     broadcast: float
     broadcast_page: float
     broadcast_all: float
@@ -68,7 +68,8 @@ class Cost(NamedTuple):
 
 STATE = np.dtype([
     ("now", np.float64), ("begun", np.bool_),
-    ("owner", np.int64), ("free", np.float64),  # of the server: who visited it last, and when that ended
+    ("owner", np.int64), ("free", np.float64),  # of the server: who visited it last, and when that ended,
+    ("turns", np.int64),  # so many times in a row inside one cluster
     ("latest", np.float64),  # end of the latest mark,
     ("marker", np.int64),  # by whom,
     ("other", np.float64),  # and of the latest one by anybody else
@@ -95,19 +96,24 @@ class Lane(NamedTuple):
     state: Record
     senders: Records
     checkers: Records  # none if no kernel entry checks
-    arrivals: Records  # knock-out of who arrives at the server next,
+    arrivals: Records  # knock-out of who arrives at the server next, cluster by cluster,
     entries: Records  # and of whose kernel entry is next
+    places: np.ndarray  # of each sender in `arrivals`, [cpu]
+    cluster: np.ndarray  # [cpu]
+    apart: np.ndarray  # how far CPUs are apart, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`,
+    line: np.ndarray  # and how long a cache line takes over each of these distances, [distance]
+    flags: np.ndarray  # reading every other CPU's flag, in ns, [cpu]; none if there are none
 
 
 def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents) -> Machine:
     """`cost` holds the parameters that the policy reads, each [lane]; `events` draws flush events and entries."""
     hardware, line = policy.targets is Targets.HARDWARE, policy.mark.line if policy.mark else None
     lanes, checkers = len(events.replica_row), shape.busy if events.checking else 0
+    tree, places, clusters = by_group(shape.cluster[: shape.flushers])
     words = Words(
-        cores=shape.cores,
-        sockets=shape.sockets,
         busy=shape.busy,
         flushers=shape.flushers,
+        clusters=clusters,
         hardware=hardware,
         shared=hardware or line is Line.GLOBAL,
         per_cpu=line is Line.PER_CPU,
@@ -116,7 +122,11 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
         checks=events.checking,
     )
     gap = gaps_ns(cost.get("kernel_entries_per_s", np.zeros(lanes)))
-    costs = costs_of(Cost, cost, lanes, gap=gap)
+    on_a_line, nothing = line is Line.GLOBAL, np.zeros(lanes)
+    costs = costs_of(Cost, cost, lanes, gap=gap, burst=cost["line_burst"] if on_a_line else nothing)
+    line_ns = line_times_ns(shape, cost) if on_a_line else np.empty((lanes, 0))
+    flags = flags_ns(shape, cost).T.copy() if line is Line.PER_CPU else np.empty((lanes, 0))
+    apart = distances(shape) if on_a_line else np.empty((0, 0), dtype=np.uint8)
     states = records(STATE, lanes, now=NEVER, latest=NEVER, other=NEVER)
 
     def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
@@ -128,8 +138,13 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
             state=states[number],
             senders=records(SENDER, shape.flushers),
             checkers=records(CHECKER, checkers, checked=NEVER),
-            arrivals=knockout(shape.flushers),
+            arrivals=tree.copy(),
             entries=knockout(checkers),
+            places=places,
+            cluster=shape.cluster,
+            apart=apart,
+            line=line_ns[number],
+            flags=flags[number],
         )
 
     return Machine(serve_server, new_lane, events, lambda lane: lane.senders.start)
@@ -151,10 +166,9 @@ def serve_server(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Re
     while row < len(waits):
         if lane.words.checks and not _serve_entries(lane):
             return row, SHORT_OF_ENTRIES
-        sender = lane.arrivals[1].cpu  # ties go to the lowest CPU
+        sender = next_in_line(lane)
         if lane.draws.used[sender] >= lane.draws.compute.shape[1]:
             return row, SHORT_OF_EVENTS
-        lane.state.now = lane.senders[sender].arrival
         waits[row], windows[row] = _visit(lane, sender)
         row = end_of_event(lane.counts, batches, len(waits), row)
     return row, ENOUGH
@@ -179,7 +193,24 @@ def _compute(lane: Lane, k: int, until: float, kind: int) -> None:
     if lane.words.local_first:  # local flush
         work = work + costs.local
     sender.start, sender.arrival, sender.kind = until, until + work, kind
-    play_again(lane.arrivals, k, sender.arrival)
+    play_at(lane.arrivals, lane.places[k], k, sender.arrival)
+
+
+@compiled
+def next_in_line(lane: Lane) -> int:
+    """Who visits the server next: a waiter of its owner's cluster, while it is that one's turn, or who came first."""
+    state, first = lane.state, lane.arrivals[1].cpu  # ties go to the lowest CPU
+    near = lane.arrivals[lane.words.clusters + lane.cluster[state.owner]]
+    return near.cpu if near.due <= state.free and state.turns < lane.cost.burst else first
+
+
+@compiled
+def _own(lane: Lane, k: int, end: float) -> None:
+    """CPU k has visited the server."""
+    state = lane.state
+    again = lane.cluster[k] == lane.cluster[state.owner] and state.turns < lane.cost.burst
+    state.turns = state.turns + 1 if again else 1
+    state.free, state.owner = end, k
 
 
 @compiled
@@ -194,18 +225,14 @@ def _next_entry(lane: Lane, k: int, after: float) -> None:
 @compiled
 def _service(lane: Lane, k: int, kind: int) -> float:
     """How long the server is CPU k's."""
-    words, cost, sockets = lane.words, lane.cost, lane.words.sockets
+    words, cost = lane.words, lane.cost
     if words.hardware:
         if lane.draws.kinds[kind].full:
             return cost.broadcast_all
         return cost.broadcast + lane.draws.kinds[kind].pages * cost.broadcast_page
     if words.shared:
-        return cost.mask_line if k % sockets == lane.state.owner % sockets else cost.mask_line_cross
-    if words.per_cpu:  # reads every other CPU's flag
-        others = words.cores - 1
-        near = (others - k % sockets) // sockets
-        return near * cost.ack + (others - near) * cost.ack_cross
-    return 0.0
+        return lane.line[lane.apart[lane.state.owner, k]]
+    return lane.flags[k] if words.per_cpu else 0.0
 
 
 @compiled
@@ -229,7 +256,7 @@ def _enter(lane: Lane, k: int) -> None:
     marked = state.other if k == state.marker else state.latest
     found = marked > checker.checked
     checker.checked = end
-    state.free, state.owner = end, k
+    _own(lane, k, end)
     length = end - entered + (cost.flush_all if found else 0.0)
     counts.entries += 1
     counts.entry_ns += length
@@ -241,7 +268,7 @@ def _enter(lane: Lane, k: int) -> None:
         sender.arrival += delay
         if sender.start > entered:  # else between the begin of its flush event and the line
             sender.start += delay
-        play_again(lane.arrivals, k, sender.arrival)
+        play_at(lane.arrivals, lane.places[k], k, sender.arrival)
     _next_entry(lane, k, entered + length)
 
 
@@ -253,7 +280,8 @@ def _visit(lane: Lane, k: int) -> tuple[float, float]:
     # cpumask_or(), or the fabric: one CPU at a time
     grant = max(arrival, state.free) if words.shared else arrival
     end = grant + _service(lane, k, kind)
-    state.free, state.owner = end, k
+    _own(lane, k, end)
+    state.now = grant
     lane.counts.queue_ns += grant - arrival
     wait, window, full = end - began, nan, lane.draws.kinds[kind].full
     if words.hardware:
@@ -297,6 +325,6 @@ def _refill_all(lane: Lane, k: int, end: float) -> None:
             lane.counts.refills += 1
             sender.start += lane.cost.refill
             sender.arrival += lane.cost.refill
-            play_again(lane.arrivals, other, sender.arrival)
+            play_at(lane.arrivals, lane.places[other], other, sender.arrival)
         else:
             sender.refills_next = True

@@ -4,8 +4,8 @@ Kernel: kernel/smp.c  on_each_cpu(), smp_call_function_many(), flush_smp_call_fu
 
 The rule, for the CPU whose sending loop ends next, at time `now`:
 
-  * A loop has its length when it begins: its requests find non-empty queues (`enqueue_busy_ns`) until the interrupts
-    of the loops ahead of it have emptied them, the rest find them empty (`enqueue_ns`).
+  * Cache lines take the mean time over all pairs of a sender and a target, and wait for nobody, so that a loop has its
+    length when it begins.
   * A request joins the target's last handler run if that had not taken its queue by then, and lengthens it; otherwise
     the target is marked, and a run begins when the interrupt is there, the last run is over and interrupts are on.
   * ICR writes for the marked targets in ascending order, interrupts off; acks in ascending order; local flush.
@@ -25,14 +25,14 @@ from functools import reduce
 
 import numpy as np
 
-from sim.arrays import Flags, Least, Rank, Times, aligned, put, select
+from sim.arrays import Flags, Least, Rank, aligned, put
+from sim.cache_lines import SAME, distances, line_times_ns, mean_line_ns
 from sim.events import FlushEvents
 from sim.machine.vectorized.receivers import Delayed, Receivers, Requests, Work
 from sim.machine.vectorized.state import NEVER, Cpus, Room, Sender, Senders, Served, Steps, keep
 from sim.policy import Done, Local, Policy, Run, Targets
 from sim.topology import Shape
 
-STARTS = 2  # loops that get their length in one step, in order of their begin
 BLOCK = 16384  # CPUs times lanes that are worked on at a time: all arrays of that size together fit the cache
 
 
@@ -46,11 +46,8 @@ class Broadcast(Steps):
             shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores
         )  # CPUs that requests can reach
         self.others = self.reachable - 1
-        self.cost = dict(cost)
-        slow = shape.mean_slowdown(self.reachable, cost["smt_slowdown"])
-        for name in ("irq_entry_ns", "handler_ns", "irq_exit_ns"):
-            self.cost[name] = cost[name] * slow
-        self.slow = slow
+        self.slow = shape.mean_slowdown(self.reachable, cost["smt_slowdown"])
+        self.cost = dict(cost) | _mean_costs(shape, cost, self.reachable, self.slow)
 
         rows = -(-self.reachable // shape.sockets) * shape.sockets  # padded to whole turns round the sockets
         self.cpus = Cpus.idle(rows, self.reachable, lanes)
@@ -73,17 +70,9 @@ class Broadcast(Steps):
         self.cpu = np.arange(rows, dtype=np.int16)[:, None]
         self.socket = np.arange(sockets)[:, None]
         self.socket_of = np.arange(self.reachable) % sockets  # [cpu]
-        self.on_socket = (self.reachable - 1 - np.arange(sockets)) // sockets + 1  # CPUs of each socket
-        self.cross_ack_ns = cost["ack_cross_ns"] if sockets > 1 else cost["ack_ns"]
-        self.ack_saving = self.cross_ack_ns - cost["ack_ns"]
-        # A request's queue empties this long after the loop ahead ended; one ICR write further serves `reach` more.
-        self.empties_ns = cost["ipi_send_ns"] + cost["ipi_latency_ns"] + cost["irq_entry_ns"]
-        self.gains_ns = np.maximum(cost["enqueue_busy_ns"] - cost["ipi_send_ns"] / self.shape.reach, 1e-9)
-        self.enqueue_extra = cost["enqueue_busy_ns"] - cost["enqueue_ns"]
         self.run_local_ns = self.source.local_ns * self.slow  # [kind, lane] flushing a range in a handler run,
         self.run_all_ns = cost["flush_all_ns"] * self.slow  # or everything
 
-        self.loops = Times.empty(f, lanes)
         self.marked, self.below = Flags.empty(rows, lanes), Flags.empty(rows, lanes)
         self.least = Least(f, lanes)
         self.rank = Rank(rows, lanes)
@@ -116,7 +105,7 @@ class Broadcast(Steps):
         return row * self.lanes + self.lane
 
     def _schedule(self, cpu: np.ndarray, start: np.ndarray, kind: np.ndarray) -> None:
-        """The next flush event of `cpu` begins at `start`; its loop ends as if all queues will be empty."""
+        """The next flush event of `cpu` begins at `start`."""
         senders, at, kind_at = self.senders, self._flat(cpu), self._flat(kind)
         work = self.source.bookkeeping_ns.take(kind_at) + self.cost["mask_scan_ns"]
         if self.policy.local is Local.FIRST:  # local flush
@@ -124,41 +113,10 @@ class Broadcast(Steps):
         put(senders.start, at, start)
         put(senders.loop_end, at, start + work + self.others * self.cost["enqueue_ns"])
         put(senders.kind, at, kind)
-        put(senders.busy_targets, at, 0.0)
-
-    def _begin_loops(self) -> None:
-        """Loops that have begun by the next loop's end get their length: how long they find queues non-empty."""
-        cost, senders, others = self.cost, self.senders, float(self.others)
-        ends = senders.loop_end
-        horizon = ends.min(axis=0)
-        np.right_shift(senders.start.view(np.int64), 63, out=self.loops.bits)  # the mask of those in progress
-        select(ends.view(np.int64), self.loops.bits, out=self.loops.bits)
-        in_loop_end = self.loops.ns.max(axis=0)
-        ahead = np.maximum(np.where(in_loop_end > 0.0, in_loop_end, NEVER), self.ended)  # end of the last loop ahead
-        for _ in range(STARTS):
-            j, start = self.least(senders.start.view(np.uint64))  # loops in progress, negative, come last
-            start = start.view(float)
-            at = self._flat(j)
-            begun = (start <= horizon) & (start >= 0.0)
-            if not begun.any():
-                return
-            shorter = senders.loop_end.take(at)
-            busy = (ahead + self.empties_ns - (shorter - others * cost["enqueue_ns"])) / self.gains_ns
-            busy = np.minimum(np.maximum(busy, 0.0), others) * begun
-            loop_end = shorter + busy * self.enqueue_extra
-            run_begin = self.cpus.run_begin.take(at)  # of a run that would have begun after the shorter loop
-            delays = (run_begin >= shorter) & (run_begin < loop_end)
-            loop_end += np.where(delays, self.cpus.run_end.take(at) - run_begin, 0.0)
-            put(senders.loop_end, at, loop_end)
-            ahead = np.where(begun, np.maximum(ahead, loop_end), ahead)
-            put(senders.busy_targets, at, senders.busy_targets.take(at) + busy)
-            put(senders.loop_begin, at, np.where(begun, start, senders.loop_begin.take(at)))
-            put(senders.start, at, np.where(begun, NEVER, start))
 
     def step(self) -> None:
         """Serve the CPU whose sending loop ends first, in every lane."""
         # smp_call_function_many(): whose loop over its targets ends next
-        self._begin_loops()
         sender = self._end_loop()
         # llist_add(): a request joins the run that is still to take the queue, or finds it empty and needs an interrupt
         self._queue(sender)
@@ -186,8 +144,7 @@ class Broadcast(Steps):
         at = self._flat(cpu)
         served.now = self.ended = now
         served.wait_ns = senders.acked.take(at) + senders.own.take(at) - senders.began.take(at)  # its last, final now
-        start = senders.start.take(at)
-        began = np.where(start < 0.0, senders.loop_begin.take(at), start)
+        began = senders.start.take(at)
         put(senders.began, at, began)
         kind_at, local = self._flat(senders.kind.take(at)), self.policy.local
         full, at_end = source.full.take(kind_at), local in (Local.AFTER_SENDS, Local.AFTER_ACKS)
@@ -215,10 +172,8 @@ class Broadcast(Steps):
         """Mark the targets whose queue the sender's requests find empty."""
         np.less(self.cpu, sender.cpu.astype(np.int16), out=self.below.set)
         limit = sender.now - self.cost["irq_entry_ns"]
-        cheap = self.others - self.senders.busy_targets.take(sender.at)  # requests that find an empty queue
-        dear_limit = limit + cheap * self.enqueue_extra
         for receivers in self.receivers:
-            receivers.mark(limit, dear_limit)
+            receivers.mark(limit)
         self.marked.clear(sender.cpu)
 
     def _icr_write(self, rank: np.ndarray) -> np.ndarray:
@@ -236,7 +191,7 @@ class Broadcast(Steps):
         cost, first = self.cost, self.policy.run is Run.FIRST_FULLY
         flush_ns = self.run_all_ns if first else self.run_local_ns.take(sender.kind_at)
         joined = cost["handler_ns"] + (0.0 if first else flush_ns)
-        new = cost["irq_entry_ns"] + cost["handler_ns"] + flush_ns + cost["irq_exit_ns"]
+        new = cost["irq_entry_ns"] + cost["take_ns"] + cost["handler_ns"] + flush_ns + cost["irq_exit_ns"]
         return Work(joined, new, new - joined)
 
     def _requests(self, sender: Sender, write: np.ndarray, work: Work) -> Requests:
@@ -273,12 +228,9 @@ class Broadcast(Steps):
         put(self.cpus.run_begin if self.policy.done is Done.RUN_BEGUN else self.cpus.run_end, sender.at, NEVER)
         acks = [receivers.acks() for receivers in self.receivers]
         last_done = reduce(np.maximum, (done for done, _ in acks))
-        same = self.on_socket.take(sender.socket)  # CPUs of the sender's socket, itself included
-        later = same - (sender.socket < self.socket)  # [socket, lane]
-        read = reduce(np.maximum, (read for _, read in acks)) - later * self.ack_saving
-        all_acks = self.others * self.cross_ack_ns - (same - 1) * self.ack_saving
+        read = reduce(np.maximum, (read for _, read in acks))
         put(self.senders.last_done, sender.at, last_done)
-        return np.maximum(sent + all_acks, read.max(axis=0)), last_done
+        return np.maximum(sent + self.others * self.cost["ack_ns"], read), last_done
 
     def _watch_window(self, sender: Sender) -> None:
         """How long one of the other busy CPUs, each in its turn, could use the old mapping."""
@@ -289,7 +241,9 @@ class Broadcast(Steps):
         flushed = self.cpus.run_end.take(watched) - self.cost["irq_exit_ns"]
         if self.policy.run is Run.FIRST_FULLY:
             begin = self.cpus.run_begin.take(watched)
-            flushed = begin + self.cost["irq_entry_ns"] + self.cost["handler_ns"] + self.run_all_ns
+            flushed = (
+                begin + self.cost["irq_entry_ns"] + self.cost["take_ns"] + self.cost["handler_ns"] + self.run_all_ns
+            )
         self.served.window_ns = flushed - marked
 
     def _finish(self, sender: Sender, sent: np.ndarray, acked: np.ndarray, last_done: np.ndarray) -> None:
@@ -333,3 +287,23 @@ class Broadcast(Steps):
         self.tally.range_misses += range_miss
         misses_ns = np.where(refill, cost["refill_ns"], np.where(range_miss, cost["user_refill_ns"], 0.0))
         return free + compute + misses_ns, kind
+
+
+def _mean_costs(
+    shape: Shape, cost: Mapping[str, np.ndarray], reachable: int, slow: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What requests, acks and handler runs cost where cache lines take the mean over all senders and targets, [lane].
+
+    `slow` is how many times as long handler runs take.
+    """
+    pairs = distances(shape)[: shape.flushers, :reachable]
+    line = mean_line_ns(pairs[pairs != SAME], line_times_ns(shape, cost)) if reachable > 1 else 0.0
+    slow_sender = shape.mean_slowdown(shape.busy, cost["smt_slowdown"])
+    return {
+        "enqueue_ns": cost["enqueue_fixed_ns"] * slow_sender + (cost["queue_lines"] + cost["csd_lines"]) * line,
+        "ack_ns": cost["ack_lines"] * line,
+        "irq_entry_ns": cost["irq_entry_ns"] * slow,
+        "take_ns": cost["queue_lines"] * line,  # the queue
+        "handler_ns": cost["handler_fixed_ns"] * slow + cost["request_lines"] * line,
+        "irq_exit_ns": cost["irq_exit_ns"] * slow,
+    }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.cache_lines import SAME, distances, line_times_ns
 from sim.events import FlushEvents
 from sim.machine.vectorized.earliest import Earliest
 from sim.machine.vectorized.state import Served, Steps, keep
@@ -47,6 +48,7 @@ class Lines:
     """The lines, every field [line, lane]."""
 
     owner: np.ndarray  # last writer
+    turns: np.ndarray  # visits in a row inside one cluster
     free: np.ndarray  # end of the last occupation
     version: np.ndarray  # writes so far
     generation: np.ndarray  # writes that marked CPUs pending so far
@@ -81,9 +83,9 @@ class Coherence(Steps):
         whole = np.zeros((shape.busy, lanes), dtype=np.int64)
         self.checkers = Checkers(np.full(whole.shape, np.inf), whole.astype(bool), whole, whole.copy())
         whole = np.zeros((self.count, lanes), dtype=np.int64)
-        clear = np.full_like(whole, shape.cores // self.count)  # no CPU is marked yet
+        clear = np.repeat(np.bincount(shape.socket % self.count)[:, None], lanes, axis=1)  # no CPU is marked yet
         copy = np.full((self.count, shape.busy, lanes), -1)
-        self.lines = Lines(whole, np.zeros(whole.shape), whole.copy(), whole.copy(), clear, copy)
+        self.lines = Lines(whole, whole.copy(), np.zeros(whole.shape), whole.copy(), whole.copy(), clear, copy)
         self.served = Served.nothing(lanes)
         self._lay_out(lanes)
         self.reset()
@@ -96,6 +98,8 @@ class Coherence(Steps):
     def _lay_out(self, lanes: int) -> None:
         """What follows from costs and the number of lanes alone."""
         self.lanes, self.lane = lanes, np.arange(lanes)
+        self.line_ns, self.socket = line_times_ns(self.shape, self.cost), self.shape.socket
+        self.cluster = self.shape.cluster
         rate = self.cost.get("checks_per_s", np.zeros(lanes))
         self.gap_ns = np.divide(1e9, rate, out=np.full(lanes, np.inf), where=rate > 0.0)  # between checks of a CPU
 
@@ -134,7 +138,7 @@ class Coherence(Steps):
             self._check(access)
             over = self._visit(access)
             cpu, end = np.where(over, access.cpu, cpu), np.where(over, access.end, end)
-            now = np.where(over, access.now, now)
+            now = np.where(access.marks, np.maximum(now, access.now), now)
             unserved &= ~over
         self.served.now = now
         self.served.wait_ns = end - self.senders.start[cpu, self.lane]
@@ -143,26 +147,44 @@ class Coherence(Steps):
         self._schedule(cpu, end + compute + refill_ns, next_kind)
         self._next_arrival.changed(cpu)
 
+    def _next_in_line(self) -> np.ndarray:
+        """Who visits a line next: who came first, or a waiter of that line's owner's cluster, while it is its turn."""
+        first, arrival, lane, senders = (
+            self._next_arrival.row(),
+            self.senders.arrival,
+            self.lane,
+            len(self.senders.kind),
+        )
+        line = (self.socket[first] + self.senders.stage[first, lane] // 2) % self.count
+        owner, free, turns = (held[line, lane] for held in (self.lines.owner, self.lines.free, self.lines.turns))
+        near = self.cluster[:senders, None] == self.cluster[owner]
+        cpu = np.where(near, arrival, np.inf).argmin(axis=0)
+        waits = near[cpu, lane] & (arrival[cpu, lane] <= free) & (turns < self.cost["line_burst"])
+        same = line == (self.socket[cpu] + self.senders.stage[cpu, lane] // 2) % self.count
+        return np.where(waits & same, cpu, first)
+
     def _access(self, unserved: np.ndarray) -> Access:
         """The next visit to a line reads it or writes it, in lanes whose flush event is not served yet."""
         senders, checkers, held, counts, lane = self.senders, self.checkers, self.lines, self.tally, self.lane
-        sender, checker = self._next_arrival.row(), self._next_checker.row()  # ties go to the lowest CPU
+        sender, checker = self._next_in_line(), self._next_checker.row()  # ties go to the lowest CPU
         of_sender = (sender, lane)
         arrival, check, stage = senders.arrival[of_sender], checkers.check[checker, lane], senders.stage[of_sender]
-        checks = unserved & (check < arrival)
+        checks = unserved & (check < self._next_arrival.least())
         marks = unserved & ~checks
         cpu, now = np.where(checks, checker, sender), np.where(checks, check, arrival)
-        line = np.where(checks, checker, sender + stage // 2) % self.count
+        line = np.where(checks, self.socket[checker], self.socket[sender] + stage // 2) % self.count
         writes = np.where(checks, checkers.clearing[checker, lane], stage % 2 == 1)
         at, of_cpu = (line, lane), (line, cpu, lane)
-        mine = (line == cpu % self.count) & (checkers.cleared[cpu, lane] == held.generation[at])
+        mine = (line == self.socket[cpu] % self.count) & (checkers.cleared[cpu, lane] == held.generation[at])
         hits = ~writes & (held.copy[of_cpu] == held.version[at])
         takes, written = unserved & ~hits, unserved & writes
         grant = np.maximum(now, held.free[at])
-        near = cpu % self.shape.sockets == held.owner[at] % self.shape.sockets
-        transfer = np.where(near, self.cost["mask_line_ns"], self.cost["mask_line_cross_ns"])
-        end = np.where(hits, now + self.cost["line_hit_ns"], grant + transfer)
+        owner = held.owner[at]
+        transfer = self.line_ns[lane, distances(self.shape)[owner, cpu]]
+        end = np.where(hits, now + self.line_ns[:, SAME], grant + transfer)
         free = np.where(writes, end, grant + np.minimum(self.cost["line_fill_ns"], transfer))
+        again = (self.cluster[cpu] == self.cluster[owner]) & (held.turns[at] < self.cost["line_burst"])
+        held.turns[at] = np.where(takes, np.where(again, held.turns[at] + 1, 1), held.turns[at])
         held.free[at] = np.where(takes, free, held.free[at])
         held.owner[at] = np.where(written, cpu, held.owner[at])
         held.version[at] += written
@@ -212,7 +234,7 @@ class Coherence(Steps):
         checkers, draws, cpu = self.checkers, self.source.entry_draws, np.arange(self.shape.busy)[:, None]
         line = access.line[lanes]
         was_clear = checkers.cleared[:, lanes] == self.lines.generation[line, lanes]
-        armed = was_clear & (cpu % self.count == line) & (cpu != access.cpu[lanes])
+        armed = was_clear & (self.socket[: self.shape.busy, None] % self.count == line) & (cpu != access.cpu[lanes])
         used = checkers.used[:, lanes]
         draws.reserve(int(used.max()) + 1)
         index = (self.source.replica_row[lanes] * self.shape.busy + cpu) * draws.length + used

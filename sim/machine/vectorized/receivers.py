@@ -82,12 +82,11 @@ class Receivers:
         self._name_room(room, n, f)
 
         cpu = np.arange(rows.start, rows.stop)[:, None]
-        # From a request to the loop's end, the sender not counted as a target: at either price of a request.
-        after = reachable - 1.0 - cpu
-        self.dear_ns, self.cheap_ns = after * cost["enqueue_busy_ns"], after * cost["enqueue_ns"]
-        # Acks to read from a CPU on: as if all were cross-socket, less what those of its turn on save.
-        cross_ns = cost["ack_cross_ns"] if shape.sockets > 1 else cost["ack_ns"]
-        self.acks_ns = (reachable - cpu) * cross_ns + (cpu // shape.sockets) * (cross_ns - cost["ack_ns"])
+        # From a request to the loop's end, and acks to read from a CPU on, the sender not counted as a target.
+        self.requests_ns, self.acks_ns = (
+            (reachable - 1.0 - cpu) * cost["enqueue_ns"],
+            (reachable - cpu) * cost["ack_ns"],
+        )
 
     def _name_room(self, room: Room, rows: int, senders: int) -> None:
         """Which part of the room holds what; two names for one part mean that it is used for one after the other."""
@@ -101,30 +100,16 @@ class Receivers:
         self.delay = room.work.part(f)  # once the run's end is known
         self.disturbed, self.ahead = room.here.part(f), room.there.part(f)  # once requests are queued
 
-    def mark(self, limit: np.ndarray, dear_limit: np.ndarray) -> None:
+    def mark(self, limit: np.ndarray) -> None:
         """Mark the CPUs whose last run has begun by their request: they find its queue taken.
 
-        A loop moves at the dearer of its two prices first, so a request is as early as the earlier of the two times
-        that one price alone would give: a run has begun by then if it has by both.
+        CPUs below the sender have one target less after them.
         """
-        cost, marked = self.cost, self.marked
-        self._begun(self.dear_ns, dear_limit, cost["enqueue_busy_ns"], out=marked)
-        self._begun(self.cheap_ns, limit, cost["enqueue_ns"], out=self.here)
-        cheaper_busy = cost["enqueue_busy_ns"] < cost["enqueue_ns"]
-        if cheaper_busy.any():
-            either = (marked.set | self.here.set) & cheaper_busy
-            marked.words &= self.here.words
-            marked.set[:] |= either
-        else:
-            marked.words &= self.here.words
-
-    def _begun(self, line_ns: np.ndarray, limit: np.ndarray, price: np.ndarray, out: Flags) -> None:
-        """Runs that had begun so long before `limit`; CPUs below the sender have one target less after them."""
-        begun = np.add(self.cpus.run_begin, line_ns, out=self.work.ns)
-        np.less_equal(begun, limit + price, out=out.set)
-        out.words &= self.below.words
+        begun, marked = np.add(self.cpus.run_begin, self.requests_ns, out=self.work.ns), self.marked
+        np.less_equal(begun, limit + self.cost["enqueue_ns"], out=marked.set)
+        marked.words &= self.below.words
         np.less_equal(begun, limit, out=self.there.set)
-        out.words |= self.there.words
+        marked.words |= self.there.words
 
     def run(self, requests: Requests) -> Delayed:
         """The handler runs of a flush event, and what they delay. The sender's row means nothing."""
@@ -221,14 +206,14 @@ class Receivers:
         return refills, upgrades
 
     def acks(self) -> tuple[np.ndarray, np.ndarray]:
-        """End of the last request; [socket, lane] all acks read, were the last one of that socket waited for."""
+        """End of the last request, and when all acks of these CPUs are read."""
         done, is_done_ns = self.cpus.run_end, -self.cost["irq_exit_ns"]
         if self.policy.done is Done.RUN_BEGUN:
-            done, is_done_ns = self.cpus.run_begin, self.cost["irq_entry_ns"]
+            done, is_done_ns = self.cpus.run_begin, self.cost["irq_entry_ns"] + self.cost["take_ns"]
         last_done = done[: self.targets].max(axis=0) + is_done_ns
         read, ack = self.resume.ns, self.work
         np.add(done, self.acks_ns, out=read)
         select(self.cost["ack_ns"].view(np.int64), widen(self.below.set, out=self.row_mask), out=ack.bits)
         read -= ack.ns
         read[self.targets :] = NEVER
-        return last_done, self.by_socket.max(axis=0) + is_done_ns
+        return last_done, read.max(axis=0) + is_done_ns

@@ -1,4 +1,4 @@
-"""One server that CPUs visit one at a time, in order of arrival: the cache line of a mask, or a broadcast fabric.
+"""One server that CPUs visit one at a time: the cache line of a mask, or a broadcast fabric.
 
 Kernel: arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(): local flush, then cpumask_or(&pending_xpfo_flush, ...)  (v8)
 Ref:    arm64 TLBI ... IS with DSB ISH, AMD INVLPGB with TLBSYNC: one broadcast at a time, the sender waits
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.cache_lines import distances, flags_ns, line_times_ns
 from sim.events import FlushEvents, is_full
 from sim.machine.vectorized.earliest import Earliest
 from sim.machine.vectorized.state import NEVER, Served, Steps, keep
@@ -39,6 +40,7 @@ class Visit:
 
     owner: np.ndarray  # the CPU, [lane]
     free: np.ndarray  # its end, [lane]
+    turns: np.ndarray  # visits in a row inside one cluster, [lane]
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Server(Steps):
         self.shared = self.hardware or self.line is Line.GLOBAL
         zero = np.zeros((shape.flushers, lanes))
         self.senders = Senders(zero.astype(np.int64), zero.copy(), zero.copy(), zero.astype(bool))
-        self.visit = Visit(np.zeros(lanes, dtype=np.int64), np.zeros(lanes))
+        self.visit = Visit(np.zeros(lanes, dtype=np.int64), np.zeros(lanes), np.zeros(lanes, dtype=np.int64))
         self.served = Served.nothing(lanes)
         self._lay_out(lanes)
         self.reset()
@@ -85,7 +87,13 @@ class Server(Steps):
     def _lay_out(self, lanes: int) -> None:
         """What follows from costs and the number of lanes alone."""
         self.lanes, self.lane = lanes, np.arange(lanes)
-        self.read_ns = self._flags_ns()  # [socket, lane]
+        on_a_line = self.line is Line.GLOBAL
+        self.burst = self.cost["line_burst"] if on_a_line else np.zeros(lanes)  # 0: in order of arrival
+        self.line_ns = line_times_ns(self.shape, self.cost) if on_a_line else None  # [lane, distance]
+        self.cluster = self.shape.cluster
+        self.flags_ns = (
+            flags_ns(self.shape, self.cost) if self.line is Line.PER_CPU else np.zeros((self.shape.flushers, lanes))
+        )
         self.fabric_ns = np.array([self._fabric_ns(pages) for pages in self.source.pages])  # [kind, lane]
 
     def _watch(self) -> None:
@@ -116,14 +124,6 @@ class Server(Steps):
             gap = self.source.entry_draws.tables[0].take(index) * (1e9 / self.cost["kernel_entries_per_s"])
         checkers.entry[at] = np.where(where, after + gap, checkers.entry[at])
         checkers.used[at] = used + where
-
-    def _flags_ns(self) -> np.ndarray:
-        """Reading the flag of every other online CPU, by the reader's socket, [socket, lane]."""
-        sockets, others, cost = self.shape.sockets, self.shape.cores - 1, self.cost
-        if self.line is not Line.PER_CPU:
-            return np.zeros((sockets, self.lanes))
-        near = np.array([(others - socket) // sockets for socket in range(sockets)])[:, None]  # others on its socket
-        return near * cost["ack_ns"] + (others - near) * cost["ack_cross_ns"]
 
     def _fabric_ns(self, pages: int) -> np.ndarray:
         """A hardware broadcast of so many pages."""
@@ -162,14 +162,14 @@ class Server(Steps):
         while self.checking and self._serve_entries():
             pass
         served, senders = self.served, self.senders
-        cpu = self._next_arrival.row()  # ties go to the lowest CPU
+        cpu = self._next_in_line()
         at = (cpu, self.lane)
         arrival, kind = senders.arrival[at], senders.kind[at]
-        served.now = arrival
         # cpumask_or(), or the fabric: one CPU at a time
         grant = np.maximum(arrival, self.visit.free) if self.shared else arrival
         end = grant + self._service_ns(cpu, kind)
-        self.visit.free, self.visit.owner = end, cpu
+        self._own(cpu, end, np.ones(self.lanes, dtype=bool))
+        served.now = grant
         self.tally.queue_ns += grant - arrival
         served.wait_ns = end - senders.start[at]
         if self.hardware:
@@ -183,6 +183,23 @@ class Server(Steps):
         compute, next_kind = self.source.draw(cpu)
         self._schedule(cpu, end + compute + self._refill_ns(at, full), next_kind)
         self._next_arrival.changed(cpu)
+
+    def _next_in_line(self) -> np.ndarray:
+        """Who visits next: a waiter of the owner's cluster, while it is that one's turn, or who came first."""
+        first, visit, arrival = self._next_arrival.row(), self.visit, self.senders.arrival  # ties: the lowest CPU
+        if self.line_ns is None:
+            return first
+        near = self.cluster[: self.shape.flushers, None] == self.cluster[visit.owner]
+        cpu = np.where(near, arrival, np.inf).argmin(axis=0)
+        waits = near[cpu, self.lane] & (arrival[cpu, self.lane] <= visit.free) & (visit.turns < self.burst)
+        return np.where(waits, cpu, first)
+
+    def _own(self, cpu: np.ndarray, end: np.ndarray, here: np.ndarray) -> None:
+        """`cpu` has visited the server, in the lanes where it was there."""
+        visit = self.visit
+        again = (self.cluster[cpu] == self.cluster[visit.owner]) & (visit.turns < self.burst)
+        visit.turns = np.where(here, np.where(again, visit.turns + 1, 1), visit.turns)
+        visit.free, visit.owner = np.where(here, end, visit.free), np.where(here, cpu, visit.owner)
 
     def _mark(self, cpu: np.ndarray, end: np.ndarray) -> None:
         """Remember a mark that kernel entries will check; its CPU enters the kernel after it at the earliest."""
@@ -206,7 +223,7 @@ class Server(Steps):
         marked = np.where(cpu == marks.marker, marks.other, marks.latest)
         flushes = here & (marked > checkers.checked[at])
         checkers.checked[at] = np.where(here, end, checkers.checked[at])
-        visit.free, visit.owner = np.where(here, end, visit.free), np.where(here, cpu, visit.owner)
+        self._own(cpu, end, here)
         length = end - entered + np.where(flushes, self.cost["flush_all_ns"], 0.0)
         counts.entries += here
         counts.entry_ns += np.where(here, length, 0.0)
@@ -227,10 +244,9 @@ class Server(Steps):
         """How long the server is `cpu`'s."""
         if self.hardware:
             return self.fabric_ns[kind, self.lane]
-        if not self.shared:
-            return self.read_ns[cpu % self.shape.sockets, self.lane]
-        near = cpu % self.shape.sockets == self.visit.owner % self.shape.sockets
-        return np.where(near, self.cost["mask_line_ns"], self.cost["mask_line_cross_ns"])
+        if self.line_ns is None:
+            return self.flags_ns[cpu, self.lane]
+        return self.line_ns[self.lane, distances(self.shape)[self.visit.owner, cpu]]
 
     def _refill_ns(self, at: tuple[np.ndarray, np.ndarray], full: np.ndarray) -> np.ndarray:
         """What the misses after its local flush add to a CPU's next compute."""

@@ -120,17 +120,12 @@ class Cpus:
 
 @dataclass
 class Senders:
-    """The CPUs that make flush events by interrupt, every field [sender, lane].
-
-    A CPU is in its sending loop where `start` is NEVER.
-    """
+    """The CPUs that make flush events by interrupt, every field [sender, lane]."""
 
     # the flush event to come, or whose sending loop is in progress
     kind: np.ndarray  # index of its kind
-    start: np.ndarray  # of the event to come; NEVER once its loop is in progress
-    loop_begin: np.ndarray  # begin of the event whose loop is in progress
+    start: np.ndarray
     loop_end: np.ndarray
-    busy_targets: np.ndarray  # requests of this loop that find a non-empty queue
     # the flush event whose loop ended last
     began: np.ndarray
     last_done: np.ndarray  # last request done
@@ -147,9 +142,7 @@ class Senders:
         return cls(
             kind=fill(shape, 0, np.int64),
             start=fill(shape, 0.0),
-            loop_begin=fill(shape, 0.0),
             loop_end=fill(shape, 0.0),
-            busy_targets=fill(shape, 0.0),
             began=fill(shape, 0.0),
             last_done=fill(shape, NEVER),
             acked=fill(shape, 0.0),

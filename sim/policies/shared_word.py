@@ -1,0 +1,11 @@
+"""Write one word that all CPUs share, as get_user_pages() does with FOLL_PIN: nothing is flushed, and nobody waits.
+
+Kernel:   mm/gup.c  mm_set_has_pinned_flag(), before it asked whether the flag is set (5.12)
+Return:   the word is written.
+Stale:    nothing was taken away.
+Context:  any; never waits.
+"""
+
+from sim.policy import Check, Line, Local, Mark, Policy, Write
+
+POLICY = Policy(local=Local.NEVER, mark=Mark(Line.GLOBAL, Write.PLAIN), switch_to_user=Check(Line.GLOBAL), build=False)
