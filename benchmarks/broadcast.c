@@ -11,7 +11,7 @@
 #define NEVER (-1e200) /* before any time */
 
 struct lanes {
-    long lanes, cpus, sockets, busy, senders, reach; /* reach: marked targets of one ICR write */
+    long lanes, cpus, busy, senders, reach; /* reach: marked targets of one ICR write */
     long kinds;                                      /* of alloc events; the kind after them is kunmap */
     long draws;                                      /* of each CPU that are in the tables */
     const double *costs;                             /* [lane][cost], in ns, as benchmarks/c.py orders them */
@@ -21,34 +21,23 @@ struct lanes {
     const double *cumulative;             /* [lane][kind of alloc] */
     const double *bookkeeping_ns, *local_ns; /* [lane][kind] */
     const bool *full;                     /* [lane][kind] */
+    const double *line;                   /* [lane][distance]: a cache line on its way, in ns */
+    const unsigned char *apart;           /* [cpu][cpu]: the distance */
+    const double *slow, *slow_sender;     /* [lane][cpu]: instructions of handler runs, and of requests, take so long */
+    const long *socket;                   /* [cpu] */
     long *used;                           /* [lane][cpu] draws used */
     char *state;                          /* [lane][bytes_of_lane()] */
     double *counts;                       /* [lane][4]: interrupts, handler_ns, handler_compute_ns, refills */
 };
 
 struct cost {
-    double mask_scan, enqueue, enqueue_busy, ipi_send, ipi_latency, ipi_latency_cross;
-    double irq_entry, handler, irq_exit, ack, ack_cross, idle_exit, refill, user_refill;
-    double slow; /* handler runs take so many times as long */
+    double mask_scan, enqueue_fixed, queue_lines, csd_lines, ipi_send, ipi_latency, ipi_latency_cross;
+    double irq_entry, handler_fixed, request_lines, irq_exit, ack_lines, idle_exit, refill, user_refill;
 };
 
 static inline double later(double a, double b)
 {
     return a > b ? a : b;
-}
-
-static struct cost cost_of_lane(const struct lanes *all, long lane)
-{
-    const double *c = all->costs + 15 * lane;
-    double slow = c[14];
-    struct cost cost = {
-        .mask_scan = c[0], .enqueue = c[1], .enqueue_busy = c[2], .ipi_send = c[3],
-        .ipi_latency = c[4], .ipi_latency_cross = c[5],
-        .irq_entry = c[6] * slow, .handler = c[7] * slow, .irq_exit = c[8] * slow,
-        .ack = c[9], .ack_cross = all->sockets > 1 ? c[10] : c[9], .idle_exit = c[11],
-        .refill = c[12], .user_refill = c[13], .slow = slow,
-    };
-    return cost;
 }
 
 /* The next flush event of a CPU: its kind, and in *compute how long the CPU computes before. */
@@ -76,13 +65,15 @@ struct match {
 
 struct cpu {
     double work_end, closed_until, run_end;
+    double queue_free; /* the line of call_single_queue is occupied until then, */
+    long queue_owner;  /* and was this CPU's last */
     enum phase phase;
     enum take take;
     int dropped, queued;
 };
 
 struct sender {
-    double request, began, flushed;
+    double began, flushed;
     long kind, position, waits_for, watched, marks;
     int drops;
 };
@@ -104,6 +95,7 @@ struct run { /* of one lane, while it is served */
     short *queue, *marked; /* [target][place], [sender][place] */
     const double *bookkeeping_ns, *local_ns;
     const bool *full;
+    const double *line, *slow, *slow_sender;
     double *counts;
     long number;
 };
@@ -128,7 +120,9 @@ static struct run run_of(const struct lanes *all, long number)
 {
     long kinds = all->kinds + 1, pairs = all->senders * all->cpus;
     struct run run = {
-        .all = all, .cost = cost_of_lane(all, number), .number = number, .counts = all->counts + 4 * number,
+        .all = all, .cost = ((const struct cost *)all->costs)[number], .number = number,
+        .counts = all->counts + 4 * number, .line = all->line + 5 * number,
+        .slow = all->slow + number * all->cpus, .slow_sender = all->slow_sender + number * all->cpus,
         .bookkeeping_ns = all->bookkeeping_ns + number * kinds, .local_ns = all->local_ns + number * kinds,
         .full = all->full + number * kinds,
         .work_leaves = leaves(all->senders), .take_leaves = leaves(all->cpus),
@@ -187,7 +181,8 @@ static void begin(struct run *run)
     seat(run->work, run->work_leaves);
     seat(run->takes, run->take_leaves);
     for (long k = 0; k < all->cpus; k++)
-        run->cpus[k] = (struct cpu){.work_end = INFINITY, .phase = k < all->busy ? COMPUTE : IDLE};
+        run->cpus[k] = (struct cpu){
+            .work_end = INFINITY, .phase = k < all->busy ? COMPUTE : IDLE, .queue_owner = k, .queue_free = NEVER};
     for (long k = 0; k < all->senders; k++) {
         double until;
         run->senders[k] = (struct sender){.waits_for = -1, .watched = -1, .flushed = NAN};
@@ -199,6 +194,21 @@ static void begin(struct run *run)
 static inline double miss(const struct cost *cost, int dropped)
 {
     return dropped == FULL ? cost->refill : dropped == RANGE ? cost->user_refill : 0.0;
+}
+
+static inline double line_between(const struct run *run, long owner, long taker)
+{
+    return run->line[run->all->apart[owner * run->all->cpus + taker]];
+}
+
+/* CPU k takes the line of CPU j's call_single_queue: when it has it. */
+static inline double take_queue(struct run *run, long j, long k, double now)
+{
+    struct cpu *cpu = run->cpus + j;
+    double end = later(now, cpu->queue_free) + run->cost.queue_lines * line_between(run, cpu->queue_owner, k);
+    cpu->queue_owner = k;
+    cpu->queue_free = end;
+    return end;
 }
 
 /* The receiver */
@@ -223,11 +233,12 @@ static void llist_del_all(struct run *run, long j, double now)
     /* flush_smp_call_function_queue(): the requests of the queue as it is now */
     struct cpu *cpu = run->cpus + j;
     int dropped = NOTHING;
-    double at = now;
+    double at = take_queue(run, j, j, now);
     for (int place = 0; place < cpu->queued; place++) {
         long k = run->queue[j * run->all->senders + place];
         struct sender *sender = run->senders + k;
-        at += sender->request;
+        double handler = run->cost.handler_fixed * run->slow[j] + run->cost.request_lines * line_between(run, k, j);
+        at += handler + run->local_ns[sender->kind] * run->slow[j];
         dropped = sender->drops > dropped ? sender->drops : dropped;
         if (sender->watched == j)
             sender->flushed = at;
@@ -239,7 +250,7 @@ static void llist_del_all(struct run *run, long j, double now)
     }
     cpu->queued = 0;
     set_take(run, j, INTERRUPT, INFINITY);
-    delay(run, j, now, at + run->cost.irq_exit);
+    delay(run, j, now, at + run->cost.irq_exit * run->slow[j]);
     if (j >= run->all->busy)
         return;
     if (cpu->phase == COMPUTE) {
@@ -260,8 +271,9 @@ static void take(struct run *run, long j, double now)
     } else if (cpu->closed_until > now) {
         set_take(run, j, BEGIN, cpu->closed_until);
     } else {
-        delay(run, j, now, now + run->cost.irq_entry);
-        set_take(run, j, TAKE, now + run->cost.irq_entry);
+        double entered = now + run->cost.irq_entry * run->slow[j];
+        delay(run, j, now, entered);
+        set_take(run, j, TAKE, entered);
     }
 }
 
@@ -271,7 +283,8 @@ static double send(struct run *run, long k, double now, enum phase *phase)
 {
     /* arch_send_call_function_ipi_mask(): ICR writes for the marked targets, interrupts off */
     struct sender *sender = run->senders + k;
-    long room = 0, sockets = run->all->sockets;
+    long room = 0;
+    const long *socket = run->all->socket;
     for (long place = 0; place < sender->marks; place++) {
         long target = run->marked[k * run->all->cpus + place];
         if (room == 0) {
@@ -279,7 +292,7 @@ static double send(struct run *run, long k, double now, enum phase *phase)
             room = run->all->reach;
         }
         room--;
-        bool near = target % sockets == k % sockets;
+        bool near = socket[target] == socket[k];
         set_take(run, target, INTERRUPT, now + (near ? run->cost.ipi_latency : run->cost.ipi_latency_cross));
     }
     run->counts[0] += sender->marks;
@@ -293,7 +306,8 @@ static inline double enqueue(struct run *run, long k, long target, double now, e
 {
     run->senders[k].position = target;
     *phase = ENQUEUE;
-    return now + (run->cpus[target].queued ? run->cost.enqueue_busy : run->cost.enqueue);
+    double own = run->cost.enqueue_fixed * run->slow_sender[k] + run->cost.csd_lines * line_between(run, target, k);
+    return take_queue(run, target, k, now) + own;
 }
 
 static inline double llist_add(struct run *run, long k, double now, enum phase *phase)
@@ -315,7 +329,6 @@ static double begin_loop(struct run *run, long k, double now, enum phase *phase)
 {
     /* smp_call_function_many(): the loop over the targets */
     struct sender *sender = run->senders + k;
-    sender->request = run->cost.handler + run->local_ns[sender->kind] * run->cost.slow;
     sender->drops = run->full[sender->kind] ? FULL : RANGE;
     sender->marks = 0;
     sender->flushed = NAN;
@@ -333,10 +346,10 @@ static double csd_lock_wait(struct run *run, long k, double now, enum phase *pha
     /* csd_lock_wait(): read the acks that are there in one piece, and wait at the first that is not */
     struct sender *sender = run->senders + k;
     const double *done = run->done + k * run->all->cpus;
-    long target = sender->position, cpus = run->all->cpus, sockets = run->all->sockets;
+    long target = sender->position, cpus = run->all->cpus;
     double read = now;
     while (target < cpus && done[target] <= read) {
-        read += target % sockets == k % sockets ? run->cost.ack : run->cost.ack_cross;
+        read += run->cost.ack_lines * line_between(run, target, k);
         target++;
         target += target == k;
     }

@@ -16,6 +16,7 @@ from shutil import which
 
 import numpy as np
 
+from sim.cache_lines import distances, line_times_ns
 from sim.counts import Records, no_counts
 from sim.events import FlushEvents
 from sim.topology import Shape
@@ -24,12 +25,13 @@ SOURCE = Path(__file__).with_name("broadcast.c")
 OPTIONS = ("-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")  # fused operations would round differently
 COUNTS = ("interrupts", "handler_ns", "handler_compute_ns", "refills")
 COSTS = (
-    "mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns "
-    "irq_exit_ns ack_ns ack_cross_ns idle_exit_ns refill_ns user_refill_ns"
+    "mask_scan_ns enqueue_fixed_ns queue_lines csd_lines ipi_send_ns ipi_latency_ns ipi_latency_cross_ns irq_entry_ns "
+    "handler_fixed_ns request_lines irq_exit_ns ack_lines idle_exit_ns refill_ns user_refill_ns"
 ).split()
-SIZES = ("lanes", "cpus", "sockets", "busy", "senders", "reach", "kinds", "draws")
+SIZES = ("lanes", "cpus", "busy", "senders", "reach", "kinds", "draws")
 ARRAYS = (
-    "costs compute which pages replica think_ns alloc_share cumulative bookkeeping_ns local_ns full used state counts"
+    "costs compute which pages replica think_ns alloc_share cumulative bookkeeping_ns local_ns full line apart slow "
+    "slow_sender socket used state counts"
 ).split()
 
 
@@ -62,11 +64,18 @@ class Machine:
     def __init__(self, shape: Shape, cost: Mapping[str, np.ndarray], events: FlushEvents) -> None:
         """As `build_machine` takes them; the policy is xpfo."""
         self._program, self._events, self.lanes = build(), events, len(events.replica_row)
-        slow = shape.mean_slowdown(shape.cores, cost["smt_slowdown"])
+        slowed = np.zeros(shape.cores, dtype=bool)
+        slowed[: shape.busy] = shape.with_sibling(shape.busy)
+        factor = cost["smt_slowdown"][:, None]
         by_kind = ("cumulative", "bookkeeping_ns", "local_ns", "full")
         self._arrays = {name: np.ascontiguousarray(getattr(events, name).T) for name in by_kind}
         self._arrays |= {
-            "costs": np.column_stack([*(cost[name] for name in COSTS), slow]),
+            "costs": np.column_stack([cost[name] for name in COSTS]),
+            "line": line_times_ns(shape, cost),
+            "apart": distances(shape),
+            "slow": np.where(shape.with_sibling(shape.cores), factor, 1.0),
+            "slow_sender": np.where(slowed, factor, 1.0),
+            "socket": shape.socket,
             "replica": events.replica_row.astype(np.int64),
             "think_ns": events.think_ns,
             "alloc_share": events.alloc_share,
@@ -76,7 +85,6 @@ class Machine:
         self._sizes = {
             "lanes": self.lanes,
             "cpus": shape.cores,
-            "sockets": shape.sockets,
             "busy": shape.busy,
             "senders": shape.flushers,
             "reach": shape.reach,

@@ -47,6 +47,7 @@ class Cpu:
         self.work_end = 0.0  # when its work ends unless a run puts it off
         self.closed_until = 0.0  # interrupts are off, or a run is on
         self.call_single_queue: list[tuple[float, int, simpy.Event]] = []  # (work, what it drops, done)
+        self.queue_owner, self.queue_free = -1, 0.0  # its cache line: last owner, occupied until then
         self.dropped = 0  # since the last compute
 
 
@@ -65,8 +66,9 @@ class Machine:
         self.cumulative = list(accumulate(weight / sum(weights) for weight in weights))
         self.slow = cost["smt_slowdown"] if cost["threads_per_core"] == 2 else 1.0
         self.entry, self.handler, self.exit = (
-            cost[name] * self.slow for name in ("irq_entry_ns", "handler_ns", "irq_exit_ns")
+            cost[name] * self.slow for name in ("irq_entry_ns", "handler_fixed_ns", "irq_exit_ns")
         )
+        self.physical = cost["cores"] // cost["threads_per_core"]
         self.refill = (0.0, cost["user_refill_ns"], cost["refill_ns"])
         apic = cost["apic"] if cost["apic"] != "auto" else "flat" if cost["cores"] <= 8 else "cluster"
         self.reach = {"flat": cost["cores"], "cluster": 16, "physical": 1}[apic]
@@ -122,17 +124,19 @@ class Machine:
         for j, target in enumerate(self.cpus):
             if j == k:
                 continue
-            found = bool(target.call_single_queue)
-            yield from self.work(cpu, "enqueue", cost["enqueue_busy_ns" if found else "enqueue_ns"])
+            own = cost["enqueue_fixed_ns"] * self.slow_sender(k) + cost["csd_lines"] * self.line(j, k)
+            yield from self.work(cpu, "enqueue", self.take_queue(j, k) + own)
             if not target.call_single_queue:
                 marked.append(j)
             done = env.event()
-            target.call_single_queue.append((self.handler + self.slow * local, drops, done))
+            target.call_single_queue.append(
+                (self.handler + cost["request_lines"] * self.line(k, j) + self.slow * local, drops, done)
+            )
             requests.append((j, done))
         written = 0.0
         for rank, j in enumerate(marked):
             written += cost["ipi_send_ns"] if rank % self.reach == 0 else 0.0
-            env.process(self.run(self.cpus[j], written + cost["ipi_latency" + self.distance(k, j)]))
+            env.process(self.run(j, written + cost[self.latency(k, j)]))
         cpu.closed_until = env.now + written  # interrupts off
         yield from self.work(cpu, "send", written)
         for j, done in requests:
@@ -141,14 +145,40 @@ class Machine:
                 yield done
                 if cpu.closed_until > env.now:  # a run has this CPU
                     yield from self.work(cpu, "wait", cpu.closed_until - env.now)
-            yield from self.work(cpu, "read", cost["ack" + self.distance(k, j)])
+            yield from self.work(cpu, "read", cost["ack_lines"] * self.line(j, k))
 
-    def distance(self, k: int, j: int) -> str:
-        return "_cross_ns" if (k - j) % self.cost["sockets"] else "_ns"
+    def latency(self, k: int, j: int) -> str:
+        cross = (self.core(k) - self.core(j)) % self.cost["sockets"]
+        return "ipi_latency_cross_ns" if cross else "ipi_latency_ns"
 
-    def run(self, cpu: Cpu, latency: float) -> Steps:
+    def core(self, k: int) -> int:
+        return k % self.physical
+
+    def slow_sender(self, k: int) -> float:
+        """The other thread of a core is half of all CPUs away."""
+        others = (k - self.physical, k + self.physical)
+        return self.slow if any(0 <= other < min(self.cost["jobs"], self.cost["cores"]) for other in others) else 1.0
+
+    def line(self, owner: int, taker: int) -> float:
+        """How long a cache line takes between two CPUs of a machine without clusters."""
+        if owner == taker:
+            return self.cost["line_hit_ns"]
+        if self.core(owner) == self.core(taker):
+            return self.cost["line_sibling_ns"]
+        cross = (self.core(owner) - self.core(taker)) % self.cost["sockets"]
+        return self.cost["line_cross_ns" if cross else "line_socket_ns"]
+
+    def take_queue(self, j: int, k: int) -> float:
+        """How long it takes until CPU k has the line of CPU j's queue."""
+        target, now = self.cpus[j], self.env.now
+        owner = j if target.queue_owner < 0 else target.queue_owner
+        target.queue_free = max(now, target.queue_free) + self.cost["queue_lines"] * self.line(owner, k)
+        target.queue_owner = k
+        return target.queue_free - now
+
+    def run(self, j: int, latency: float) -> Steps:
         """An interrupt on its way, and the handler run it begins."""
-        env = self.env
+        env, cpu = self.env, self.cpus[j]
         yield env.timeout(latency)
         if cpu.phase == "idle" and cpu.closed_until <= env.now:
             yield env.timeout(self.cost["idle_exit_ns"])
@@ -158,12 +188,14 @@ class Machine:
         self.put_off(cpu, self.entry)
         yield env.timeout(self.entry)
         requests, cpu.call_single_queue = cpu.call_single_queue, []
-        self.put_off(cpu, sum(work for work, _, _ in requests) + self.exit)
+        taking = self.take_queue(j, j)
+        self.put_off(cpu, taking + sum(work for work, _, _ in requests) + self.exit)
         dropped = max((drops for _, drops, _ in requests), default=0)
         if cpu.phase == "compute":
             cpu.work_end += self.refill[dropped]
         else:
             cpu.dropped = max(cpu.dropped, dropped)
+        yield env.timeout(taking)
         for work, _, done in requests:
             yield env.timeout(work)
             done.succeed()

@@ -266,7 +266,7 @@ def counters_per_flush(scenario: Scenario, interrupts: np.ndarray, marks: np.nda
     policy, shape, full_share, range_pages = scenario.policy, scenario.shape, scenario.full_share, scenario.range_pages
     reached = shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores
     flushes = policy.targets.interrupts and policy.run is not Run.NOTHING
-    others = reached - 1 - marks if flushes else np.zeros_like(marks)
+    others = np.maximum(reached - 1 - marks, 0.0) if flushes else np.zeros_like(marks)  # marks of an event still to end
     own = 0 if policy.local is Local.NEVER else 1
     if policy.run is Run.FIRST_FULLY:
         return interrupts + own * full_share, own * range_pages

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,6 +50,16 @@ def parameters() -> Callable[..., dict[str, Any]]:
         return {name: value for name, value in values.items() if name in PARAMETERS} | changes
 
     return known
+
+
+def request(p: dict[str, Any], line: str = "line_socket_ns") -> SimpleNamespace:
+    """What one request alone costs where its lines come over this distance, in ns: sender, target, sender again."""
+    return SimpleNamespace(
+        enqueue=p["enqueue_fixed_ns"] + (p["queue_lines"] + p["csd_lines"]) * p[line],
+        take=p["queue_lines"] * p[line],
+        handle=p["handler_fixed_ns"] + p["request_lines"] * p[line],
+        ack=p["ack_lines"] * p[line],
+    )
 
 
 @pytest.fixture(scope="session")

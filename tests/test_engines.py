@@ -55,8 +55,9 @@ def configuration(rng):
     cost = {
         name: float(rng.uniform(q.low, q.high))
         for name, q in quantities.items()
-        if q.low is not None and (name.endswith("_ns") or name in ("smt_slowdown", "refill_system_share"))
+        if q.low is not None and (name.endswith(("_ns", "_lines")) or name in ("smt_slowdown", "refill_system_share"))
     }
+    cost |= {"line_cross_ns": float(rng.uniform(100, 300)), "line_burst": float(rng.integers(1, 12))}
     cost |= {"broadcast_ns": 600.0, "broadcast_page_ns": float(rng.uniform(0, 500)), "broadcast_all_ns": 1500.0}
     cost["ceiling"] = float(rng.choice([0, 1, 8, 33, 511, 600]))
     sockets = int(rng.integers(1, 5))
@@ -67,7 +68,10 @@ def configuration(rng):
     apic = str(rng.choice(["auto", "cluster", "physical"] + ["flat"] * (cores <= 8)))
     threads = 2 if cores % 2 == 0 and rng.random() < 0.5 else 1
     delivery = str(rng.choice(["apic", "exit", "hypercall"], p=[0.6, 0.2, 0.2]))
-    shape = Shape(cores, sockets, busy, flushers, threads, apic, int(rng.integers(1000)), delivery=delivery)
+    seed, clusters = int(rng.integers(1000)), int(rng.integers(1, 9)) if rng.random() < 0.5 else None
+    shape = Shape(
+        cores, sockets, busy, flushers, threads, apic, seed, delivery=delivery, cluster_cores=clusters
+    )  # fmt: skip
     guest = {"exit_ns": 3000.0, "deliver_ns": 400.0, "receive_exit_ns": 1500.0, "wake_ns": 20000.0}
     cost |= {name: float(rng.uniform(0, most)) * (rng.random() < 0.7) for name, most in guest.items()}
     held_share = float(rng.choice([0.0, 0.01, 0.3, 1.0], p=[0.6, 0.2, 0.1, 0.1]))
@@ -345,7 +349,7 @@ def test_exponentials_and_logarithms_are_right_to_a_few_ulps():
 
 def test_no_field_of_a_record_is_hidden_by_a_method_of_numpys():
     """Plain Python would read the method where machine code reads the field."""
-    names = ("lane", "cpus", "ring", "knockout", "broadcast", "server", "coherence")
+    names = ("lane", "cpus", "knockout", "broadcast", "server", "coherence")
     found = [vars(importlib.import_module(f"sim.machine.compiled.{name}")).values() for name in names]
     fields = {
         field for values in found for value in values if isinstance(value, np.dtype) for field in value.names or ()

@@ -10,6 +10,7 @@ from sim.policy import Local, Policy, Run, Targets
 from sim.topology import Shape
 from tests.test_engines import by_engine, configuration
 
+LINES = [f"line_{distance}_ns" for distance in ("hit", "sibling", "cluster", "socket", "cross")]
 OWNS = {"before": Local.FIRST, "after_sends": Local.AFTER_SENDS, "after_acks": Local.AFTER_ACKS, "never": Local.NEVER}
 
 
@@ -21,7 +22,7 @@ def flushes(own):
 def lane(number, think_ns, busy=12, flushers=12):
     """A machine of 16 CPUs whose ranges are one page long."""
     _, cost, *_ = configuration(np.random.default_rng(number))
-    cost = cost | {"ceiling": 33.0, "user_refill_ns": 70.0}
+    cost = cost | {"ceiling": 33.0, "user_refill_ns": 70.0} | dict.fromkeys(LINES, 0.0)  # also of the generation
     return Shape(16, 2, busy, flushers, 1, "auto", 3), cost, think_ns, 0.0, [(1, 1e8)], 0.0
 
 
@@ -67,7 +68,7 @@ def test_a_window_ends_with_the_flush_that_led_past_its_generation():
     """Of requests that share a run the first flushes; the others find their CPU there, and it has been since then."""
     shape, cost, *rest = lane(0, 0.0)
     cost |= dict.fromkeys(("flush_fixed_ns", "invlpg_ns", "flush_mm_ns", "refill_ns", "user_refill_ns"), 0.0)
-    cost |= {"handler_ns": 5000.0}
+    cost |= {"handler_fixed_ns": 5000.0}
     found, expected = (by_engine("compiled", flush, shape, cost, *rest) for flush in flushes(Local.AFTER_SENDS))
     assert found["wait_ns"] == pytest.approx(expected["wait_ns"])  # the same run
     assert (found["window_ns"] > 0.0).all()
@@ -97,7 +98,7 @@ def test_a_broadcast_to_all_always_slows_siblings_down(parameters):
 
 def test_the_mean_slowdown_is_that_of_the_cpus_told_with_their_sibling():
     shape = Shape(16, 2, 12, 12, 2, "auto", 0)
-    assert shape.targets_with_sibling(12).tolist() == [True] * 4 + [False] * 4 + [True] * 4
+    assert shape.with_sibling(12).tolist() == [True] * 4 + [False] * 4 + [True] * 4
     assert shape.mean_slowdown(12, np.array([1.3])) == pytest.approx(1.0 + 0.3 * 8 / 12)
     assert shape.mean_slowdown(16, np.array([1.3])).tolist() == [1.3]
     assert shape.mean_slowdown(8, np.array([1.3])).tolist() == [1.0]

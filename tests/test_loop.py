@@ -112,7 +112,7 @@ def test_threads_that_fill_one_socket_first_wait_for_no_other():
     assert sockets == [0, 0, 0, 0, 1, 1, 1, 1] * 2  # cores of socket 0, of socket 1, then their siblings
     spread, filled = (simulate(policy=CONCURRENT, **p | {"jobs": 4, "fill": fill}) for fill in ("spread", "sockets"))
     assert (filled["operations_per_s"] > 1.005 * spread["operations_per_s"]).all()
-    near = p | {"ipi_latency_cross_ns": p["ipi_latency_ns"], "ack_cross_ns": p["ack_ns"], "jobs": 4}
+    near = p | {"ipi_latency_cross_ns": p["ipi_latency_ns"], "line_cross_ns": p["line_socket_ns"], "jobs": 4}
     alike = [simulate(policy=CONCURRENT, **near | {"fill": fill})["operations_per_s"] for fill in ("spread", "sockets")]
     assert alike[0] == alike[1]
     with pytest.raises(ValueError, match="fill=sockets: is modelled for broadcasts by interrupts alone"):

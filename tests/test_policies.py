@@ -430,7 +430,8 @@ def test_two_plans_of_one_process_keep_their_own_policies(tmp_path, sweep_in):
 
 def test_marks_are_lost_where_another_cpus_falls_between_read_and_write(parameters):
     """Of two CPUs each sees the other's marks at half the machine's rate, for as long as the line takes."""
-    given = parameters("i5_3550", jobs=2, cores=2, mask_line_ns=30.0, window_events=4096)
+    line = {"line_hit_ns": 30.0, "line_socket_ns": 30.0}  # also where a CPU's own mark was the last
+    given = parameters("i5_3550", jobs=2, cores=2, window_events=4096, **line)
     r = simulate(policy="xpfo_deferred", **given)
     unset = 1.0 - r["pending_share"]
     assert r["lost_marks"] == pytest.approx(1e6 * unset * 0.5 * 30.0 / r["flush_interval_ns"], rel=0.05)

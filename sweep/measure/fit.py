@@ -27,11 +27,12 @@ from sweep.measure.experiment import FitSettings
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import COSTS, CROSS, OF_GUEST, experiments
 
+KERNEL = ("queue_lines", "csd_lines", "request_lines", "ack_lines", "line_hit_ns", "line_fill_ns")
 ROBUST = 3.0  # standard deviations beyond which a point counts less than by its square: somebody disturbed it
 STEP = 0.1  # of the logarithms, for differences: a p50 moves in small jumps, as requests meet
 AWAY_PER_CALL = (0.9, 1.3)  # absences of the spinners a call, within which their median is the handler run
 INTERRUPTS = ("ipi_send_ns", "ipi_latency_ns", "ipi_latency_cross_ns", "irq_entry_ns", "irq_exit_ns")
-FIXED = ("ceiling", "smt_slowdown", "idle_exit_ns")
+FIXED = ("ceiling", "smt_slowdown", "idle_exit_ns", *KERNEL)
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ def fit(points: pd.DataFrame, settings: Settings, machine: Facts) -> Fitted:
     def simulated(some: pd.DataFrame, logs: np.ndarray) -> dict[str, np.ndarray]:  # logs [set, cost]
         sets = [fixed | dict(zip(names, np.exp(row).tolist(), strict=True)) for row in logs]
         for each in sets:
-            for name in CROSS - set(names):
-                each[name] = each[name.replace("_cross", "")]
+            for name, near in CROSS.items():
+                each.setdefault(name, each[near])
         return experiments(some, sets, machine, settings.window_events)
 
     last: dict[str, Any] = {}

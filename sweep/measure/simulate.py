@@ -16,10 +16,10 @@ from sim import simulate
 from sweep.measure.machine import Facts, since_kernel
 
 COSTS = (
-    "flush_fixed_ns invlpg_ns flush_all_ns flush_mm_ns mask_scan_ns enqueue_ns enqueue_busy_ns ipi_send_ns "
-    "ipi_latency_ns ipi_latency_cross_ns irq_entry_ns handler_ns irq_exit_ns ack_ns ack_cross_ns"
+    "flush_fixed_ns invlpg_ns flush_all_ns flush_mm_ns mask_scan_ns enqueue_fixed_ns ipi_send_ns ipi_latency_ns "
+    "ipi_latency_cross_ns irq_entry_ns handler_fixed_ns irq_exit_ns line_socket_ns line_cross_ns"
 ).split()  # what the experiments can move; the last half of a pair only on several sockets
-CROSS = {"ipi_latency_cross_ns", "ack_cross_ns"}
+CROSS = {"ipi_latency_cross_ns": "ipi_latency_ns", "line_cross_ns": "line_socket_ns"}  # to another socket, and to none
 OF_GUEST = ("exit_ns", "deliver_ns")  # what they can move besides, where interrupts leave the guest
 
 
@@ -34,7 +34,7 @@ def experiments(
 ) -> dict[str, np.ndarray]:
     """Every point under every set of costs, arrays [set, point].
 
-    A set holds COSTS, the ceiling, smt_slowdown, idle_exit_ns, and `CALL.call_ns`, `CALL.page_ns` of every call; where
+    A set holds COSTS, what the fit takes as known, and `CALL.call_ns`, `CALL.page_ns` of every call; where
     interrupts leave the guest OF_GUEST too.
     """
     policy = points["call"].map(policies(machine.kernel.split()[1]))

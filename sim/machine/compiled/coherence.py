@@ -121,7 +121,7 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
     """`cost` has the parameters that the policy reads and checks_per_s, [lane]; `events` draws events and checks."""
     count = shape.sockets if policy.mark is not None and policy.mark.line is Line.NODE else 1
     lanes, local_first = len(events.replica_row), policy.local is Local.FIRST
-    tree, places, clusters = by_group(shape.cluster[: shape.flushers])
+    tree, places, clusters = by_group(shape.cluster, shape.flushers)
     words = Words(
         sockets=shape.sockets, busy=shape.busy, flushers=shape.flushers, lines=count, clusters=clusters,
         local_first=local_first,

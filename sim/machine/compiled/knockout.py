@@ -16,35 +16,35 @@ def knockout(players: int) -> Records:
     There is room for as many players as the next power of two; who is not there has an infinite time for ever. Match 1
     is the final, places 2m and 2m + 1 lead to match m, and neighbours meet first.
     """
-    return _tree(np.arange(players))
+    return _tree(np.arange(players), max(2, _power_of_two(players)))
 
 
-def by_group(group: np.ndarray) -> tuple[Records, np.ndarray, int]:
+def by_group(group: np.ndarray, players: int) -> tuple[Records, np.ndarray, int]:
     """A knock-out in which the players of a group meet first; the place of each player, and of group 0's winner.
 
-    `group` is [player], counted from 0. The winner of group g is at that place plus g.
+    Players are the first members of `group`, [member], counted from 0. The winner of group g is at that place plus g.
     """
-    size = _power_of_two(int(np.bincount(group).max()))
-    rank = np.array([np.count_nonzero(group[:k] == group[k]) for k in range(len(group))])
-    first = _power_of_two(int(group.max()) + 1)
-    tree = _tree(place := group * size + rank)
-    return tree, len(tree) // 2 + place, first
+    groups, size = _power_of_two(int(group.max()) + 1), _power_of_two(int(np.bincount(group).max()))
+    group = group[:players]
+    rank = np.array([np.count_nonzero(group[:k] == group[k]) for k in range(players)])
+    half = max(2, groups * size)
+    place = group * (half // groups) + rank
+    return _tree(place, half), half + place, groups
 
 
-def _tree(place: np.ndarray) -> Records:
-    """A knock-out with players at these places of the first round."""
-    half = max(2, _power_of_two(int(place.max(initial=0)) + 1))
+def _tree(place: np.ndarray, half: int) -> Records:
+    """A knock-out with players at these of the `half` places of the first round."""
     tree = np.zeros(2 * half, MATCH).view(np.recarray)
-    tree.due, tree.cpu[half:] = np.inf, np.iinfo(np.int64).max
+    tree.due, tree.cpu[half:] = np.inf, half + np.arange(half)  # who is not there comes after all who are
     tree.cpu[half + place] = np.arange(len(place))
     for match in range(half - 1, 0, -1):
-        tree.cpu[match] = min(tree.cpu[2 * match], tree.cpu[2 * match + 1])
+        tree.cpu[match] = tree.cpu[2 * match : 2 * match + 2].min()
     return tree
 
 
 def _power_of_two(number: int) -> int:
     """The least one that is not below a number."""
-    return 1 << (number - 1).bit_length()
+    return 1 << max(number - 1, 0).bit_length()
 
 
 @compiled

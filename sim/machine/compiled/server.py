@@ -109,7 +109,7 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
     """`cost` holds the parameters that the policy reads, each [lane]; `events` draws flush events and entries."""
     hardware, line = policy.targets is Targets.HARDWARE, policy.mark.line if policy.mark else None
     lanes, checkers = len(events.replica_row), shape.busy if events.checking else 0
-    tree, places, clusters = by_group(shape.cluster[: shape.flushers])
+    tree, places, clusters = by_group(shape.cluster, shape.flushers)
     words = Words(
         busy=shape.busy,
         flushers=shape.flushers,
