@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import yaml
 
@@ -116,7 +117,7 @@ def read_text(path: Path, where: str) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadInput(f"{where}: {path.stat().st_size} bytes: must be at most {MOST_BYTES}")
-        return path.read_text(encoding="utf-8-sig")
+        return normalize("NFC", path.read_text(encoding="utf-8-sig"))  # so that names have one form
     except UnicodeDecodeError as error:
         raise BadInput(f"{where}: must be UTF-8 text: {error.reason} at byte {error.start}") from None
     except OSError as error:
@@ -172,7 +173,8 @@ def names_in(folder: Path) -> dict[str, Path]:
         paths = sorted(folder.glob("*.yaml"))
     except OSError:
         return {}
-    return {path.stem: path for path in paths if NAME.fullmatch(path.stem) and _is_file(path)}
+    named = {normalize("NFC", path.stem): path for path in paths}
+    return {name: path for name, path in named.items() if NAME.fullmatch(name) and _is_file(path)}
 
 
 def _is_file(path: Path) -> bool:

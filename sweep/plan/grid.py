@@ -15,8 +15,12 @@ import numpy as np
 
 from sim.parameters import PARAMETERS
 
-SAME = (name for name, parameter in PARAMETERS.items() if parameter.same)
-SHAPE = ("policy", *SAME, "jobs", "machine")  # slowest first
+SHAPE = (
+    "policy",
+    *(name for name, parameter in PARAMETERS.items() if parameter.same),
+    "jobs",
+    "machine",
+)  # slowest first
 Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and which of them each point has; None: the only
 
 

@@ -50,7 +50,7 @@ def prepare(lane: Lane, k: int, now: float) -> tuple[int, float]:
     if phase == BOOKKEEPING:
         now += _begin_flush(lane, k, now)
         if lane.words.local_first:  # local flush, interrupts off
-            now += _flush(lane, k, now)
+            now += _flush(lane, k, now, now)
             lane.cpus[k].closed_until = now
         if lane.words.mutex and not _lock(lane, k):
             return MUTEX, inf
@@ -102,15 +102,15 @@ def _begin_flush(lane: Lane, k: int, now: float) -> float:
 
 
 @compiled
-def _flush(lane: Lane, k: int, now: float) -> float:
-    """The local flush: how long it takes from now on."""
+def _flush(lane: Lane, k: int, now: float, begin: float) -> float:
+    """The local flush that begins then, as far as is known now: how long it takes."""
     number, cpu = lane.senders[k].request, lane.cpus[k]
     drops, length = lane.requests[number].drops, lane.requests[number].flush
     if lane.words.catch_up:
         drops, reading = missed(lane, k, number, now)
         length = reading + (0.0 if drops == NOTHING else lane.cost.flush_mm if drops == FULL else length)
         if drops != NOTHING:
-            cpu.caught_up_at = now + length
+            cpu.caught_up_at = begin + length
     cpu.dropped = max(cpu.dropped, drops)
     return length
 
@@ -205,7 +205,7 @@ def _mark_pending(lane: Lane, k: int, j: int, now: float) -> None:
 def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
     """arch_send_call_function_ipi_mask(): ICR writes for the marked targets, interrupts off."""
     words, cost, cpus, sender = lane.words, lane.cost, lane.cpus, lane.senders[k]
-    room = 0
+    room, begun = 0, now
     for place in range(sender.marks):
         target = lane.marked[k, place]
         if room == 0:
@@ -222,7 +222,7 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
             take_idle(lane, target, interrupt)
     lane.counts.interrupts += sender.marks
     if words.local_after_sends:  # local flush
-        now += _flush(lane, k, now)
+        now += _flush(lane, k, begun, now)
     cpus[k].closed_until = now
     sender.position = 1 if k == 0 else 0
     return SEND, now
@@ -260,7 +260,7 @@ def csd_lock_wait(lane: Lane, k: int, now: float) -> tuple[int, float]:
 def finish(lane: Lane, k: int, now: float) -> float:
     """The end of a flush event: local flush, interrupts off, and the mutex handed over."""
     if lane.words.local_after_acks:  # local flush
-        now += _flush(lane, k, now)
+        now += _flush(lane, k, now, now)
         lane.cpus[k].closed_until = now
     if lane.words.mutex:
         _unlock(lane, now)
