@@ -12,6 +12,9 @@ CPU the run goes before work. Times are absolute and in ns.
 A request is a few transfers of cache lines (`sim/cache_lines.py`). The line of a target's call_single_queue is taken by
 one CPU at a time in order of arrival, by senders and by the target itself, and that of an address space's generation by
 who counts it up, and by handlers that have no copy of it.
+
+Most events are requests, and most of these end in the order in which they begin: CPUs at a request stand in a ring
+(`ring.py`). All else that is to come plays knock-outs (`knockout.py`).
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ from sim.machine.compiled.cpus import (
     set_work,
 )
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import knockout
+from sim.machine.compiled.knockout import knockout, play_again
 from sim.machine.compiled.lane import (
     ENOUGH,
     NEVER,
@@ -59,6 +62,7 @@ from sim.machine.compiled.lane import (
     records,
 )
 from sim.machine.compiled.receiver import take
+from sim.machine.compiled.ring import leave, ring
 from sim.machine.compiled.sender import csd_lock, csd_lock_wait, enqueue, finish, llist_add, prepare, window
 from sim.policy import Done, Local, Policy, Run, Targets
 from sim.topology import Shape
@@ -100,6 +104,7 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
             waiting=np.zeros(f if policy.mutex else 1, dtype=np.int64),
             work=knockout(f),
             takes=knockout(cpus),
+            at_request=ring(f),
             apart=apart,
             line=line_ns[number],
         )
@@ -145,10 +150,12 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
     if not lane.state.begun and len(waits):
         _begin(lane)
     while row < len(waits):
-        k, now = lane.work[1].cpu, lane.work[1].due
+        k, now, requests = _first_work(lane)
         if lane.takes[1].due < now or (lane.takes[1].due == now and lane.takes[1].cpu <= k):
             take(lane, lane.takes[1].cpu, lane.takes[1].due)
             continue
+        if requests:
+            leave(lane.at_request)
         phase, end = cpus[k].phase, cpus[k].work_end
         if end > now:  # delayed meanwhile
             set_work(lane, k, phase, end)
@@ -175,9 +182,21 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
             phase, end = csd_lock(lane, k, end)
         if phase == ENQUEUE:
             enqueue(lane, k, end)
+            if not requests:
+                play_again(lane.work, k, inf)
         else:
             set_work(lane, k, phase, end)
     return row, ENOUGH
+
+
+@compiled
+def _first_work(lane: Lane) -> tuple[int, float, bool]:
+    """The CPU whose work is to be looked at first, when that is, and whether it is at a request."""
+    k, now = lane.work[1].cpu, lane.work[1].due
+    first = lane.at_request.places[lane.at_request.ends.first]
+    if first.due < now or (first.due == now and first.cpu < k):
+        return first.cpu, first.due, True
+    return k, now, False
 
 
 @compiled

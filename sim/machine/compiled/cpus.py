@@ -12,6 +12,7 @@ from sim.counts import Record, Records
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.knockout import play_again
 from sim.machine.compiled.lane import Drawn
+from sim.machine.compiled.ring import Ring
 
 # What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
 # interrupts to be on goes before the next compute.
@@ -132,6 +133,7 @@ class Lane(NamedTuple):
     waiting: np.ndarray  # who waits for the mutex, in order
     work: Records  # knock-out of when to look at each sender's work, at the latest,
     takes: Records  # and of when each CPU is to take what it is to take
+    at_request: Ring  # who is at a request; in `work` they are infinite
     apart: np.ndarray  # how far CPUs are apart, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`,
     line: np.ndarray  # and how long a cache line takes over each of these distances, [distance]
 
@@ -165,7 +167,8 @@ def line_between(lane: Lane, owner: int, taker: int) -> float:
 def take_queue(lane: Lane, j: int, k: int, now: float) -> float:
     """CPU k takes the line of CPU j's call_single_queue, whoever asked first first: when it has it."""
     cpu = lane.cpus[j]
-    end = max(now, cpu.queue_free) + lane.cost.queue_lines * line_between(lane, cpu.queue_owner, k)
+    begin = now if now > cpu.queue_free else cpu.queue_free
+    end = begin + lane.cost.queue_lines * line_between(lane, cpu.queue_owner, k)
     cpu.queue_owner, cpu.queue_free = k, end
     return end
 

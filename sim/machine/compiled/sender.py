@@ -36,6 +36,7 @@ from sim.machine.compiled.cpus import (
 from sim.machine.compiled.jit import called, compiled
 from sim.machine.compiled.lane import hold
 from sim.machine.compiled.receiver import take_idle
+from sim.machine.compiled.ring import join
 
 
 @compiled
@@ -145,7 +146,9 @@ def enqueue(lane: Lane, k: int, now: float) -> None:
     """Begin one request. Its lines are fetched at the start, so that is where its cost is decided."""
     cost, target = lane.cost, lane.senders[k].position
     own = cost.enqueue_fixed * lane.cpus[k].slow_sender + cost.csd_lines * line_between(lane, target, k)
-    set_work(lane, k, ENQUEUE, take_queue(lane, target, k, now) + own)
+    cpu = lane.cpus[k]
+    cpu.phase, cpu.work_end = ENQUEUE, take_queue(lane, target, k, now) + own
+    join(lane.at_request, k, cpu.work_end)
 
 
 @compiled
