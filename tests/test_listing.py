@@ -40,7 +40,7 @@ def test_one_name_is_shown_whole(capsys):
     assert "flush_tlb_kernel_range() -> on_each_cpu" in said(capsys, "show", "xpfo")
     machine = said(capsys, "show", "xeon_8160")
     assert "invlpg_ns" in machine
-    assert "judgement" in said(capsys, "show", "arm64_server")
+    assert "[neoverse_n1 core] estimate: " in said(capsys, "show", "arm64_server")
     assert "on i5_3550:" in said(capsys, "show", "kernel_build")
     assert "512 in Linux" not in said(capsys, "show", "ceiling")
     grid = said(capsys, "show", "patch")

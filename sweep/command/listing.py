@@ -19,6 +19,7 @@ from sweep.tables.make import TABLES
 from sweep.tables.text import terminal_width
 
 Folders = Sequence[Path]
+WORDS = "A source begins with measured or family where it is of a table, with estimate where it is of none."
 
 
 def listed(kind: str | None, folders: Folders) -> str:
@@ -93,10 +94,18 @@ def _entry(kind: str, entry: Entry) -> str:
     """A machine or workload: every number with its interval, unit and source."""
     built = f", built on {entry.parent.name}" if entry.parent else ""
     lines = [f"{kind} {entry.name}: {entry.title}{built}", ""]
-    lines += [_quantity(name, quantity) for name, quantity in entry.quantities.items()]
+    if entry.parent:
+        lines[1:1] = ["In brackets: whose a value is that is taken over.", WORDS]
+    lines += [_quantity(name, quantity, _taken_from(entry, name)) for name, quantity in entry.quantities.items()]
     for machine, quantities in entry.machines.items():
-        lines += ["", f"on {machine}:", *(_quantity(name, quantity) for name, quantity in quantities.items())]
+        lines += ["", f"on {machine}:", *(_quantity(name, quantity, "") for name, quantity in quantities.items())]
     return "\n".join(lines)
+
+
+def _taken_from(entry: Entry, name: str) -> str:
+    """Whose a quantity is, in brackets, where it is not the entry's own."""
+    owner = entry.origin(name)
+    return "" if owner == entry.name else f"[{owner}] "
 
 
 def value_text(name: str, quantity: Quantity) -> str:
@@ -108,7 +117,8 @@ def value_text(name: str, quantity: Quantity) -> str:
     return f"{quantity.central:g}" if isinstance(quantity.central, int | float) else str(quantity.central)
 
 
-def _quantity(name: str, quantity: Quantity) -> str:
+def _quantity(name: str, quantity: Quantity, taken_from: str) -> str:
+    """Its value, interval and unit; then whose it is, where it is taken over, and how it is known."""
     value = value_text(name, quantity)
     if quantity.low is not None and quantity.low != quantity.high:
         value += f" ({quantity.low:g} to {quantity.high:g})"
@@ -117,7 +127,7 @@ def _quantity(name: str, quantity: Quantity) -> str:
     if not quantity.source:
         return head
     return f"{head}\n" + textwrap.fill(
-        quantity.source, min(terminal_width(), 100), initial_indent="    ", subsequent_indent="    "
+        f"{taken_from}{quantity.source}", min(terminal_width(), 100), initial_indent="    ", subsequent_indent="    "
     )
 
 

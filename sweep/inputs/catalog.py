@@ -7,7 +7,7 @@ The files are `conf/machine/*.yaml` and `conf/workload/*.yaml`. A quantity is a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,8 +152,7 @@ def read_entry(name: str, document: Document, parent: Entry | None = None) -> En
     machines = dict(parent.machines) if parent else {}
     machines |= _by_machine(document, content.pop("machines", None), machines)
     inherited = parent.quantities if parent else {}
-    quantities = {key: _taken_over(quantity) for key, quantity in inherited.items()}
-    quantities |= _quantities(document, (), content, inherited)
+    quantities = {**inherited, **_quantities(document, (), content, inherited)}
     _check_kind(document, kind, {*quantities, *(name for among in machines.values() for name in among)})
     return Entry(name, str(title), quantities, machines, parent, own, kind)
 
@@ -188,14 +187,6 @@ def _by_machine(
         known = inherited.get(str(machine), {})
         machines[str(machine)] = {**known, **_quantities(document, path, quantities_here or {}, known)}
     return machines
-
-
-def _taken_over(quantity: Quantity) -> Quantity:
-    """What a file does not say itself is labelled as taken over from what it builds on."""
-    label = "judgement, taken over: "
-    if not quantity.source or quantity.source.startswith(label):
-        return quantity
-    return replace(quantity, source=label + quantity.source)
 
 
 def _quantities(
