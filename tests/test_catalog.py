@@ -51,11 +51,23 @@ def test_the_files_agree_with_the_collected_priors():
     assert checked > 50
 
 
-def test_what_a_machine_takes_over_is_labelled():
-    quantities = ENTRIES["machine"]["epyc_milan_2s"].quantities
-    assert quantities["invlpg_ns"].source.startswith("judgement, taken over: Skylake")
-    assert quantities["broadcast_ns"].source.startswith("judgement: INVLPGB")
-    assert quantities["invlpg_ns"].central == ENTRIES["machine"]["xeon_8160"].quantities["invlpg_ns"].central
+def test_a_machine_takes_over_what_its_core_and_that_ones_core_say():
+    milan = ENTRIES["machine"]["epyc_milan_2s"]
+    assert [milan.origin(name) for name in ("line_cross_ns", "invlpg_ns", "irq_exit_ns", "queue_lines")] == [
+        "epyc_milan_2s", "zen3 core", "zen2 core", "linux core",
+    ]  # fmt: skip
+    assert milan.quantities["irq_exit_ns"] == ENTRIES["machine"]["epyc_rome_2s"].quantities["irq_exit_ns"]
+
+
+def test_nothing_of_another_machine_is_taken_over_in_silence():
+    """A machine has its own cache lines and clock, or is built on the machine whose they are."""
+    for machine in ENTRIES["machine"].values():
+        lowest = machine
+        while lowest.parent and not lowest.parent.name.endswith(" core"):
+            lowest = lowest.parent
+        assert {"line_socket_ns", "clock_scale", "cores"} <= lowest.own, machine.name
+        if machine.quantities["sockets"].central > 1:
+            assert "line_cross_ns" in lowest.own, machine.name
 
 
 @pytest.mark.parametrize("grid", sorted(questions([conf_dir()])))
