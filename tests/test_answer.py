@@ -94,8 +94,8 @@ def test_a_ceiling_is_told_by_its_price_over_the_best():
 
 def test_what_to_measure_next_is_named_with_its_bits_where_the_grid_asks_for_it():
     rows = [
-        ("xpfo", 4, 33, 0.8, "ack_ns", 0.2),
-        ("xpfo", 60, 512, 2.1, "handler_ns", 0.01),
+        ("xpfo", 4, 33, 0.8, "ack_lines", 0.2),
+        ("xpfo", 60, 512, 2.1, "handler_fixed_ns", 0.01),
         ("vt", 8, 33, 1.5, "x", 0.1),
     ]
     columns = ["policy", "jobs", "ceiling", "information_bits", "most_about", "others_share"]
@@ -103,8 +103,9 @@ def test_what_to_measure_next_is_named_with_its_bits_where_the_grid_asks_for_it(
     said = answer({"summary": table, "next_experiment": table}, FITTED, "next_experiment")
     assert said.sentences == [
         "Measured next, these would tell most about the costs: xpfo on m, 96 CPUs, -j60, ceiling 512 (2.1 bits, most "
-        "about handler_ns), vt on m, 96 CPUs, -j8 (1.5 bits, most about x) and xpfo on m, 96 CPUs, -j4 (0.8 bits, most "
-        "about ack_ns).",
+        "about handler_fixed_ns), vt on m, 96 CPUs, -j8 (1.5 bits, most about x) and xpfo on m, 96 CPUs, -j4 "
+        "(0.8 bits, most "
+        "about ack_lines).",
         "The predictions of all other points would narrow most by xpfo on m, 96 CPUs, -j4, by 20 % of their variance.",
     ]
     assert said.table is not None

@@ -71,7 +71,7 @@ def test_a_band_of_a_crossing_that_most_draws_never_reach_is_open():
 
 
 def made_up(draws=400, noise=0.0):
-    """Point 0 shows the cost `handler_ns`, point 1 the cost `refill_ns`, point 2 both; adding so much to vanilla."""
+    """Point 0 shows `handler_fixed_ns`, point 1 the cost `refill_ns`, point 2 both; adding so much to vanilla."""
     random = np.random.default_rng(0)
     handler, refill = np.exp(0.5 * random.standard_normal((2, draws + 1)))
     rows = []
@@ -80,7 +80,7 @@ def made_up(draws=400, noise=0.0):
             pd.DataFrame(
                 {"point": at * (draws + 1) + np.arange(draws + 1), "draw": np.arange(draws + 1), "replica": 0}
                 | {"policy": policy, "machine": "m", "workload": "w", "costs": "literature", "cores": 96.0, "jobs": 4.0}
-                | {"handler_ns": handler, "refill_ns": refill, "accounting": "tick", "base_system_s": 1.0}
+                | {"handler_fixed_ns": handler, "refill_ns": refill, "accounting": "tick", "base_system_s": 1.0}
                 | {"added_s": 1000.0 * added, "system_time_s": 1.0 + 1000.0 * added}
             )
         )
@@ -93,7 +93,7 @@ def made_up(draws=400, noise=0.0):
 
 def test_an_experiment_tells_most_of_the_cost_that_it_shows():
     table = next_experiment(made_up(), {"m"}).set_index("policy")
-    assert table["most_about"].to_dict() | {"c": ""} == {"a": "handler_ns", "b": "refill_ns", "c": ""}
+    assert table["most_about"].to_dict() | {"c": ""} == {"a": "handler_fixed_ns", "b": "refill_ns", "c": ""}
     heard = 0.25 / (0.25 + 0.15**2 + 0.0275**2)  # of the variance of a measurement, signal
     assert table["its_share"]["a"] == pytest.approx(heard, abs=0.02)
     assert table["information_bits"]["a"] == pytest.approx(-0.5 * np.log2(1 - heard), rel=0.1)

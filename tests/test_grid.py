@@ -80,7 +80,10 @@ def test_values_made_from_values_are_made_in_order():
         ({"jobs": "1 x range_pages"}, "range_pages is no number of a point"),
         ({"jobs": "1 x warmup_events"}, "warmup_events is not given"),
         ({"policy": "xpfo_deferred", "serial_share": "2 x cores", "jobs": 4}, "serial_share=8.0: must be from 0 to 1"),
-        ({"refill_ns": "1 x invlpg_ns", "invlpg_ns": [1, 1e15], "handler_ns": "2 x refill_ns"}, "must be at most 1e"),
+        (
+            {"refill_ns": "1 x invlpg_ns", "invlpg_ns": [1, 1e15], "handler_fixed_ns": "2 x refill_ns"},
+            "must be at most 1e",
+        ),
         ({"cores": "0.3 x jobs", "jobs": 10.0, "sockets": 1}, "cores=3"),
     ],
 )
@@ -100,7 +103,7 @@ def test_a_range_is_computed_not_stored():
 def test_a_billion_points_open_at_once():
     begin = time.perf_counter()
     span = {"from": 1, "to": 1000, "steps": 1000}
-    plan = plan_of({"refill_ns": span, "handler_ns": span, "invlpg_ns": span})
+    plan = plan_of({"refill_ns": span, "handler_fixed_ns": span, "invlpg_ns": span})
     assert len(plan) == 10**9
     last = plan.columns(10**9 - 2, 10**9)
     assert list(last["refill_ns"]) == [1000, 1000]

@@ -72,10 +72,10 @@ def test_each_origin_is_named():
     assert last["jobs"] == "1 (grid mask) x cores 1024 (grid mask)"
     assert last["held_share"] == "default of the model"
     assert last["broadcast_ns"] == NOT_GIVEN
-    assert last["ceiling"] == "machine i5_3550"
+    assert last["ceiling"] == "linux core"
     assert last["base_system_s"] == "workload kernel_build on i5_3550"
     assert last["draw"] == "one of 1 draws of the costs"
-    assert last["ack_ns"] == "draw 1 of i5_3550"
+    assert last["invlpg_ns"] == "draw 1 of ivy_bridge core"
     assert last["tick_hz"] == "draw 1 of all machines"
 
 
@@ -83,8 +83,9 @@ def test_what_a_file_takes_over_is_of_the_file_that_says_it():
     asked, plan = composed("+grid=point", "machine=e5_2697_v2", "costs=literature")
     said = {each.name: each.origin for each in origins(asked, plan, 0)}
     assert said["sockets"] == "machine e5_2697_v2"
-    assert said["ceiling"] == "machine xeon_8160"
-    assert said["refill_ns"] == "machine e5_2697_v2"
+    assert said["ceiling"] == "linux core"
+    assert said["refill_ns"] == "ivy_bridge core"
+    assert said["line_cross_ns"] == "machine e5_2697_v2"
 
 
 def test_a_constant_of_the_grid_that_is_the_default_anyway_is_still_the_grids():
@@ -122,7 +123,7 @@ def test_every_parameter_of_a_point_is_printed_with_its_unit(finished, capsys, m
     assert lines[0].startswith("point 5 of ")
     words = {line.split()[0]: line for line in lines[2:] if line and not line.startswith(" ")}
     assert set(PARAMETERS) <= set(words)
-    assert " ns " in words["ack_ns"]
+    assert " ns " in words["invlpg_ns"]
     assert "command line" in words["window_events"]
 
 

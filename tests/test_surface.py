@@ -178,11 +178,13 @@ def test_a_key_that_no_policy_reads_is_refused_with_what_they_read(tmp_path, cap
     from sweep.__main__ import main
 
     (tmp_path / "grid").mkdir()
-    (tmp_path / "grid" / "odd.yaml").write_text("# Odd?\npolicy: xpfo_deferred\nmachine: i5_3550\nhandler_ns: [1, 2]\n")
+    (tmp_path / "grid" / "odd.yaml").write_text(
+        "# Odd?\npolicy: xpfo_deferred\nmachine: i5_3550\nhandler_fixed_ns: [1, 2]\n"
+    )
     assert main(["--config-dir", str(tmp_path), "+grid=odd", f"out={tmp_path}/out"]) == 2
     said = capsys.readouterr().err
-    assert "'handler_ns' is read by none of its policies" in said
-    assert "mask_line_ns" in said
+    assert "'handler_fixed_ns' is read by none of its policies" in said
+    assert "line_socket_ns" in said
     assert not (tmp_path / "out").exists()
 
 

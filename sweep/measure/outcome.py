@@ -14,7 +14,7 @@ from sweep.errors import Unmeasurable
 from sweep.inputs.home import write_own
 from sweep.measure.fit import Fitted, fit, read_settings
 from sweep.measure.machine import Facts
-from sweep.measure.simulate import OF_GUEST
+from sweep.measure.simulate import CROSS, OF_GUEST
 from sweep.measure.workload import comment
 from sweep.tables.text import as_text
 
@@ -106,7 +106,7 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Any], machine: Facts) -> st
     for name, quantity in prior.items():
         if name in known:
             continue
-        plain = name.replace("_cross", "")
+        plain = CROSS.get(name, name)
         cost = fitted.costs.get(name if name in fitted.costs else plain)
         if cost is None:
             known[name] = {key: value for key, value in vars(quantity).items() if value not in (None, "")}

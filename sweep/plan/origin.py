@@ -14,7 +14,7 @@ import numpy as np
 
 from sim.parameters import PARAMETERS
 from sim.quantities import DERIVING, INSTRUCTION_COSTS, LARGE_RANGE
-from sweep.inputs.catalog import Entry, origin
+from sweep.inputs.catalog import CORE, Entry, origin
 from sweep.inputs.costs import REPRESENTATIVE, Costs, draw_values, uncertain
 from sweep.plan.grid import Block, Relative
 from sweep.plan.open import Composition, with_tables
@@ -175,7 +175,8 @@ def _entry(machine: Entry, workload: Entry, name: str) -> str:
         return f"workload {workload.origin('machines')} on {machine.name}"
     if name in workload.quantities:
         return f"workload {workload.origin(name)}"
-    return f"machine {machine.origin(name)}"
+    owner = machine.origin(name)
+    return owner if owner.endswith(f" {CORE}") else f"machine {owner}"
 
 
 def in_words(value: Any) -> str:
