@@ -163,13 +163,13 @@ def test_a_fit_finds_the_parameters_of_data_made_from_the_model(toy):
 def test_shift_and_shrinkage_are_those_of_a_normal_prior_and_a_likelihood_as_wide():
     """Two normals of standard deviation 0.5, the second 0.6 above: together half the variance, and half the way."""
     end = np.exp(0.5 * norm.ppf(0.95))
-    known = {"m/handler_ns": Quantity(100.0, 100.0 / end, 100.0 * end), "any/accounting": ACCOUNTING}
+    known = {"m/handler_fixed_ns": Quantity(100.0, 100.0 / end, 100.0 * end), "any/accounting": ACCOUNTING}
     values = values_at(known, sobol(2, DRAWS, 0))
     weights = np.exp(-0.5 * (np.log(values[:, 0] / 100.0) / 0.5 - 1.2) ** 2) * np.where(values[:, 1] == 1.0, 2.0, 1.0)
     pool = Pool(known, values, np.empty((0, DRAWS)), np.ones(DRAWS), DRAWS, [], [])
     prior, fit = (fitted.Fit("", each / each.sum(), 400.0, 0.0) for each in (np.ones(DRAWS), weights))
     table = fitted.posterior(pool, prior, fit).set_index("parameter")
-    cost = table.loc["handler_ns"]
+    cost = table.loc["handler_fixed_ns"]
     assert (cost["shift"], cost["shrinkage"]) == pytest.approx((0.6, 0.5), abs=0.02)
     sd = norm.ppf(0.95) * 0.5 * np.sqrt([1.0, 0.5])
     for when, mean, half in zip(("prior", "posterior"), (0.0, 0.3), sd, strict=True):
@@ -190,7 +190,7 @@ def test_shift_and_shrinkage_are_those_of_a_normal_prior_and_a_likelihood_as_wid
 def test_a_quarter_of_a_deviation_or_a_seventh_of_the_variance_is_moved_by_the_data(shift, shrinkage, moved):
     """A prior of standard deviation 0.5 and a likelihood that takes so much of its variance, and its mean so far."""
     end = np.exp(0.5 * norm.ppf(0.95))
-    known = {"m/handler_ns": Quantity(100.0, 100.0 / end, 100.0 * end)}
+    known = {"m/handler_fixed_ns": Quantity(100.0, 100.0 / end, 100.0 * end)}
     values = values_at(known, sobol(1, DRAWS, 0))
     scores = np.log(values[:, 0] / 100.0) / 0.5
     weights = np.exp(-0.5 * (scores - shift / shrinkage) ** 2 * shrinkage / (1 - shrinkage))

@@ -118,10 +118,11 @@ def wide(text):
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_a_name_is_the_same_in_whatever_unicode_form_it_is_typed(form, tmp_path, capsys):
-    name, typed = (unicodedata.normalize(each, "müller") for each in ("NFC", form))
+@pytest.mark.parametrize("there", ["NFC", "NFD"])
+def test_a_name_is_the_same_in_whatever_unicode_form_it_is_typed(form, there, tmp_path, capsys):
+    name, typed, of_file = (unicodedata.normalize(each, "müller") for each in ("NFC", form, there))
     (tmp_path / "machine").mkdir()
-    (tmp_path / "machine" / f"{name}.yaml").write_text("defaults: [i5_3550, _self_]\n")
+    (tmp_path / "machine" / f"{of_file}.yaml").write_text("defaults: [i5_3550, _self_]\n")
     own = ["--config-dir", str(tmp_path)]
     given = [f"+grid={wide('smoke')}", f"machine={typed}", f"policy={wide('xpfo')}", f"{wide('jobs')}=2"]
     assert main([*own, *given, "dry_run=true"]) == 0
@@ -130,6 +131,14 @@ def test_a_name_is_the_same_in_whatever_unicode_form_it_is_typed(form, tmp_path,
     assert (rows["machine"].unique().tolist(), rows["policy"].unique().tolist()) == ([name], ["xpfo"])
     assert main([*own, "+grid=smoke", f"machine={typed}s"]) == 2
     assert f"did you mean {name!r}" in capsys.readouterr().err
+
+
+def test_a_name_in_a_file_is_the_same_in_whatever_unicode_form_it_is_written(tmp_path):
+    for group, text in (("machine", "defaults: [i5_3550, _self_]"), ("grid", "# Yes?\nmachine: {}\njobs: 4")):
+        (tmp_path / group).mkdir()
+        text = text.format(unicodedata.normalize("NFD", "müller"))
+        (tmp_path / group / f"{unicodedata.normalize('NFC', 'müller')}.yaml").write_text(text, encoding="utf-8")
+    assert main(["--config-dir", str(tmp_path), "+grid=müller", "dry_run=true"]) == 0
 
 
 def test_odd_files_in_a_folder_stop_nothing(tmp_path):

@@ -161,9 +161,9 @@ def test_cpus_that_do_not_fill_their_cores_or_sockets_are_refused(cores, sockets
 
 
 def test_the_last_point_of_the_largest_grid_can_be_cut_out():
-    words = ["+grid=point", "policy=xpfo", "handler_ns={from:1,to:2,steps:1000000000000000}", "max_points=1e16"]
+    words = ["+grid=point", "policy=xpfo", "handler_fixed_ns={from:1,to:2,steps:1000000000000000}", "max_points=1e16"]
     plan = open_plan(compose([*words, "points=999999999999999:1000000000000000"], [conf_dir()]).composition)
-    assert plan.columns(plan.begin, plan.end)["handler_ns"].tolist() == [2.0]
+    assert plan.columns(plan.begin, plan.end)["handler_fixed_ns"].tolist() == [2.0]
 
 
 def test_policies_beside_one_another_are_estimated_as_each_alone():

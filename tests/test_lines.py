@@ -29,6 +29,7 @@ COST = {
     "line_cross_ns": 134.0, "line_hit_ns": 2.0, "line_burst": 1.0, "line_fill_ns": 25.0, "checks_per_s": 0.0,
     "think_ns": 2000.0,
 }  # fmt: skip
+MEAN = (5.0 + 40.0 + 2 * 100.0) / 4  # of a transfer between any two of four CPUs on two sockets
 PAGES = {1: 0.9, 64: 0.1}
 
 
@@ -211,19 +212,19 @@ def test_littles_law_holds_for_the_line(policy, looks):
     ("policy", "flushers", "misses", "writes", "queue_ns", "pending", "check_ns"),
     [
         ("xpfo_deferred_test_first", 4, 0.0, 0.0, 0.0, 0.0, 5.0),  # reads its valid copy
-        ("xpfo_deferred_test_first", 4, 0.0, 0.0, 0.0, 1.0, 5.0 + 70.0),  # and clears its bit
-        ("xpfo_deferred_test_first", 4, 1.0, 1.0, 60.0, 0.0, 70.0 + 30.0),  # two accesses have waited 60 ns together
-        ("xpfo_deferred_test_first", 4, 1.0, 0.5, 30.0, 1.0, 2 * (70.0 + 20.0)),
-        ("xpfo_deferred_test_first", 4, 0.25, 0.25, 10.0, 0.0, 0.75 * 5.0 + 0.25 * (70.0 + 20.0)),
-        ("xpfo_deferred_test_first", 2, 0.0, 0.0, 0.0, 0.0, 0.5 * 5.0 + 0.5 * 70.0),  # the other two have no copy
-        ("xpfo_deferred_node", 4, 1.0, 0.0, 0.0, 0.0, 0.5 * 5.0 + 0.5 * 70.0),  # one of the two lines that are read
+        ("xpfo_deferred_test_first", 4, 0.0, 0.0, 0.0, 1.0, 5.0 + MEAN),  # and clears its bit
+        ("xpfo_deferred_test_first", 4, 1.0, 1.0, 60.0, 0.0, MEAN + 30.0),  # two accesses have waited 60 ns together
+        ("xpfo_deferred_test_first", 4, 1.0, 0.5, 30.0, 1.0, 2 * (MEAN + 20.0)),
+        ("xpfo_deferred_test_first", 4, 0.25, 0.25, 10.0, 0.0, 0.75 * 5.0 + 0.25 * (MEAN + 20.0)),
+        ("xpfo_deferred_test_first", 2, 0.0, 0.0, 0.0, 0.0, 0.5 * 5.0 + 0.5 * MEAN),  # the other two have no copy
+        ("xpfo_deferred_node", 4, 1.0, 0.0, 0.0, 0.0, 0.5 * 5.0 + 0.5 * MEAN),  # one of the two lines that are read
     ],
 )
 def test_a_check_costs_its_copy_or_a_transfer_and_another_one_to_clear(
     policy, flushers, misses, writes, queue_ns, pending, check_ns
 ):
-    """A transfer is half from the same socket, 40 ns, and half from the other one, 100 ns."""
-    lanes = {"line_hit_ns": 5.0, "mask_line_ns": 40.0, "mask_line_cross_ns": 100.0}
+    """The line comes from the CPU itself, 5 ns, from its neighbour, 40 ns, or from one of two others, 100 ns."""
+    lanes = {"line_hit_ns": 5.0, "line_socket_ns": 40.0, "line_cross_ns": 100.0}
     mean = {"line_misses": misses, "line_writes": writes, "queue_ns": queue_ns}
     lanes, mean, found = (
         {name: np.array([value]) for name, value in each.items()} for each in (lanes, mean, {"found_share": pending})
@@ -233,8 +234,9 @@ def test_a_check_costs_its_copy_or_a_transfer_and_another_one_to_clear(
 
 
 def test_an_odd_cpu_more_on_one_socket_has_its_owners_nearer():
-    lanes = {"mask_line_ns": np.array([40.0]), "mask_line_cross_ns": np.array([100.0])}
-    assert line_ns(lanes, shape_of(4, 2, busy=3)) == pytest.approx((2 * 40.0 + 100.0) / 3)
+    times = {"line_hit_ns": 40.0, "line_socket_ns": 40.0, "line_cross_ns": 100.0}
+    lanes = {name: np.array([value]) for name, value in times.items()}
+    assert line_ns(lanes, shape_of(4, 2, busy=3)) == pytest.approx((5 * 40.0 + 4 * 100.0) / 9)  # of nine pairs
 
 
 @pytest.mark.parametrize(("jobs", "slices"), [(2, 0.0), (4, 0.0), (6, 125.0), (8, 250.0), (100, 250.0)])
