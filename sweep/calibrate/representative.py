@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sweep.calibrate.pool import Fit, Pool
+from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.prior import bounds, central
 from sweep.inputs.weights import quantiles
 
@@ -39,8 +40,15 @@ def representative_draw(pool: Pool, fit: Fit, added: Callable[[np.ndarray], np.n
     gain = np.linalg.lstsq(of_times[:, len(moved) :], of_times[:, : len(moved)], rcond=ALIKE)[0].T  # [key, row]
     at_now = np.array([quantiles(each, kept, (0.5,))[0] for each in logs])
     low, high = np.array([bounds(*known[at]) for at in moved]).T
+    whole = [QUANTITIES[known[at][0].partition("/")[2]].whole for at in moved]
+
+    def values() -> np.ndarray:
+        """Those that move a row, as they are now, [moved]."""
+        now = np.clip(np.exp(at_now), low, high)
+        return np.where(whole, np.rint(now), now)
+
     for _ in range(STEPS):
-        single[moved] = np.clip(np.exp(at_now), low, high)
+        single[moved] = values()
         at_now = at_now + gain @ (middle - np.log(added(single)))
-    single[moved] = np.clip(np.exp(at_now), low, high)
+    single[moved] = values()
     return single
