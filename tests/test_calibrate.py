@@ -29,7 +29,7 @@ from sweep.inputs.weights import crps, effective_size, median_error, pareto_k, q
 DRAWS = 4096  # of the toy
 ACCOUNTING = Quantity("tick", alternative="irq_time", share=0.6)  # six of ten draws are of the first
 SMALL = (
-    "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=2400", "grid.fit.keep=64",
+    "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=2000", "grid.fit.keep=64",
     "window_events=256", "precision=0.1",
 )  # fmt: skip
 
