@@ -52,6 +52,7 @@ OFFERED = {
     "sweep report run --out ": {"run/", "other\\ run/"},
     "sweep report --no": {"--no-plots "},
     "sweep --config-dir r": {"run/"},
+    "sweep machine --lscpu m": {"m.csv "},
     "sweep measure --measured m": {"m.csv "},
     "sweep measure --me": {"--measured "},
     "sweep status --w": {"--watch "},

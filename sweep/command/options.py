@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sweep.store.folder import Folder
 
 KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics")  # of names
+NO_NAMES = ("true", "false", "null", "nan", "inf")  # an override `workload=true` is no text
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,6 +30,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{self.prog}: {message}; see `{self.prog} --help`")
+
+
+def check_name(name: str) -> None:
+    """BadInput where a file of this name could not be given on a command line."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise BadInput(f"--name={name!r}: must be small letters, digits and _, a letter first")
+    if name in NO_NAMES:
+        raise BadInput(f"--name={name}: is a value of its own on a command line; choose another name")
 
 
 def add_into(parser: Parser) -> None:

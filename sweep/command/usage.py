@@ -47,6 +47,7 @@ verbs (each with --help):
   sweep tables OUT                              its tables again
   sweep compare A B [--markdown FILE]           which points moved between two runs; --csv FILE has all of them
   sweep next OUT                                what to measure next, from a run with draws
+  sweep machine --lscpu FILE                    another host, as a machine file
   sweep measure                                 broadcasts on this machine, as a machine file
   sweep profile -- COMMAND                      a command's work, as a workload file
   eval "$(sweep --completion)"                  completion in this shell"""

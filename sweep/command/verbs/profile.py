@@ -10,15 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweep.command.options import Parser
+from sweep.command.options import Parser, check_name
 from sweep.errors import BadInput
 from sweep.inputs.home import check_writable, own_folder, write_own
 from sweep.measure.counters import recorded, seen_of_command, seen_of_snapshots
 from sweep.measure.experiment import MOST_CPUS
 from sweep.measure.machine import VIRTUAL, Facts, facts
 from sweep.measure.workload import workload_file
-
-NO_NAMES = ("true", "false", "null", "nan", "inf")  # an override `workload=true` is no text
 
 
 def parser() -> Parser:
@@ -59,10 +57,7 @@ def main(given: argparse.Namespace) -> int:
 
 def _profiled(given: argparse.Namespace, command: Sequence[str]) -> Path:
     """Profile what the command line says; the file that was written."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", given.name):
-        raise BadInput(f"--name={given.name!r}: must be small letters, digits and _, a letter first")
-    if given.name in NO_NAMES:
-        raise BadInput(f"--name={given.name}: is a value of its own on a command line; choose another name")
+    check_name(given.name)
     if bool(command) == bool(given.vmstat):
         raise BadInput("give either a command after --, or recorded files, --vmstat BEFORE AFTER at least")
     if given.jobs is not None and not 1 <= given.jobs <= MOST_CPUS:

@@ -1,0 +1,124 @@
+"""A machine file for another host: its CPUs are those of its `lscpu`, its costs those of its family's core file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.catalog import CORE, Entry, Quantity, catalog
+from sweep.inputs.conf import conf_dir
+from sweep.inputs.door import Checked, admit
+from sweep.inputs.reader import read_yaml
+from sweep.measure.numbers import within
+from sweep.measure.topology import DISTANCES, Topology
+from sweep.measure.workload import comment
+
+Latencies = Mapping[str, tuple[float, float, float]]
+
+
+class Row(Checked):
+    """A core file, and by what in the output of `lscpu` its processors are known."""
+
+    core: str
+    pattern: str
+
+
+class FamilyFile(Checked):
+    """`conf/family.yaml`."""
+
+    wider: Annotated[float, within(1, 10)]
+    cores: list[Row] = Field(min_length=1)
+
+
+def read_family() -> FamilyFile:
+    """The checked `conf/family.yaml`."""
+    return admit(FamilyFile, read_yaml(conf_dir() / "family.yaml", "family.yaml"))
+
+
+def core_of(host: Topology, given: str | None, where: str) -> str:
+    """The core file that is given, or the one of this processor; BadInput where there is none."""
+    known = sorted({_core(machine) for machine in catalog([conf_dir()])["machine"].values()})
+    if given is not None and given not in known:
+        raise BadInput(f"--core={given!r}: no machine is known with such a core{did_you_mean(given, known)}")
+    rows = read_family().cores
+    found = given or next((row.core for row in rows if re.search(row.pattern, host.processor, re.IGNORECASE)), None)
+    if found is None:
+        what = f"{host.processor.strip(' /')!r} has no core file" if host.name else "the processor is not named"
+        raise BadInput(f"{where}: {what}: give --core NAME; there are: {', '.join(known)}")
+    return found
+
+
+def _core(machine: Entry) -> str:
+    """The microarchitecture on which a machine is built."""
+    while not machine.name.endswith(f" {CORE}") and machine.parent is not None:
+        machine = machine.parent
+    return machine.name.removesuffix(f" {CORE}")
+
+
+def relatives(host: Topology, core: str) -> list[Entry]:
+    """Machines with this core that are no guests, the nearest first: by sockets, then by CPUs."""
+
+    def far(machine: Entry) -> tuple[float, float]:
+        sockets, cpus = (float(machine.quantities[name].central) for name in ("sockets", "cores"))
+        return abs(sockets - host.sockets), abs(np.log(cpus / host.cpus))
+
+    machines = [each for each in catalog([conf_dir()])["machine"].values() if _core(each) == core]
+    return sorted((each for each in machines if "delivery" not in each.quantities), key=far)
+
+
+def with_clusters(host: Topology, machines: list[Entry]) -> Topology:
+    """The host with the clusters of its nearest relative, where `lscpu` does not say which cores share a cache."""
+    cores = machines[0].quantities.get("cluster_cores") if machines and not host.caches_told else None
+    if cores is None:
+        return host
+    places = host.places.copy()
+    places[:, 1] = np.unique(places[:, 2], return_inverse=True)[1] // int(cores.central)
+    remark = (
+        f"The file does not say which cores share a last-level cache: {cores.central} do, as on {machines[0].name}."
+    )
+    return replace(host, places=places, remarks=(*host.remarks, remark))
+
+
+def machine_text(host: Topology, core: str, machines: list[Entry], measured: Latencies) -> str:
+    """The text of the machine file: times of cache lines as measured, else of the nearest relative, wider."""
+    cores = host.cpus // host.threads_per_core
+    needed = {"sibling": host.threads_per_core > 1, "cluster": host.cluster_cores is not None}
+    needed |= {"socket": True, "cross": host.sockets > 1}
+    known: dict[str, Any] = {
+        "title": f"{host.sockets} x {host.name or core}, {cores} cores, {host.cpus} logical CPUs",
+        "cores": host.cpus, "sockets": host.sockets, "threads_per_core": host.threads_per_core,
+    }  # fmt: skip
+    if host.cluster_cores is not None:
+        known["cluster_cores"] = host.cluster_cores
+    known["apic"] = "auto"
+    for name in ("clock_scale", *(f"line_{each}_ns" for each in DISTANCES if needed[each])):
+        relative = next((each for each in machines if name in each.quantities), None)
+        if name in measured:
+            low, central, high = measured[name]
+            known[name] = _numbers(low, central, high) | {"unit": "ns", "source": "measured: core-to-core-latency"}
+        elif relative is not None:
+            quantity = relative.quantities[name]
+            known[name] = _widened(quantity, read_family().wider if name != "clock_scale" else 1.0) | {
+                "unit": quantity.unit, "source": f"family: {relative.name}: {quantity.source}"
+            }  # fmt: skip
+    head = ["Another host, by its `lscpu`. Its costs are those of its core file, none measured on it.", *host.remarks]
+    order = "by `lscpu -e`" if host.numbered else "as usual on Linux, the second threads of all cores after the first"
+    head += [f"CPUs are numbered {order}."] * bool(measured)
+    lines = [*(comment(each) for each in head), f"defaults: [/{CORE}/{core}, _self_]"]
+    return "\n".join([*lines, *(f"{name}: {json.dumps(value)}" for name, value in known.items())]) + "\n"
+
+
+def _widened(quantity: Quantity, by: float) -> dict[str, float]:
+    low, high = (quantity.central if end is None else end for end in (quantity.low, quantity.high))
+    return _numbers(low / by, quantity.central, high * by)
+
+
+def _numbers(low: float, central: float, high: float) -> dict[str, float]:
+    return {"low": float(f"{low:.4g}"), "central": float(f"{central:.4g}"), "high": float(f"{high:.4g}")}

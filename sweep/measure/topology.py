@@ -1,0 +1,233 @@
+"""Another host's CPUs as its `lscpu` prints them, in English, German or French, and how far they are apart.
+
+`lscpu`, `lscpu -J` and `lscpu -e` are read, and several of them in one file. CPUs that are offline do not count.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sweep.errors import BadInput
+from sweep.measure.experiment import MOST_CPUS
+
+LABELS = {  # of a line, without regard to case
+    "cpus": r"cpu\(s\)|processeur\(s\)",
+    "online": r"on-?line cpu\(s\) list|liste der online-cpu\(s\)|liste de processeur\(s\) en ligne",
+    "threads": r"thread\(s\) (per core|pro kern|par c(œ|oe)ur)",
+    "cores": r"(core\(s\) per|kern\(e\) pro|c(œ|oe)ur\(s\) par) (socket|sockel|support cpu)",
+    "sockets": r"socket\(s\)|sockel|support\(s\) cpu",
+    "vendor": r"vendor id|anbieterkennung|identifiant constructeur",
+    "family": r"cpu family|prozessorfamilie|famille de processeur",
+    "model": r"model|modell|modèle",
+    "name": r"model name|modellname|nom de modèle",
+    "caches": r"l3|l3[ -]cache|cache l3",
+    "hypervisor": r".*hypervis\w+.*",
+}
+NODE = r"n\w*.numa.*?(\d+).*|numa.*?(\d+).*"  # a line with the CPUs of a NUMA node
+OFFLINE = ("no", "nein", "non", "n", "false")
+DISTANCES = ("sibling", "cluster", "socket", "cross")  # as in the parameters line_*_ns
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A host's CPUs."""
+
+    name: str  # of the processor; empty where the file does not tell it
+    processor: str  # VENDOR FAMILY/MODEL NAME
+    places: np.ndarray  # socket, last-level cache and core of every CPU that is online, [cpu, 3]
+    numbered: bool  # whether the file says which CPU is where
+    caches_told: bool  # whether it says which cores share a last-level cache
+    remarks: tuple[str, ...]  # what the model does not know of it
+
+    @property
+    def cpus(self) -> int:
+        return len(self.places)
+
+    @property
+    def sockets(self) -> int:
+        return self._divisor(len(np.unique(self.places[:, 0])))
+
+    @property
+    def threads_per_core(self) -> int:
+        return self._divisor(int(self.threads.max()))
+
+    @property
+    def threads(self) -> np.ndarray:
+        """How many CPUs each core has, [core]."""
+        return np.unique(self.places[:, [0, 2]], axis=0, return_counts=True)[1]
+
+    @property
+    def cluster_cores(self) -> int | None:
+        """How many cores share a last-level cache; None where it is one, or all of a socket."""
+        cores = np.unique(self.places, axis=0)
+        most = int(np.unique(cores[:, :2], axis=0, return_counts=True)[1].max())
+        return most if 1 < most < len(cores) // self.sockets else None
+
+    @property
+    def distances(self) -> np.ndarray:
+        """How far each two CPUs are apart, as an index of DISTANCES, [cpu, cpu]."""
+        socket, cache, core = (column[:, None] == column[None, :] for column in self.places.T)
+        near = np.where(cache, 1, 2) if self.cluster_cores else 2
+        return np.where(~socket, 3, np.where(core, 0, near))
+
+    def _divisor(self, number: int) -> int:
+        """The model has as many CPUs on each socket and core, or one."""
+        return number if self.cpus % number == 0 else 1
+
+
+def read_lscpu(text: str, where: str) -> Topology:
+    """The CPUs of a host; BadInput naming the file where its CPUs, sockets or threads cannot be read."""
+    fields, rows = _parts(text, where)
+    places, told, alike = _numbered(rows, where) if rows else _counted(fields, where)
+    if not 1 <= len(places) <= MOST_CPUS:
+        raise BadInput(f"{where}: {len(places)} CPUs are online: must be from 1 to {MOST_CPUS}")
+    name = fields.get("name", "")
+    processor = f"{fields.get('vendor', '')} {fields.get('family', '')}/{fields.get('model', '')} {name}"
+    host = Topology(name, processor, places, bool(rows), told, ())
+    remarks = []
+    if not alike or len({*host.threads.tolist()}) > 1:
+        remarks.append("The host has cores of more than one kind, and the model knows one: all count as the first.")
+    if "hypervisor" in fields:
+        remarks.append("The host is a guest, and its costs are those of bare metal: give `delivery` and its costs.")
+    return replace(host, remarks=tuple(remarks))
+
+
+def _parts(text: str, where: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Fields by our names, the first of each, and the rows of `lscpu -e` by column."""
+    fields: dict[str, str] = {}
+    rows: list[dict[str, str]] = []
+    for label, value in _lines(text, where, rows):
+        if node := re.fullmatch(NODE, label, re.IGNORECASE):
+            fields[f"node {node[1] or node[2]}"] = value
+        for name, pattern in LABELS.items():
+            if value and re.fullmatch(pattern, label, re.IGNORECASE):
+                fields.setdefault(name, value)
+                fields |= {"other": value} if name == "name" and fields["name"] != value else {}
+    if not rows and not {"cpus", "online"} & {*fields}:
+        raise BadInput(f"{where}: no output of lscpu in English, German or French: give that of `LC_ALL=C lscpu`")
+    return fields, rows
+
+
+def _lines(text: str, where: str, rows: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
+    """Labels with their values; rows of `lscpu -e` go into `rows`."""
+    if text.lstrip().startswith("{"):
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"{where}: must be JSON as of `lscpu -J`: {str(error)[:100]}") from None
+        rows += [{str(key).upper(): str(value) for key, value in row.items()} for row in _dicts(document.get("cpus"))]
+        yield from _fields(document.get("lscpu"))
+        return
+    head: list[str] = []
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["CPU"] and "CORE" in words:
+            head = words
+        elif head and words and words[0].isdecimal():
+            rows.append(dict(zip(head, words, strict=False)))
+        else:
+            label, _, value = line.partition(":")
+            yield label.strip(), value.strip()
+
+
+def _dicts(given: Any) -> list[dict[str, Any]]:
+    return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+
+
+def _fields(given: Any) -> Iterator[tuple[str, str]]:
+    """Fields of `lscpu -J`, those inside others too."""
+    for each in _dicts(given):
+        yield str(each.get("field", "")).rstrip(": \xa0"), str(each.get("data") or "").strip()
+        yield from _fields(each.get("children"))
+
+
+def _numbered(rows: list[dict[str, str]], where: str) -> tuple[np.ndarray, bool, bool]:
+    """Places by `lscpu -e`, whether caches are among them, and whether cores are alike as far as other lines say."""
+    places = []
+    for row in rows:
+        numbers = [row.get(name, "") for name in ("CPU", "SOCKET", "CORE")]
+        if row.get("ONLINE", "").lower() in OFFLINE or not all(re.fullmatch(r"\d{1,9}", each) for each in numbers):
+            continue
+        column = next((name for name in row if name.endswith(":L3")), None)
+        cache = row[column].rpartition(":")[2] if column else ""
+        cpu, socket, core = map(int, numbers)
+        places.append((cpu, socket, int(cache) if re.fullmatch(r"\d{1,9}", cache) else -1, core))
+    if not places:
+        raise BadInput(f"{where}: `lscpu -e` has no CPU that is online, with numbers below SOCKET and CORE")
+    ordered = np.array(sorted(places))[:, 1:]
+    return ordered, bool((ordered[:, 1] >= 0).all()), True
+
+
+def _counted(fields: dict[str, str], where: str) -> tuple[np.ndarray, bool, bool]:
+    """The same by the numbers that `lscpu` gives, with CPUs numbered as usual: the second threads come last."""
+    number = {}
+    for key, like in (("cpus", "CPU(s): 8"), ("threads", "Thread(s) per core: 2"), ("sockets", "Socket(s): 1")):
+        value = "1" if fields.get(key) == "-" else fields.get(key, "not there")  # `-` on Arm, without firmware's table
+        if not re.fullmatch(r"[1-9]\d{0,5}", value):
+            raise BadInput(f"{where}: {key}: {value[:40]}: must be a line like `{like}`: give the whole of lscpu")
+        number[key] = int(value)
+    online = _cpus(fields["online"], where) if "online" in fields else list(range(min(number["cpus"], MOST_CPUS + 1)))
+    cores = -(-len(online) // number["threads"])
+    core = np.arange(len(online)) % cores
+    socket = core // -(-cores // number["sockets"])
+    nodes = [fields[name] for name in sorted(fields, key=lambda name: (len(name), name)) if name.startswith("node ")]
+    if len(nodes) % number["sockets"] == 0:  # some machines number the CPUs of all sockets in turn
+        share = number["sockets"] / max(1, len(nodes))
+        known = {cpu: int(at * share) for at, node in enumerate(nodes) for cpu in _cpus(node, where)}
+        socket = np.array([known.get(cpu, usual) for cpu, usual in zip(online, socket.tolist(), strict=True)])
+    instances = re.search(r"\((\d{1,4}) ", fields.get("caches", ""))
+    size = -(-cores // int(instances[1])) if instances and int(instances[1]) > number["sockets"] else cores
+    expected = (
+        int(fields["cores"]) * number["sockets"] * number["threads"] if fields.get("cores", "").isdecimal() else 0
+    )
+    alike = "other" not in fields and (not expected or len(online) < number["cpus"] or expected == number["cpus"])
+    return np.stack([socket, core // size, core], axis=1), instances is not None, alike
+
+
+def _cpus(ranges: str, where: str) -> list[int]:
+    """The CPUs of a list like 0-3,8."""
+    if not re.fullmatch(r"\d{1,4}(-\d{1,4})?( ?, ?\d{1,4}(-\d{1,4})?)*", ranges):
+        raise BadInput(f"{where}: {ranges[:60]!r}: must be a list of CPUs, like 0-3,8")
+    ends = [[int(end) for end in part.split("-")] for part in ranges.split(",")]
+    return [cpu for end in ends for cpu in range(end[0], end[-1] + 1)]
+
+
+def read_matrix(text: str, where: str, cpus: int) -> np.ndarray:
+    """Times between each two CPUs, [cpu, cpu], ns, NaN where not measured; BadInput where it is of another form."""
+    rows = [row for row in csv.reader(text.splitlines()) if row]
+    if not 1 < len(rows) == cpus or any(len(row) != cpus for row in rows):
+        raise BadInput(f"{where}: has {len(rows)} rows: must have {cpus} rows and columns, one of each CPU of lscpu")
+    out = np.full((cpus, cpus), np.nan)
+    for at, row in enumerate(rows):
+        for to, cell in enumerate(row):
+            if cell.strip() and at != to:
+                try:
+                    out[at, to] = float(cell)
+                except ValueError:
+                    out[at, to] = -1.0
+                if not 0 < out[at, to] <= 1e6:
+                    raise BadInput(f"{where}, line {at + 1}: {cell[:40]!r}: must be a time in ns, or blank")
+    return out
+
+
+def by_distance(matrix: np.ndarray, host: Topology, where: str) -> dict[str, tuple[float, float, float]]:
+    """The 5th percentile, median and 95th percentile over the pairs of each distance, by the name of its parameter."""
+    found = {}
+    for at, name in enumerate(DISTANCES):
+        times = matrix[(host.distances == at) & ~np.isnan(matrix)]
+        if len(times):
+            low, central, high = np.percentile(times, [5, 50, 95]).tolist()
+            found[f"line_{name}_ns"] = (low, central, high)
+    if not found:
+        raise BadInput(f"{where}: holds no time between two CPUs")
+    first = next(iter(found))
+    if not host.numbered and found[first][1] > min(central for _, central, _ in found.values()):
+        raise BadInput(f"{where}: {first} is not the shortest: CPUs have unusual numbers here: give `lscpu -e` as well")
+    return found
