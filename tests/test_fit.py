@@ -15,7 +15,8 @@ from sweep.__main__ import main
 from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
-from sweep.measure.fit import FIXED, fit, held_out, priors, read_settings
+from sweep.inputs.costs import read
+from sweep.measure.fit import DRAWS, FIXED, fit, held_out, priors, read_settings
 from sweep.measure.machine import Facts
 from sweep.measure.outcome import fit_and_write, of_guest
 from sweep.measure.simulate import CROSS, OF_GUEST, experiments, policies
@@ -184,6 +185,29 @@ def test_the_files_that_are_written_are_swept(tmp_path, capsys):
     for grid in (["+grid=this_machine"], ["+grid=patch", "machine=this_machine"]):
         run = ["--config-dir", str(tmp_path), *grid, *short, f"out={tmp_path / grid[0][6:]}"]
         assert main(run) == 0
+
+
+def test_draws_of_measured_costs_repeat_the_broadcast_that_was_measured(tmp_path, capsys):
+    machine = guest(2, None)  # interrupts may cost far more than their priors say
+    true = truth(ipi_send_ns=1500.0, ipi_latency_ns=2500.0, irq_entry_ns=600.0, irq_exit_ns=700.0)
+    fitted = fit_and_write(measured_of(curves(), true), CONTENT, machine, _folder(tmp_path))
+    costs = read(tmp_path / "costs" / "this_machine.yaml")
+    assert len(costs.values) == 1 + DRAWS
+    assert costs.stamp["measured_on"] == "this_machine"
+    central = fitted.costs["irq_entry_ns"].central
+    assert costs.column("this_machine/irq_entry_ns")[0] == pytest.approx(central)
+    assert np.std(costs.column("any/request_lines")) == 0  # what the fit took as known
+    spread = {}
+    for name in ("this_machine", "literature"):  # the same intervals, each cost by itself
+        words = ["--config-dir", str(tmp_path), "+grid=this_machine", "policy=smp_call_function_many"]
+        words += ["workload=one_shooter", f"costs={name}", "draws=32", "window_events=64", "replicas=1"]
+        assert main([*words, "runner=serial", "quiet=true", f"out={tmp_path / name}"]) == 0
+        results = pd.read_parquet(tmp_path / name / "results.parquet")
+        low, high = results.loc[results["draw"] > 0, "flush_wait_p50_ns"].quantile([0.05, 0.95])
+        spread[name] = high / low
+    assert spread["this_machine"] < 1.5
+    assert np.log(spread["literature"]) > 2 * np.log(spread["this_machine"])
+    capsys.readouterr()
 
 
 def _folder(own):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 
 from sweep.calibrate.emulator import Emulator
 from sweep.calibrate.pool import Fit, Pool
@@ -20,6 +16,7 @@ from sweep.inputs.costs import Costs
 from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once, spread
 from sweep.inputs.prior import sobol, values_at
 from sweep.inputs.weights import crps, median_error, quantiles, resample
+from sweep.inputs.written_costs import files
 from sweep.store.folder import Folder
 
 MOVED_SHIFT, MOVED_SHRINKAGE = 0.25, 0.15  # of a prior standard deviation; of its variance
@@ -191,14 +188,6 @@ def write_costs(
 ) -> Costs:
     """costs/NAME.yaml and .parquet: `single` [key] in row 0, then draws of the posterior of equal weight."""
     chosen = resample(fit.weights, keep, int(stamp["seed"]))
-    costs = Costs(name, tuple(pool.known), np.concatenate([single[None], pool.values[chosen]]))
-    sink = io.BytesIO()
-    pq.write_table(pa.table(dict(zip(costs.keys, costs.values.T, strict=True))), sink, compression="zstd")
-    words: dict[str, dict[str, Any]] = {}
-    for (key, prior), value in zip(pool.known.items(), single.tolist(), strict=True):
-        owner, _, quantity = key.partition("/")
-        word = (prior.central, prior.alternative)[int(value)] if prior.alternative else float(f"{value:.4g}")
-        words.setdefault(owner, {})[quantity] = word
     content = {
         "fitted_on": [
             f"{row.source}: {row}: {row.measured:.10g} {row.unit}" + f" on {row.base:.10g} {row.unit}" * (row.base > 0)
@@ -210,14 +199,9 @@ def write_costs(
         "pareto_k": round(fit.k, 3),
         "draws": keep,
         **stamp,
-        "digest": costs.digest,
-        "representative": words,
     }
-    head = (
-        "# Costs fitted to published measurements by `sweep +grid=calibrate`: made, not written by hand.\n"
-        f"# {name}.parquet holds the draws; `representative` is its row 0, to four digits.\n"
-    )
-    text = head + yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)
-    folder.write(f"costs/{name}.parquet", sink.getvalue())
-    folder.write(f"costs/{name}.yaml", text.encode())
+    costs = Costs(name, tuple(pool.known), np.concatenate([single[None], pool.values[chosen]]), content)
+    made_by = "Costs fitted to published measurements by `sweep +grid=calibrate`"
+    for suffix, written in files(costs, pool.known, made_by).items():
+        folder.write(f"costs/{name}.{suffix}", written)
     return costs

@@ -1,9 +1,9 @@
 """The costs of a measured machine: least squares on log latencies, held by literature priors.
 
 Maximum a posteriori: every cost is log-normal around its literature value with its published interval, every measured
-p50 log-normal around the simulated one; the interval is Laplace's, widened where the residuals are larger than the
-stated noise. Costs that only occur as a sum share what is known of the sum by the width of their priors: read each
-one's interval, not its centre alone.
+p50 log-normal around the simulated one; the intervals are Laplace's, with noise as large as the residuals where those
+exceed the stated one. Costs that only occur as a sum share what is known of the sum by the width
+of their priors: read each one's interval, not its centre alone, and simulate under joint draws.
 Ref: Tarantola, Inverse Problem Theory (2005), 3.2.
 """
 
@@ -26,8 +26,10 @@ from sweep.inputs.reader import names_in
 from sweep.measure.experiment import FitSettings
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import COSTS, CROSS, OF_GUEST, experiments
+from sweep.measure.together import draw_together
 
 KERNEL = ("queue_lines", "csd_lines", "request_lines", "ack_lines", "line_hit_ns", "line_fill_ns")
+DRAWS = 512  # of the costs together
 ROBUST = 3.0  # standard deviations beyond which a point counts less than by its square: somebody disturbed it
 STEP = 0.1  # of the logarithms, for differences: a p50 moves in small jumps, as requests meet
 AWAY_PER_CALL = (0.9, 1.3)  # absences of the spinners a call, within which their median is the handler run
@@ -69,6 +71,8 @@ class Fitted:
     """The result of a fit."""
 
     costs: Mapping[str, Cost]
+    draws: np.ndarray  # of the costs together, [draw, cost]
+    known: Mapping[str, float]  # what the fit takes as known
     table: pd.DataFrame  # a row a point: measured beside simulated
     residual: float  # root mean square of the fitted log p50s over the stated noise
 
@@ -165,13 +169,18 @@ def fit(points: pd.DataFrame, settings: Settings, machine: Facts) -> Fitted:
     )
     data = found.fun[: len(measured)]
     residual = float(np.sqrt(np.mean(data**2)))
-    covariance = np.linalg.inv(found.jac.T @ found.jac) * max(1.0, residual**2)
-    spread = np.minimum(np.sqrt(np.diag(covariance)), deviation)
+    wider = max(1.0, residual)
+    slope = found.jac[: len(measured)] / wider
+    spread = np.sqrt(np.diag(np.linalg.inv(slope.T @ slope + np.diag(deviation**-2.0))))
     moved = (spread <= settings.moved * deviation) | (np.abs(found.x - mean) >= deviation)
     low, central, high = np.exp(found.x + np.outer([-Z95, 0.0, Z95], spread))
     known_now = zip(names, low.tolist(), central.tolist(), high.tolist(), moved.tolist(), strict=True)
     costs = {name: Cost(*each) for name, *each in known_now}
-    return Fitted(costs, compare(points, simulated(points, found.x[None, :]), apart, settings.tolerance), residual)
+    table = compare(points, simulated(points, found.x[None, :]), apart, settings.tolerance)
+    model = measured + settings.noise * residuals(found.x)[: len(measured)]
+    slope = settings.noise * slopes(found.x)[: len(measured)]
+    draws = draw_together(measured, model, slope, found.x, (mean, deviation), settings.noise * wider, DRAWS)
+    return Fitted(costs, np.exp(draws), fixed, table, residual)
 
 
 def _away(points: pd.DataFrame) -> np.ndarray:

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sim.parameters import PARAMETERS
 from sweep.errors import Unmeasurable
+from sweep.inputs.catalog import Quantity
+from sweep.inputs.costs import Costs
 from sweep.inputs.home import write_own
+from sweep.inputs.written_costs import files
 from sweep.measure.fit import Fitted, fit, read_settings
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import CROSS, OF_GUEST
@@ -23,8 +27,10 @@ GRID = """\
 replicas: 8
 policy: [vanilla, xpfo_no_flush, xpfo, xpfo_deferred]
 machine: this_machine
+costs: this_machine
 jobs: 1 x cores
 """
+THIS = "this_machine"  # the name of its files
 
 
 def fit_and_write(measured: pd.DataFrame, content: Mapping[str, Any], machine: Facts, own: Path) -> Fitted:
@@ -36,13 +42,37 @@ def fit_and_write(measured: pd.DataFrame, content: Mapping[str, Any], machine: F
     folder = own / "measure"
     write_own(folder / "measured_vs_simulated.csv", fitted.table.to_csv(index=False))
     prior = settings.prior_of(machine).quantities
+    costs = joint_costs(fitted, prior, machine)
+    known = {key: prior[key.partition("/")[2]] for key in costs.keys}
+    for suffix, written in files(costs, known, "Costs measured by `sweep measure`, which vary together").items():
+        write_own(own / "costs" / f"{THIS}.{suffix}", written)
     for group, text in (("machine", machine_file(fitted, prior, machine)), ("grid", GRID)):
-        write_own(own / group / "this_machine.yaml", text)
+        write_own(own / group / f"{THIS}.yaml", text)
     columns = "call callers spinners think_ns pages used measured_p50_ns simulated_p50_ns error_pct".split()
     print(as_text(fitted.table[columns].rename(columns={"simulated_p50_ns": "simulated"}), rows=len(fitted.table)))
     for line in [*verdict(fitted, settings.tolerance), *of_guest(fitted)]:
         print(line)
     return fitted
+
+
+def joint_costs(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) -> Costs:
+    """Draws of the fitted costs together, and of what the fit took as known its value: each draw repeats the curves."""
+    values = np.vstack([[cost.central for cost in fitted.costs.values()], fitted.draws])
+    drawn = dict(zip(fitted.costs, values.T, strict=True))
+    drawn |= {name: np.full(len(values), value) for name, value in fitted.known.items()}
+    drawn |= {name: drawn[near] for name, near in CROSS.items() if name not in drawn}
+    by_key = {
+        f"{'any' if PARAMETERS[name].of_kernel else THIS}/{name}": drawn[name]
+        for name in sorted(drawn)
+        if name in prior and prior[name].uncertain
+    }
+    stamp = {
+        "measured_on": THIS,
+        "processor": machine.title,
+        "residual": round(fitted.residual, 3),
+        "draws": len(fitted.draws),
+    }
+    return Costs(THIS, tuple(by_key), np.stack(list(by_key.values()), axis=1), stamp)
 
 
 def verdict(fitted: Fitted, tolerance: float) -> list[str]:
@@ -80,7 +110,7 @@ def of_guest(fitted: Fitted) -> list[str]:
     return lines
 
 
-def machine_file(fitted: Fitted, prior: Mapping[str, Any], machine: Facts) -> str:
+def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) -> str:
     """machine/this_machine.yaml: the fitted costs, and the prior's where the experiments say nothing."""
     lines = ["# This machine, measured by `sweep measure`. Half of the measured p50s were fitted."]
     lines += [comment(line) for line in machine.lines()]
