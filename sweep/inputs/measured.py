@@ -6,7 +6,7 @@ Both come from the package and from the user's own folder, whose rows and tables
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ from sweep.inputs.door import Checked, Written, admit, shorten
 from sweep.inputs.reader import check_resolvers, read_yaml
 
 FILE = "measurements.csv"
+FITTED_HERE = "fitted"  # source of a quantity of a machine that a measurement of that machine narrowed
 NAMES = ("policy", "machine", "workload")
 Positive = Annotated[float, Field(gt=0, le=1e15)]
 Point = dict[str, str | int | float]  # one value by parameter, or by name of a policy, machine or workload
@@ -231,13 +232,13 @@ class Kept(Written):
     fitted_machines: list[str] | None = None  # None: written when builds alone were fitted
 
 
-def as_json(measured: Measured, which: Any = None) -> dict[str, Any]:
-    """What a run that predicts these tables keeps."""
+def as_json(measured: Measured, which: Any = None, machines: Collection[str] = ()) -> dict[str, Any]:
+    """What a run that predicts these tables keeps; costs of `machines` were fitted to measurements of their own."""
     tables = () if which is None else measured.choose(which)
     return {
         "builds": measured.builds.to_dict("records"),
         "tables": [table.model_dump() for table in tables],
-        "fitted_machines": sorted(measured.fitted_machines),
+        "fitted_machines": sorted({*measured.fitted_machines, *machines}),
     }
 
 

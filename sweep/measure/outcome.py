@@ -15,6 +15,7 @@ from sweep.errors import Unmeasurable
 from sweep.inputs.catalog import Quantity
 from sweep.inputs.costs import Costs
 from sweep.inputs.home import write_own
+from sweep.inputs.measured import FITTED_HERE
 from sweep.inputs.written_costs import files
 from sweep.measure.fit import Fitted, fit, read_settings
 from sweep.measure.machine import Facts
@@ -142,7 +143,7 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) 
             known[name] = {key: value for key, value in vars(quantity).items() if value not in (None, "")}
             known[name]["source"] = f"prior: {quantity.source}"
             continue
-        source = "fitted" if cost.fitted else "prior, hardly moved by the measurement"
+        source = FITTED_HERE if cost.fitted else "prior, hardly moved by the measurement"
         if name not in fitted.costs:
             source = f"one socket: as {plain}, never read"
         digits = {key: float(f"{getattr(cost, key):.4g}") for key in ("low", "central", "high")}

@@ -18,6 +18,7 @@ from sim.parameters import busy_cpus, default_warmup
 from sim.policy import Line, Policy
 from sim.quantities import fill_unknown
 from sweep.inputs.catalog import Entry
+from sweep.inputs.measured import FITTED_HERE
 from sweep.plan.code import code_hash
 from sweep.plan.grid import Block
 from sweep.plan.points import Space
@@ -99,6 +100,20 @@ class Plan:
         content |= {"cut": self.cut} if self.cut else {}
         content |= {"engine": self.engine} if self.is_approximate else {}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def measured_costs(self) -> list[str]:
+        """Costs that `sweep measure` wrote, by name."""
+        return [name for name, costs in self.space.costs.items() if "measured_on" in costs.stamp]
+
+    @property
+    def measured_machines(self) -> set[str]:
+        """Machines whose own file has costs that were fitted to what `sweep measure` saw there."""
+        return {
+            name
+            for name, machine in self.space.machines.items()
+            if any(machine.quantities[own].source == FITTED_HERE for own in machine.own & {*machine.quantities})
+        }
 
     @cached_property
     def sources(self) -> dict[str, Any]:

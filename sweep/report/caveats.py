@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sweep.inputs.costs import LITERATURE
 
@@ -32,12 +32,14 @@ CAVEATS = (  # of the measurements, numbered on the page
 )
 
 
-def basis(costs: Sequence[str], draws: int) -> str:
-    """On what costs the numbers stand and what their intervals are, in words."""
+def basis(costs: Sequence[str], draws: int, measured: Collection[str] = ()) -> str:
+    """On what costs the numbers stand and what their intervals are, in words; `measured` costs are of one machine."""
     words = [
-        "central published ones, nothing fitted" if name == LITERATURE else f"“{name}”, fitted to published times"
+        "central published ones, nothing fitted" if name == LITERATURE
+        else f"“{name}”, fitted to what `sweep measure` saw there" if name in measured
+        else f"“{name}”, fitted to published times"
         for name in costs
-    ]
+    ]  # fmt: skip
     bands = (
         f"Bands are over {draws} draws of the costs."
         if draws

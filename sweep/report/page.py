@@ -106,7 +106,8 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
     points = run.get("points", {})
     missing = named["points"].table.attrs.get("notes", []) if "points" in named else []
     approximate = [f"{run['approximation']}."] if run.get("approximation") else []
-    lead = " ".join([*missing, *approximate, basis(points.get("costs", []), points.get("draws", 0))])
+    on = basis(points.get("costs", []), points.get("draws", 0), points.get("measured_costs", []))
+    lead = " ".join([*missing, *approximate, on])
     versions = run.get("versions", {})
     return {
         "title": f"{run.get('grid')}: {question}",

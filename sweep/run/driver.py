@@ -155,7 +155,7 @@ def report(plan: Plan, folder: Folder, made: Mapping[str, Any], said: Answer) ->
     name, table = next(iter(made.items()))
     lines = [f"\n{plan.question}"]
     if name == "reproduction":
-        lines.append(textwrap.fill(basis(list(plan.space.costs), plan.draws), 100))
+        lines.append(textwrap.fill(basis(list(plan.space.costs), plan.draws, plan.measured_costs), 100))
         if plan.draws:
             lines.append("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
     lines += paragraphs(said)

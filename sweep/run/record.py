@@ -160,9 +160,12 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
             "machines": list(plan.space.machines),
             "workloads": list(plan.space.workloads),
             "costs": list(plan.space.costs),
+            "measured_costs": plan.measured_costs,
             "draws": plan.draws,
         },
-        "measured": as_json(request.composition.measured, request.composition.content.get("validation")),
+        "measured": as_json(
+            request.composition.measured, request.composition.content.get("validation"), plan.measured_machines
+        ),
         "sources": json.loads(json.dumps(plan.sources, default=str)),
         "code": code_hash(plan.policy_path),
         "versions": {"sweep": __version__, "python": platform.python_version()}

@@ -24,6 +24,7 @@ class Points(Written):
     machines: Names
     workloads: Names
     costs: Names
+    measured_costs: Names
     blocks: Annotated[list[dict[str, Any]], Field(default_factory=list)]
     defaults: Annotated[dict[str, Any], Field(default_factory=dict)]
 
