@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -17,10 +16,8 @@ from sweep.inputs.conf import conf_dir
 from sweep.inputs.door import Checked, admit
 from sweep.inputs.reader import read_yaml
 from sweep.measure.numbers import within
-from sweep.measure.topology import DISTANCES, Topology
+from sweep.measure.topology import DISTANCES, Latencies, Topology
 from sweep.measure.workload import comment
-
-Latencies = Mapping[str, tuple[float, float, float]]
 
 
 class Row(Checked):

@@ -9,7 +9,7 @@ Ref: Tarantola, Inverse Problem Theory (2005), 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,10 @@ from sweep.measure.experiment import FitSettings
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import COSTS, CROSS, OF_GUEST, experiments
 from sweep.measure.together import draw_together
+from sweep.measure.topology import Latencies
 
 KERNEL = ("queue_lines", "csd_lines", "request_lines", "ack_lines", "line_hit_ns", "line_fill_ns")
+NO_LINES: Latencies = {}
 DRAWS = 512  # of the costs together
 ROBUST = 3.0  # standard deviations beyond which a point counts less than by its square: somebody disturbed it
 STEP = 0.1  # of the logarithms, for differences: a p50 moves in small jumps, as requests meet
@@ -103,12 +105,14 @@ def read_settings(content: Any, where: str) -> Settings:
     )
 
 
-def priors(settings: Settings, machine: Facts, calls: set[str]) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of the logarithm of every cost that the experiments can move."""
+def priors(
+    settings: Settings, machine: Facts, calls: set[str], measured: Collection[str] = ()
+) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of the logarithms of what the experiments can move, without what is `measured`."""
     out = {}
     quantities = settings.prior_of(machine).quantities
     for name in (*COSTS, *(OF_GUEST if machine.leaves else ())):
-        if name in CROSS and machine.sockets == 1:
+        if name in measured or (name in CROSS and machine.sockets == 1):
             continue
         quantity = quantities[name]
         assert quantity.low, name
@@ -130,9 +134,9 @@ def held_out(points: pd.DataFrame, every: int) -> np.ndarray:
     return (rank.reindex(points.index) % every == every - 1).to_numpy()
 
 
-def fit(points: pd.DataFrame, settings: Settings, machine: Facts) -> Fitted:
-    """Fit to the points that are not held out, and simulate all of them with the result."""
-    known = priors(settings, machine, set(points["call"]))
+def fit(points: pd.DataFrame, settings: Settings, machine: Facts, lines: Latencies = NO_LINES) -> Fitted:
+    """Fit to the points that are not held out, and simulate all of them; times of cache lines count as measured."""
+    known = priors(settings, machine, set(points["call"]), lines)
     names = list(known)
     mean, deviation = np.array(list(known.values())).T
     apart = held_out(points, settings.held_out)
@@ -140,6 +144,7 @@ def fit(points: pd.DataFrame, settings: Settings, machine: Facts) -> Fitted:
     away = _away(used)
     measured = np.log(np.concatenate([used["measured_p50_ns"], used["away_p50_ns"][away]]))
     fixed = {name: float(settings.prior_of(machine).quantities[name].central) for name in FIXED}
+    fixed |= {name: central for name, (_, central, _) in lines.items()}
 
     def simulated(some: pd.DataFrame, logs: np.ndarray) -> dict[str, np.ndarray]:  # logs [set, cost]
         sets = [fixed | dict(zip(names, np.exp(row).tolist(), strict=True)) for row in logs]

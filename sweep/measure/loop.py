@@ -31,14 +31,14 @@ SOURCE = Path(__file__).with_name("loop.c")
 FORBIDDEN = 3  # exit code of the helper where the kernel refuses the call
 
 
-def helper() -> Path:
-    """The compiled loop, made on first use in the user's cache; Unmeasurable where that cannot be done.
+def helper(source: Path = SOURCE) -> Path:
+    """The compiled program, made on first use in the user's cache; Unmeasurable where that cannot be done.
 
     What is executed is written by this user, in a folder that nobody else can write.
     """
     if platform.system() != "Linux":
         raise Unmeasurable(f"{platform.system()} has no membarrier(2) and no /proc: measure on Linux")
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
     program = cache_folder() / f"measure-{digest}-{platform.machine()}"
     if os.path.lexists(program):
         if not not_private(program) and os.access(program, os.X_OK):
@@ -54,10 +54,10 @@ def helper() -> Path:
     made = program.with_name(f".{program.name}.{os.getpid()}")
     try:
         done = subprocess.run(
-            [compiler, "-O2", "-pthread", "-o", str(made), str(SOURCE), "-lm"], capture_output=True, text=True
+            [compiler, "-O2", "-pthread", "-o", str(made), str(source), "-lm"], capture_output=True, text=True
         )
         if done.returncode or not made.is_file():
-            raise Unmeasurable(f"{compiler} could not compile {SOURCE}: {' '.join(done.stderr.split())}")
+            raise Unmeasurable(f"{compiler} could not compile {source}: {' '.join(done.stderr.split())}")
         made.chmod(0o700)
         made.replace(program)
     finally:

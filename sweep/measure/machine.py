@@ -32,6 +32,7 @@ class Facts:
     mitigations: Mapping[str, str]
     accounting: str | None  # how the kernel books handler time, where it says so
     tick_hz: int | None
+    cluster_cores: int | None = None  # cores that share a last-level cache; None: all of a socket
     delivery: str | None = "apic"  # how interrupts leave a CPU, as the model's parameter; None: a guest cannot tell
     hybrid: bool = False  # cores of two kinds
 

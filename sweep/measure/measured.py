@@ -17,7 +17,7 @@ from sweep.inputs.reader import read_text
 from sweep.measure.experiment import MOST_CPUS, REGION_PAGES, Call
 
 
-def _number(low: float, high: float, whole: bool = False, known: bool = True) -> BeforeValidator:
+def number(low: float, high: float, whole: bool = False, known: bool = True) -> BeforeValidator:
     """A check of a field that holds a number; an empty one is not known, where that may be."""
     kind = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
 
@@ -35,8 +35,8 @@ def _number(low: float, high: float, whole: bool = False, known: bool = True) ->
     return BeforeValidator(check)
 
 
-Time = Annotated[float, _number(1e-3, 1e12)]
-Count = Annotated[float, _number(0, 1e15, known=False)]
+Time = Annotated[float, number(1e-3, 1e12)]
+Count = Annotated[float, number(0, 1e15, known=False)]
 
 
 class Row(Written):
@@ -45,15 +45,15 @@ class Row(Written):
     model_config = Written.model_config | {"allow_inf_nan": True}
 
     call: Call
-    callers: Annotated[int, _number(1, MOST_CPUS, whole=True)]
-    spinners: Annotated[int, _number(0, MOST_CPUS, whole=True)]
-    think_ns: Annotated[float, _number(0, 1e12)]
-    pages: Annotated[int, _number(0, REGION_PAGES, whole=True)]
-    asked_think_ns: Annotated[float, _number(0, 1e12)]
+    callers: Annotated[int, number(1, MOST_CPUS, whole=True)]
+    spinners: Annotated[int, number(0, MOST_CPUS, whole=True)]
+    think_ns: Annotated[float, number(0, 1e12)]
+    pages: Annotated[int, number(0, REGION_PAGES, whole=True)]
+    asked_think_ns: Annotated[float, number(0, 1e12)]
     measured_p50_ns: Time
     measured_p99_ns: Time
-    calls_per_s: Annotated[float, _number(0, 1e12)]
-    call_count: Annotated[float, _number(1, 1e15)]
+    calls_per_s: Annotated[float, number(0, 1e12)]
+    call_count: Annotated[float, number(1, 1e15)]
     cal_per_call: Count = math.nan
     away_count: Count = math.nan
     away_p50_ns: Count = math.nan

@@ -17,9 +17,10 @@ from sweep.inputs.costs import Costs
 from sweep.inputs.home import write_own
 from sweep.inputs.measured import FITTED_HERE
 from sweep.inputs.written_costs import files
-from sweep.measure.fit import Fitted, fit, read_settings
+from sweep.measure.fit import NO_LINES, Fitted, fit, read_settings
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import CROSS, OF_GUEST
+from sweep.measure.topology import Latencies
 from sweep.measure.workload import comment
 from sweep.tables.text import as_text
 
@@ -31,23 +32,27 @@ machine: this_machine
 costs: this_machine
 jobs: 1 x cores
 """
+ENDS = ("low", "central", "high")
 THIS = "this_machine"  # the name of its files
 
 
-def fit_and_write(measured: pd.DataFrame, content: Mapping[str, Any], machine: Facts, own: Path) -> Fitted:
+def fit_and_write(
+    measured: pd.DataFrame, content: Mapping[str, Any], machine: Facts, own: Path, lines: Latencies = NO_LINES
+) -> Fitted:
     """Fit half of what was measured, predict the rest, write and print everything but the picture."""
     if not machine.kernel.endswith("x86_64"):
         raise Unmeasurable(f"{machine.kernel}: only x86-64 flushes by interrupt; measured.csv is all there is here")
     settings = read_settings(content, "fit")
-    fitted = fit(measured, settings, machine)
+    fitted = fit(measured, settings, machine, lines)
     folder = own / "measure"
     write_own(folder / "measured_vs_simulated.csv", fitted.table.to_csv(index=False))
-    prior = settings.prior_of(machine).quantities
+    prior = {**settings.prior_of(machine).quantities}
+    prior |= {name: Quantity(central, low, high) for name, (low, central, high) in lines.items()}
     costs = joint_costs(fitted, prior, machine)
     known = {key: prior[key.partition("/")[2]] for key in costs.keys}
     for suffix, written in files(costs, known, "Costs measured by `sweep measure`, which vary together").items():
         write_own(own / "costs" / f"{THIS}.{suffix}", written)
-    for group, text in (("machine", machine_file(fitted, prior, machine)), ("grid", GRID)):
+    for group, text in (("machine", machine_file(fitted, prior, machine, lines)), ("grid", GRID)):
         write_own(own / group / f"{THIS}.yaml", text)
     columns = "call callers spinners think_ns pages used measured_p50_ns simulated_p50_ns error_pct".split()
     print(as_text(fitted.table[columns].rename(columns={"simulated_p50_ns": "simulated"}), rows=len(fitted.table)))
@@ -111,11 +116,11 @@ def of_guest(fitted: Fitted) -> list[str]:
     return lines
 
 
-def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) -> str:
-    """machine/this_machine.yaml: the fitted costs, and the prior's where the experiments say nothing."""
-    lines = ["# This machine, measured by `sweep measure`. Half of the measured p50s were fitted."]
-    lines += [comment(line) for line in machine.lines()]
-    lines += ["# `fitted`: the measurement narrowed it. `prior`: as in the literature for another machine."]
+def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, lines: Latencies = NO_LINES) -> str:
+    """machine/this_machine.yaml: measured lines, fitted costs, and the prior's where the experiments say nothing."""
+    head = ["# This machine, measured by `sweep measure`. Half of the measured p50s were fitted."]
+    head += [comment(line) for line in machine.lines()]
+    head += ["# `fitted`: the measurement narrowed it. `prior`: as in the literature for another machine."]
     virtual = f", under {machine.hypervisor}" if machine.hypervisor else ""
     divides = {
         name: value if machine.cpus % value == 0 else 1
@@ -127,6 +132,8 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) 
         **divides,
         "apic": "auto",
     }
+    if machine.cluster_cores is not None:
+        known["cluster_cores"] = machine.cluster_cores
     if machine.hypervisor:
         known["delivery"] = machine.delivery or "apic"
     if machine.accounting:
@@ -134,6 +141,9 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) 
     if machine.tick_hz:
         known["tick_hz"] = {"central": machine.tick_hz, "unit": "Hz", "source": "kernel configuration"}
     known["clock_scale"] = {"central": 1.0, "unit": "factor", "source": "measured costs need none"}
+    for name, (low, central, high) in lines.items():
+        rounded = {key: float(f"{value:.4g}") for key, value in zip(ENDS, (low, central, high), strict=True)}
+        known[name] = rounded | {"unit": "ns", "source": "measured: compare-exchange between pairs of CPUs, lines.csv"}
     for name, quantity in prior.items():
         if name in known:
             continue
@@ -146,6 +156,6 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) 
         source = FITTED_HERE if cost.fitted else "prior, hardly moved by the measurement"
         if name not in fitted.costs:
             source = f"one socket: as {plain}, never read"
-        digits = {key: float(f"{getattr(cost, key):.4g}") for key in ("low", "central", "high")}
+        digits = {key: float(f"{getattr(cost, key):.4g}") for key in ENDS}
         known[name] = digits | {"unit": PARAMETERS[name].unit, "source": source}
-    return "\n".join([*lines, *(f"{name}: {json.dumps(value)}" for name, value in known.items())]) + "\n"
+    return "\n".join([*head, *(f"{name}: {json.dumps(value)}" for name, value in known.items())]) + "\n"

@@ -60,7 +60,7 @@ def experiments(
     found = simulate(
         policy=policy.tolist() * sets,
         cores=machine.cpus, sockets=sockets, threads_per_core=threads, apic="auto",
-        delivery=machine.delivery or "apic",
+        delivery=machine.delivery or "apic", cluster_cores=machine.cluster_cores,
         jobs=np.tile((points["callers"] + points["spinners"]).to_numpy(float), sets),
         flushers=np.tile(points["callers"].to_numpy(float), sets),
         think_ns=np.tile(points["think_ns"].to_numpy(float), sets),

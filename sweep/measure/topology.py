@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ LABELS = {  # of a line, without regard to case
 }
 NODE = r"n\w*.numa.*?(\d+).*|numa.*?(\d+).*"  # a line with the CPUs of a NUMA node
 OFFLINE = ("no", "nein", "non", "n", "false")
+Latencies = Mapping[str, tuple[float, float, float]]  # low, central, high by the name of the parameter
 DISTANCES = ("sibling", "cluster", "socket", "cross")  # as in the parameters line_*_ns
 
 
@@ -80,6 +82,21 @@ class Topology:
     def _divisor(self, number: int) -> int:
         """The model has as many CPUs on each socket and core, or one."""
         return number if self.cpus % number == 0 else 1
+
+
+def topology_here(cpus: Sequence[int], root: Path = Path("/sys/devices/system/cpu")) -> Topology:
+    """This machine's CPUs of these numbers, by the kernel's files; each a core of one socket where there are none."""
+
+    def number(cpu: int, name: str, otherwise: int) -> int:
+        try:
+            found = re.match(r"-?\d+", (root / f"cpu{cpu}" / name).read_text())
+        except OSError:
+            found = None
+        return int(found[0]) if found else otherwise
+
+    names = {"topology/physical_package_id": 0, "cache/index3/shared_cpu_list": -1}
+    places = [[*(number(cpu, *each) for each in names.items()), number(cpu, "topology/core_id", cpu)] for cpu in cpus]
+    return Topology("", "", np.array(places), True, True, ())
 
 
 def read_lscpu(text: str, where: str) -> Topology:
@@ -217,7 +234,7 @@ def read_matrix(text: str, where: str, cpus: int) -> np.ndarray:
     return out
 
 
-def by_distance(matrix: np.ndarray, host: Topology, where: str) -> dict[str, tuple[float, float, float]]:
+def by_distance(matrix: np.ndarray, host: Topology, where: str) -> Latencies:
     """The 5th percentile, median and 95th percentile over the pairs of each distance, by the name of its parameter."""
     found = {}
     for at, name in enumerate(DISTANCES):

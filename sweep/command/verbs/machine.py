@@ -10,7 +10,7 @@ from sweep.command.options import Parser, check_name
 from sweep.inputs.home import check_writable, own_folder, write_own
 from sweep.measure.counters import recorded
 from sweep.measure.family import core_of, machine_text, relatives, with_clusters
-from sweep.measure.topology import by_distance, read_lscpu, read_matrix
+from sweep.measure.topology import Latencies, by_distance, read_lscpu, read_matrix
 
 
 def parser() -> Parser:
@@ -39,7 +39,7 @@ def main(given: argparse.Namespace) -> int:
     core = core_of(host, given.core, f"--lscpu={given.lscpu}")
     machines = relatives(host, core)
     host = with_clusters(host, machines)
-    measured = {}
+    measured: Latencies = {}
     if given.core_to_core is not None:
         where = f"--core-to-core={given.core_to_core}"
         matrix = read_matrix(recorded(given.core_to_core, "--core-to-core"), where, host.cpus)

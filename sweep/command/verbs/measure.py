@@ -16,9 +16,11 @@ from sweep.inputs.conf import conf_dir
 from sweep.inputs.home import check_writable, expanded, own_folder, write_own
 from sweep.inputs.reader import names_in
 from sweep.measure.experiment import read_experiment
+from sweep.measure.lines import latencies, measure_lines, read_lines
 from sweep.measure.loop import run_experiment
 from sweep.measure.machine import VIRTUAL, facts, sources_not_used
 from sweep.measure.measured import read_measured
+from sweep.measure.topology import topology_here
 
 DELIVERIES = PARAMETERS["delivery"].choices
 
@@ -27,14 +29,18 @@ def parser() -> Parser:
     """Its options."""
     parser = Parser(
         "sweep measure",
-        "Measure broadcasts on this machine without root, fit the model's costs to half of what was seen, predict the\n"
-        "other half, and write machine/this_machine.yaml into your own folder.",
+        "Measure cache lines and broadcasts on this machine without root, fit the model's costs to half of what was\n"
+        "seen, predict the other half, and write machine/this_machine.yaml into your own folder.",
     )
     parser.add_argument(
         "experiment", nargs="?", default="default", help="a file of conf/measure, or of measure/ in DIR"
     )
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder; default ~/.config/xpfo-sweep")
-    parser.add_argument("--measured", metavar="CSV", help="fit this earlier measured.csv of this machine again")
+    parser.add_argument(
+        "--measured",
+        metavar="CSV",
+        help="fit this earlier measured.csv of this machine again, with lines.csv beside it",
+    )
     parser.add_argument("--no-fit", action="store_true", help="only measure")
     parser.add_argument(
         "--delivery",
@@ -50,11 +56,14 @@ def main(given: argparse.Namespace) -> int:
     paths = names_in(conf_dir() / "measure") | names_in(own / "measure")
     if given.experiment not in paths:
         raise BadInput(f"experiment={given.experiment!r}: no such file{did_you_mean(given.experiment, paths)}")
-    cpus = len(os.sched_getaffinity(0))
-    if cpus < 2:
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
         raise Unmeasurable("one CPU only: there is nobody to interrupt")
-    experiment = read_experiment(paths[given.experiment], cpus)
-    machine = facts() if given.delivery is None else replace(facts(), delivery=given.delivery)
+    experiment = read_experiment(paths[given.experiment], len(cpus))
+    host = topology_here(cpus)
+    machine = replace(facts(), cluster_cores=host.cluster_cores)
+    if given.delivery is not None:
+        machine = replace(machine, delivery=given.delivery)
     if given.delivery is not None and machine.hypervisor is None:
         raise BadInput(f"--delivery={given.delivery}: this machine is no guest, as far as it can be seen")
     if not given.no_fit:
@@ -63,6 +72,8 @@ def main(given: argparse.Namespace) -> int:
         read_settings(experiment.fit, f"measure/{given.experiment}: fit")
     csv = Path(expanded(given.measured, "--measured")) if given.measured else None
     measured = read_measured(csv, machine.cpus) if csv else None
+    beside = csv.with_name("lines.csv") if csv else None
+    lines = read_lines(beside) if beside is not None and beside.is_file() else None
     check_writable(own)
     say(experiment.title)
     for line in sources_not_used():
@@ -71,6 +82,8 @@ def main(given: argparse.Namespace) -> int:
         say(f"hypervisor {machine.hypervisor}. {VIRTUAL}\n{machine.how_they_leave}")
     folder = own / "measure"
     if measured is None:
+        lines = measure_lines(host, cpus, say)
+        write_own(folder / "lines.csv", lines.to_csv(index=False))
         measured = run_experiment(experiment, say)
         write_own(folder / "measured.csv", measured.to_csv(index=False))
         say(f"{folder / 'measured.csv'}: {len(measured)} points")
@@ -80,7 +93,8 @@ def main(given: argparse.Namespace) -> int:
     from sweep.report.pictures import write_measured
 
     picture = folder / "measured_vs_simulated.png"
-    fitted = fit_and_write(measured, experiment.fit, machine, own)
+    known = {} if lines is None else latencies(lines, host, cpus)
+    fitted = fit_and_write(measured, experiment.fit, machine, own, known)
     write_measured(fitted.table, machine.title, picture)
     print(f"\n{own / 'machine' / 'this_machine.yaml'}\n{picture}")
     print(f"\nnext: sweep --config-dir {shlex.quote(str(own))} +grid=this_machine")
