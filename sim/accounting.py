@@ -79,12 +79,19 @@ def account_without_events(lanes: Columns, shape: Shape, kind: Kind) -> dict[str
     null = [name for name, metric in METRICS.items() if metric.of_events or metric.kind not in (Kind.ANY, kind)]
     out |= {name: np.full_like(base_s, np.nan) for name in null}
     if kind is Kind.LOOP:
-        operation_ns = asked_operation_ns(lanes, shape.flushers)
+        operation_ns = asked_operation_ns(lanes, shape.flushers) * slowdown_of_work(lanes, shape)
         return out | {
             "operation_ns_total": operation_ns, "operations_per_s": over(shape.flushers * 1e9, operation_ns)
         }  # fmt: skip
     elapsed_s = wall_time_without_xpfo_s(lanes, shape)
     return out | {"system_time_s": base_s.copy(), "ratio": over(base_s, base_s), "wall_time_s": elapsed_s}
+
+
+def slowdown_of_work(lanes: Columns, shape: Shape) -> np.ndarray:
+    """How many times as long a loop's own work takes beside busy siblings, [lane]; a rate is met with them."""
+    if not np.isnan(lanes["rate_per_s"][0]):
+        return np.ones_like(lanes["cores"])
+    return shape.mean_slowdown(shape.busy, lanes["smt_slowdown"], shape.flushers)
 
 
 # overhead_share, sender_overhead_share, elongation, operations_per_s, operation_ns_total

@@ -38,7 +38,7 @@ def line_times_ns(shape: Shape, cost: Mapping[str, np.ndarray]) -> np.ndarray:
     unknown = np.full_like(cost["line_socket_ns"], np.nan)
     socket = cost["line_socket_ns"]
     cluster, sibling, cross = (cost.get(f"line_{name}_ns", unknown) for name in ("cluster", "sibling", "cross"))
-    cluster = np.where(np.isnan(cluster), socket, cluster)
+    cluster = np.where(np.isnan(cluster) | (shape.cluster_cores is None), socket, cluster)
     sibling = np.where(np.isnan(sibling), cluster, sibling)
     if shape.sockets > 1 and np.isnan(cross).any():
         raise ValueError(f"line_cross_ns is not given: must be a number with sockets={shape.sockets}")

@@ -36,6 +36,7 @@ class Reader(Enum):
     GENERATIONS = auto()  # a CPU that remembers up to which generation it has flushed
     FABRIC = auto()  # a hardware broadcast
     MARK = auto()  # a mark,
+    CONTENDED = auto()  # on a line that several CPUs want,
     FLAGS = auto()  # on one line per CPU,
     COPIES = auto()  # or on a line of which CPUs share copies
     SWITCH = auto()  # checks at switches to a user task,
@@ -121,7 +122,7 @@ PARAMETERS: dict[str, Parameter] = {
     "fill": Parameter(
         "name",
         "which CPUs the jobs take first: of all sockets in turn, or the cores of socket 0 and so on, then all siblings",
-        choices=FILLS, default="spread", readers=(Reader.INTERRUPTS,), same=True,
+        choices=FILLS, default="spread", readers=(Reader.INTERRUPTS, Reader.MARK), same=True,
     ),
     "threads_per_core": Parameter(
         "1", "SMT threads a core", 1, default=1, readers=(Reader.EVENTS,), same=True, **_SIZE
@@ -182,7 +183,8 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "idle_exit_ns": _ns("added latency of an idle target that is in no run", Reader.INTERRUPTS),
     "smt_slowdown": Parameter(
-        "factor", "what a CPU does takes this much longer while the other thread of its core is not idle", 1,
+        "factor",
+        "requests, handler runs and work of loops take so many times as long while a thread of the core is not idle", 1,
         readers=(Reader.INTERRUPTS, Reader.LOOPS),
     ),
     # interrupts from a guest
@@ -222,7 +224,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "line_burst": Parameter(
         "1", "turns in a row of a contended line inside one cluster, before it goes to who has waited longest", 1, 1e6,
-        whole=True, readers=(Reader.MARK,),
+        whole=True, readers=(Reader.CONTENDED,),
     ),
     "line_fill_ns": _ns(
         "reading a line of which the CPU has no copy: how long it is occupied; reads of others go on behind it",

@@ -18,7 +18,7 @@ def reads(policy: Policy, kind: Kind = Kind.BUILD) -> tuple[str, ...]:
     """The parameters that a policy reads of a build, or of a closed loop, by name, in the order of the table."""
     counted = _counted(policy)
     readers = _readers(policy) if counted is not None else {Reader.WORK}
-    if counted is not None and kind is Kind.LOOP:
+    if kind is Kind.LOOP:
         readers = readers | {Reader.LOOPS}
     return tuple(
         name
@@ -37,6 +37,7 @@ def _readers(policy: Policy) -> set[Reader]:
         Reader.GENERATIONS: policy.run.catches_up,
         Reader.FABRIC: policy.targets is Targets.HARDWARE,
         Reader.MARK: policy.mark is not None,
+        Reader.CONTENDED: policy.mark is not None and policy.mark.line in (Line.GLOBAL, Line.NODE),
         Reader.FLAGS: policy.mark is not None and policy.mark.line is Line.PER_CPU,
         Reader.COPIES: policy.reads_line,
         Reader.SWITCH: policy.switch_to_user is not None,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.accounting import account, account_without_events, own_overhead_ns
+from sim.accounting import account, account_without_events, own_overhead_ns, slowdown_of_work
 from sim.batch_means import run as run_lanes
 from sim.closed_loop import asked_operation_ns, check_loops, fill_loops, is_loop
 from sim.deferral import all_checks_per_s
@@ -214,7 +214,7 @@ def _think_of_loops(group: _Group) -> np.ndarray:
     elif not np.isnan(lanes["rate_per_s"][0]):
         operation_ns = np.maximum(left_ns(whole_ns, group.shape), 0.0)  # 0: more than the CPUs can do; it is not met
         return operation_ns / total
-    return operation_ns * group.shape.mean_slowdown(group.shape.busy, lanes["smt_slowdown"]) / total
+    return operation_ns * slowdown_of_work(lanes, group.shape) / total
 
 
 def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, dict[str, np.ndarray]]:

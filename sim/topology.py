@@ -65,7 +65,10 @@ class Shape:
         core = self.core[:awake]
         return np.bincount(core)[core] > 1
 
-    def mean_slowdown(self, awake: int, smt_slowdown: np.ndarray) -> np.ndarray:
-        """How many times as long work takes where CPUs 0..awake-1 are not idle, the mean over them, [lane]."""
-        share = self.with_sibling(awake).mean()
+    def mean_slowdown(self, awake: int, smt_slowdown: np.ndarray, among: int | None = None) -> np.ndarray:
+        """How many times as long work takes where CPUs 0..awake-1 are not idle, [lane].
+
+        The mean over CPUs 0..among-1, or over all that are not idle.
+        """
+        share = self.with_sibling(awake)[:among].mean()
         return smt_slowdown * 1.0 if share == 1.0 else 1.0 + share * (smt_slowdown - 1.0)

@@ -192,7 +192,7 @@ def test_numpys_approximation_says_what_it_does_not_model(parameters):
     with pytest.raises(ValueError, match="engine='fast': must be one of auto, compiled, vectorized"):
         simulate(policy="xpfo", engine="fast", **p)
     for policy, more, what in (
-        ("mm_shootdown", {}, r"Run\.CATCH_UP"), ("smp_call_function_many", {}, r"Run\.NOTHING"),
+        ("mm_shootdown_concurrent", {}, r"Run\.CATCH_UP"), ("smp_call_function_many", {}, r"Run\.NOTHING"),
         ("xpfo_no_wait", {}, "a sender that does not wait"), ("xpfo", {"delivery": "exit"}, "delivery=exit"),
         ("xpfo", {"held_share": 0.1, "held_ns": 1e4}, "held_share above 0"),
         ("xpfo", {"fill": "sockets"}, "fill=sockets"),

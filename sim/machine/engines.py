@@ -32,8 +32,6 @@ def build_machine(
     An engine is imported when it is asked for: numba takes half a second.
     """
     engine, interrupts = choose_engine(engine), policy.targets.interrupts
-    if shape.fill == "sockets" and shape.sockets > 1 and not interrupts:
-        raise ValueError("fill=sockets: is modelled for broadcasts by interrupts alone; give fill=spread")
     if engine == "vectorized":
         from sim.machine.vectorized.broadcast import Broadcast
         from sim.machine.vectorized.coherence import Coherence
@@ -41,6 +39,8 @@ def build_machine(
 
         if interrupts:
             check_vectorized(policy, shape.delivery, shape.fill, events.preemption.any)
+            if shape.cores // shape.threads_per_core % shape.sockets:
+                raise ValueError(f"engine=vectorized: does not model sockets of unequal size; {REMEDY}")
         return (Broadcast if interrupts else Coherence if policy.reads_line else Server)(shape, cost, policy, events)
     if policy.reads_line:
         from sim.machine.compiled.coherence import coherence

@@ -9,4 +9,4 @@ Context:  interrupts on: it waits for other CPUs. The model keeps them on in the
 
 from sim.policy import Local, Policy, Run, Targets
 
-POLICY = Policy(targets=Targets.OTHER_BUSY, local=Local.FIRST, run=Run.CATCH_UP, build=False)
+POLICY = Policy(targets=Targets.OTHER_BUSY, local=Local.FIRST, run=Run.CATCH_UP_READING, build=False)

@@ -11,7 +11,7 @@ from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.prior import bounds, central
 from sweep.inputs.weights import quantiles
 
-STEPS = 3  # of the secant method; the times are nearly linear in the logarithms of the costs
+STEPS = 6  # of the secant method; the times are nearly linear in the logarithms of the costs
 ALIKE = 1e-9  # of the largest variance: times that vary together but for this are one
 
 

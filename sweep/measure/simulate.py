@@ -25,7 +25,8 @@ OF_GUEST = ("exit_ns", "deliver_ns")  # what they can move besides, where interr
 
 def policies(kernel: str) -> dict[str, str]:
     """The policy of every call under a kernel release, like 6.1.0-18-amd64."""
-    shootdown = "mm_shootdown_concurrent" if since_kernel(kernel, 5, 13) else "mm_shootdown"
+    shootdown = "mm_shootdown_reading" if since_kernel(kernel, 5, 13) else "mm_shootdown"
+    shootdown = "mm_shootdown_concurrent" if since_kernel(kernel, 5, 19) else shootdown
     return {"membarrier": "membarrier"} | dict.fromkeys(("dontneed", "munmap", "mprotect"), shootdown)
 
 

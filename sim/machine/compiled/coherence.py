@@ -126,7 +126,7 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
         sockets=shape.sockets, busy=shape.busy, flushers=shape.flushers, lines=count, clusters=clusters,
         local_first=local_first,
     )  # fmt: skip
-    clear = np.bincount(shape.socket % count)
+    clear = np.bincount(shape.socket % count, minlength=count)
     line_ns, apart = line_times_ns(shape, cost), distances(shape)
     costs = costs_of(Cost, cost, lanes, gap=gaps_ns(cost["checks_per_s"]))
     states = records(STATE, lanes, now=NEVER)

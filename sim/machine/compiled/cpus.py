@@ -185,20 +185,23 @@ def count_up(lane: Lane, k: int, now: float) -> float:
 
 
 @compiled
-def read_generation(lane: Lane, j: int, now: float) -> float:
-    """CPU j reads the newest generation of the address space: how long that takes. Reads of others go on behind it."""
+def read_generation(lane: Lane, j: int, now: float, at: float) -> float:
+    """CPU j reads the newest generation of the address space at a time that is known now: how long that takes.
+
+    Reads of others go on behind it.
+    """
     state, cpu = lane.state, lane.cpus[j]
     if cpu.read == state.newest:
         return lane.line[SAME]
     transfer, begin = line_between(lane, state.counter, j), max(now, state.counter_free)
     state.counter_free = begin + min(lane.cost.line_fill, transfer)
     cpu.read = state.newest
-    return begin - now + transfer
+    return max(begin - at, 0.0) + transfer
 
 
 @compiled
-def missed(lane: Lane, j: int, request: int, now: float) -> tuple[int, float]:
-    """flush_tlb_func(): what CPU j flushes for a request, by generation, and how long it reads the newest one for that.
+def missed(lane: Lane, j: int, request: int, now: float, at: float) -> tuple[int, float]:
+    """flush_tlb_func(): what CPU j flushes for a request, by generation, and how long it then reads the newest one.
 
     Nothing where it has flushed since that generation began; the range where it missed only this one and there is no
     newer one; else all of the address space, which leads up to the newest.
@@ -206,10 +209,10 @@ def missed(lane: Lane, j: int, request: int, now: float) -> tuple[int, float]:
     cpu, generation, newest = lane.cpus[j], lane.requests[request].generation, lane.state.newest
     caught_up = cpu.caught_up
     if caught_up >= generation:
-        return NOTHING, read_generation(lane, j, now) if lane.words.reads else 0.0
+        return NOTHING, read_generation(lane, j, now, at) if lane.words.reads else 0.0
     cpu.caught_up, cpu.caught_up_at = newest, now
     drops = lane.requests[request].drops if caught_up + 1 == generation == newest else FULL
-    return drops, read_generation(lane, j, now)
+    return drops, read_generation(lane, j, now, at)
 
 
 @compiled

@@ -74,7 +74,7 @@ def _llist_del_all(lane: Lane, j: int, now: float) -> None:
             first_fully = first_fully if place else at
             drops = FULL
         elif words.catch_up:
-            drops, reading = missed(lane, j, number, now)
+            drops, reading = missed(lane, j, number, now, at + handler)
             flush = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else request.flush
             at += handler + reading + flush * cpu.slow
             if drops != NOTHING:

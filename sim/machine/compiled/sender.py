@@ -108,7 +108,7 @@ def _flush(lane: Lane, k: int, now: float, begin: float) -> float:
     number, cpu = lane.senders[k].request, lane.cpus[k]
     drops, length = lane.requests[number].drops, lane.requests[number].flush
     if lane.words.catch_up:
-        drops, reading = missed(lane, k, number, now)
+        drops, reading = missed(lane, k, number, now, begin)
         length = reading + (0.0 if drops == NOTHING else lane.cost.flush_mm if drops == FULL else length)
         if drops != NOTHING:
             cpu.caught_up_at = begin + length

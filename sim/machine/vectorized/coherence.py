@@ -83,7 +83,9 @@ class Coherence(Steps):
         whole = np.zeros((shape.busy, lanes), dtype=np.int64)
         self.checkers = Checkers(np.full(whole.shape, np.inf), whole.astype(bool), whole, whole.copy())
         whole = np.zeros((self.count, lanes), dtype=np.int64)
-        clear = np.repeat(np.bincount(shape.socket % self.count)[:, None], lanes, axis=1)  # no CPU is marked yet
+        clear = np.repeat(
+            np.bincount(shape.socket % self.count, minlength=self.count)[:, None], lanes, axis=1
+        )  # no CPU is marked yet
         copy = np.full((self.count, shape.busy, lanes), -1)
         self.lines = Lines(whole, whole.copy(), np.zeros(whole.shape), whole.copy(), whole.copy(), clear, copy)
         self.served = Served.nothing(lanes)
