@@ -204,7 +204,8 @@ def test_a_quarter_of_a_deviation_or_a_seventh_of_the_variance_is_moved_by_the_d
 def test_total_indices_of_a_product_of_powers_are_shares_of_its_variance(toy):
     at, keys = next(at for at, row in enumerate(toy.rows) if row.policy == "xpfo"), list(toy.known)
     row, added = toy.rows[at], toy.added[at]
-    powers = {"kernel_build/kunmap_events": 1.0, f"{row.machine}/flush_fixed_ns": 0.4, f"{row.machine}/handler_ns": 0.4}
+    core = {"xeon_8160": "skylake core", "i5_3550": "ivy_bridge core"}[row.machine]
+    powers = {"kernel_build/kunmap_events": 1.0, f"{core}/flush_fixed_ns": 0.4, f"{core}/handler_fixed_ns": 0.4}
     columns = np.array([keys.index(name) for name in powers])
     made = emulator.fit(toy.values, columns, np.zeros(len(keys), dtype=bool), added)
     table = fitted.total_indices(replace(toy, rows=[row]), [made]).set_index("parameter")["total_index"]
@@ -348,7 +349,7 @@ def test_a_calibration_ends_with_how_well_it_predicts_what_it_left_out(calibrate
 
 def test_the_posterior_says_what_the_data_moved(calibrated):
     table = pd.read_csv(calibrated / "tables" / "posterior.csv").set_index(["parameter", "machine"])
-    flush = table.loc[("flush_fixed_ns", "i5_3550")]  # the desktop's deferred build is quicker than its prior
+    flush = table.loc[("flush_fixed_ns", "ivy_bridge core")]  # the desktop's deferred build is quicker than its prior
     assert flush["verdict"] == "moved by the data"
     assert flush["posterior_50"] < flush["prior_50"]
     for unread in ("kernel_entries_per_s", "ownership_change_share", "pcp_refill_share"):
@@ -374,7 +375,7 @@ def test_the_costs_that_come_out_are_used_by_name(calibrated, tmp_path):
     assert set(results["draw"]) == {0, 1, 2, 3, 4}
     kept = pd.read_parquet(calibrated / "costs" / "calibrated.parquet")
     one = results[(results["draw"] == 2)].iloc[0]
-    assert one["refill_ns"] == kept["i5_3550/refill_ns"].iloc[2]
+    assert one["refill_ns"] == kept["ivy_bridge core/refill_ns"].iloc[2]
     assert (calibrated / "report.html").stat().st_size > 1e6
 
 

@@ -115,10 +115,25 @@ def test_threads_that_fill_one_socket_first_wait_for_no_other():
     near = p | {"ipi_latency_cross_ns": p["ipi_latency_ns"], "line_cross_ns": p["line_socket_ns"], "jobs": 4}
     alike = [simulate(policy=CONCURRENT, **near | {"fill": fill})["operations_per_s"] for fill in ("spread", "sockets")]
     assert alike[0] == alike[1]
-    with pytest.raises(ValueError, match="fill=sockets: is modelled for broadcasts by interrupts alone"):
-        simulate(policy="xpfo_deferred", **p | {"fill": "sockets"})
+    marks = [simulate(policy="xpfo_deferred", **p | {"jobs": 4, "fill": fill}) for fill in ("spread", "sockets")]
+    assert (marks[1]["flush_wait_ns"] < marks[0]["flush_wait_ns"]).all()  # their line does not cross
     with pytest.raises(ValueError, match="fill=sockets: needs as many cores on each of sockets=4"):
         simulate(policy=CONCURRENT, **p | {"fill": "sockets", "cores": 12, "sockets": 4})
+
+
+def test_siblings_slow_own_work_down_under_every_policy():
+    """A single thread's rate is without them; a rate of all is met with them."""
+    p = loop(operation_ns=None, one_thread_ops_per_s=1e5, cores=8, sockets=1, threads_per_core=2, jobs=8)
+    p |= {"smt_slowdown": 1.35, "operation": "constant"}
+    for name in ("vanilla", "xpfo_no_flush"):
+        assert simulate(policy=name, **p)["operations_per_s"] == pytest.approx(8e5 / 1.35)
+        assert simulate(policy=name, **p | {"jobs": 4})["operations_per_s"] == pytest.approx(4e5)  # a core each
+        rate = p | {"one_thread_ops_per_s": None, "rate_per_s": 8e5}
+        assert simulate(policy=name, **rate)["operations_per_s"] == pytest.approx(8e5)
+    one = simulate(policy="xpfo_no_flush", **p | {"jobs": 5, "flushers": 1})  # CPU 0's sibling is busy
+    assert one["operation_ns_total"] == pytest.approx(1.35e4)
+    other = simulate(policy="xpfo_no_flush", **p | {"jobs": 5, "flushers": 4})  # one of four
+    assert other["operation_ns_total"] == pytest.approx(1e4 * (1 + 0.35 / 4))
 
 
 def test_a_loop_reads_nothing_of_a_build():

@@ -36,7 +36,7 @@ ROBUST = 3.0  # standard deviations beyond which a point counts less than by its
 STEP = 0.1  # of the logarithms, for differences: a p50 moves in small jumps, as requests meet
 AWAY_PER_CALL = (0.9, 1.3)  # absences of the spinners a call, within which their median is the handler run
 INTERRUPTS = ("ipi_send_ns", "ipi_latency_ns", "ipi_latency_cross_ns", "irq_entry_ns", "irq_exit_ns")
-FIXED = ("ceiling", "smt_slowdown", "idle_exit_ns", *KERNEL)
+FIXED = ("ceiling", "smt_slowdown", "idle_exit_ns", "line_sibling_ns", *KERNEL)
 
 
 @dataclass(frozen=True)

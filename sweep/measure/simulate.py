@@ -1,7 +1,7 @@
 """The measured experiments, simulated: the same callers, think times and pages under the kernel's own policy.
 
 A system call's own time (entry, exit, page tables) takes the place of XPFO's bookkeeping: work of the sender before it
-tells anybody. Think times are the measured means, misses included, so no refill is added to them.
+notifies any CPU. Think times are the measured means, misses included, so no refill is added to them.
 """
 
 from __future__ import annotations
