@@ -169,8 +169,9 @@ def test_the_heat_map_holds_every_ceiling_and_marks_one_a_row(browser, grid):
     results = pd.read_parquet(grid / "results.parquet")
     heat, *best = traces(browser, "ceiling")
     chosen = browser.execute_script("return document.querySelector('#section-ceiling select').value")
-    policy, jobs = chosen.split(", ")[0], float(chosen.split("-j")[1])
-    some = results[(results["policy"] == policy) & (results["jobs"] == jobs)]
+    policy, machine, jobs = chosen.split(", ")
+    here = (results["policy"] == policy) & (results["machine"] == machine)
+    some = results[here & (results["jobs"] == float(jobs.removeprefix("-j")))]
     wanted = some.pivot_table(index="cores", columns="ceiling", values="ratio")
     assert heat["x"] == ["0", "33", "512"]
     assert np.array(heat["z"]) == pytest.approx(wanted.to_numpy(), rel=1e-5)
