@@ -146,10 +146,8 @@ def test_what_a_posterior_does_not_speak_of_keeps_its_prior():
     fresh = costs.column("zen3 core/broadcast_ns")
     assert fresh[0] == wanted["zen3 core/broadcast_ns"].central
     assert np.median(fresh[1:]) == pytest.approx(600.0, rel=0.05)
-    assert (
-        costs.column("skylake core/handler_fixed_ns").tolist()
-        == stored.column("skylake core/handler_fixed_ns")[:65].tolist()
-    )
+    key = "any/queue_lines"  # the kernel's, which was fitted on other machines
+    assert costs.column(key).tolist() == stored.column(key)[:65].tolist()
 
 
 def test_a_cost_that_few_policies_read_moves_no_draw_of_a_sweep_that_does_not():

@@ -75,7 +75,7 @@ def test_each_origin_is_named():
     assert last["ceiling"] == "linux core"
     assert last["base_system_s"] == "workload kernel_build on i5_3550"
     assert last["draw"] == "one of 1 draws of the costs"
-    assert last["invlpg_ns"] == "draw 1 of ivy_bridge core"
+    assert last["refill_ns"] == "draw 1 of ivy_bridge core"
     assert last["tick_hz"] == "draw 1 of all machines"
 
 
