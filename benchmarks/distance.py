@@ -49,7 +49,7 @@ def design(cases: int) -> Cases:
         size, socket, job, mode, load = (_radical_inverse(number, prime) for prime in (2, 3, 5, 7, 11))
         cores = max(4, int(4 * 64**size) // 4 * 4)
         sockets, apic = (1, 2, 4)[int(3 * socket)], ("auto", "cluster", "physical", "auto")[int(4 * mode)]
-        jobs, threads = max(1, int(cores * (0.25 + 0.75 * job))), 2 if socket > 0.3 else 1
+        jobs, threads = max(1, int(cores * (0.25 + 0.75 * job))), 2 if socket > 0.3 and cores // 2 % sockets == 0 else 1
         think_ns = (cores - 1) * 700.0 * 10 ** (3 * load - 1)  # 700 ns: one request's work in a handler
         shape = {"cores": cores, "jobs": jobs, "sockets": sockets, "apic": apic, "threads_per_core": threads}
         out[f"{cores}/{jobs} {sockets}s {apic} x{10 ** (3 * load - 1):.2g}"] = base | shape | {"think_ns": think_ns}

@@ -30,7 +30,7 @@ DRAWS = 4096  # of the toy
 ACCOUNTING = Quantity("tick", alternative="irq_time", share=0.6)  # six of ten draws are of the first
 SMALL = (
     "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=2000", "grid.fit.keep=64",
-    "window_events=256", "precision=0.1",
+    "window_events=256", "warmup_events=384", "precision=0.1",
 )  # fmt: skip
 
 
