@@ -68,7 +68,7 @@ def _radical_inverse(number: int, base: int) -> float:
 def closed_loops(most: int) -> Cases:
     """Loops with hardly any compute between flush events, every CPU a sender."""
     base = known("xeon_8160") | {"think_ns": 300.0}
-    return {f"loop of {n}": base | {"cores": 2 * -(-n // 2), "jobs": n} for n in LOOPS if n <= most}
+    return {f"loop of {n}": base | {"cores": 4 * -(-n // 4), "jobs": n} for n in LOOPS if n <= most}
 
 
 def distance(case: dict[str, Any], window: int) -> list[float]:
