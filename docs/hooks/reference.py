@@ -13,7 +13,7 @@ from sim.policies import Policies
 from sim.quantities import DERIVING
 from sim.reading import reads
 from sweep.command.listing import allowed_range, value_text
-from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
+from sweep.inputs.catalog import CORE, QUANTITIES, Entry, Quantity, catalog
 from sweep.inputs.conf import conf_dir
 
 FOLDER = "reference"
@@ -129,7 +129,11 @@ def contents(group: str, entries: Mapping[str, Entry]) -> str:
 
 def entry_page(group: str, entry: Entry) -> str:
     """A machine or a workload: every number with its interval, unit and source."""
-    built = f" Builds on [`{entry.parent.name}`]({entry.parent.name}.md)." if entry.parent else ""
+    built = ""
+    if entry.parent:
+        name = entry.parent.name
+        of_a_core = name.endswith(f" {CORE}")  # whose numbers stand on the pages of its machines
+        built = f" Builds on `{name}`." if of_a_core else f" Builds on [`{name}`]({name}.md)."
     words = [
         f"# `{entry.name}`",
         f"{_plain(entry.title)}.{built} Low and high are the 5th and 95th percentile "
