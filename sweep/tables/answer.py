@@ -30,7 +30,7 @@ def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> An
     found = make(tables) or of_points(tables) or Answer([])
     machines = {name for table in tables.values() if "machine" in table for name in table["machine"].unique()}
     strange = sorted(machines - set(fitted))
-    doubts = [f"* beyond {spread().cores:g} CPUs nothing was measured."] if "*" in " ".join(found.sentences) else []
+    doubts = [f"* beyond {spread().cores:g} CPUs no build was measured."] if "*" in " ".join(found.sentences) else []
     if found.sentences and strange and "validation" not in tables:
         doubts.append(f"No row was fitted on {enumerated(strange)}: costs there are judged, or another machine's.")
     missing = list(next(iter(tables.values())).attrs.get("notes", [])) if tables and not found.sentences else []
