@@ -206,3 +206,9 @@ def test_draws_null_switches_a_grids_own_draws_off(capsys):
 def test_a_tag_that_is_no_plain_data_is_refused_with_its_line(value):
     with pytest.raises(BadInput, match=r"grid/g, line 2: !!\w+: must be text, a number, a list or a mapping"):
         parse_yaml(f"# Q\njobs: {value}\n", "grid/g")
+
+
+@pytest.mark.parametrize("words", [["tables", "\ud800"], ["+grid=smoke", f"policy_path={'9' * 400}", "dry_run=true"]])
+def test_a_folder_that_cannot_be_is_refused_in_one_line(words, capsys):
+    assert main(words) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

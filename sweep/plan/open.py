@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,7 +51,7 @@ class Composition:
     @cached_property
     def policies(self) -> Policies:
         """Every policy by name; BadInput where the folder of the user's own is none."""
-        if self.policy_path is not None and not Path(self.policy_path).is_dir():
+        if self.policy_path is not None and not os.path.isdir(self.policy_path):
             raise BadInput(f"policy_path={self.policy_path!r}: no such folder")
         return Policies(None if self.policy_path is None else Path(self.policy_path).resolve())
 

@@ -232,6 +232,7 @@ def look(out: str) -> Folder:
             filesystem, path = fs.FileSystem.from_uri(out)
         else:
             filesystem, path = fs.LocalFileSystem(), _as_it_is_there(os.path.abspath(out))
+            path.encode()  # a name that no file of this filesystem can have
     except (OSError, pa.ArrowException, ValueError) as error:
         raise BadInput(f"{shown!r}: cannot be opened: {reason(error)}") from None
     return Folder(filesystem, path.rstrip("/"))
