@@ -19,7 +19,10 @@ from sweep.tables.make import TABLES
 from sweep.tables.text import terminal_width
 
 Folders = Sequence[Path]
-WORDS = "A source begins with measured or family where it is of a table, with estimate where it is of none."
+WORDS = (
+    "A source that begins with `measured` is of this processor, one with `family` of a relative of it; "
+    "with `estimate` nobody has measured it."
+)
 
 
 def listed(kind: str | None, folders: Folders) -> str:
