@@ -174,9 +174,12 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
         mine = (policies == policy) & (loops == loop)
         missing = []
         for name in reads(known[policy], Kind.LOOP if loop else Kind.BUILD):
-            if PARAMETERS[name].optional or (PARAMETERS[name].default is not None and name not in columns):
+            needs = mine
+            if name == "line_cross_ns":  # optional only where there is no other socket
+                needs = mine & (columns["sockets"] > 1)
+            elif PARAMETERS[name].optional or (PARAMETERS[name].default is not None and name not in columns):
                 continue
-            unknown = mine & _unknown(columns[name]) if name in columns else mine
+            unknown = needs & _unknown(columns[name]) if name in columns else needs
             missing += [(int(row), name) for row in _first(unknown)]
         if missing:
             row = min(row for row, _ in missing)
