@@ -13,7 +13,7 @@ from sim.lanes import lanes_side_by_side
 from sim.machine.compiled.cache import has_compiler
 from sim.machine.engines import check_vectorized
 from sim.topology import Shape
-from tests.conftest import request
+from tests.conftest import one_request
 from tests.test_engines import FLUSHES, POLICIES, by_engine, configuration
 
 INTERRUPTING = {name: policy for name, policy in POLICIES.items() if policy.targets.interrupts} | FLUSHES
@@ -34,7 +34,7 @@ def alone(shape):
 def modelled(policy):
     """Whether numpy's approximation models a policy."""
     try:
-        check_vectorized(policy, "apic", "spread", False)
+        check_vectorized(policy, "apic", "spread", preempts=False, unequal=False)
     except ValueError:
         return False
     return True
@@ -60,7 +60,7 @@ def test_by_hand_a_broadcast_to_two_sockets(parameters):
     p |= {"idle_exit_ns": 0.0, "threads_per_core": 1, "window_events": 64, "engine": "compiled"}
     wait = simulate(policy="xpfo", **p)["flush_wait_ns"]
     local = p["flush_fixed_ns"] + p["invlpg_ns"]
-    near, far = request(p), request(p, "line_cross_ns")
+    near, far = one_request(p), one_request(p, "line_cross_ns")
     sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 2 * far.enqueue + near.enqueue + p["ipi_send_ns"]
     done = sent + p["ipi_latency_cross_ns"] + p["irq_entry_ns"] + far.take + far.handle + local
     # CPU 0 waits for CPU 1 (far), by when CPU 2 (near) and CPU 3 (far) are done too

@@ -38,9 +38,8 @@ def build_machine(
         from sim.machine.vectorized.server import Server
 
         if interrupts:
-            check_vectorized(policy, shape.delivery, shape.fill, events.preemption.any)
-            if shape.cores // shape.threads_per_core % shape.sockets:
-                raise ValueError(f"engine=vectorized: does not model sockets of unequal size; {REMEDY}")
+            unequal = shape.cores // shape.threads_per_core % shape.sockets != 0
+            check_vectorized(policy, shape.delivery, shape.fill, events.preemption.any, unequal)
         return (Broadcast if interrupts else Coherence if policy.reads_line else Server)(shape, cost, policy, events)
     if policy.reads_line:
         from sim.machine.compiled.coherence import coherence
@@ -55,15 +54,16 @@ def build_machine(
     return server(shape, cost, policy, events)
 
 
-def check_vectorized(policy: Policy, delivery: str, fill: str, preempts: bool) -> None:
+def check_vectorized(policy: Policy, delivery: str, fill: str, preempts: bool, unequal: bool) -> None:
     """ValueError where numpy's approximation of a broadcast by interrupts does not model what is asked for."""
     for wrong, what in (
-        (policy.run in (Run.CATCH_UP, Run.CATCH_UP_READING, Run.NOTHING), f"Run.{policy.run.name}"),
+        (policy.run.catches_up or policy.run is Run.NOTHING, f"Run.{policy.run.name}"),
         (policy.done is Done.SENT, "a sender that does not wait"),
         (policy.mutex, "a mutex"),
         (delivery != "apic", f"delivery={delivery}"),
         (fill != "spread", f"fill={fill}"),
         (preempts, "held_share above 0"),
+        (unequal, "sockets of unequal size"),
     ):
         if wrong:
             raise ValueError(f"engine=vectorized: does not model {what}; {REMEDY}")

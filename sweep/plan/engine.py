@@ -56,11 +56,13 @@ def _check_approximation(plan: Plan) -> None:
         columns = plan.space.block_columns(block, firsts) if len(firsts) else {"policy": np.empty(0)}
         rows = len(columns["policy"])
         words = [columns.get(name, np.full(rows, default)).tolist() for name, default in
-                 (("policy", ""), ("delivery", "apic"), ("fill", "spread"), ("held_share", 0.0))]  # fmt: skip
-        for policy, delivery, fill, held_share in set(zip(*words, strict=True)):
+                 (("policy", ""), ("delivery", "apic"), ("fill", "spread"), ("held_share", 0.0),
+                  ("cores", 1), ("sockets", 1), ("threads_per_core", 1))]  # fmt: skip
+        for policy, delivery, fill, held_share, cores, sockets, threads in set(zip(*words, strict=True)):
             if plan.policies[policy].targets.interrupts:
                 try:
-                    check_vectorized(plan.policies[policy], delivery, fill, held_share > 0.0)
+                    unequal = cores // threads % sockets != 0
+                    check_vectorized(plan.policies[policy], delivery, fill, held_share > 0.0, unequal)
                 except ValueError as error:
                     missing = "" if has_compiler() else ", and numba is not installed"
                     raise BadInput(f"policy {policy}: {error}{missing}") from None

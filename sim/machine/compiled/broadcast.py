@@ -9,9 +9,9 @@ Nothing becomes due earlier than once said: a handler run, a refill and interrup
 comes up before its CPU's `work_end` is put back, and no event is ever cancelled. Ties go to the lowest CPU, and on one
 CPU the run goes before work. Times are absolute and in ns.
 
-A request is a few transfers of cache lines (`sim/cache_lines.py`). The line of a target's call_single_queue is taken by
-one CPU at a time in order of arrival, by senders and by the target itself, and that of an address space's generation by
-who counts it up, and by handlers that have no copy of it.
+A request is a few transfers of cache lines (`sim/cache_lines.py`). Senders and the target itself take the line of that
+target's call_single_queue, one at a time, in order of arrival. So do CPUs that count up the generation of an address
+space, and handlers that have no copy of it, with the line of that generation.
 
 Most events are requests, and most of these end in the order in which they begin: CPUs at a request stand in a ring
 (`ring.py`). All else that is to come plays knock-outs (`knockout.py`).

@@ -53,7 +53,6 @@ from sim.topology import Shape
 class Words(NamedTuple):
     """What the machine's shape and the policy say, the same in all lanes of a group."""
 
-    sockets: int
     busy: int
     flushers: int
     lines: int  # one, or one per socket
@@ -123,7 +122,7 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
     lanes, local_first = len(events.replica_row), policy.local is Local.FIRST
     tree, places, clusters = by_group(shape.cluster, shape.flushers)
     words = Words(
-        sockets=shape.sockets, busy=shape.busy, flushers=shape.flushers, lines=count, clusters=clusters,
+        busy=shape.busy, flushers=shape.flushers, lines=count, clusters=clusters,
         local_first=local_first,
     )  # fmt: skip
     clear = np.bincount(shape.socket % count, minlength=count)

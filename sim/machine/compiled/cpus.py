@@ -165,7 +165,7 @@ def line_between(lane: Lane, owner: int, taker: int) -> float:
 
 @compiled
 def take_queue(lane: Lane, j: int, k: int, now: float) -> float:
-    """CPU k takes the line of CPU j's call_single_queue, whoever asked first first: when it has it."""
+    """CPU k takes the line of CPU j's call_single_queue, after all who asked before it: when it has the line."""
     cpu = lane.cpus[j]
     begin = now if now > cpu.queue_free else cpu.queue_free
     end = begin + lane.cost.queue_lines * line_between(lane, cpu.queue_owner, k)
