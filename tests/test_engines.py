@@ -196,6 +196,7 @@ def test_numpys_approximation_says_what_it_does_not_model(parameters):
         ("xpfo_no_wait", {}, "a sender that does not wait"), ("xpfo", {"delivery": "exit"}, "delivery=exit"),
         ("xpfo", {"held_share": 0.1, "held_ns": 1e4}, "held_share above 0"),
         ("xpfo", {"fill": "sockets"}, "fill=sockets"),
+        ("xpfo", {"cores": 6, "sockets": 2, "threads_per_core": 2}, "sockets of unequal size"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=f"engine=vectorized: does not model {what}; give engine=compiled"):
             simulate(policy=policy, engine="vectorized", **p | more)

@@ -188,6 +188,18 @@ def test_a_key_that_no_policy_reads_is_refused_with_what_they_read(tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    (["line_cross_ns=null"], "policy xpfo reads line_cross_ns, and neither machine xeon_8160 nor"),
+    (["engine=vectorized", "cores=6", "jobs=6"], "policy xpfo: engine=vectorized: does not model sockets of unequal"),
+])  # fmt: skip
+def test_a_machine_that_the_point_cannot_have_is_refused_before_anything_starts(tmp_path, capsys, words, said):
+    from sweep.__main__ import main
+
+    assert main(["+grid=point", "policy=xpfo", *words, f"out={tmp_path}/out"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_sweep_larger_than_its_limit_does_not_start(tmp_path, capsys):
     from sweep.__main__ import main
 
