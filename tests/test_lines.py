@@ -8,12 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sim import batch_means, simulate
+from benchmarks import distance
+from sim import PARAMETERS, batch_means, simulate
+from sim.cache_lines import CLUSTER, CROSS, SAME, SIBLING, SOCKET, distances
 from sim.counts import Weights
 from sim.deferral import Rates, line_ns, pending, read_and_clear_ns, switches_per_s
 from sim.events import FlushEvents
 from sim.machine.compiled.cache import has_compiler
 from sim.machine.engines import build_machine
+from sim.parameters import Kind
 from sim.policies import Policies
 from sim.policy import Check, Events, Line, Local, Mark, Policy, Write
 from sim.reading import reads
@@ -55,6 +58,34 @@ def means(policy, shape, engine_name="compiled", warmup=256, window=2048, **chan
 def shape_of(cores, sockets=1, busy=None, flushers=None):
     busy = busy or cores
     return Shape(cores, sockets, busy, flushers or busy, 1, "auto", 5)
+
+
+def test_clusters_and_distances_are_those_of_the_cores_by_hand():
+    """Two sockets of four cores with two threads each; two cores share a last-level cache."""
+    shape = Shape(16, 2, 16, 16, 2, "auto", 0, cluster_cores=2)
+    assert shape.cluster.tolist() == [0, 2, 1, 3, 0, 2, 1, 3] * 2  # jobs go round the sockets, then their clusters
+    assert distances(shape)[0].tolist() == [
+        SAME, CROSS, SOCKET, CROSS, CLUSTER, CROSS, SOCKET, CROSS,
+        SIBLING, CROSS, SOCKET, CROSS, CLUSTER, CROSS, SOCKET, CROSS,
+    ]  # fmt: skip
+    filled = Shape(16, 2, 16, 16, 2, "auto", 0, fill="sockets", cluster_cores=2)
+    assert filled.cluster.tolist() == [0, 0, 1, 1, 2, 2, 3, 3] * 2
+    assert distances(filled)[5].tolist() == [
+        CROSS, CROSS, CROSS, CROSS, CLUSTER, SAME, SOCKET, SOCKET,
+        CROSS, CROSS, CROSS, CROSS, CLUSTER, SIBLING, SOCKET, SOCKET,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("burst", [1, 2, 8])
+def test_a_line_that_all_want_stays_in_a_cluster_for_a_burst_and_then_crosses(engine, burst):
+    """Two sockets of a cluster each, whose CPUs all wait: of `burst` turns one takes the line from the other socket."""
+    p = {name: each for name, each in distance.known("xeon_8160").items() if PARAMETERS[name].kind is not Kind.BUILD}
+    p |= {"cores": 32, "sockets": 2, "threads_per_core": 1, "jobs": 32, "range_pages": {1: 1}, "line_burst": burst}
+    p |= {"line_cluster_ns": 20.0, "line_socket_ns": 100.0, "line_cross_ns": 300.0, "cluster_cores": 16}
+    p |= {"operation_ns": 100.0, "operation": "constant", "window_events": 1024, "engine": engine}
+    found = simulate(policy="shared_word", **p)
+    assert found["flush_interval_ns"] == pytest.approx((300.0 + (burst - 1) * 20.0) / burst, rel=0.01)
 
 
 class Plain:
