@@ -19,7 +19,7 @@ from sweep.calibrate.tables import RANKS, TRUTHS, ranks
 from sweep.command.compose import compose
 from sweep.errors import BadInput
 from sweep.inputs import likelihood
-from sweep.inputs.catalog import Quantity, catalog
+from sweep.inputs.catalog import QUANTITIES, Quantity, catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import literature, priors
 from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once
@@ -223,6 +223,9 @@ def test_the_representative_draw_takes_every_row_to_its_median(toy):
     single = representative_draw(toy, fit, lambda values: np.exp(np.r_[1.0, np.log(values[moved])] @ powers))
     medians = [quantiles(each, fit.weights, (0.5,))[0] for each in toy.added]
     assert np.exp(np.r_[1.0, np.log(single[moved])] @ powers) == pytest.approx(medians, rel=1e-3)
+    whole = [at for at, name in enumerate(toy.known) if QUANTITIES[name.partition("/")[2]].whole]
+    assert whole
+    assert (single[whole] == np.rint(single[whole])).all()
 
 
 def test_a_flush_events_own_length_is_fitted_by_the_same_law_as_what_a_build_adds():
