@@ -52,7 +52,7 @@ def parameters() -> Callable[..., dict[str, Any]]:
     return known
 
 
-def request(p: dict[str, Any], line: str = "line_socket_ns") -> SimpleNamespace:
+def one_request(p: dict[str, Any], line: str = "line_socket_ns") -> SimpleNamespace:
     """What one request alone costs where its lines come over this distance, in ns: sender, target, sender again."""
     return SimpleNamespace(
         enqueue=p["enqueue_fixed_ns"] + (p["queue_lines"] + p["csd_lines"]) * p[line],

@@ -10,7 +10,7 @@ from sim import simulate as public
 from sim.draws import COMPUTE, Draws, stream
 from sim.policies import Policies
 from sim.reading import reads
-from tests.conftest import request
+from tests.conftest import one_request
 
 SHORT = {"window_events": 320, "warmup_events": 64, "replicas": 2}
 
@@ -61,7 +61,7 @@ def test_at_light_load_a_broadcast_costs_the_sum_of_its_parts(parameters):
     p["idle_exit_ns"] = 0.0
     wait = simulate(policy="xpfo", **p)["flush_wait_ns"]
     local = p["flush_fixed_ns"] + p["invlpg_ns"]
-    each = request(p)
+    each = one_request(p)
     handler = p["irq_entry_ns"] + each.take + each.handle + local  # until the request is done
     by_hand = (
         p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * each.enqueue + p["ipi_send_ns"]

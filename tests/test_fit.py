@@ -20,7 +20,7 @@ from sweep.measure.fit import DRAWS, FIXED, fit, held_out, priors, read_settings
 from sweep.measure.machine import Facts
 from sweep.measure.outcome import fit_and_write, of_guest
 from sweep.measure.simulate import CROSS, OF_GUEST, experiments, policies
-from tests.conftest import request
+from tests.conftest import one_request
 
 DATA = Path(__file__).parent / "data"
 CONTENT = yaml.safe_load((conf_dir() / "measure" / "default.yaml").read_text())["fit"] | {"window_events": 128}
@@ -252,7 +252,7 @@ def test_an_own_flush_first_costs_its_length_and_a_concurrent_one_nothing(parame
         simulate(policy=name, **p)["flush_wait_p50_ns"] for name in ("mm_shootdown", "mm_shootdown_concurrent")
     )
     local = p["flush_fixed_ns"] + 8 * p["invlpg_ns"]
-    each = request(p)
+    each = one_request(p)
     handler = p["irq_entry_ns"] + each.take + each.handle + p["line_socket_ns"] + local  # it reads the generation
     told = (
         p["alloc_bookkeeping_ns"]

@@ -11,7 +11,7 @@ from sim import METRICS, simulate
 from sim.draws import HELD, HOLD, stream
 from sim.machine.compiled.cache import has_compiler
 from sim.policies import Policies
-from tests.conftest import request
+from tests.conftest import one_request
 
 TOLD = [name for name in Policies() if Policies()[name].targets.interrupts]
 SHORT = {"window_events": 320, "warmup_events": 128, "replicas": 2}
@@ -51,7 +51,7 @@ def test_by_hand_a_flush_event_alone_waits_for_the_last_target_of_its_hypercall(
     p = parameters("i5_3550", cores=4, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9)
     p |= GUEST | {"delivery": "hypercall", "window_events": 64, "warmup_events": 8}
     local = p["flush_fixed_ns"] + p["invlpg_ns"]
-    each = request(p)
+    each = one_request(p)
     sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * each.enqueue + p["ipi_send_ns"] + p["exit_ns"]
     taken = sent + 3 * p["deliver_ns"] + p["ipi_latency_ns"] + p["wake_ns"] + p["receive_exit_ns"] + p["irq_entry_ns"]
     done = taken + each.take + each.handle + local + each.ack
@@ -96,7 +96,7 @@ def test_where_nobody_computes_not_waiting_gains_nothing(parameters):
 def test_by_hand_who_does_not_wait_is_done_when_it_has_sent_and_flushed(parameters):
     p = parameters("i5_3550", cores=4, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9)
     p |= {"window_events": 64, "warmup_events": 8}
-    sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * request(p).enqueue + p["ipi_send_ns"]
+    sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + 3 * one_request(p).enqueue + p["ipi_send_ns"]
     wait = sent + p["flush_fixed_ns"] + p["invlpg_ns"]
     assert simulate(policy="xpfo_no_wait", **p)["flush_wait_ns"] == pytest.approx(wait, rel=1e-6)
 
@@ -106,7 +106,7 @@ def test_by_hand_the_next_request_waits_until_the_last_one_is_done(parameters):
     p = parameters("i5_3550", cores=2, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=0.0)
     p |= {"window_events": 64, "warmup_events": 8}
     interval = simulate(policy="xpfo_no_wait", **p)["flush_interval_ns"]
-    local, each = p["flush_fixed_ns"] + p["invlpg_ns"], request(p)
+    local, each = p["flush_fixed_ns"] + p["invlpg_ns"], one_request(p)
     run = p["ipi_latency_ns"] + p["idle_exit_ns"] + p["irq_entry_ns"] + each.take + each.handle + local
     assert interval == pytest.approx(p["ipi_send_ns"] + run + each.enqueue, rel=1e-6)
 
@@ -163,9 +163,9 @@ def test_by_hand_a_note_costs_a_request_and_an_ack_and_sends_nothing(parameters)
     p |= {"window_events": 64, "warmup_events": 8, "held_share": 1.0, "held_ns": 1e6}
     found = simulate(policy="xpfo_running_only", **p)
     again = p["queue_lines"] * (p["line_socket_ns"] - p["line_hit_ns"])  # nobody took the line since the last mark
-    sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + request(p).enqueue - again
+    sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + one_request(p).enqueue - again
     local = p["flush_fixed_ns"] + p["invlpg_ns"]
-    assert found["flush_wait_ns"] == pytest.approx(sent + local + request(p).ack, rel=1e-6)
+    assert found["flush_wait_ns"] == pytest.approx(sent + local + one_request(p).ack, rel=1e-6)
     assert not found["interrupts_per_flush"].any()
     assert found["nr_tlb_local_flush_one"] == pytest.approx(p["kunmap_events"])  # the sender's own
 
@@ -178,7 +178,7 @@ def test_by_hand_a_held_cpu_flushes_once_when_it_runs_again(parameters):
     apart = simulate(policy="xpfo_running_only", **p)
     hold = 1e5 * stream(0, 0, 1, HOLD).standard_exponential(128)[32:]
     again = p["queue_lines"] * (p["line_socket_ns"] - p["line_hit_ns"])  # nobody took the line since the last mark
-    told = p["mask_scan_ns"] + request(p).enqueue - again
+    told = p["mask_scan_ns"] + one_request(p).enqueue - again
     assert apart["stale_window_ns"] == pytest.approx(told + hold.mean() + p["flush_all_ns"], rel=1e-6)
     full_s = p["kunmap_events"] * p["flush_all_ns"] * 1e-9
     assert apart["switch_s"] == pytest.approx(full_s, rel=0.03)  # the last may be still to come
