@@ -86,9 +86,9 @@ def test_a_mutex_lets_one_flush_event_at_a_time_through():
     free, held = (
         by_engine("compiled", each, shape, cost, 100.0, kunmap, alloc, 0.0) for each in (INTERRUPTING["xpfo"], flush)
     )
-    assert (held["wait_ns"] > free["wait_ns"]).all()
+    assert (held["wait_ns"] > 1.5 * free["wait_ns"]).all()
     # One after the other: time between events is at least what one takes from its first request to its own flush.
-    least = cost["mask_scan_ns"] + 7 * cost["enqueue_fixed_ns"] + cost["ipi_send_ns"] + cost["ipi_latency_ns"]
+    least = cost["mask_scan_ns"] + 7 * one_request(cost).enqueue + cost["ipi_send_ns"] + cost["ipi_latency_ns"]
     assert (held["interval_ns"] > least).all()
 
 
