@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import inf
 
 import numpy as np
 
@@ -19,7 +20,10 @@ from sim.deferral import (
     flag_writes_ns,
     line_access_ns,
     marks_ahead,
+    on_isolated_cpus,
+    pending_on_an_equal,
     pending_on_busy_cpus,
+    with_isolated,
 )
 from sim.lanes import numbers_of
 from sim.metrics import METRICS, check_metrics, metrics_of
@@ -30,7 +34,10 @@ from sim.topology import Shape
 
 Columns = Mapping[str, np.ndarray]
 WINDOWS = ("window_ns", "window_p50_ns", "window_p99_ns")
-PENDING = (*WINDOWS, "pending_share", "flusher_pending_share", "marks_per_flush", "flushes_per_s")  # of `Pending`
+PENDING = (  # of `Pending`
+    *WINDOWS, "pending_share", "flusher_pending_share", "marks_per_flush", "flushes_per_s", "overdue_per_s"
+)  # fmt: skip
+OF_ISOLATED = ("window_p99_ns", "flushes_per_s", "overdue_per_s")  # and of those of isolated CPUs
 
 
 def account(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
@@ -49,7 +56,9 @@ def account(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
         work
         | of_the_build(scenario, mean, pending, set_ns, work["elongation"])
         | flush_times(mean, set_ns)
-        | handler_runs(scenario, mean)
+        | handler_runs(scenario, mean, pending)
+        | locks(scenario, mean)
+        | isolated_cpus(scenario, mean, pending)
         | exposure(scenario, mean, pending)
         | {"events_simulated": mean["events"]}
     )
@@ -77,6 +86,8 @@ def account_without_events(lanes: Columns, shape: Shape, kind: Kind) -> dict[str
     base_s = lanes["base_system_s"]
     out = {name: np.zeros_like(base_s) for name in METRICS} | {"elongation": np.ones_like(base_s)}
     null = [name for name, metric in METRICS.items() if metric.of_events or metric.kind not in (Kind.ANY, kind)]
+    null += [name for name, metric in METRICS.items() if metric.of_isolated and not shape.isolated]
+    null += ["lock_wait_ns"]
     out |= {name: np.full_like(base_s, np.nan) for name in null}
     if kind is Kind.LOOP:
         operation_ns = asked_operation_ns(lanes, shape.flushers) * slowdown_of_work(lanes, shape)
@@ -100,6 +111,9 @@ def slowdown_of_work(lanes: Columns, shape: Shape) -> np.ndarray:
 def overhead_ns(scenario: Scenario, mean: Columns, pending: Columns, set_ns: np.ndarray) -> np.ndarray:
     """Time that the busy CPUs do not compute, per flush event: all that is work beside it, since CPUs never idle."""
     in_loop_ns = in_the_loop_ns(scenario, mean) + set_ns
+    if scenario.policy.has_deadline:
+        interrupt_ns = scenario.lanes["ipi_send_ns"] + overdue_run_ns(scenario) + scenario.lanes["refill_ns"]
+        in_loop_ns = in_loop_ns + overdue_per_event(scenario, mean, pending) * interrupt_ns
     if not scenario.policy.checks:
         return in_loop_ns
     checks = scenario.shape.busy * mean["interval_ns"] * 1e-9 * pending["rare_checks_per_s"]  # per flush event
@@ -107,11 +121,16 @@ def overhead_ns(scenario: Scenario, mean: Columns, pending: Columns, set_ns: np.
     return in_loop_ns + checks * (line_access_ns(scenario, mean, pending) + pending["found_share"] * flush_ns)
 
 
+def overdue_per_event(scenario: Scenario, mean: Columns, pending: Columns) -> np.ndarray:
+    """Interrupts for marks that were too old, per flush event."""
+    return scenario.shape.busy * mean["interval_ns"] * 1e-9 * pending["overdue_per_s"]
+
+
 def in_the_loop_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
     """The same without the slow time scale."""
     weights = overhead(scenario)
     misses_ns = mean["refills"] * weights.refill_ns + mean["range_misses"] * weights.range_miss_ns
-    return mean["wait_ns"] + mean["handler_compute_ns"] + mean["entry_ns"] + misses_ns
+    return mean["wait_ns"] + mean["handler_compute_ns"] + mean["entry_ns"] + misses_ns + mean["lock_ns"]
 
 
 def own_overhead_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
@@ -219,6 +238,10 @@ def parts_of_added_time(
     checks, flushes = checks_of_the_build(scenario, mean, pending)
     full_ns = lanes["flush_all_ns"] if scenario.policy.checks else 0.0
     checks_ns = checks * line_access_ns(scenario, mean, pending) + flushes * full_ns
+    if scenario.policy.has_deadline:
+        overdue = scenario.events * overdue_per_event(scenario, mean, pending)
+        checks_ns = checks_ns + overdue * (lanes["ipi_send_ns"] + overdue_run_ns(scenario))
+        flushes = flushes + overdue
     beyond_ns = mean["wait_ns"] + set_ns - scenario.bookkeeping_ns
     # The window's events may by chance have less bookkeeping than the build's: no more of it than their whole length.
     policy = scenario.policy
@@ -243,11 +266,57 @@ def checks_of_the_build(scenario: Scenario, mean: Columns, pending: Columns) -> 
 # interrupts_per_flush, handler_share
 
 
-def handler_runs(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
+def handler_runs(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, np.ndarray]:
     """Interrupts per flush event after coalescing, and the share of a busy CPU's time in handlers."""
+    interrupts, handler_ns = mean["interrupts"], mean["handler_ns"]
+    if scenario.policy.has_deadline:
+        overdue = overdue_per_event(scenario, mean, pending)
+        interrupts, handler_ns = interrupts + overdue, handler_ns + overdue * overdue_run_ns(scenario)
     return {
-        "interrupts_per_flush": mean["interrupts"],
-        "handler_share": mean["handler_ns"] / (scenario.shape.busy * mean["interval_ns"]),
+        "interrupts_per_flush": interrupts,
+        "handler_share": handler_ns / (scenario.shape.busy * mean["interval_ns"]),
+    }
+
+
+# lock_wait_ns, lock_share
+
+
+def locks(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
+    """How long a CPU waits for a lock, and what of its time goes into lock sections; NaN for a build."""
+    if scenario.kind is Kind.BUILD:
+        return {name: np.full_like(scenario.events, np.nan) for name in ("lock_wait_ns", "lock_share")}
+    return {
+        "lock_wait_ns": over(mean["lock_wait_ns"], mean["lock_sections"]),
+        "lock_share": mean["lock_ns"] / (scenario.shape.flushers * mean["interval_ns"]),
+    }
+
+
+# interrupts_per_cpu_s_isolated, disturbed_share_isolated, disturbance_max_ns_isolated, stale_window_p99_ns_isolated
+
+
+def isolated_cpus(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, np.ndarray]:
+    """What flush events do to an isolated CPU; NaN where there is none."""
+    policy, isolated, per_s = scenario.policy, scenario.shape.isolated, 1e9 / mean["interval_ns"]
+    if not isolated:
+        return {name: np.full_like(scenario.events, np.nan) for name, metric in METRICS.items() if metric.of_isolated}
+    if policy.targets is not Targets.NOBODY:
+        hardware = policy.targets is Targets.HARDWARE  # every CPU's TLB at once
+        return {
+            "interrupts_per_cpu_s_isolated": mean["interrupts_isolated"] / isolated * per_s,
+            "disturbed_share_isolated": mean["disturbed_isolated_ns"] / isolated * per_s * 1e-9,
+            "disturbance_max_ns_isolated": mean["longest_isolated_ns"] * mean["events"],
+            "stale_window_p99_ns_isolated": mean["window_p99_ns" if hardware else "window_p99_isolated_ns"],
+        }
+    run_ns = overdue_run_ns(scenario) if policy.has_deadline else np.zeros_like(per_s)
+    check_ns = scenario.lanes["flush_all_ns"] if policy.checks else np.zeros_like(per_s)
+    flushes_per_s, overdue_per_s = pending["isolated_flushes_per_s"], pending["isolated_overdue_per_s"]
+    return {
+        "interrupts_per_cpu_s_isolated": overdue_per_s,
+        "disturbed_share_isolated": (flushes_per_s * check_ns + overdue_per_s * run_ns) * 1e-9,
+        "disturbance_max_ns_isolated": np.maximum(
+            np.where(flushes_per_s > 0.0, check_ns, 0.0), np.where(overdue_per_s > 0.0, run_ns, 0.0)
+        ),
+        "stale_window_p99_ns_isolated": pending["isolated_window_p99_ns"],
     }
 
 
@@ -258,6 +327,7 @@ def kernel_counters(scenario: Scenario, mean: Columns, pending: Columns) -> dict
     """The kernel's counters over the whole build."""
     remote, local = counters_per_flush(scenario, mean["interrupts"], mean["marks"])
     _, flushes = checks_of_the_build(scenario, mean, pending)
+    flushes = flushes + scenario.events * overdue_per_event(scenario, mean, pending)
     return {
         "nr_tlb_remote_flush_received": scenario.events * (remote + mean["entry_flushes"]) + flushes,
         "nr_tlb_local_flush_one": scenario.events * local,
@@ -308,38 +378,64 @@ def check_marks(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.nda
     """What checks find on a busy CPU, lane by lane; NaN where CPUs are notified in another way.
 
     Keys are those of `PENDING`, and rare_checks_per_s (without those that the loop over events serves) with the share
-    of them that finds the mark pending, found_share.
+    of them that finds the mark pending, found_share; and isolated_NAME of those in `OF_ISOLATED`.
     """
     lanes, shape = len(scenario.replica), scenario.shape
-    out = {name: np.full(lanes, np.nan) for name in PENDING} | {
+    nulls = [*PENDING, *(f"isolated_{name}" for name in OF_ISOLATED)]
+    out = {name: np.full(lanes, np.nan) for name in nulls} | {
         name: np.zeros(lanes) for name in ("rare_checks_per_s", "found_share")
     }
+    out["overdue_per_s"][:] = 0.0
     if scenario.policy.targets is not Targets.NOBODY:
         return out
+    late_s = overdue_ns(scenario) * 1e-9 if scenario.policy.has_deadline else np.zeros(lanes)
     numbers = numbers_of(scenario.lanes)
     for lane in range(lanes):
         parameters = {name: float(column[lane]) for name, column in numbers.items()}
         checks_per_s = checks_by_place(scenario.policy.checks, parameters)
-        rates = partial(_rates, scenario, checks_per_s, parameters, float(interval_ns[lane]))
-        flusher, other = rates(float(scenario.full_share[lane]), flushes=True), rates(0.0, flushes=False)
-        key = (scenario.shape.seed, int(scenario.replica[lane]))
-        found: Pending = pending_on_busy_cpus(flusher, other, shape.flushers, shape.busy, *key)
+        rates = partial(_rates, scenario, parameters, float(interval_ns[lane]), float(late_s[lane]))
+        flusher = rates(checks_per_s, float(scenario.full_share[lane]), flushes=True)
+        other = rates(checks_per_s, 0.0, flushes=False)
+        key, rare_per_s = (scenario.shape.seed, int(scenario.replica[lane])), _rare_checks(checks_per_s)
+        found: Pending = pending_on_busy_cpus(flusher, other, shape.flushers, shape.busy - shape.isolated, *key)
+        if shape.isolated:
+            seldom = checks_by_place(scenario.policy.checks, on_isolated_cpus(parameters))
+            alone = pending_on_an_equal(rates(seldom, 0.0, flushes=False), *key)
+            found, part = with_isolated(found, alone, shape.isolated, shape.busy), shape.isolated / shape.busy
+            rare_per_s = (1.0 - part) * rare_per_s + part * _rare_checks(seldom)
+            for name in OF_ISOLATED:
+                out[f"isolated_{name}"][lane] = getattr(alone, name)
         for name in PENDING:
             out[name][lane] = getattr(found, name)
-        out["rare_checks_per_s"][lane] = (
-            checks_per_s["switch_to_user"] + checks_per_s["migration"] + checks_per_s["tick"]
-        )
+        out["rare_checks_per_s"][lane] = rare_per_s
         out["found_share"][lane] = found.flushes_per_s / found.checks_per_s if found.checks_per_s else 0.0
     if scenario.policy.mark is None:
         out["pending_share"][:] = out["flusher_pending_share"][:] = out["marks_per_flush"][:] = np.nan
     return out
 
 
+def _rare_checks(checks_per_s: Mapping[str, float]) -> float:
+    """Those that no loop over events serves."""
+    return checks_per_s["switch_to_user"] + checks_per_s["migration"] + checks_per_s["tick"]
+
+
+def overdue_ns(scenario: Scenario) -> np.ndarray:
+    """From when a mark is too old until its CPU, which gets an interrupt, has flushed, [lane]."""
+    return scenario.lanes["ipi_send_ns"] + scenario.lanes["ipi_latency_ns"] + overdue_run_ns(scenario)
+
+
+def overdue_run_ns(scenario: Scenario) -> np.ndarray:
+    """The handler run of such an interrupt, [lane]."""
+    lanes = scenario.lanes
+    return lanes["irq_entry_ns"] + lanes["handler_fixed_ns"] + lanes["flush_all_ns"] + lanes["irq_exit_ns"]
+
+
 def _rates(
     scenario: Scenario,
-    checks_per_s: Mapping[str, float],
     parameters: Mapping[str, float],
     interval_ns: float,
+    late_s: float,
+    checks_per_s: Mapping[str, float],
     full_share: float,
     *,
     flushes: bool,
@@ -354,4 +450,5 @@ def _rates(
         others=checks_per_s["migration"] + checks_per_s["kernel_entry"],
         marks=(1.0 - 1.0 / flushers if flushes else 1.0) / interval_s,
         own_full=full_share / (interval_s * flushers) if own_flush else 0.0,
+        deadline_s=scenario.policy.mark.deadline_ns * 1e-9 + late_s if scenario.policy.mark else inf,
     )

@@ -145,3 +145,11 @@ class Rank:
             self._counts[:] = flags.set
             np.add.accumulate(self._words, axis=0, out=self._words)
         return self._counts
+
+
+def quantile(ascending: np.ndarray, share: float) -> np.ndarray:
+    """Linear quantile over axis 0 of values sorted along it."""
+    at = share * (len(ascending) - 1)
+    low = int(at)
+    high = min(low + 1, len(ascending) - 1)
+    return ascending[low] + (at - low) * (ascending[high] - ascending[low])

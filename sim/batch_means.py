@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.arrays import fit_buffer
+from sim.arrays import fit_buffer, quantile
 from sim.counts import Machine, Weights, weighted_counts
 
 BATCHES = 32  # of a full window
@@ -122,6 +122,7 @@ def _means(
     spans = {"interval_ns": machine.now - begin, "compute_ns": machine.computed_ns - computed}
     means = {name: span[leave] / events for name, span in spans.items()}
     means["events"] = np.full(len(leave), float(events))
+    means["window_p99_isolated_ns"] = machine.window_p99_isolated_ns[leave]
     for name, samples in (("wait", waits), ("window", windows)):
         ascending = np.sort(samples[:, leave], axis=0)
         means[f"{name}_ns"] = _mean_over_rows(samples[:, leave])
@@ -135,11 +136,3 @@ def _means(
 def _mean_over_rows(values: np.ndarray) -> np.ndarray:
     """Mean over axis 0, added up row by row whatever the number of lanes: the order of numpy's sums depends on it."""
     return values.cumsum(axis=0)[-1] / len(values)
-
-
-def quantile(ascending: np.ndarray, share: float) -> np.ndarray:
-    """Linear quantile over axis 0 of values sorted along it."""
-    at = share * (len(ascending) - 1)
-    low = int(at)
-    high = min(low + 1, len(ascending) - 1)
-    return ascending[low] + (at - low) * (ascending[high] - ascending[low])

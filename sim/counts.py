@@ -24,6 +24,13 @@ COUNTS = np.dtype([(name, np.float64) for name in (
     "line_misses",  # reads of a line by flush events without a valid copy of it,
     "line_writes",  # writes to it by flush events,
     "line_clears",  # and by checks
+    "lock_sections",  # lock sections,
+    "lock_wait_ns",  # waiting for their locks,
+    "lock_ns",  # and all of their time, waiting included
+    "interrupts_isolated",  # of the interrupts, those to isolated CPUs,
+    "disturbed_isolated_ns",  # for how long these were in handler runs and flushes at kernel entries,
+    "longest_isolated_ns",  # the longest of which it was,
+    "windows_isolated",  # and how many windows of theirs were seen
 )])  # fmt: skip
 
 
@@ -49,6 +56,10 @@ class Machine(Protocol):
     def computed_ns(self) -> np.ndarray:
         """How long CPUs that make flush events have computed until their last ones, all together, [lane]; or NaN."""
 
+    @property
+    def window_p99_isolated_ns(self) -> np.ndarray:
+        """99th percentile of the windows of isolated CPUs, [lane]; NaN where none was seen."""
+
     def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
         """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane].
 
@@ -73,11 +84,12 @@ class Weights:
     def by_count(self) -> np.ndarray:
         """The weight of each count, [term, lane], in the order of `weighted_counts`; kernel entries count once."""
         ones = np.ones_like(self.fixed_ns)
-        return np.array([self.handler, self.handler_compute, self.refill_ns, ones, self.range_miss_ns])
+        return np.array([self.handler, self.handler_compute, self.refill_ns, ones, self.range_miss_ns, ones])
 
 
 def weighted_counts(counts: Records) -> np.ndarray:
     """What the time of a flush event is made of, besides its wait, [term, lane]."""
     return np.array([
-        counts.handler_ns, counts.handler_compute_ns, counts.refills, counts.entry_ns, counts.range_misses
+        counts.handler_ns, counts.handler_compute_ns, counts.refills, counts.entry_ns, counts.range_misses,
+        counts.lock_ns,
     ])  # fmt: skip

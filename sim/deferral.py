@@ -12,14 +12,16 @@ plain numbers and [check]; then what an access to the mark's line costs, and how
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
 from sim.cache_lines import distances, line_times_ns, mean_line_ns
-from sim.draws import SWITCH, stream
+from sim.draws import OVERDUE, SWITCH, stream
 from sim.elementary import excess, exp_minus, log
 from sim.policy import Check, Line, Write
 from sim.scenario import Scenario
@@ -40,6 +42,7 @@ class Rates:
     others: float  # checks at kernel entries or migrations, Poisson
     marks: float  # by other CPUs
     own_full: float  # its own full flushes, Poisson
+    deadline_s: float = inf  # age of a mark at which the CPU has flushed after an interrupt
 
     @property
     def checks(self) -> float:
@@ -52,12 +55,35 @@ class Pending:
 
     checks_per_s: float
     flushes_per_s: float  # checks that find the mark pending
+    overdue_per_s: float  # interrupts for marks that were too old
     pending_share: float  # of time, with the mark pending
     marks_per_flush: float  # by other CPUs, between two clears
-    window_ns: float  # from a mark to this CPU's next full flush: mean
-    window_p50_ns: float
-    window_p99_ns: float
+    windows: Windows  # from a mark to this CPU's next full flush
     flusher_pending_share: float  # pending_share of a CPU that makes flush events
+    isolated: Pending | None = None  # the same of isolated CPUs alone, where there are some
+
+    @property
+    def window_ns(self) -> float:
+        return self.windows.mean_ns
+
+    @property
+    def window_p50_ns(self) -> float:
+        return self.windows.p50_ns
+
+    @property
+    def window_p99_ns(self) -> float:
+        return self.windows.p99_ns
+
+
+class Windows(NamedTuple):
+    """How long CPUs go on using old mappings: the mean and two quantiles, and what these are made of."""
+
+    mean_ns: float
+    p50_ns: float
+    p99_ns: float
+    beyond: Callable[[float], float]  # share of marks whose window is longer than so many seconds
+    longest_s: float
+    never: float = 0.0  # share of marks that are never followed
 
 
 def switches_per_s(lane: Mapping[str, float]) -> float:
@@ -66,9 +92,17 @@ def switches_per_s(lane: Mapping[str, float]) -> float:
     return lane["user_switches_per_s"] + 1000.0 / lane["timeslice_ms"] * shared
 
 
-def all_checks_per_s(checks: Mapping[str, Check], lanes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """How often a busy CPU checks its mark, wherever that is, [lane]; `lanes` holds parameters, all numbers."""
-    by_lane = ({name: float(column[lane]) for name, column in lanes.items()} for lane in range(len(lanes["cores"])))
+def all_checks_per_s(
+    checks: Mapping[str, Check],
+    lanes: Mapping[str, np.ndarray],
+    of_class: Callable[[dict[str, float]], dict[str, float]] = dict,
+) -> np.ndarray:
+    """How often a busy CPU checks its mark, wherever that is, [lane]; `lanes` holds parameters, all numbers.
+
+    `of_class` makes those of a class of CPUs from them.
+    """
+    lane_rows = range(len(lanes["cores"]))
+    by_lane = (of_class({name: float(column[lane]) for name, column in lanes.items()}) for lane in lane_rows)
     return np.array([sum(checks_by_place(checks, parameters).values()) for parameters in by_lane])
 
 
@@ -82,7 +116,19 @@ def checks_by_place(checks: Mapping[str, Check], parameters: Mapping[str, float]
     }
 
 
-def pending(rates: Rates, seed: int, replica: int) -> Pending:
+def on_isolated_cpus(parameters: Mapping[str, float]) -> dict[str, float]:
+    """The parameters of a lane as an isolated CPU has them: no tick, no task that arrives, few switches and entries."""
+    return {
+        **parameters,
+        "jobs": parameters["cores"],
+        "user_switches_per_s": parameters.get("isolated_switches_per_s", 0.0),
+        "kernel_entries_per_s": parameters.get("isolated_entries_per_s", 0.0),
+        "tick_hz": 0.0,
+        "migrations_per_s": 0.0,
+    }
+
+
+def pending_on_an_equal(rates: Rates, seed: int, replica: int) -> Pending:
     """What a busy CPU's checks find, where every busy CPU is like this one."""
     return pending_on_busy_cpus(rates, rates, 1, 1, seed, replica)
 
@@ -93,6 +139,8 @@ def pending_on_busy_cpus(flusher: Rates, other: Rates, flushers: int, busy: int,
     Both kinds check equally often. A window is one of a mark and another busy CPU: of a sender's marks, `flushers - 1`
     are of the first kind.
     """
+    if flusher.deadline_s < inf:
+        return _with_deadline(flusher, other, flushers, busy, seed, replica)
     gaps = _gaps(flusher, seed, replica) if flusher.checks else np.empty(0)  # [check], seconds
     pending_found, flusher_pending = _found(flusher.marks, gaps)
     flushes, pending_share, marks = flusher.checks * pending_found, flusher_pending, flusher.marks
@@ -102,17 +150,55 @@ def pending_on_busy_cpus(flusher: Rates, other: Rates, flushers: int, busy: int,
         flushes = flusher.checks * pending_found
         pending_share = part * flusher_pending + (1.0 - part) * other_pending
         marks = part * flusher.marks + (1.0 - part) * other.marks
-    window = _windows(gaps, flusher.own_full, (busy - flushers) / (busy - 1) if flushers < busy else 0.0)
+    without = (busy - flushers) / (busy - 1) if flushers < busy else 0.0
     return Pending(
         checks_per_s=flusher.checks,
         flushes_per_s=flushes,
+        overdue_per_s=0.0,
         pending_share=pending_share,
         marks_per_flush=_marks_per_flush(marks, gaps, pending_found),
-        window_ns=window[0],
-        window_p50_ns=window[1],
-        window_p99_ns=window[2],
+        windows=_windows(gaps, flusher.own_full, without),
         flusher_pending_share=flusher_pending,
     )
+
+
+def with_isolated(housekeeping: Pending, isolated: Pending, count: int, busy: int) -> Pending:
+    """What checks find on a busy CPU where `count` of `busy` are isolated; windows are of CPUs that did not mark."""
+    share, among_others = count / busy, count / (busy - 1)
+
+    def mean(name: str) -> float:
+        return (1.0 - share) * getattr(housekeeping, name) + share * getattr(isolated, name)
+
+    names = ["checks_per_s", "flushes_per_s", "overdue_per_s", "pending_share"]
+    if isolated.marks_per_flush == isolated.marks_per_flush:  # else isolated CPUs never check
+        names.append("marks_per_flush")
+    return replace(
+        housekeeping,
+        **{name: mean(name) for name in names},
+        windows=_mixed([(1.0 - among_others, housekeeping.windows), (among_others, isolated.windows)]),
+        isolated=isolated,
+    )
+
+
+def _mixed(parts: Sequence[tuple[float, Windows]]) -> Windows:
+    """The windows of several kinds of CPUs, by their share."""
+    never, longest = sum(share * each.never for share, each in parts), max(each.longest_s for _, each in parts)
+
+    def beyond(x: float) -> float:
+        return sum(share * each.beyond(x) for share, each in parts)
+
+    def quantile(wanted: float) -> float:
+        if wanted <= never:
+            return inf
+        high = longest
+        if high == inf:
+            high = 1.0
+            while beyond(high) > wanted:
+                high *= 2.0
+        return _solve(beyond, wanted, high) * 1e9
+
+    mean_ns = sum(share * each.mean_ns for share, each in parts if share)
+    return Windows(mean_ns, quantile(0.5), quantile(0.01), beyond, longest, never)
 
 
 def _found(marks_per_s: float, gaps: np.ndarray) -> tuple[float, float]:
@@ -165,8 +251,8 @@ def _gaps(rates: Rates, seed: int, replica: int) -> np.ndarray:
     return np.diff(np.sort(np.concatenate([at[at <= ticks[-1]], ticks])))
 
 
-def _windows(intervals_s: np.ndarray, own_full_per_s: float, without: float = 0.0) -> tuple[float, float, float]:
-    """Mean, median and 99th percentile in ns of the time from a mark to the next full flush of another CPU.
+def _windows(intervals_s: np.ndarray, own_full_per_s: float, without: float = 0.0) -> Windows:
+    """The time from a mark to the next full flush of another CPU.
 
     A mark falls anywhere in the intervals between checks; the CPU's local full flushes may come first. The share
     `without` of these CPUs has no local flushes.
@@ -188,18 +274,24 @@ def _windows(intervals_s: np.ndarray, own_full_per_s: float, without: float = 0.
         no_own = (1.0 - without) * exp_minus(own * x) + without
         return float((longer[k] - x * (len(ascending) - k)) / total * no_own)
 
-    return mean * 1e9, _solve(beyond, 0.5, ascending[-1]) * 1e9, _solve(beyond, 0.01, ascending[-1]) * 1e9
+    p50, p99 = (_solve(beyond, share, ascending[-1]) * 1e9 for share in (0.5, 0.01))
+    return Windows(mean * 1e9, p50, p99, beyond, ascending[-1])
 
 
-def _windows_without_checks(own_full_per_s: float, without: float) -> tuple[float, float, float]:
+def _windows_without_checks(own_full_per_s: float, without: float) -> Windows:
     """The same where no CPU checks: exponential where a CPU flushes fully by itself, for ever where it does not."""
     mean = 1e9 / own_full_per_s if own_full_per_s else np.inf
+
+    def beyond(x: float) -> float:
+        """Share of marks whose window is longer than x seconds."""
+        return (1.0 - without) * exp_minus(own_full_per_s * x) + without
 
     def quantile(beyond: float) -> float:
         """The window that this share of the marks goes beyond."""
         return mean * log((1.0 - without) / (beyond - without)) if beyond > without else np.inf
 
-    return np.inf if without else mean, quantile(0.5), quantile(0.01)
+    never = without if own_full_per_s else 1.0
+    return Windows(np.inf if without else mean, quantile(0.5), quantile(0.01), beyond, inf, never)
 
 
 def _solve(beyond, share: float, high: float) -> float:  # type: ignore[no-untyped-def]
@@ -209,6 +301,95 @@ def _solve(beyond, share: float, high: float) -> float:  # type: ignore[no-untyp
         middle = 0.5 * (low + high)
         low, high = (middle, high) if beyond(middle) > share else (low, middle)
     return high
+
+
+# A deadline
+
+CYCLES = 64  # of mark and interrupt that are drawn between two checks; more are counted with their mean length
+
+
+class Overdue(NamedTuple):
+    """A CPU's marks with a deadline, between its checks."""
+
+    pending_s: np.ndarray  # how long each mark was pending until the CPU flushed, once for each flush,
+    times: np.ndarray  # that so many flushes share
+    found: float  # checks that found the mark pending, of all checks
+    overdue: float  # interrupts in all the time
+    total_s: float
+
+
+def _overdue(gaps: np.ndarray, marks_per_s: float, deadline_s: float, seed: int, replica: int) -> Overdue:
+    """What a CPU's marks meet first: its next check, or their deadline."""
+    total = float(gaps.sum())
+    if not marks_per_s:
+        return Overdue(np.zeros(0), np.zeros(0), 0.0, 0.0, total)
+    cycle_s = 1.0 / marks_per_s + deadline_s
+    skipped = np.maximum(np.floor(gaps / cycle_s) - CYCLES, 0.0)
+    left, generator = gaps - skipped * cycle_s, stream(seed, replica, 0, OVERDUE)
+    pending, found, overdue = [np.full(len(gaps), deadline_s)], 0.0, float(skipped.sum())
+    times = [skipped]
+    while len(left):
+        left = left - generator.standard_exponential(len(gaps))[: len(left)] / marks_per_s  # after this mark
+        left = left[left > 0.0]
+        pending.append(np.minimum(left, deadline_s))
+        times.append(np.ones(len(left)))
+        found += np.count_nonzero(left <= deadline_s)
+        overdue += np.count_nonzero(left > deadline_s)
+        left = left[left > deadline_s] - deadline_s
+    return Overdue(np.concatenate(pending), np.concatenate(times), found / len(gaps), overdue, total)
+
+
+def _windows_until(late: Overdue, marks_per_s: float, own_full_per_s: float, without: float) -> Windows:
+    """Windows of the marks that come until a CPU flushes: all of that time for the first, any part for the others."""
+    pending, times, own = late.pending_s, late.times, own_full_per_s
+    marks = float((times * (1.0 + marks_per_s * pending)).sum())
+    if not marks:
+        return Windows(0.0, 0.0, 0.0, lambda x: 0.0, 0.0)
+    longest = float(pending.max())
+    mean = plain = float((times * (pending + marks_per_s * pending**2 / 2.0)).sum()) / marks
+    if own * longest > RARE:
+        reached = exp_minus(own * pending)
+        first = (1.0 - reached) / own
+        mean = float((times * (first + marks_per_s * excess(own * pending) / own**2)).sum()) / marks
+    mean = (1.0 - without) * mean + without * plain
+
+    def beyond(x: float) -> float:
+        """Share of marks whose window is longer than x seconds."""
+        longer = np.where(pending > x, times * (1.0 + marks_per_s * (pending - x)), 0.0)
+        return float(longer.sum()) / marks * ((1.0 - without) * exp_minus(own * x) + without)
+
+    p50, p99 = (_solve(beyond, share, longest) * 1e9 for share in (0.5, 0.01))
+    return Windows(mean * 1e9, p50, p99, beyond, longest)
+
+
+def _with_deadline(flusher: Rates, other: Rates, flushers: int, busy: int, seed: int, replica: int) -> Pending:
+    """As `pending_on_busy_cpus`, where CPUs with too old a mark are interrupted."""
+    part, without = flushers / busy, (busy - flushers) / (busy - 1) if flushers < busy else 0.0
+    found = flushes = overdue = pending_share = marks = flusher_pending = 0.0
+    for rates, share in ((flusher, part), (other, 1.0 - part)):
+        if not share:
+            continue
+        cycle_s = 1.0 / rates.marks + rates.deadline_s if rates.marks else 1.0
+        gaps = _gaps(rates, seed, replica) if rates.checks else np.full(CHECKS, CYCLES * cycle_s)
+        late = _overdue(gaps, rates.marks, rates.deadline_s, seed, replica)
+        of_time = float((late.times * late.pending_s).sum()) / late.total_s
+        found += share * late.found
+        overdue += share * late.overdue / late.total_s
+        pending_share += share * of_time
+        marks += share * rates.marks
+        flusher_pending = of_time if rates is flusher else flusher_pending
+        windows = _windows_until(late, rates.marks, flusher.own_full, without)
+    flushes = flusher.checks * found
+    all_flushes = flushes + overdue
+    return Pending(
+        checks_per_s=flusher.checks,
+        flushes_per_s=flushes,
+        overdue_per_s=overdue,
+        pending_share=pending_share,
+        marks_per_flush=marks / all_flushes if all_flushes else 0.0,
+        windows=windows,
+        flusher_pending_share=flusher_pending,
+    )
 
 
 # The line of the mark

@@ -11,7 +11,7 @@ from threading import Lock
 
 import numpy as np
 
-COMPUTE, KIND, PAGES, ENTRY, SWITCH, HELD, HOLD = range(7)  # purposes
+COMPUTE, KIND, PAGES, ENTRY, SWITCH, HELD, HOLD, OVERDUE = range(8)  # purposes
 UNIFORM = (KIND, PAGES, HELD)  # the others are exponential, of unit mean
 BY_INTERRUPT = (HELD, HOLD)  # as many as interrupts, so that they are not kept for the next who asks
 

@@ -164,7 +164,6 @@ class FlushEvents:
         self.local_ns, self.full = _keep_columns(self.local_ns, lanes), _keep_columns(self.full, lanes)
         self.bookkeeping_ns = _keep_columns(self.bookkeeping_ns, lanes)
         self._lane = np.arange(len(lanes))
-        self.preemption.keep(lanes)
 
 
 def _keep_columns(values: np.ndarray, lanes: np.ndarray) -> np.ndarray:

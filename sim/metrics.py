@@ -22,6 +22,7 @@ class Metric:
     kind: Kind = Kind.ANY  # of which workloads it is; null for the others
     null: str = ""  # where it is null, in words; empty: nowhere
     of_events: bool = False  # of flush events: null where there are none
+    of_isolated: bool = False  # of isolated CPUs: null where there are none
     endless: bool = False  # may be infinite
     part: bool = False  # of added_s
     main: bool = False  # shown where not all metrics are
@@ -30,7 +31,11 @@ class Metric:
     def description(self) -> str:
         """Its meaning, and where it is null, in words."""
         whose = {Kind.ANY: "", Kind.BUILD: "a loop", Kind.LOOP: "a build"}[self.kind]
-        where = [self.null, "there are no flush events" if self.of_events else ""]
+        where = [
+            self.null,
+            "there are no flush events" if self.of_events else "",
+            "no CPU is isolated" if self.of_isolated else "",
+        ]
         nowhere = " or ".join(["where " + " or ".join(filter(None, where))] if any(where) else [])
         null = " and ".join(filter(None, [f"for {whose}" if whose else "", nowhere]))
         return self.meaning + (f"; null {null}" if null else "")
@@ -38,7 +43,7 @@ class Metric:
     @property
     def may_be_null(self) -> bool:
         """Whether it is null for some workloads of its kind."""
-        return bool(self.null) or self.of_events
+        return bool(self.null) or self.of_events or self.of_isolated
 
 
 def _build(unit: str, meaning: str, null: str = "", main: bool = False) -> Metric:
@@ -123,8 +128,31 @@ METRICS: dict[str, Metric] = {
         "1", "the kernel's counter for the whole build: full flushes, by request or mark"
     ),
     "nr_tlb_local_flush_one": _build("1", "the kernel's counter for the whole build: pages of range flushes"),
-    "events_simulated": Metric("1", "flush events that the lane measured"),
+    "lock_wait_ns": Metric(
+        "ns", "mean time from asking for a lock to having it", Kind.LOOP, null="the lane saw no lock section"
+    ),
+    "lock_share": Metric(
+        "1", "share of the time of CPUs that make flush events in lock sections, waiting included", Kind.LOOP
+    ),
+    "interrupts_per_cpu_s_isolated": Metric("1/s", "interrupts to an isolated CPU a second", of_isolated=True),
+    "disturbed_share_isolated": Metric(
+        "1", "share of an isolated CPU's time in handler runs and flushes of marks", of_isolated=True
+    ),
+    "disturbance_max_ns_isolated": Metric(
+        "ns", "longest handler run or flush of a mark on an isolated CPU, of those that the lane measured",
+        of_isolated=True,
+    ),
+    "stale_window_p99_ns_isolated": Metric(
+        "ns", "99th percentile of the stale window on isolated CPUs: infinite where they never flush",
+        null="the lane saw none of them", of_isolated=True, of_events=True, endless=True,
+    ),
+    "events_simulated": Metric("1", "flush events that the lane measured; operations where these make none"),
 }  # fmt: skip
+
+
+def of_flush_events() -> list[str]:
+    """The metrics that are null where there are no flush events."""
+    return [name for name, metric in METRICS.items() if metric.of_events]
 
 
 def metrics_of(kind: Kind) -> list[str]:

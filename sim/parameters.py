@@ -43,6 +43,8 @@ class Reader(Enum):
     TICK = auto()  # at the tick,
     ENTRY = auto()  # at kernel entries,
     MIGRATION = auto()  # and where tasks arrive
+    STATE = auto()  # targets that depend on whether a CPU is in user mode
+    DEADLINE = auto()  # an interrupt for a mark that is too old
     COUNT = auto()  # the `events` of some policies
 
 
@@ -76,6 +78,7 @@ class Parameter:
     instruction: bool = False  # the time of a core's own instructions, which follows its clock
     of_kernel: bool = False  # one value for all machines
     seldom: bool = False  # read by few policies, and drawn only where one of them is simulated
+    compiled: bool = False  # only the compiled engine models it where it is not its default
     makes: tuple[str, ...] = ()  # parameters that are made from it, which is none itself
 
     @property
@@ -101,9 +104,9 @@ def _lines(meaning: str, *readers: Reader) -> Parameter:
     return Parameter("transfers", meaning, readers=readers, of_kernel=True)
 
 
-def _of_a_guest(meaning: str) -> Parameter:
+def _of_a_guest(meaning: str, *readers: Reader) -> Parameter:
     """A cost that counts where interrupts leave the guest."""
-    return _ns(f"{meaning}; counts unless delivery is apic", Reader.INTERRUPTS, default=0.0, seldom=True)
+    return _ns(f"{meaning}; counts unless delivery is apic", Reader.INTERRUPTS, *readers, default=0.0, seldom=True)
 
 
 def _share(meaning: str, *readers: Reader, **more: Any) -> Parameter:
@@ -133,6 +136,10 @@ PARAMETERS: dict[str, Parameter] = {
     "cluster_cores": Parameter(
         "1", "cores that share a last-level cache; null: all of a socket", 1, optional=True, readers=(Reader.EVENTS,),
         same=True, **_SIZE,
+    ),
+    "isolated": Parameter(
+        "1", "busy CPUs that make no flush events and are isolated (nohz_full): no tick, few entries; the highest",
+        default=0, readers=(Reader.EVENTS,), same=True, compiled=True, whole=True,
     ),
     "apic": Parameter(
         "name", "targets that one ICR write reaches", choices=APIC, default="auto", readers=(Reader.EVENTS,), same=True
@@ -166,17 +173,18 @@ PARAMETERS: dict[str, Parameter] = {
     "csd_lines": _lines(
         "sender, each request: transfers of the request's own line, which its target wrote last", Reader.INTERRUPTS
     ),
-    "ipi_send_ns": _instructions("sender: one ICR write", Reader.INTERRUPTS),
-    "ipi_latency_ns": _ns("ICR write done to interrupt taken, same socket", Reader.INTERRUPTS),
+    "ipi_send_ns": _instructions("sender: one ICR write", Reader.INTERRUPTS, Reader.DEADLINE),
+    "ipi_latency_ns": _ns("ICR write done to interrupt taken, same socket", Reader.INTERRUPTS, Reader.DEADLINE),
     "ipi_latency_cross_ns": _ns("ICR write done to interrupt taken, other socket", Reader.INTERRUPTS),
-    "irq_entry_ns": _instructions("handler run: once before its requests", Reader.INTERRUPTS),
+    "irq_entry_ns": _instructions("handler run: once before its requests", Reader.INTERRUPTS, Reader.DEADLINE),
     "handler_fixed_ns": _instructions(
-        "handler run: each request, beside its flush and the transfers of cache lines", Reader.INTERRUPTS
+        "handler run: each request, beside its flush and the transfers of cache lines", Reader.INTERRUPTS,
+        Reader.DEADLINE,
     ),
     "request_lines": _lines(
         "handler run, each request: transfers between its sender and its target", Reader.INTERRUPTS
     ),
-    "irq_exit_ns": _instructions("handler run: once after its requests", Reader.INTERRUPTS),
+    "irq_exit_ns": _instructions("handler run: once after its requests", Reader.INTERRUPTS, Reader.DEADLINE),
     "ack_lines": _lines(
         "sender: transfers for each finished request that it reads, or flag of another CPU", Reader.INTERRUPTS,
         Reader.FLAGS,
@@ -192,35 +200,45 @@ PARAMETERS: dict[str, Parameter] = {
         "name",
         "how interrupts leave a CPU: apic on bare metal or posted both ways, exit where each ICR write leaves the "
         "guest, hypercall where one exit reaches 128 targets",
-        choices=DELIVERIES, default="apic", readers=(Reader.INTERRUPTS,), same=True,
+        choices=DELIVERIES, default="apic", readers=(Reader.INTERRUPTS, Reader.FABRIC), same=True,
     ),
-    "exit_ns": _of_a_guest("sender: one exit to the hypervisor and back"),
-    "deliver_ns": _of_a_guest("sender: the hypervisor's work for one target, inside that exit"),
-    "receive_exit_ns": _of_a_guest("handler run: taking the interrupt, beyond irq_entry_ns; 0 where it is posted"),
+    "exit_ns": _of_a_guest("sender: one exit to the hypervisor and back, of a hardware broadcast too", Reader.FABRIC),
+    "deliver_ns": _of_a_guest("sender: the hypervisor's work for one running target, inside that exit"),
+    "wake_send_ns": _ns(
+        "the same for an idle target that has left for the hypervisor, which wakes its thread; null: as deliver_ns; "
+        "counts unless delivery is apic or wake_ns is 0",
+        Reader.INTERRUPTS, optional=True, seldom=True,
+    ),
+    "receive_exit_ns": _ns(
+        "handler run: taking the interrupt, beyond irq_entry_ns; 0 where it is posted; on bare metal of CPUs that "
+        "compute alone, which run vCPUs", Reader.INTERRUPTS, default=0.0, seldom=True, compiled=True,
+    ),
     "wake_ns": _of_a_guest(
         "added latency of an idle target that has left for the hypervisor, in place of idle_exit_ns; 0: none has left"
     ),
     # a CPU that cannot take an interrupt now: interrupts off, a firmware interrupt, a preempted vCPU
     "held_share": _share(
         "share of interrupts whose CPU cannot take them on arrival; share of time where it is marked pending instead",
-        Reader.INTERRUPTS, default=0.0, seldom=True,
+        Reader.INTERRUPTS, default=0.0, seldom=True, compiled=True,
     ),
     "held_ns": _ns(
         "how long a CPU cannot take such an interrupt, mean", Reader.INTERRUPTS, default=0.0, seldom=True
     ),
     # deferral and hardware
-    "line_hit_ns": _ns("a cache line that this CPU holds already", Reader.INTERRUPTS, Reader.MARK),
+    "line_hit_ns": _ns("a cache line that this CPU holds already", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS),
     "line_sibling_ns": _ns(
         "a line that the other thread of the core modified; null: as in a cluster", Reader.INTERRUPTS, Reader.MARK,
-        optional=True,
+        Reader.LOOPS, optional=True,
     ),
     "line_cluster_ns": _ns(
         "a line that a core with the same last-level cache modified; null: as in a socket", Reader.INTERRUPTS,
-        Reader.MARK, optional=True,
+        Reader.MARK, Reader.LOOPS, optional=True,
     ),
-    "line_socket_ns": _ns("a line that another core of the socket modified", Reader.INTERRUPTS, Reader.MARK),
+    "line_socket_ns": _ns(
+        "a line that another core of the socket modified", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS
+    ),
     "line_cross_ns": _ns(
-        "a line that a CPU of another socket modified", Reader.INTERRUPTS, Reader.MARK, optional=True
+        "a line that a CPU of another socket modified", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS, optional=True
     ),
     "line_burst": Parameter(
         "1", "turns in a row of a contended line inside one cluster, before it goes to who has waited longest", 1, 1e6,
@@ -233,6 +251,14 @@ PARAMETERS: dict[str, Parameter] = {
     "broadcast_ns": _ns("hardware broadcast, fixed part", Reader.FABRIC),
     "broadcast_page_ns": _ns("hardware broadcast, each page", Reader.FABRIC),
     "broadcast_all_ns": _ns("hardware broadcast, whole TLB", Reader.FABRIC),
+    "broadcast_per_waiter": Parameter(
+        "1", "how much longer a hardware broadcast takes for each one that waits behind it, of its time alone",
+        default=0.0, readers=(Reader.FABRIC,), seldom=True,
+    ),
+    "broadcast_repeats": Parameter(
+        "1", "times that each hardware broadcast is done, as the workarounds of some errata ask", 1, 1000, whole=True,
+        default=1, readers=(Reader.FABRIC,),
+    ),
     # the workload on the machine
     "accounting": Parameter(
         "name", "how the kernel books handler time", choices=ACCOUNTING, readers=(Reader.EVENTS,), of_kernel=True,
@@ -254,8 +280,24 @@ PARAMETERS: dict[str, Parameter] = {
         **_LOOP,
     ),
     "events_per_operation": Parameter(
-        "1", "flush events of one operation", 1e-6, default=1.0, readers=_WORK, **_LOOP
+        "1", "flush events of one operation; 0: none, where it takes locks", default=1.0, readers=_WORK, **_LOOP
     ),
+    "locks_per_operation": Parameter(
+        "1", "lock sections of one operation, before its flush events", high=1000, default=0.0,
+        readers=(Reader.LOOPS,), compiled=True, **_LOOP,
+    ),
+    "lock_hold_ns": _ns(
+        "how long a lock section holds its lock, a queued spinlock", Reader.LOOPS, default=0.0, **_LOOP
+    ),
+    "lock_per": Parameter(
+        "name", "how many of these locks there are: one of the machine, or one of each socket for its own CPUs",
+        choices=("machine", "socket"), default="machine", readers=(Reader.LOOPS,), same=True, **_LOOP,
+    ),
+    "lock_irqs": Parameter(
+        "name", "whether interrupts are on while a CPU waits for the lock and holds it", choices=("off", "on"),
+        default="off", readers=(Reader.LOOPS,), same=True, **_LOOP,
+    ),
+    "lock_lines": _lines("a lock that is handed over to a CPU that waits for it", Reader.LOOPS),
     "user_s": Parameter("s", "user CPU seconds of the build without XPFO", readers=_WORK, defining=True, **_BUILD),
     "base_system_s": Parameter(
         "s", "system CPU seconds of the build without XPFO", readers=_WORK, defining=True, **_BUILD
@@ -273,7 +315,17 @@ PARAMETERS: dict[str, Parameter] = {
         "1", "squared coefficient of variation of switch intervals", 1, readers=(Reader.SWITCH,)
     ),
     "migrations_per_s": Parameter("1/s", "migrations per busy CPU second", readers=(Reader.MIGRATION,)),
-    "kernel_entries_per_s": Parameter("1/s", "kernel entries per busy CPU second", readers=(Reader.ENTRY,)),
+    "kernel_entries_per_s": Parameter(
+        "1/s", "kernel entries per busy CPU second", readers=(Reader.ENTRY, Reader.STATE)
+    ),
+    "kernel_share": _share("share of a computing CPU's time in the kernel", Reader.STATE, seldom=True),
+    "isolated_switches_per_s": Parameter(
+        "1/s", "switches to a user task per second of an isolated CPU", readers=(Reader.SWITCH,), seldom=True
+    ),
+    "isolated_entries_per_s": Parameter(
+        "1/s", "kernel entries per second of an isolated CPU", readers=(Reader.ENTRY, Reader.STATE), seldom=True
+    ),
+    "isolated_kernel_share": _share("share of an isolated CPU's time in the kernel", Reader.STATE, seldom=True),
     "tick_hz": Parameter("Hz", "periodic tick", readers=(Reader.TICK,), of_kernel=True),
     "timeslice_ms": Parameter(
         "ms", "time slice when there are more jobs than CPUs", 1e-6, readers=(Reader.SWITCH,), of_kernel=True
@@ -369,6 +421,14 @@ def check_together(point: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={point[name]:g}: must divide cores={cores}")
     if point.get("fill") == "sockets" and cores // point["threads_per_core"] % point["sockets"]:
         raise ValueError(f"fill=sockets: needs as many cores on each of sockets={point['sockets']:g}")
+    busy = busy_cpus(point.get("jobs", cores), cores)
+    senders = point.get("flushers")
+    others = busy - (busy if senders is None or np.isnan(senders) else min(senders, busy))
+    if (point.get("isolated") or 0) > others:
+        raise ValueError(
+            f"isolated={point['isolated']:g}: must be at most {others:g}, the busy CPUs that make no flush events; "
+            "give flushers"
+        )
     if point["apic"] == "flat" and cores > FLAT_APIC_CPUS:
         raise ValueError(f"apic=flat: reaches at most {FLAT_APIC_CPUS} CPUs, and cores={cores}")
     if point.get("user_s") == 0 and point.get("base_system_s") == 0:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,25 @@ class Targets(Enum):
     OTHER_BUSY = "other busy CPUs"  # idle CPUs are left out
     # A preempted vCPU, `held_share` of them, is marked pending, and flushes fully when it runs again.
     OTHER_RUNNING = "other running CPUs"
+    # A CPU in user mode is marked pending, and flushes fully at its next kernel entry, before it can use a stale entry:
+    OTHER_IN_KERNEL = "other CPUs in the kernel"  # any such CPU,
+    OTHER_HOUSEKEEPING = "other CPUs, of isolated ones those in the kernel"  # or only an isolated one
     HARDWARE = "hardware broadcast"  # one fabric, first come first served
 
     @property
     def interrupts(self) -> bool:
         """Whether CPUs are notified by interrupt."""
-        return self in (Targets.OTHER_ONLINE, Targets.OTHER_BUSY, Targets.OTHER_RUNNING)
+        return self not in (Targets.NOBODY, Targets.HARDWARE)
+
+    @property
+    def looks_for_user_mode(self) -> bool:
+        """Whether CPUs in user mode are marked pending, and not interrupted."""
+        return self in (Targets.OTHER_IN_KERNEL, Targets.OTHER_HOUSEKEEPING)
+
+    @property
+    def marks(self) -> bool:
+        """Whether CPUs that are away, preempted or in user mode, are marked pending, and not interrupted."""
+        return self is Targets.OTHER_RUNNING or self.looks_for_user_mode
 
 
 class Local(Enum):
@@ -89,13 +103,19 @@ class Write(Enum):
 
 @dataclass(frozen=True)
 class Mark:
-    """Other CPUs are marked pending: on which line, and how it is written. Raises TypeError or ValueError."""
+    """Other CPUs are marked pending: on which line, and how it is written. Raises TypeError or ValueError.
+
+    A CPU whose mark is `deadline_ns` old is interrupted, and flushes fully; by default no CPU ever is.
+    """
 
     line: Line
     write: Write
+    deadline_ns: float = inf
 
     def __post_init__(self) -> None:
-        _expect(self, line=Line, write=Write)
+        _expect(self, line=Line, write=Write, deadline_ns=int | float)
+        if not self.deadline_ns >= 0.0:
+            raise ValueError(f"deadline_ns={self.deadline_ns!r}: must be at least 0")
         if self.write not in MARKS[self.line]:
             ways = " or ".join(f"Write.{write.name}" for write in MARKS[self.line])
             raise ValueError(f"{self.line} is written {ways}: no machine models {self.write}")
@@ -235,7 +255,7 @@ class Policy:
             if checks:
                 raise ValueError(f"{next(iter(checks))} checks a mark, and nothing is marked: give a mark")
             return
-        if not checks:
+        if not checks and not self.has_deadline:
             raise ValueError(f"CPUs are marked pending, and none checks: give {', '.join(PLACES[:-1])} or migration")
         for place, check in checks.items():
             if check.line is not mark.line:
@@ -269,6 +289,11 @@ class Policy:
         return self.mark is not None and self.mark.reads_line
 
     @property
+    def has_deadline(self) -> bool:
+        """Whether CPUs are interrupted whose mark is too old."""
+        return self.mark is not None and self.mark.deadline_ns < inf
+
+    @property
     def full_ns(self) -> str:
         """The cost of a full flush: of one address space where it has generations, else of everything."""
         return "flush_mm_ns" if self.run.catches_up else "flush_all_ns"
@@ -299,6 +324,8 @@ LOCAL_FLUSHES = {  # when the CPU that makes the flush event can flush itself
     Targets.OTHER_ONLINE: tuple(Local),
     Targets.OTHER_BUSY: tuple(Local),
     Targets.OTHER_RUNNING: tuple(Local),
+    Targets.OTHER_IN_KERNEL: tuple(Local),
+    Targets.OTHER_HOUSEKEEPING: tuple(Local),
 }
 
 

@@ -32,7 +32,7 @@ def _readers(policy: Policy) -> set[Reader]:
     is_a = {
         Reader.EVENTS: True,
         Reader.LOCAL: policy.targets is not Targets.HARDWARE and policy.flushes_ranges,
-        Reader.CHECKS: bool(policy.checks),
+        Reader.CHECKS: bool(policy.checks) or policy.has_deadline,
         Reader.INTERRUPTS: policy.targets.interrupts,
         Reader.GENERATIONS: policy.run.catches_up,
         Reader.FABRIC: policy.targets is Targets.HARDWARE,
@@ -44,6 +44,8 @@ def _readers(policy: Policy) -> set[Reader]:
         Reader.TICK: policy.tick is not None,
         Reader.ENTRY: policy.kernel_entry is not None,
         Reader.MIGRATION: policy.migration is not None,
+        Reader.STATE: policy.targets.looks_for_user_mode,
+        Reader.DEADLINE: policy.has_deadline,
     }
     return {reader for reader, it_is in is_a.items() if it_is}
 

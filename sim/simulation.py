@@ -12,7 +12,7 @@ import numpy as np
 from sim.accounting import account, account_without_events, own_overhead_ns, slowdown_of_work
 from sim.batch_means import run as run_lanes
 from sim.closed_loop import asked_operation_ns, check_loops, fill_loops, is_loop
-from sim.deferral import all_checks_per_s
+from sim.deferral import all_checks_per_s, on_isolated_cpus
 from sim.events import FlushEvents
 from sim.lanes import (
     check_column,
@@ -22,17 +22,19 @@ from sim.lanes import (
     numbers_of,
     require_parameters,
 )
-from sim.machine.engines import build_machine
-from sim.metrics import METRICS
+from sim.machine.engines import build_machine, check_locks
+from sim.metrics import METRICS, of_flush_events
 from sim.parameters import PARAMETERS, Kind, busy_cpus, check_together, default_warmup, is_number
 from sim.policies import Policies
-from sim.policy import Build, Events, Policy
+from sim.policy import Build, Events, Local, Policy
 from sim.quantities import fill_unknown
 from sim.reading import COUNTED, reads
 from sim.scenario import Scenario, times
 from sim.topology import Shape
 
 Columns = Mapping[str, np.ndarray]
+NO_FLUSH = Policy(local=Local.NEVER, build=False)  # of an operation that takes locks, and flushes nothing
+LOCKS = ("locks_per_operation", "events_per_operation")
 MOST_ENTRIES = 1e9  # kernel entries of a lane: beyond, its simulation takes half a day
 
 
@@ -129,6 +131,12 @@ class _Group:
         """A build, or a closed loop."""
         return Kind.LOOP if is_loop(self.lanes, 1)[0] else Kind.BUILD
 
+    @property
+    def has_locks(self) -> np.ndarray:
+        """Whether operations take locks, [lane]."""
+        locks = self.lanes["locks_per_operation"] > 0.0
+        return locks if self.kind is Kind.LOOP else np.zeros_like(locks)
+
     @cached_property
     def first(self) -> dict[str, Any]:
         """The parameters of the first lane."""
@@ -140,14 +148,15 @@ class _Group:
         first = self.first
         cores, sockets, threads = (int(first[name]) for name in ("cores", "sockets", "threads_per_core"))
         shown = {"cores": cores, "sockets": sockets, "threads_per_core": threads}
-        check_together(shown | {name: first[name] for name in ("apic", "fill")})
+        check_together(shown | {name: first[name] for name in ("apic", "fill", "jobs", "flushers", "isolated")})
         busy = int(busy_cpus(first["jobs"], cores))
         flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
         fill, operation, delivery = (first[name] for name in ("fill", "operation", "delivery"))
         cluster = None if np.isnan(first["cluster_cores"]) else int(first["cluster_cores"])
         return Shape(
-            cores, sockets, busy, flushers, threads, first["apic"], self.seed, fill, operation, delivery, cluster
-        )
+            cores, sockets, busy, flushers, threads, first["apic"], self.seed, fill, operation, delivery, cluster,
+            int(first["isolated"]), first["lock_per"], first["lock_irqs"],
+        )  # fmt: skip
 
     @cached_property
     def events(self) -> Events:
@@ -178,20 +187,42 @@ def _simulate_group(group: _Group) -> dict[str, np.ndarray]:
     """Every metric of a group, [lane]."""
     shape = group.shape
     some = group.events.total > 0.0
-    if not some.any():
+    if not some.any() and group.has_locks.all():
+        return _without_flush_events(group)
+    if not some.any() and not group.has_locks.any():
         return account_without_events(group.lanes, shape, group.kind)
     if not some.all():  # a lane without events is none of a machine's
         out = {name: np.full(len(some), np.nan) for name in METRICS}
-        for mine in (some, ~some):
+        for mine in (some, ~some & group.has_locks, ~some & ~group.has_locks):
+            if not mine.any():
+                continue
             for name, values in _simulate_group(group.part(mine)).items():
                 out[name][mine] = values
         return out
+    if group.policy is not NO_FLUSH:
+        for row in np.flatnonzero(group.has_locks).tolist():
+            check_locks(group.policy, *(float(group.lanes[name][row]) for name in LOCKS))
     if group.kind is Kind.LOOP:
         think_ns = _think_of_loops(group)
     else:
         think_ns = (group.lanes["user_s"] + group.lanes["base_system_s"]) / group.events.total * 1e9
     given_ns = group.lanes["think_ns"]
     return account(*_run(group, shape, np.where(np.isnan(given_ns), think_ns, given_ns)))
+
+
+def _without_flush_events(group: _Group) -> dict[str, np.ndarray]:
+    """Every metric of operations that take locks and make no flush events, [lane]."""
+    one = np.ones_like(group.lanes["cores"])
+    lanes = group.lanes | {"events_per_operation": one, "alloc_events": one, "range_pages": _one_page(len(one))}
+    out = _simulate_group(replace(group, policy=NO_FLUSH, lanes=lanes))
+    return out | {name: np.full_like(one, np.nan) for name in of_flush_events()}
+
+
+def _one_page(lanes: int) -> np.ndarray:
+    """Ranges of one page, [lane]."""
+    out = np.empty(lanes, dtype=object)
+    out[:] = [((1, 1.0),)] * lanes
+    return out
 
 
 def _think_of_loops(group: _Group) -> np.ndarray:
@@ -205,7 +236,7 @@ def _think_of_loops(group: _Group) -> np.ndarray:
 
     whole_ns = operation_ns = asked_operation_ns(lanes, group.shape.flushers)
     if not np.isnan(lanes["one_thread_ops_per_s"][0]):
-        operation_ns = left_ns(whole_ns, replace(group.shape, busy=1, flushers=1))
+        operation_ns = left_ns(whole_ns, replace(group.shape, busy=1, flushers=1, isolated=0))
         for row in np.flatnonzero(operation_ns < 0.0)[:1].tolist():
             raise ValueError(
                 f"one_thread_ops_per_s={lanes['one_thread_ops_per_s'][row]:g}: an operation takes {whole_ns[row]:.0f} "
@@ -221,8 +252,11 @@ def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, d
     """What lanes simulate, and their means per flush event, [lane]."""
     policy, lanes, first = group.policy, group.lanes, group.first
     cost = numbers_of(lanes) | {"think_ns": think_ns}
+    if not group.has_locks.any():  # of a build nothing is read that is a loop's
+        cost["locks_per_operation"] = np.zeros_like(think_ns)
     if policy.reads_line:
         cost["checks_per_s"] = all_checks_per_s(policy.checks, numbers_of(lanes))
+        cost["isolated_checks_per_s"] = all_checks_per_s(policy.checks, numbers_of(lanes), on_isolated_cpus)
     window = int(first["window_events"])
     given = first["warmup_events"]
     warmup = int(default_warmup(window, shape.cores) if np.isnan(given) else given)
@@ -247,7 +281,10 @@ def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, d
 
 def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
     """ValueError where the loop would serve more kernel entries than anybody waits for."""
-    each = cost["kernel_entries_per_s"] * 1e-9 * cost["think_ns"] * shape.busy / shape.flushers  # per flush event
+    entries_per_s = (shape.busy - shape.isolated) * cost["kernel_entries_per_s"]
+    if shape.isolated:
+        entries_per_s = entries_per_s + shape.isolated * cost["isolated_entries_per_s"]
+    each = entries_per_s * 1e-9 * cost["think_ns"] / shape.flushers  # per flush event
     for entries in (each * events)[each * events > MOST_ENTRIES][:1].tolist():
         raise ValueError(
             f"kernel_entries_per_s: about {entries:.1e} kernel entries check a mark in {events} flush events; must be "

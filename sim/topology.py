@@ -27,6 +27,9 @@ class Shape:
     operation: str = "exponential"
     delivery: str = "apic"
     cluster_cores: int | None = None  # cores that share a last-level cache; None: all of a socket
+    isolated: int = 0  # CPUs busy-isolated..busy-1 are isolated
+    lock_per: str = "machine"
+    lock_irqs: str = "off"
 
     @property
     def reach(self) -> int:

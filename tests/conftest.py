@@ -16,6 +16,7 @@ if os.environ.get("WITHOUT_NUMBA"):  # as if it were not installed
     sys.modules["numba"] = None  # type: ignore[assignment]
 
 from sim import PARAMETERS
+from sim.parameters import Kind
 from sweep.inputs.catalog import catalog, quantities_of
 from sweep.inputs.conf import conf_dir
 
@@ -45,8 +46,9 @@ def parameters() -> Callable[..., dict[str, Any]]:
     def known(machine: str = "xeon_8160", workload: str = "kernel_build", **changes: Any) -> dict[str, Any]:
         quantities = quantities_of(entries["machine"][machine], entries["workload"][workload])
         values = {name: quantity.central for name, quantity in quantities.items()}
-        values["alloc_events"] = values["kunmap_events"] * values["alloc_per_kunmap"]
-        values["user_s"] *= values.get("user_s_over_xeon", 1.0)
+        if entries["workload"][workload].kind is Kind.BUILD:
+            values["alloc_events"] = values["kunmap_events"] * values["alloc_per_kunmap"]
+            values["user_s"] *= values.get("user_s_over_xeon", 1.0)
         return {name: value for name, value in values.items() if name in PARAMETERS} | changes
 
     return known

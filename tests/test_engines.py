@@ -74,6 +74,8 @@ def configuration(rng):
     )  # fmt: skip
     guest = {"exit_ns": 3000.0, "deliver_ns": 400.0, "receive_exit_ns": 1500.0, "wake_ns": 20000.0}
     cost |= {name: float(rng.uniform(0, most)) * (rng.random() < 0.7) for name, most in guest.items()}
+    cost["receive_exit_ns"] *= delivery != "apic"
+    cost |= {"broadcast_repeats": 1.0 + cores % 2, "broadcast_per_waiter": 0.05 * (cores % 3)}
     held_share = float(rng.choice([0.0, 0.01, 0.3, 1.0], p=[0.6, 0.2, 0.1, 0.1]))
     cost |= {"held_share": held_share, "held_ns": float(10 ** rng.uniform(2, 6))}
     cost["kernel_entries_per_s"] = float(np.exp(rng.uniform(np.log(1e3), np.log(1e6))))

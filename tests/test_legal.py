@@ -17,10 +17,14 @@ BUILD = [name for name, parameter in PARAMETERS.items() if parameter.kind is Kin
 BUILD_METRICS = metrics_of(Kind.BUILD)
 TOGETHER = 10  # points of a call, which share a machine
 CALLS = 10  # of each policy
-MAY_BE_ENDLESS = {"stale_window_ns", "stale_window_p50_ns", "stale_window_p99_ns", "outstanding_marks"}
+MAY_BE_ENDLESS = {name for name, metric in METRICS.items() if metric.endless}
 OF_EVENTS = {name for name in METRICS if name.startswith("flush_")} | {"interrupts_per_flush"}
+OF_ISOLATED = {name for name, metric in METRICS.items() if metric.of_isolated}
 OF_NOTES = {"pending_share", "marks_per_flush", "lost_marks"}
-SAID = ("user_s=0", "apart to be added", "no time passes", "its flush events alone")
+SAID = (
+    "user_s=0", "apart to be added", "no time passes", "its flush events alone", "held_share: no engine", "above 0 with",
+    "locks beside", "for each flush event",
+)  # fmt: skip
 CONTROLS = {"think_ns", "precision", "replicas"}
 HIDDEN_BY_IRQ_TIME = {"system_time_s", "added_s", "ratio", "sender_s"}
 
@@ -50,6 +54,8 @@ def points(rng):
         "accounting": [str(rng.choice(["tick", "irq_time"])) for _ in range(TOGETHER)],
         "range_pages": [{1: 1.0, 34: float(rng.choice([0, 1e-6, 1, 1e9]))} for _ in range(TOGETHER)],
     }  # fmt: skip
+    busy = min(int(out["jobs"]), cores)
+    out["isolated"] = int(rng.integers(0, busy - min(out["flushers"] or busy, busy) + 1))
     for name in PARAMETERS:
         if name not in out and is_number(name) and name not in (*CONTROLS, *LOOP):
             out[name] = [number(name, rng) for _ in range(TOGETHER)]
@@ -65,7 +71,8 @@ def points(rng):
         costs_ns = sum(np.broadcast_to(out[name], TOGETHER)[at] or 0.0 for name in out if name.endswith("_ns"))
         events = out["kunmap_events"][at] + out["alloc_events"][at] or 1.0
         costs_ns += (out["user_s"][at] + out["base_system_s"][at]) / min(events, 1e-3) * 1e9
-        out["kernel_entries_per_s"][at] = min(out["kernel_entries_per_s"][at], 1e9 / costs_ns if costs_ns else 1e9)
+        for name in ("kernel_entries_per_s", "isolated_entries_per_s"):
+            out[name][at] = min(out[name][at], 1e9 / costs_ns if costs_ns else 1e9)
     if rng.random() < 0.3:
         way = str(rng.choice(LOOP))
         size = {"operation_ns": 5000.0, "one_thread_ops_per_s": 100.0, "rate_per_s": 20.0}[way]
@@ -78,11 +85,16 @@ def points(rng):
 def allowed_nulls(policy, found, point):
     """Which metrics may be NaN, by their documentation."""
     mine = Policies()[policy]
-    nulls = {"operations_per_s", "operation_ns_total"} | (set() if point.get("base_system_s") else {"ratio"})
+    nulls = {"operations_per_s", "operation_ns_total", "lock_share"}
+    nulls |= set() if point.get("base_system_s") else {"ratio"}
     loop = any(name in point for name in LOOP)
     if loop:
         nulls = {*BUILD_METRICS} | ({"elongation"} if found["operations_per_s"] else set())
-    if found["events_simulated"] == 0:
+    often = loop and 1 > point["locks_per_operation"] >= point["events_per_operation"] > 0.01
+    nulls |= set() if often else {"lock_wait_ns"}
+    nulls |= {"stale_window_p99_ns_isolated"} if point["isolated"] else OF_ISOLATED
+    no_flush = policy == "vanilla" or (loop and point.get("events_per_operation") == 0.0)
+    if found["events_simulated"] == 0 or no_flush:
         return nulls | OF_EVENTS | OF_NOTES | MAY_BE_ENDLESS
     nulls |= {"wall_time_s", "wall_time_half_s", "elongation"} if point["think_ns"] == 0 else set()
     nulls |= {"wall_time_half_s"} if point["flushers"] is not None else set()
@@ -115,6 +127,9 @@ def test_legal_parameters_give_numbers_documented_nulls_or_a_sentence(policy):
     refused = 0
     for call in range(CALLS):
         columns = points(np.random.default_rng([call, *policy.encode()]))
+        targets = Policies()[policy].targets
+        columns |= {"held_share": 0.0} if targets.looks_for_user_mode else {}
+        columns |= {} if targets.interrupts else {"locks_per_operation": 0.0}
         each = [
             {name: value[at] if isinstance(value, list) else value for name, value in columns.items()}
             for at in range(TOGETHER)

@@ -12,7 +12,7 @@ from benchmarks import distance
 from sim import PARAMETERS, batch_means, simulate
 from sim.cache_lines import CLUSTER, CROSS, SAME, SIBLING, SOCKET, distances
 from sim.counts import Weights
-from sim.deferral import Rates, line_ns, pending, read_and_clear_ns, switches_per_s
+from sim.deferral import Rates, line_ns, pending_on_an_equal, read_and_clear_ns, switches_per_s
 from sim.events import FlushEvents
 from sim.machine.compiled.cache import has_compiler
 from sim.machine.engines import build_machine
@@ -219,7 +219,7 @@ def test_the_loop_clears_as_many_notes_as_the_slow_time_scale_says(looks):
     found = means("xpfo_deferred_test_first", shape_of(n), window=window, checks_per_s=looks, think_ns=20_000.0)
     posts = (n - 1) / n / found["interval_ns"] * 1e9
     rates = Rates(switches=0.0, switch_cv2=1.0, ticks=0.0, others=looks, marks=posts, own_full=0.0)
-    expected = np.mean([pending(rates, 1, replica).flushes_per_s for replica in range(20)])
+    expected = np.mean([pending_on_an_equal(rates, 1, replica).flushes_per_s for replica in range(20)])
     clears = found["line_clears"] / n / found["interval_ns"] * 1e9
     assert clears == pytest.approx(expected, rel=4.0 / np.sqrt(found["line_clears"] * window) + 0.03)
 

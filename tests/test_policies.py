@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sim import simulate
-from sim.deferral import Rates, pending
+from sim.deferral import Rates, pending_on_an_equal
 from sim.parameters import PARAMETERS
 from sim.policies import Policies
 from sim.policy import Local
@@ -155,7 +155,7 @@ def test_the_slow_scale_equals_a_plain_simulation_of_posts_and_looks(rates):
     first_after = np.searchsorted(posts, np.concatenate([[0.0], looks[:-1]]))
     unset = np.minimum(posts[np.minimum(first_after, len(posts) - 1)], looks) - np.concatenate([[0.0], looks[:-1]])
 
-    runs = [pending(rates, 3, replica) for replica in range(40)]
+    runs = [pending_on_an_equal(rates, 3, replica) for replica in range(40)]
 
     def mean(name):
         return np.mean([getattr(run, name) for run in runs])

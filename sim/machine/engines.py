@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +11,13 @@ from sim.counts import Machine
 from sim.delivery import add_delivery
 from sim.events import FlushEvents
 from sim.machine.compiled.cache import has_compiler
+from sim.parameters import PARAMETERS, Kind
 from sim.policy import Done, Policy, Run
+from sim.reading import reads
 from sim.topology import Shape
 
 ENGINES = ("auto", "compiled", "vectorized")
+MOST_SECTIONS = 1000  # lock sections before a flush event: beyond, a window of these takes minutes
 REMEDY = "give engine=compiled, which simulates every request"
 
 
@@ -32,38 +36,64 @@ def build_machine(
     An engine is imported when it is asked for: numba takes half a second.
     """
     engine, interrupts = choose_engine(engine), policy.targets.interrupts
+    locks = has_locks(cost)
     if engine == "vectorized":
         from sim.machine.vectorized.broadcast import Broadcast
         from sim.machine.vectorized.coherence import Coherence
         from sim.machine.vectorized.server import Server
 
-        if interrupts:
-            unequal = shape.cores // shape.threads_per_core % shape.sockets != 0
-            check_vectorized(policy, shape.delivery, shape.fill, events.preemption.any, unequal)
+        point = {name: values.max() for name, values in cost.items()} | {"delivery": shape.delivery, "fill": shape.fill}
+        check_vectorized(policy, point)
         return (Broadcast if interrupts else Coherence if policy.reads_line else Server)(shape, cost, policy, events)
     if policy.reads_line:
         from sim.machine.compiled.coherence import coherence
 
         return coherence(shape, cost, policy, events)
-    if interrupts:
+    if interrupts or locks:
         from sim.machine.compiled.broadcast import broadcast
 
-        return broadcast(shape, add_delivery(shape, cost, len(events.replica_row)), policy, events)
+        cost = add_delivery(shape, cost, len(events.replica_row)) if interrupts else cost
+        return broadcast(shape, cost, policy, events, locks)
     from sim.machine.compiled.server import server
 
     return server(shape, cost, policy, events)
 
 
-def check_vectorized(policy: Policy, delivery: str, fill: str, preempts: bool, unequal: bool) -> None:
-    """ValueError where numpy's approximation of a broadcast by interrupts does not model what is asked for."""
-    for wrong, what in (
-        (policy.run.catches_up or policy.run is Run.NOTHING, f"Run.{policy.run.name}"),
+def has_locks(cost: Mapping[str, np.ndarray]) -> bool:
+    """Whether operations take locks in some lane."""
+    return "locks_per_operation" in cost and bool((cost["locks_per_operation"] > 0.0).any())
+
+
+def check_locks(policy: Policy, locks_per_operation: float, events_per_operation: float) -> None:
+    """ValueError where no engine models such locks beside the flush events of a policy."""
+    if locks_per_operation > MOST_SECTIONS * events_per_operation:
+        raise ValueError(
+            f"locks_per_operation={locks_per_operation:g}: must be at most {MOST_SECTIONS} for each flush event, and "
+            f"events_per_operation={events_per_operation:g}"
+        )
+    if not policy.targets.interrupts:
+        raise ValueError(
+            f"locks_per_operation: no engine models locks beside {policy.targets}: must be 0, or give a policy that "
+            "interrupts"
+        )
+
+
+def check_vectorized(policy: Policy, point: Mapping[str, Any]) -> None:
+    """ValueError where the numpy engine does not model what is asked for; `point` has parameters by name."""
+    interrupts = policy.targets.interrupts
+    unequal = point.get("cores", 1) // point.get("threads_per_core", 1) % point.get("sockets", 1) != 0
+    wrong = [
+        (interrupts and (policy.run.catches_up or policy.run is Run.NOTHING), f"Run.{policy.run.name}"),
+        (policy.targets.looks_for_user_mode, str(policy.targets)),
         (policy.done is Done.SENT, "a sender that does not wait"),
         (policy.mutex, "a mutex"),
-        (delivery != "apic", f"delivery={delivery}"),
-        (fill != "spread", f"fill={fill}"),
-        (preempts, "held_share above 0"),
-        (unequal, "sockets of unequal size"),
-    ):
-        if wrong:
+        (interrupts and point.get("delivery", "apic") != "apic", f"delivery={point.get('delivery')}"),
+        (interrupts and point.get("fill", "spread") != "spread", f"fill={point.get('fill')}"),
+        (interrupts and unequal, "sockets of unequal size"),
+    ]
+    for name in reads(policy, Kind.LOOP):
+        parameter = PARAMETERS[name]
+        wrong.append((parameter.compiled and point.get(name, parameter.default) > parameter.default, f"{name} above 0"))
+    for it_is, what in wrong:
+        if it_is:
             raise ValueError(f"engine=vectorized: does not model {what}; {REMEDY}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sim.closed_loop import check_loops, is_loop
+from sim.machine.engines import check_locks
 from sim.parameters import PARAMETERS, Kind, check_together
 from sim.policy import Policy
 from sim.reading import reads
@@ -145,7 +146,9 @@ def _check_columns(
     no_time = np.ones(len(points), dtype=bool)
     for name in ("user_s", "base_system_s"):
         no_time &= columns[name] == 0.0 if name in columns else False
-    for row in _first((cores % sockets != 0) | (cores % threads != 0) | (flat & (cores > 8)) | no_time):
+    isolated = columns["isolated"] > 0 if "isolated" in columns else np.zeros(len(points), dtype=bool)
+    doubtful = (cores % sockets != 0) | (cores % threads != 0) | (flat & (cores > 8)) | no_time | isolated
+    for row in np.flatnonzero(doubtful).tolist():
         point = {name: column[row] for name, column in columns.items()}
         try:
             check_together({**point, "cores": int(point["cores"])})
@@ -188,6 +191,14 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
             raise BadInput(
                 f"{at(row)}: policy {policy} reads {names}, and neither machine {machine} nor workload {workload} says"
             )
+        if loop and "locks_per_operation" in columns:
+            locks = columns["locks_per_operation"]
+            events = columns.get("events_per_operation", np.ones(len(locks)))
+            for row in np.flatnonzero(mine & (events > 0.0) & (locks > 0.0)).tolist():
+                try:
+                    check_locks(known[policy], locks[row], events[row])
+                except ValueError as error:
+                    raise BadInput(f"{at(row)}: policy {policy}: {error}") from None
         if not (loop or known[policy].build):
             raise BadInput(
                 f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: its flush events are system calls, and this is "

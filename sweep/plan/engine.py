@@ -9,12 +9,14 @@ import numpy as np
 
 from sim.machine.compiled.cache import has_compiler, is_compiled
 from sim.machine.engines import check_vectorized
+from sim.parameters import PARAMETERS
 from sim.policy import Policy
 from sweep.errors import BadInput
 from sweep.plan.plan import Plan
 
 COMPILE_S = {"serve_broadcast": 7.5, "serve_server": 2.0, "serve_coherence": 2.0}  # measured on one core
 LOAD_S = 0.8  # of importing numba and loading a loop that is compiled, on the same
+ASKED = ("delivery", "fill", "sockets", "threads_per_core", *(n for n, p in PARAMETERS.items() if p.compiled))
 APPROXIMATE = "broadcasts are approximated by numpy, in two events for a flush event"
 
 
@@ -27,13 +29,12 @@ def choose_engine(plan: Plan, asked: str, again: bool = False) -> Plan:
         raise BadInput("engine=compiled: numba is not installed; install it, or give engine=vectorized")
     if asked == "vectorized" or not has_compiler():
         chosen = replace(plan, engine="vectorized")
-        if chosen.is_approximate:
-            _check_approximation(chosen)
+        _check_vectorized(chosen)
         why = [] if asked == "vectorized" else ["numba is not installed"]
         return replace(chosen, engine_because=": ".join(why + [APPROXIMATE] * chosen.is_approximate))
     loops = {_loop(policy) for name, policy in plan.policies.items() if name != "vanilla"}
     compile_s = sum(COMPILE_S[loop] for loop in loops if not is_compiled(loop))
-    if asked == "auto" and loops and "serve_broadcast" not in loops:
+    if asked == "auto" and loops and "serve_broadcast" not in loops and _is_vectorizable(plan):
         if compile_s > 0.0 and not again and plan.estimate_s < compile_s:
             because = f"compiling would take about {compile_s:.0f} s"
             return replace(plan, engine="vectorized", engine_because=because)
@@ -50,19 +51,26 @@ def _loop(policy: Policy) -> str:
     return "serve_coherence" if policy.reads_line else "serve_server"
 
 
-def _check_approximation(plan: Plan) -> None:
-    """BadInput where a point is of what numpy's approximation of a broadcast does not model."""
+def _is_vectorizable(plan: Plan) -> bool:
+    """Whether the numpy engine models every point."""
+    try:
+        _check_vectorized(plan)
+    except BadInput:
+        return False
+    return True
+
+
+def _check_vectorized(plan: Plan) -> None:
+    """BadInput where a point is of what the numpy engine does not model."""
+    defaults = {name: PARAMETERS[name].default for name in ASKED} | {"policy": "", "cores": 1}
     for block, firsts in plan.shapes():
         columns = plan.space.block_columns(block, firsts) if len(firsts) else {"policy": np.empty(0)}
         rows = len(columns["policy"])
-        words = [columns.get(name, np.full(rows, default)).tolist() for name, default in
-                 (("policy", ""), ("delivery", "apic"), ("fill", "spread"), ("held_share", 0.0),
-                  ("cores", 1), ("sockets", 1), ("threads_per_core", 1))]  # fmt: skip
-        for policy, delivery, fill, held_share, cores, sockets, threads in set(zip(*words, strict=True)):
-            if plan.policies[policy].targets.interrupts:
-                try:
-                    unequal = cores // threads % sockets != 0
-                    check_vectorized(plan.policies[policy], delivery, fill, held_share > 0.0, unequal)
-                except ValueError as error:
-                    missing = "" if has_compiler() else ", and numba is not installed"
-                    raise BadInput(f"policy {policy}: {error}{missing}") from None
+        words = [columns.get(name, np.full(rows, default)).tolist() for name, default in defaults.items()]
+        for values in set(zip(*words, strict=True)):
+            point = dict(zip(defaults, values, strict=True))
+            try:
+                check_vectorized(plan.policies[point["policy"]], point)
+            except ValueError as error:
+                missing = "" if has_compiler() else ", and numba is not installed"
+                raise BadInput(f"policy {point['policy']}: {error}{missing}") from None

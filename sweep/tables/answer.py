@@ -12,7 +12,7 @@ import pandas as pd
 
 from sweep.errors import printable
 from sweep.inputs.likelihood import spread
-from sweep.tables import best_ceiling, crossover, next_experiment, pareto, reproduction, validation
+from sweep.tables import best_ceiling, crossover, fabric, isolated, next_experiment, pareto, reproduction, validation
 from sweep.tables.sentences import Answer, Tables, of_size
 from sweep.tables.setting import settings
 from sweep.tables.words import banded, enumerated, factor, number, share
@@ -89,6 +89,8 @@ ANSWERS: dict[str, tuple[Callable[[Tables], Answer | None], str]] = {  # by name
     "crossover": (crossover.answer, "crossover"),
     "best_ceiling": (best_ceiling.answer, "best_ceiling"),
     "pareto": (pareto.answer, "pareto"),
+    "fabric": (fabric.answer, "fabric"),
+    "isolated": (isolated.answer, "isolated"),
     "jobs": (of_jobs, "summary"),
     "points": (of_points, "summary"),
 }

@@ -18,7 +18,10 @@ from sweep.tables.answer import ANSWERS, answer
 from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import crossover
 from sweep.tables.draws import posterior_draws, representative
+from sweep.tables.fabric import fabric
 from sweep.tables.frame import read_once
+from sweep.tables.isolated import METRICS as OF_ISOLATED
+from sweep.tables.isolated import isolated
 from sweep.tables.next_experiment import next_experiment
 from sweep.tables.pareto import pareto
 from sweep.tables.replicas import summary
@@ -31,11 +34,18 @@ from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validat
 ANSWER = "tables/answer.txt"  # what the tables say to the question
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
 OF_THE_SURFACE = (scaling, crossover, best_ceiling, pareto, counters)
-MORE = (*COUNTERS, "handler_share", "operation_ns_total", "system_time_half_s")  # metrics of tables that are not main
+OF_ONE_ANSWER = (fabric, isolated)  # tables that only the answer of their name is made of
+MORE = (
+    *COUNTERS,
+    *OF_ISOLATED,
+    "handler_share",
+    "operation_ns_total",
+    "system_time_half_s",
+)  # metrics of tables that are not main
 PIECE = 65_536  # rows of a table that are text at once
 TABLES = {  # every table with what it says
     make.__name__: (make.__doc__ or "").partition("\n")[0]
-    for make in (reproduction, summary, *OF_THE_SURFACE, validation, validation_summary)
+    for make in (reproduction, summary, *OF_THE_SURFACE, *OF_ONE_ANSWER, validation, validation_summary)
 }
 
 
@@ -49,7 +59,8 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
     single = representative(results)
     tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(representative(every))}
     if len(single):
-        tables |= {make.__name__: make(single) for make in OF_THE_SURFACE}
+        made = [*OF_THE_SURFACE, *(make for make in OF_ONE_ANSWER if make.__name__ == named)]
+        tables |= {make.__name__: make(single) for make in made}
     tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}
     if len(posterior_draws(results[["draw"]])):
         tables = bands.add_bands(tables, results)
@@ -88,7 +99,7 @@ def columns_of_tables(measured: Measured, named: str) -> set[str]:
     rows = [row for table in measured.tables for row in table.rows]
     of_rows = {name for row in rows for name in (row.metric, *row.point, *(row.less or ()))}
     drawn = PARAMETER_COLUMNS if named == "next_experiment" else ()
-    return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *drawn}
+    return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *drawn, "isolated"}
 
 
 def answer_of(folder: Folder) -> str:

@@ -57,7 +57,7 @@ def banded(row: Any, name: str, form: Any = number) -> str:
     ends = [float(row[f"{name}_{end}"]) for end in ("05", "95")]
     low, high = (form(NEVER if end != end else end) for end in ends)
     plain_low, plain_high = (end.removesuffix("x").removesuffix(" %") for end in (low, high))
-    return f"{said} ({plain_low}-{plain_high})" if ends[0] != ends[1] else str(said)
+    return f"{said} ({plain_low}-{plain_high})" if low != high else str(said)
 
 
 def few(words: list[str], most: int) -> list[str]:

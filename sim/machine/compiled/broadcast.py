@@ -20,7 +20,7 @@ Most events are requests, and most of these end in the order in which they begin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
+from math import inf, nan
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from sim.machine.compiled.cpus import (
     FULL,
     IDLE,
     INTERRUPT,
+    LOCK_OF,
     NOTHING,
     RANGE,
     REQUEST,
@@ -65,15 +66,25 @@ from sim.machine.compiled.receiver import take
 from sim.machine.compiled.ring import leave, ring
 from sim.machine.compiled.sender import csd_lock, csd_lock_wait, enqueue, finish, llist_add, prepare, window
 from sim.policy import Done, Local, Policy, Run, Targets
+from sim.preemption import away
 from sim.topology import Shape
 
+WINDOWS = 8192  # of isolated CPUs that are kept, the last ones
 
-def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents) -> Machine:
-    """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events."""
-    words = _words_of(shape, policy, events.preemption.any)
+
+def broadcast(
+    shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents, locks: bool = False
+) -> Machine:
+    """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events.
+
+    `locks`: operations take locks; under a policy without interrupts that is all they do.
+    """
+    words = _words_of(shape, policy, events, locks)
     lanes, f, cpus = len(events.replica_row), shape.flushers, words.reachable
+    away_share, away_ns = away(shape, cost, policy, lanes, cpus)
+    of_sockets = shape.sockets if words.lock_sockets else 1
     costs, line_ns, apart = costs_of(Cost, cost, lanes), line_times_ns(shape, cost), distances(shape)
-    states = records(STATE, lanes, now=NEVER, mutex_free=NEVER)
+    states = records(STATE, lanes, now=NEVER)
     with_sibling, busy_sibling = shape.with_sibling(cpus), np.zeros(cpus, dtype=bool)
     busy_sibling[: shape.busy] = shape.with_sibling(shape.busy)
 
@@ -95,13 +106,17 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
                 socket=shape.socket[:cpus],
                 queue_owner=np.arange(cpus),
                 queue_free=NEVER,
+                away_share=away_share[number],
+                away=away_ns[number],
             ),
             senders=records(SENDER, f, waits_for=-1, request=np.arange(f)),
             requests=records(REQUEST, 2 * f if words.no_wait else f, watched=-1),
             queue=np.zeros((cpus, f), dtype=np.int16),
             done=np.full((f, cpus), NEVER),
             marked=np.zeros((f, cpus), dtype=np.int16),
-            waiting=np.zeros(f if policy.mutex else 1, dtype=np.int64),
+            locks=records(LOCK_OF, of_sockets + 1, free=NEVER, owner=-1),
+            waiting=np.zeros((of_sockets + 1, f if policy.mutex or locks else 1), dtype=np.int64),
+            windows=np.full(WINDOWS if shape.isolated else 1, nan),
             work=knockout(f),
             takes=knockout(cpus),
             at_request=ring(f),
@@ -109,11 +124,11 @@ def broadcast(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
             line=line_ns[number],
         )
 
-    return Machine(serve_broadcast, new_lane, events, _compute_end)
+    return Machine(serve_broadcast, new_lane, events, _compute_end, _windows_isolated)
 
 
-def _words_of(shape: Shape, policy: Policy, preempts: bool) -> Words:
-    """What the policy says; `preempts`: CPUs cannot take some interrupts at once."""
+def _words_of(shape: Shape, policy: Policy, events: FlushEvents, locks: bool) -> Words:
+    """What the policy says, and the workload of its locks."""
     return Words(
         reachable=shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores,
         busy=shape.busy,
@@ -129,8 +144,14 @@ def _words_of(shape: Shape, policy: Policy, preempts: bool) -> Words:
         run_begun=policy.done is Done.RUN_BEGUN,
         no_wait=policy.done is Done.SENT,
         mutex=policy.mutex,
-        preempts=preempts,
-        marks=preempts and policy.targets is Targets.OTHER_RUNNING,
+        preempts=events.preemption.any,
+        marks=events.preemption.any and policy.targets.marks,
+        user_mode=policy.targets.looks_for_user_mode,
+        isolated=shape.busy - shape.isolated,
+        locks=locks,
+        lock_sockets=locks and shape.lock_per == "socket",
+        lock_irqs_off=locks and shape.lock_irqs == "off",
+        no_flush=locks and not policy.targets.interrupts,
     )
 
 
@@ -138,6 +159,11 @@ def _compute_end(lane: Lane) -> np.ndarray:
     """When CPUs make their next flush events, [cpu]; before any time of who is in one."""
     senders = lane.cpus[: len(lane.senders)]
     return np.where(senders.phase == COMPUTE, senders.work_end, NEVER)
+
+
+def _windows_isolated(lane: Lane) -> np.ndarray:
+    """The windows of isolated CPUs, the last ones."""
+    return lane.windows[: int(lane.counts.windows_isolated)]
 
 
 @entry

@@ -45,7 +45,7 @@ from sim.machine.compiled.lane import (
     end_of_event,
     records,
 )
-from sim.machine.compiled.server import gaps_ns
+from sim.machine.compiled.server import by_class
 from sim.policy import Line, Local, Policy
 from sim.topology import Shape
 
@@ -67,7 +67,6 @@ class Cost(NamedTuple):
     line_fill: float
     refill: float
     user_refill: float
-    gap: float  # between the checks of a CPU, mean
 
 
 STATE = np.dtype([
@@ -81,6 +80,7 @@ SENDER = np.dtype([  # the flush event to come of a CPU that makes them, or in p
 ])  # fmt: skip
 CHECKER = np.dtype([  # a busy CPU as it checks its mark
     ("check", np.float64),  # next arrival at the line; infinite while the mark is clear
+    ("gap", np.float64),  # between checks, mean
     ("clearing", np.bool_),  # it has read, and is about to write
     ("used", np.int64),  # draws of checks used
     ("cleared", np.int64),  # the generation of its line in which it cleared its mark: the mark is clear in that one
@@ -127,7 +127,7 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
     )  # fmt: skip
     clear = np.bincount(shape.socket % count, minlength=count)
     line_ns, apart = line_times_ns(shape, cost), distances(shape)
-    costs = costs_of(Cost, cost, lanes, gap=gaps_ns(cost["checks_per_s"]))
+    costs, gap = costs_of(Cost, cost, lanes), by_class(shape, cost, lanes, "checks_per_s", "isolated_checks_per_s")
     states = records(STATE, lanes, now=NEVER)
 
     def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
@@ -138,7 +138,7 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
             counts=counts,
             state=states[number],
             senders=records(SENDER, shape.flushers),
-            checkers=records(CHECKER, shape.busy, check=inf),
+            checkers=records(CHECKER, shape.busy, check=inf, gap=gap[number]),
             lines=records(LINE, count, clear=clear),  # no CPU is marked yet
             copies=np.full((count, shape.busy), -1),
             arrivals=tree.copy(),
@@ -288,7 +288,7 @@ def _arm(lane: Lane, line: int, k: int, end: float) -> None:
     for other in range(lane.words.busy):
         checker, mine = lane.checkers[other], lane.socket[other] % lane.words.lines == line
         if mine and other != k and checker.cleared == lane.lines[line].generation:
-            checker.check = end + lane.draws.entry[other, checker.used] * lane.cost.gap
+            checker.check = end + lane.draws.entry[other, checker.used] * checker.gap
             checker.used += 1
             lane.state.most = max(lane.state.most, checker.used)
             play_again(lane.checks, other, checker.check)

@@ -14,10 +14,11 @@ from sim.machine.compiled.knockout import play_again
 from sim.machine.compiled.lane import Drawn
 from sim.machine.compiled.ring import Ring
 
-# What a busy CPU does. From BOOKKEEPING on it is inside a flush event; RETURN: that is over, and a run which waited for
-# interrupts to be on goes before the next compute.
-IDLE, COMPUTE, RETURN, BOOKKEEPING, MUTEX, SCAN, ENQUEUE, SEND, READ, WAIT = range(10)
-# What a CPU is to take. A preempted vCPU has an empty queue and a mark in its place; it is to run again.
+# What a busy CPU does. LOCK: it waits for a lock, or takes it; HOLD: it has it. From BOOKKEEPING on it is inside a
+# flush event; RETURN: that is over, and a run which waited for interrupts to be on goes before the next compute.
+IDLE, COMPUTE, RETURN, LOCK, HOLD, BOOKKEEPING, MUTEX, SCAN, ENQUEUE, SEND, READ, WAIT = range(12)
+# What a CPU is to take. One that is away, preempted or in user mode, has an empty queue and a mark in its place; it is
+# to run again, or to enter the kernel.
 INTERRUPT, BEGIN, TAKE, RUN_AGAIN = range(4)
 # What flushes drop from a TLB, the greater including the less.
 NOTHING, RANGE, FULL = range(3)
@@ -41,7 +42,13 @@ class Words(NamedTuple):
     no_wait: bool  # the sender does not wait until it is done
     mutex: bool
     preempts: bool  # some CPU cannot take some interrupt when it arrives,
-    marks: bool  # and is marked pending instead
+    marks: bool  # and is marked pending instead,
+    user_mode: bool  # as it is in user mode
+    isolated: int  # the first isolated CPU, or the number of busy CPUs
+    locks: bool  # operations have lock sections,
+    lock_sockets: bool  # each of its socket's lock,
+    lock_irqs_off: bool  # with interrupts off
+    no_flush: bool  # and nothing else: their flush events are none
 
 
 class Cost(NamedTuple):
@@ -60,14 +67,20 @@ class Cost(NamedTuple):
     irq_exit: float
     ack_lines: float
     idle_exit: float
+    leave_guest: float
     flush_all: float
     flush_mm: float
     refill: float
     user_refill: float
     deliver: float
+    wake_send: float
     held_share: float
     held: float
     line_fill: float
+    events_per_operation: float
+    locks_per_operation: float
+    lock_hold: float
+    lock_lines: float
 
 
 STATE = np.dtype([
@@ -75,16 +88,13 @@ STATE = np.dtype([
     ("newest", np.int64),  # generation of the address space, on a cache line
     ("counter", np.int64), ("counter_free", np.float64),  # that this CPU wrote last, and that is occupied until then
     ("turn", np.int64),  # which of the other busy CPUs is watched next
-    ("locked", np.bool_),  # the mutex is held,
-    ("mutex_free", np.float64),  # and else free from then on
-    ("waiters", np.int64),  # for the mutex
     ("begun", np.bool_),  # the CPUs compute
 ])  # fmt: skip
 CPU = np.dtype([
     ("phase", np.int64),
     ("work_end", np.float64),  # when the phase ends, unless something delays it; infinite: open
     ("closed_until", np.float64),  # no run begins before: interrupts are off, or a run is on
-    ("run_end", np.float64),
+    ("run_begin", np.float64), ("run_end", np.float64),
     ("to_take", np.int64),  # what it is to take
     ("queued", np.int64),  # requests in its call_single_queue
     ("dropped", np.int64),  # from its TLB since its last compute began
@@ -95,7 +105,10 @@ CPU = np.dtype([
     ("caught_up", np.int64),  # the generation up to which it has flushed the address space,
     ("caught_up_at", np.float64),  # and when it did
     ("read", np.int64),  # the generation of which it has a copy of the line
-    ("ran", np.float64),  # when it was last known to run; ahead where it is preempted. Only where vCPUs are marked
+    # Only where CPUs that are away are marked pending:
+    ("ran", np.float64),  # when it was last known to be there; ahead where it is away
+    ("away_share", np.float64), ("away", np.float64),  # of its time, and for how long at a time, mean
+    ("irqs_off", np.bool_),  # until it has released a lock
 ])  # fmt: skip
 SENDER = np.dtype([  # its flush event
     ("kind", np.int64), ("began", np.float64),
@@ -103,7 +116,11 @@ SENDER = np.dtype([  # its flush event
     ("waits_for", np.int64),  # target whose request nobody has taken yet; -1: none
     ("marks", np.int64),  # targets that get an interrupt
     ("request", np.int64),  # the number of its requests
+    ("events", np.int64), ("sections", np.int64),  # flush events and lock sections begun,
+    ("sections_left", np.int64),  # those that come before the next flush event,
+    ("asked", np.float64), ("asked_first", np.float64),  # when it asked for this section's lock, and for the first one
 ])  # fmt: skip
+LOCK_OF = np.dtype([("held", np.bool_), ("free", np.float64), ("owner", np.int64), ("waiters", np.int64)])
 # The requests of a flush event. A sender has one event at a time, so its number stands for them; where nobody waits,
 # requests of the last one may still be queued, and a sender has two numbers in turn, `sender` and `sender + flushers`.
 REQUEST = np.dtype([
@@ -130,7 +147,9 @@ class Lane(NamedTuple):
     queue: np.ndarray  # call_single_queue: numbers of requests in order of llist_add(), [cpu, place]
     done: np.ndarray  # when a request is done, or never used; infinite until that is known, [sender, target]
     marked: np.ndarray  # targets that get an interrupt, [sender, place]
-    waiting: np.ndarray  # who waits for the mutex, in order
+    locks: Records  # those of sockets, or of the machine, and last the mutex
+    waiting: np.ndarray  # who waits for each of them, in order, [lock, place]
+    windows: np.ndarray  # windows of isolated CPUs, the last so many; how many there were is in `counts`
     work: Records  # knock-out of when to look at each sender's work, at the latest,
     takes: Records  # and of when each CPU is to take what it is to take
     at_request: Ring  # who is at a request; in `work` they are infinite
@@ -222,10 +241,10 @@ def miss(cost: Cost, dropped: int) -> float:
 
 
 @compiled
-def preempted_since(lane: Lane, since: float) -> float:
-    """With which probability a vCPU is preempted that ran `since` ago, as `sim/preemption.py` says."""
-    share = lane.cost.held_share
-    forget = lane.cost.held * (1.0 - share)
+def is_away(lane: Lane, j: int, since: float) -> float:
+    """With which probability CPU j is away that was there `since` ago, as `sim/preemption.py` says."""
+    share = lane.cpus[j].away_share
+    forget = lane.cpus[j].away * (1.0 - share)
     if not forget > 0.0:
         return share
     return share * (1.0 - exp(-max(since, 0.0) / forget))

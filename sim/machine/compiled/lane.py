@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from sim.arrays import quantile
 from sim.counts import COUNTS, Record, Records, no_counts
 from sim.events import FlushEvents
 from sim.machine.compiled.jit import compiled, prepare
@@ -63,14 +64,16 @@ class Machine:
         new_lane: Callable[[Drawn, Record, int], Any],
         events: FlushEvents,
         compute_end: Callable[[Any], np.ndarray],
+        windows_isolated: Callable[[Any], np.ndarray] = lambda lane: np.empty(0),
     ) -> None:
         """`new_lane(draws, counts, number)` is what `loop` is handed for a lane, a named tuple with a record `state`.
 
         The loop serves flush events from a row on, copies the counts at the end of each batch of them, and answers
         which row is next, and why it returns. `compute_end` of a lane is when CPUs make their next flush events, [cpu],
-        and any time before now of who is in one.
+        and any time before now of who is in one; `windows_isolated`, the windows of isolated CPUs since `reset`.
         """
         self._loop, self._events, self._compute_end = loop, events, compute_end
+        self._windows_isolated = windows_isolated
         self.lanes = lanes = len(events.replica_row)
         self._counts, self._row = no_counts(lanes), np.arange(lanes)  # of each lane in `_counts`
         draws = _draws_of(events)
@@ -94,6 +97,12 @@ class Machine:
         used = np.stack([lane.draws.used for lane in self._lanes], axis=1)
         end = np.stack([self._compute_end(lane) for lane in self._lanes], axis=1)
         return self._events.computed_ns(used, end, self.now)
+
+    @property
+    def window_p99_isolated_ns(self) -> np.ndarray:
+        """99th percentile of the windows of isolated CPUs since `reset`, [lane]; NaN where none was seen."""
+        seen = [np.sort(self._windows_isolated(lane)) for lane in self._lanes]
+        return np.array([quantile(windows, 0.99) if len(windows) else np.nan for windows in seen])
 
     def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
         """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane].

@@ -9,10 +9,10 @@ from math import inf
 
 from sim.machine.compiled.cpus import (
     BEGIN,
-    BOOKKEEPING,
     COMPUTE,
     FULL,
     INTERRUPT,
+    LOCK,
     MUTEX,
     NOTHING,
     RANGE,
@@ -33,16 +33,19 @@ from sim.machine.compiled.jit import compiled
 
 @compiled
 def take(lane: Lane, j: int, now: float) -> None:
-    """CPU j takes the interrupt, begins a handler run, or takes its queue in it; or it was preempted and runs again."""
+    """CPU j takes the interrupt, begins a handler run, or takes its queue in it; or it was away and is there again."""
     cpu = lane.cpus[j]
     if cpu.to_take == TAKE:
         _llist_del_all(lane, j, now)
     elif cpu.to_take == RUN_AGAIN:
         _run_again(lane, j, now)
-    elif cpu.closed_until > now:  # pending until interrupts are on and no run is on
-        set_take(lane, j, BEGIN, cpu.closed_until)
+    elif cpu.closed_until > now or cpu.irqs_off:  # pending until interrupts are on and no run is on
+        set_take(lane, j, BEGIN, inf if cpu.irqs_off else cpu.closed_until)
     else:
         entered = now + lane.cost.irq_entry * cpu.slow
+        if cpu.phase == COMPUTE:
+            entered += lane.cost.leave_guest
+        cpu.run_begin = now
         _delay(lane, j, now, entered)
         set_take(lane, j, TAKE, entered)
 
@@ -92,7 +95,9 @@ def _llist_del_all(lane: Lane, j: int, now: float) -> None:
         _is_done(lane, sender, j, begun if words.run_begun else at)
     cpu.queued = 0
     set_take(lane, j, INTERRUPT, inf)
-    _delay(lane, j, now, at + cost.irq_exit * cpu.slow)
+    end = at + cost.irq_exit * cpu.slow
+    _delay(lane, j, now, end)
+    _disturbed_once(lane, j, end - cpu.run_begin)
     if j < words.busy:
         _drop(lane, j, dropped)
 
@@ -108,18 +113,25 @@ def _is_done(lane: Lane, k: int, j: int, done: float) -> None:
 
 @compiled
 def _run_again(lane: Lane, j: int, now: float) -> None:
-    """KVM_VCPU_FLUSH_TLB: all of CPU j's TLB is flushed before it goes on with whatever it was at, a run included."""
+    """KVM_VCPU_FLUSH_TLB: all of CPU j's TLB is flushed before it goes on with whatever it was at, a run included.
+
+    A CPU that was in user mode flushes as it enters the kernel.
+    """
     cpu, flush = lane.cpus[j], lane.cost.flush_all
     set_take(lane, j, INTERRUPT, inf)
     end = max(cpu.closed_until, now) + flush
     cpu.closed_until, cpu.run_end = end, end
     if j >= lane.words.busy:
         return
-    if cpu.phase in (WAIT, MUTEX):
+    lane.counts.entry_flushes += lane.words.user_mode
+    if j >= lane.words.isolated:
+        lane.counts.disturbed_isolated_ns += flush
+    _disturbed_once(lane, j, flush)
+    if cpu.phase in (WAIT, MUTEX, LOCK):
         cpu.work_end = max(cpu.work_end, end)
     else:
         cpu.work_end += flush
-    if cpu.phase < BOOKKEEPING:
+    if cpu.phase < LOCK:
         lane.counts.entry_ns += flush
     _drop(lane, j, FULL)
 
@@ -143,10 +155,19 @@ def _delay(lane: Lane, j: int, now: float, end: float) -> None:
     cpu.closed_until, cpu.run_end = end, end
     if j >= lane.words.busy:
         return
-    if cpu.phase in (WAIT, MUTEX):
+    if cpu.phase in (WAIT, MUTEX, LOCK):
         cpu.work_end = max(cpu.work_end, end)
     else:
         cpu.work_end += end - now
     lane.counts.handler_ns += end - now
-    if cpu.phase < BOOKKEEPING:
+    if j >= lane.words.isolated:
+        lane.counts.disturbed_isolated_ns += end - now
+    if cpu.phase < LOCK:
         lane.counts.handler_compute_ns += end - now
+
+
+@compiled
+def _disturbed_once(lane: Lane, j: int, length: float) -> None:
+    """A CPU did not compute for so long at a time: the longest of isolated CPUs is remembered."""
+    if lane.words.isolated <= j < lane.words.busy:
+        lane.counts.longest_isolated_ns = max(lane.counts.longest_isolated_ns, length)

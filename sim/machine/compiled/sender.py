@@ -14,7 +14,9 @@ from sim.machine.compiled.cpus import (
     COMPUTE,
     ENQUEUE,
     FULL,
+    HOLD,
     INTERRUPT,
+    LOCK,
     MUTEX,
     NOTHING,
     RANGE,
@@ -26,41 +28,76 @@ from sim.machine.compiled.cpus import (
     WAIT,
     Lane,
     count_up,
+    is_away,
     line_between,
     missed,
-    preempted_since,
     set_take,
-    set_work,
     take_queue,
 )
 from sim.machine.compiled.jit import called, compiled
 from sim.machine.compiled.lane import hold
+from sim.machine.compiled.lock import acquire, ask, release, sections_due, unlock
+from sim.machine.compiled.lock import hold as hold_lock
 from sim.machine.compiled.receiver import take_idle
 from sim.machine.compiled.ring import join
 
 
 @compiled
 def prepare(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """From the end of compute to the first request: bookkeeping, local flush, mutex, the walk over the mask."""
-    phase, sender, kinds = lane.cpus[k].phase, lane.senders[k], lane.draws.kinds
+    """From the end of compute to the first request: locks, bookkeeping, local flush, mutex, the walk over the mask."""
+    phase = lane.cpus[k].phase
     if phase == COMPUTE:
-        sender.began = now
-        if lane.words.no_wait:
-            _next_requests(lane, k, now)
-        return BOOKKEEPING, now + kinds[sender.kind].bookkeeping
+        return _begin_sections(lane, k, now) if lane.words.locks else _begin_event(lane, k, now)
+    if phase == LOCK:
+        return hold_lock(lane, k, now)
+    if phase == HOLD:
+        return _end_section(lane, k, now)
     if phase == BOOKKEEPING:
         now += _begin_flush(lane, k, now)
         if lane.words.local_first:  # local flush, interrupts off
             now += _flush(lane, k, now, now)
             lane.cpus[k].closed_until = now
-        if lane.words.mutex and not _lock(lane, k):
-            return MUTEX, inf
         if lane.words.mutex:
-            now = max(now, lane.state.mutex_free)
+            now = acquire(lane, len(lane.locks) - 1, k, now)
+            if now == inf:
+                return MUTEX, inf
         return SCAN, now + lane.cost.mask_scan
     if phase == MUTEX:
         return SCAN, now + lane.cost.mask_scan
     return _first_request(lane, k, now)
+
+
+@compiled
+def _begin_sections(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """The lock sections of an operation begin."""
+    sender = lane.senders[k]
+    sender.sections_left, sender.asked_first = sections_due(lane, k), now
+    return ask(lane, k, now) if sender.sections_left > 0 else _begin_event(lane, k, now)
+
+
+@compiled
+def _end_section(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """A lock section is over: the next one begins, or the flush event."""
+    sender = lane.senders[k]
+    unlock(lane, k, now)
+    sender.sections_left -= 1
+    if sender.sections_left > 0:
+        return ask(lane, k, now)
+    lane.counts.lock_ns += now - sender.asked_first
+    return _begin_event(lane, k, now)
+
+
+@compiled
+def _begin_event(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """A flush event begins; where there is none it is over."""
+    sender = lane.senders[k]
+    sender.began = now
+    if lane.words.no_flush:
+        sender.position = lane.words.reachable
+        return SEND, now
+    if lane.words.no_wait:
+        _next_requests(lane, k, now)
+    return BOOKKEEPING, now + lane.draws.kinds[sender.kind].bookkeeping
 
 
 @compiled
@@ -159,7 +196,7 @@ def llist_add(lane: Lane, k: int, now: float) -> tuple[int, float]:
     """
     sender = lane.senders[k]
     target = sender.position
-    if lane.words.marks and _is_preempted(lane, target, now):
+    if lane.words.marks and _is_absent(lane, target, now):
         _mark_pending(lane, k, target, now)
     else:
         place, marks = lane.cpus[target].queued, sender.marks
@@ -177,17 +214,23 @@ def llist_add(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 
 @compiled
-def _is_preempted(lane: Lane, j: int, now: float) -> bool:
+def _is_absent(lane: Lane, j: int, now: float) -> bool:
     """Whether CPU j is marked pending: since an earlier mark, or as drawn in place of an interrupt.
 
-    A CPU whose queue is in use ran when its interrupt was owed, and takes it.
+    A CPU whose queue is in use was there when its interrupt was owed, and takes it. One in user mode enters the kernel
+    for its own next flush event at the latest.
     """
     cpu = lane.cpus[j]
     if cpu.to_take == RUN_AGAIN:
         return True
     if cpu.queued > 0:
         return False
-    held = hold(lane.draws, j, preempted_since(lane, now - cpu.ran), lane.cost.held)
+    if lane.words.user_mode and cpu.phase != COMPUTE:
+        cpu.ran = now
+        return False
+    held = hold(lane.draws, j, is_away(lane, j, now - cpu.ran), cpu.away)
+    if lane.words.user_mode and j < lane.words.flushers:
+        held = min(held, max(cpu.work_end - now, 0.0))
     cpu.ran = now + held
     if held > 0.0:
         set_take(lane, j, RUN_AGAIN, now + held)
@@ -196,7 +239,7 @@ def _is_preempted(lane: Lane, j: int, now: float) -> bool:
 
 @compiled
 def _mark_pending(lane: Lane, k: int, j: int, now: float) -> None:
-    """kvm_flush_tlb_multi(): nobody waits for CPU j, which flushes before anything else when it runs again."""
+    """kvm_flush_tlb_multi(): no CPU waits for CPU j, which flushes before anything else when it is there again."""
     lane.done[k, j] = now
     lane.counts.marks += 1
     request = lane.requests[lane.senders[k].request]
@@ -214,7 +257,7 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
         if room == 0:
             now, room = now + cost.ipi_send, words.reach
         room -= 1
-        now += cost.deliver
+        now += cost.deliver if target < words.busy else cost.wake_send
         near = cpus[target].socket == cpus[k].socket
         interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
         if words.preempts and not words.marks:
@@ -223,6 +266,7 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
             set_take(lane, target, INTERRUPT, interrupt)
         else:
             take_idle(lane, target, interrupt)
+        lane.counts.interrupts_isolated += words.isolated <= target < words.busy
     lane.counts.interrupts += sender.marks
     if words.local_after_sends:  # local flush
         now += _flush(lane, k, begun, now)
@@ -266,43 +310,22 @@ def finish(lane: Lane, k: int, now: float) -> float:
         now += _flush(lane, k, now, now)
         lane.cpus[k].closed_until = now
     if lane.words.mutex:
-        _unlock(lane, now)
+        release(lane, len(lane.locks) - 1, k, now)
     return now
 
 
 @compiled
 def window(lane: Lane, k: int) -> float:
     """How long the watched CPU could use the old mapping; where nobody waits, that of the sender's last event."""
-    sender = lane.senders[k]
-    if lane.words.busy == 1:
+    sender, number = lane.senders[k], k
+    if lane.words.busy == 1 or lane.words.no_flush:
         return nan
     if lane.words.no_wait:
-        last = k if sender.request != k else k + lane.words.flushers
-        return lane.requests[last].flushed - lane.requests[last].marked
-    return lane.requests[k].flushed - (sender.began + lane.draws.kinds[sender.kind].bookkeeping)
-
-
-@compiled
-def _lock(lane: Lane, k: int) -> bool:
-    """Ask for the mutex; whether it is the CPU's, from `mutex_free` on."""
-    state = lane.state
-    if not state.locked:
-        state.locked = True
-        return True
-    lane.waiting[state.waiters] = k
-    state.waiters += 1
-    return False
-
-
-@compiled
-def _unlock(lane: Lane, now: float) -> None:
-    """The mutex goes to who asked first; a run on that CPU comes first."""
-    state = lane.state
-    if state.waiters == 0:
-        state.locked, state.mutex_free = False, now
-        return
-    first = lane.waiting[0]
-    for place in range(1, state.waiters):
-        lane.waiting[place - 1] = lane.waiting[place]
-    state.waiters -= 1
-    set_work(lane, first, MUTEX, max(now, lane.cpus[first].run_end))
+        number = k if sender.request != k else k + lane.words.flushers
+        length = lane.requests[number].flushed - lane.requests[number].marked
+    else:
+        length = lane.requests[k].flushed - (sender.began + lane.draws.kinds[sender.kind].bookkeeping)
+    if lane.requests[number].watched >= lane.words.isolated:
+        lane.windows[int(lane.counts.windows_isolated) % len(lane.windows)] = length
+        lane.counts.windows_isolated += 1
+    return length

@@ -60,10 +60,12 @@ class Cost(NamedTuple):
     broadcast: float
     broadcast_page: float
     broadcast_all: float
+    broadcast_per_waiter: float
+    broadcast_repeats: float
+    leave: float  # for the hypervisor and back, before a broadcast
     flush_all: float
     refill: float
     user_refill: float
-    gap: float  # between the kernel entries of a CPU, mean
 
 
 STATE = np.dtype([
@@ -80,7 +82,7 @@ SENDER = np.dtype([  # the flush event to come of a CPU that makes them
     ("refills_next", np.bool_),  # flushed by others while in a flush event: the next compute refills
 ])  # fmt: skip
 CHECKER = np.dtype([  # a busy CPU as it checks the mark on kernel entries
-    ("entry", np.float64),  # next kernel entry
+    ("entry", np.float64), ("gap", np.float64),  # next kernel entry; between them, mean
     ("used", np.int64),  # draws of entries used
     ("checked", np.float64),  # last check
 ])  # fmt: skip
@@ -121,9 +123,10 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
         flushes=hardware or policy.local is not Local.NEVER,
         checks=events.checking,
     )
-    gap = gaps_ns(cost.get("kernel_entries_per_s", np.zeros(lanes)))
     on_a_line, nothing = line is Line.GLOBAL, np.zeros(lanes)
-    costs = costs_of(Cost, cost, lanes, gap=gap, burst=cost["line_burst"] if on_a_line else nothing)
+    gap = by_class(shape, cost, lanes, "kernel_entries_per_s", "isolated_entries_per_s")
+    leave = cost["exit_ns"] if hardware and shape.delivery != "apic" else nothing
+    costs = costs_of(Cost, cost, lanes, leave=leave, burst=cost["line_burst"] if on_a_line else nothing)
     line_ns = line_times_ns(shape, cost) if on_a_line else np.empty((lanes, 0))
     flags = flags_ns(shape, cost).T.copy() if line is Line.PER_CPU else np.empty((lanes, 0))
     apart = distances(shape) if on_a_line else np.empty((0, 0), dtype=np.uint8)
@@ -137,7 +140,7 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
             counts=counts,
             state=states[number],
             senders=records(SENDER, shape.flushers),
-            checkers=records(CHECKER, checkers, checked=NEVER),
+            checkers=records(CHECKER, checkers, checked=NEVER, gap=gap[number, :checkers]),
             arrivals=tree.copy(),
             entries=knockout(checkers),
             places=places,
@@ -148,6 +151,15 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
         )
 
     return Machine(serve_server, new_lane, events, lambda lane: lane.senders.start)
+
+
+def by_class(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int, housekeeping: str, isolated: str) -> np.ndarray:
+    """The mean time between checks of a busy CPU, in ns, [lane, cpu]; both names are of rates."""
+    gap = np.empty((lanes, shape.busy))
+    first = shape.busy - shape.isolated
+    for members, name in ((slice(0, first), housekeeping), (slice(first, None), isolated)):
+        gap[:, members] = gaps_ns(cost.get(name, np.zeros(lanes)))[:, None]
+    return gap
 
 
 def gaps_ns(per_s: np.ndarray) -> np.ndarray:
@@ -189,7 +201,7 @@ def _begin(lane: Lane) -> None:
 def _compute(lane: Lane, k: int, until: float, kind: int) -> None:
     """CPU k runs user code until its next flush event."""
     sender, costs = lane.senders[k], lane.draws.kinds[kind]
-    work = costs.bookkeeping
+    work = costs.bookkeeping + lane.cost.leave
     if lane.words.local_first:  # local flush
         work = work + costs.local
     sender.start, sender.arrival, sender.kind = until, until + work, kind
@@ -217,7 +229,7 @@ def _own(lane: Lane, k: int, end: float) -> None:
 def _next_entry(lane: Lane, k: int, after: float) -> None:
     """The next kernel entry of CPU k, a drawn time later."""
     checker = lane.checkers[k]
-    checker.entry = after + lane.draws.entry[k, checker.used] * lane.cost.gap
+    checker.entry = after + lane.draws.entry[k, checker.used] * checker.gap
     checker.used += 1
     play_again(lane.entries, k, checker.entry)
 
@@ -227,12 +239,25 @@ def _service(lane: Lane, k: int, kind: int) -> float:
     """How long the server is CPU k's."""
     words, cost = lane.words, lane.cost
     if words.hardware:
-        if lane.draws.kinds[kind].full:
-            return cost.broadcast_all
-        return cost.broadcast + lane.draws.kinds[kind].pages * cost.broadcast_page
+        once = cost.broadcast_all
+        if not lane.draws.kinds[kind].full:
+            once = cost.broadcast + lane.draws.kinds[kind].pages * cost.broadcast_page
+        return once * cost.broadcast_repeats * _slower(lane, k)
     if words.shared:
         return lane.line[lane.apart[lane.state.owner, k]]
     return lane.flags[k] if words.per_cpu else 0.0
+
+
+@compiled
+def _slower(lane: Lane, k: int) -> float:
+    """How many times as long CPU k's broadcast takes for those that wait behind it."""
+    per_waiter, waiters = lane.cost.broadcast_per_waiter, 0
+    if per_waiter > 0.0:
+        grant = max(lane.senders[k].arrival, lane.state.free)
+        for other in range(lane.words.flushers):
+            waiters += lane.senders[other].arrival <= grant
+        waiters -= 1
+    return 1.0 + per_waiter * waiters
 
 
 @compiled

@@ -91,6 +91,8 @@ class Server(Steps):
         self.burst = self.cost["line_burst"] if on_a_line else np.zeros(lanes)  # 0: in order of arrival
         self.line_ns = line_times_ns(self.shape, self.cost) if on_a_line else None  # [lane, distance]
         self.cluster = self.shape.cluster
+        leaves = self.hardware and self.shape.delivery != "apic"
+        self.leave_ns = self.cost["exit_ns"] if leaves else np.zeros(lanes)  # for the hypervisor and back
         self.flags_ns = (
             flags_ns(self.shape, self.cost) if self.line is Line.PER_CPU else np.zeros((self.shape.flushers, lanes))
         )
@@ -130,9 +132,10 @@ class Server(Steps):
         cost = self.cost
         if not self.hardware:
             return np.zeros(self.lanes)
-        return np.where(
+        once = np.where(
             is_full(cost, pages), cost["broadcast_all_ns"], cost["broadcast_ns"] + pages * cost["broadcast_page_ns"]
         )
+        return once * cost["broadcast_repeats"]
 
     @property
     def compute_end(self) -> np.ndarray:
@@ -152,7 +155,7 @@ class Server(Steps):
     def _schedule(self, cpu: np.ndarray, start: np.ndarray, kind: np.ndarray) -> None:
         """The next flush event of `cpu` begins at `start`."""
         senders, at = self.senders, (cpu, self.lane)
-        work = self.source.bookkeeping_ns[kind, self.lane]
+        work = self.source.bookkeeping_ns[kind, self.lane] + self.leave_ns
         if self.policy.local is Local.FIRST:  # local flush
             work = work + self.source.local_ns[kind, self.lane]
         senders.start[at], senders.arrival[at], senders.kind[at] = start, start + work, kind
@@ -243,7 +246,9 @@ class Server(Steps):
     def _service_ns(self, cpu: np.ndarray, kind: np.ndarray) -> np.ndarray:
         """How long the server is `cpu`'s."""
         if self.hardware:
-            return self.fabric_ns[kind, self.lane]
+            grant = np.maximum(self.senders.arrival[cpu, self.lane], self.visit.free)
+            waiters = (self.senders.arrival <= grant).sum(axis=0) - 1
+            return self.fabric_ns[kind, self.lane] * (1.0 + self.cost["broadcast_per_waiter"] * waiters)
         if self.line_ns is None:
             return self.flags_ns[cpu, self.lane]
         return self.line_ns[self.lane, distances(self.shape)[self.visit.owner, cpu]]

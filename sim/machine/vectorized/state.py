@@ -72,6 +72,11 @@ class Steps:
         return self.served.now
 
     @property
+    def window_p99_isolated_ns(self) -> np.ndarray:
+        """Of isolated CPUs, which only the compiled engine has, [lane]."""
+        return np.full(self.lanes, np.nan)
+
+    @property
     def computed_ns(self) -> np.ndarray:
         """How long CPUs have computed until their last flush events, all together, [lane]."""
         return self.source.computed_ns(self.source.used, self.compute_end, self.now)

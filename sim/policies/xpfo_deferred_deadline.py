@@ -1,0 +1,15 @@
+"""As xpfo_deferred, but a CPU whose mark is a millisecond old is interrupted, and flushes.
+
+Kernel:   as xpfo_deferred; a timer that was armed with the first mark sends the interrupt (a proposal, nobody's patch)
+Return:   this CPU holds no stale entry.
+Stale:    other CPUs until they switch to a user task, and a millisecond at most, with the interrupt on top.
+Context:  any; never waits, interrupts may be off.
+"""
+
+from sim.policy import Check, Line, Local, Mark, Policy, Write
+
+POLICY = Policy(
+    local=Local.FIRST,
+    mark=Mark(Line.GLOBAL, Write.PLAIN, deadline_ns=1_000_000.0),
+    switch_to_user=Check(Line.GLOBAL),
+)
