@@ -223,10 +223,11 @@ class Policy:
     # the flush events of a whole build; where they are system calls of a loop, `build` is False
     events: Callable[[Build], Events] = every_event
     build: bool = True
+    presupposes: str = ""  # what has to be there that no kernel has, or not every machine
 
     def __post_init__(self) -> None:
         _expect(self, local=Local, targets=Targets, done=Done, run=Run, mark=Mark | None, mutex=bool, build=bool)
-        _expect(self, **dict.fromkeys(PLACES, Check | None))
+        _expect(self, presupposes=str, **dict.fromkeys(PLACES, Check | None))
         if not callable(self.events):
             raise TypeError(f"Policy: events={self.events!r}: must be a function of a Build that returns Events")
         self._check_flush()

@@ -8,4 +8,8 @@ Context:  any; hardware answers, interrupts may be off.
 
 from sim.policy import Local, Policy, Targets
 
-POLICY = Policy(targets=Targets.HARDWARE, local=Local.NEVER)
+POLICY = Policy(
+    targets=Targets.HARDWARE,
+    local=Local.NEVER,
+    presupposes="hardware that broadcasts flushes, with the kernel using it for its own ranges",
+)

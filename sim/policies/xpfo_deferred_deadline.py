@@ -12,4 +12,5 @@ POLICY = Policy(
     local=Local.FIRST,
     mark=Mark(Line.GLOBAL, Write.PLAIN, deadline_ns=1_000_000.0),
     switch_to_user=Check(Line.GLOBAL),
+    presupposes="a timer for each mark, which no patch has",
 )

@@ -21,4 +21,9 @@ def _events(build: Build) -> Events:
     return Events(build.kunmap_events, (_LEAF,), leaves[None])
 
 
-POLICY = Policy(targets=Targets.OTHER_ONLINE, local=Local.AFTER_ACKS, events=_events)
+POLICY = Policy(
+    targets=Targets.OTHER_ONLINE,
+    local=Local.AFTER_ACKS,
+    events=_events,
+    presupposes="pages taken and given back as whole leaves of 512",
+)

@@ -9,4 +9,8 @@ Context:  interrupts on, no spinlock held that a handler may take: it waits for 
 
 from sim.policy import Local, Policy, Targets
 
-POLICY = Policy(targets=Targets.OTHER_IN_KERNEL, local=Local.AFTER_SENDS)
+POLICY = Policy(
+    targets=Targets.OTHER_IN_KERNEL,
+    local=Local.AFTER_SENDS,
+    presupposes="a kernel that knows which CPUs are in user mode",
+)

@@ -9,4 +9,6 @@ Context:  interrupts on, no spinlock held that a handler may take: it waits for 
 
 from sim.policy import Local, Policy, Targets
 
-POLICY = Policy(targets=Targets.OTHER_RUNNING, local=Local.AFTER_SENDS)
+POLICY = Policy(
+    targets=Targets.OTHER_RUNNING, local=Local.AFTER_SENDS, presupposes="a host that tells its guest which vCPUs run"
+)

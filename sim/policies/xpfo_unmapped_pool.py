@@ -20,4 +20,9 @@ def _events(build: Build) -> Events:
     return Events(np.zeros_like(build.kunmap_events), (ALL_PAGES,), fillings[None])
 
 
-POLICY = Policy(targets=Targets.OTHER_ONLINE, local=Local.AFTER_ACKS, events=_events)
+POLICY = Policy(
+    targets=Targets.OTHER_ONLINE,
+    local=Local.AFTER_ACKS,
+    events=_events,
+    presupposes="a kernel that keeps pages for this use out of its direct map",
+)

@@ -266,7 +266,8 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
             set_take(lane, target, INTERRUPT, interrupt)
         else:
             take_idle(lane, target, interrupt)
-        lane.counts.interrupts_isolated += words.isolated <= target < words.busy
+        if words.isolated <= target < words.busy:
+            lane.counts.interrupts_isolated += 1
     lane.counts.interrupts += sender.marks
     if words.local_after_sends:  # local flush
         now += _flush(lane, k, begun, now)
