@@ -121,20 +121,21 @@ _LOOP: dict[str, Any] = {"kind": Kind.LOOP}
 PARAMETERS: dict[str, Parameter] = {
     # the machine's shape
     "cores": Parameter("1", "logical CPUs online", 1, high=4096, readers=_WORK, same=True, **_SIZE),
-    "sockets": Parameter("1", "sockets", 1, default=1, readers=(Reader.EVENTS,), same=True, **_SIZE),
+    "sockets": Parameter("1", "sockets", 1, default=1, readers=(Reader.EVENTS, Reader.LOOPS), same=True, **_SIZE),
     "fill": Parameter(
         "name",
         "which CPUs the jobs take first: of all sockets in turn, or the cores of socket 0 and so on, then all siblings",
-        choices=FILLS, default="spread", readers=(Reader.INTERRUPTS, Reader.MARK), same=True,
+        choices=FILLS, default="spread", readers=(Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS), same=True,
     ),
     "threads_per_core": Parameter(
-        "1", "SMT threads a core", 1, default=1, readers=(Reader.EVENTS,), same=True, **_SIZE
+        "1", "SMT threads a core", 1, default=1, readers=(Reader.EVENTS, Reader.LOOPS), same=True, **_SIZE
     ),
     "jobs": Parameter(
         "1", "make -j; min(floor(jobs), cores) CPUs are busy", 1, readers=(*_WORK, Reader.SWITCH), certain=True
     ),
     "cluster_cores": Parameter(
-        "1", "cores that share a last-level cache; null: all of a socket", 1, optional=True, readers=(Reader.EVENTS,),
+        "1", "cores that share a last-level cache; null: all of a socket", 1, optional=True,
+        readers=(Reader.EVENTS, Reader.LOOPS),
         same=True, **_SIZE,
     ),
     "isolated": Parameter(

@@ -22,7 +22,12 @@ def same_bits(one, other):
 def locked(parameters, **changes):
     """Threads that take a lock and do nothing else, on 16 cores of one socket."""
     p = parameters("xeon_8160", "lock2", cores=16, sockets=1, threads_per_core=1, **SHORT)
-    return p | {"line_socket_ns": 50.0, "lock_lines": 3.0, "lock_hold_ns": 200.0, "operation_ns": 100.0} | changes
+    return (
+        p
+        | {"line_socket_ns": 50.0, "lock_lines": 3.0, "lock_hold_ns": 200.0}
+        | {"operation_ns": 100.0, "one_thread_ops_per_s": None}
+        | changes
+    )
 
 
 def late(deadline_ns):

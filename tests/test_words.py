@@ -74,6 +74,8 @@ def test_as_many_flush_events_are_modelled_as_there_should_be():
         Targets.OTHER_ONLINE: by_interrupt,
         Targets.OTHER_BUSY: by_interrupt,
         Targets.OTHER_RUNNING: by_interrupt,
+        Targets.OTHER_IN_KERNEL: by_interrupt,
+        Targets.OTHER_HOUSEKEEPING: by_interrupt,
     }
 
 
@@ -81,7 +83,10 @@ def test_as_many_flush_events_are_modelled_as_there_should_be():
 @pytest.mark.parametrize("targets", Targets)
 def test_each_flush_event_that_is_not_refused_gives_numbers(local, targets):
     for number, policy in enumerate(flush_events(local, targets)):
-        lane = small_configuration(number, list(Local).index(local), list(Targets).index(targets))
+        shape, cost, *rest = small_configuration(number, list(Local).index(local), list(Targets).index(targets))
+        if targets.looks_for_user_mode:
+            cost |= {"held_share": 0.0, "kernel_share": 0.3}
+        lane = shape, cost, *rest
         found = by_engine("compiled", policy, *lane, 0.0)
         assert (found["interval_ns"] > 0.0).all(), policy
         assert np.isfinite(found["wait_ns"]).all(), policy
