@@ -35,7 +35,8 @@ examples:
   sweep +grid=point machine=epyc_milan_2s jobs=256 'policy=[xpfo,xpfo_deferred,xpfo_broadcast]'    INVLPGB or not
   sweep +grid=ceiling workload=fork_server      whether one workload wants another ceiling
   sweep +grid=cores workload=unmapped_alloc rate_per_s=20000 policy=xpfo    from how many CPUs a rate takes 10 %
-  sweep +grid=exposure tick_hz=0 user_switches_per_s=0    how long windows are on isolated CPUs
+  sweep +grid=isolated                          what flushes of housekeeping CPUs do to isolated CPUs
+  sweep +grid=fabric                            from how many senders hardware broadcasts saturate
 
 verbs (each with --help):
   sweep list [KIND]                             policies, machines, workloads, grids, parameters, tables, metrics
