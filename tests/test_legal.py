@@ -22,8 +22,8 @@ OF_EVENTS = {name for name in METRICS if name.startswith("flush_")} | {"interrup
 OF_ISOLATED = {name for name, metric in METRICS.items() if metric.of_isolated}
 OF_NOTES = {"pending_share", "marks_per_flush", "lost_marks"}
 SAID = (
-    "user_s=0", "apart to be added", "no time passes", "its flush events alone", "held_share: no engine", "above 0 with",
-    "locks beside", "for each flush event",
+    "user_s=0", "apart to be added", "no time passes", "its flush events alone", "held_share: no engine",
+    "above 0 with", "locks beside", "for each flush event",
 )  # fmt: skip
 CONTROLS = {"think_ns", "precision", "replicas"}
 HIDDEN_BY_IRQ_TIME = {"system_time_s", "added_s", "ratio", "sender_s"}

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import sweep
+from sim import simulate
 from sweep.__main__ import main
 from sweep.command.verbs.runs import age, as_text, size
 from sweep.errors import BadInput
@@ -244,3 +245,25 @@ def test_what_cannot_be_joined_is_a_sentence(two, tmp_path):
         sweep.concat([two / "second", str(two / "second")])
     with pytest.raises(BadInput, match=r"holds no run.json"):
         sweep.concat([two / "second", tmp_path])
+
+
+def test_points_that_are_equal_are_simulated_once(sweep_in, monkeypatch):
+    """Two spellings of one number of jobs, among others."""
+    simulated = []
+
+    def counted(**parameters):
+        simulated.append(len(parameters["policy"]))
+        return simulate(**parameters)
+
+    monkeypatch.setattr("sweep.run.compute.simulate", counted)
+    words = ["+grid=point", "policy=xpfo_deferred", "machine=i5_3550", "window_events=64", "runner=serial"]
+    results = pd.read_parquet(sweep_in(*words, 'jobs=[4,"1 x cores",2]') / "results.parquet")
+    assert simulated[-1] == 2
+    four = [results[results["point"] == point].drop(columns="point").reset_index(drop=True) for point in (0, 1)]
+    pd.testing.assert_frame_equal(*four)
+    assert (results["jobs"].drop_duplicates() == [4.0, 2.0]).all()
+
+
+def test_blocks_that_the_command_line_makes_equal_are_one(capsys):
+    assert main(["+grid=cores", "policy=xpfo", "machine=xeon_8160", "dry_run=true"]) == 0
+    assert "28 x 2 replicas" in capsys.readouterr().out

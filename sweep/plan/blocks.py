@@ -54,7 +54,9 @@ def read_blocks(content: Mapping[str, Any], pinned: Mapping[str, Any], asked: Ch
         if twice:
             raise BadInput(f"{here}: {twice[0]!r} stands in the block and outside the blocks")
         zips = [*_zips(common.get("zip"), here), *_zips(block.get("zip"), here)]
-        out.append(_block({**common, **block}, zips, given, asked, here))
+        made = _block({**common, **block}, zips, given, asked, here)
+        if made not in out:  # as of blocks that differ in a key alone which the command line gives
+            out.append(made)
     return tuple(out)
 
 

@@ -10,7 +10,7 @@ NOT_MODELLED = (
     "memory bandwidth and cache contention beyond the lines named",
     "frequency changes",
     "NUMA placement",
-    "mmap and LRU locks",
+    "locks other than the one that a workload names",
     "page-lock contention",
     "I/O waits",
     "nested guests",

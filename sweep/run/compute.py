@@ -11,9 +11,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from sim import PARAMETERS, simulate
+from sweep.plan.columns import is_constant
 from sweep.plan.plan import Plan
 from sweep.store.rows import Points, columns_of, failed_rows, join_tables, to_table
 
@@ -29,8 +31,12 @@ def compute(plan: Plan, points: Points) -> pa.Table:
     try:
         columns = columns_of(plan, points)
         parameters: dict[str, Any] = {name: column for name, column in columns.items() if name in PARAMETERS}
-        parameters |= {"policy": columns["policy"].tolist(), "seed": plan.seed, "replicas": plan.replicas}
+        parameters["policy"] = columns["policy"]
+        first, same_as = _equal_points(parameters, len(points))
+        parameters = {name: column[first] for name, column in parameters.items()}
+        parameters |= {"policy": parameters["policy"].tolist(), "seed": plan.seed, "replicas": plan.replicas}
         metrics = simulate(**parameters, engine=plan.engine, policies=plan.policies)
+        metrics = {name: values[same_as] for name, values in metrics.items()}
     except BaseException as error:
         if not _is_of_a_point(plan, error):
             raise
@@ -40,6 +46,24 @@ def compute(plan: Plan, points: Points) -> pa.Table:
         middle = len(points) // 2
         return join_tables([compute(plan, half) for half in (points[:middle], points[middle:])])
     return to_table(plan, points, columns, metrics)
+
+
+def _equal_points(parameters: dict[str, Any], points: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first of the points that are equal in all parameters, [distinct], and which of these each point is, [point].
+
+    Points are equal whose axes say the same in two ways, as `jobs=[4, "1 x cores"]` does on 4 CPUs.
+    """
+    mixed = np.zeros(points, dtype=np.uint64)  # equal where points are, and hardly anywhere else
+    varying = [column for column in parameters.values() if not is_constant(column)]
+    for column in varying:
+        bits = np.array([hash(value) for value in column.tolist()]) if column.dtype == object else column + 0.0
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + bits.view(np.uint64)
+    if len(np.unique(mixed)) == points:
+        return np.arange(points), np.arange(points)
+    seen: dict[tuple[Any, ...], int] = {}
+    keys = zip(*(column.tolist() for column in varying), strict=True) if varying else [()] * points
+    same_as = np.array([seen.setdefault(tuple(map(repr, key)), len(seen)) for key in keys])
+    return np.unique(same_as, return_index=True)[1], same_as
 
 
 def _is_of_a_point(plan: Plan, error: BaseException) -> bool:
