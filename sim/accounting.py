@@ -105,7 +105,7 @@ def slowdown_of_work(lanes: Columns, shape: Shape) -> np.ndarray:
     return shape.mean_slowdown(shape.busy, lanes["smt_slowdown"], shape.flushers)
 
 
-# overhead_share, sender_overhead_share, elongation, operations_per_s, operation_ns_total
+# overhead_share, sender_overhead_share, elongation, operations_per_s, overhead_ns_per_operation, operation_ns_total
 
 
 def overhead_ns(scenario: Scenario, mean: Columns, pending: Columns, set_ns: np.ndarray) -> np.ndarray:
@@ -160,12 +160,14 @@ def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dic
         cycle_ns = think_ns + own_ns
         share = np.minimum(shape.flushers * overhead_ns / (shape.busy * cycle_ns), 1.0)  # what is asked for may wait
         senders = over(own_ns, cycle_ns)
-    operation_ns = cycle_ns * scenario.events if scenario.kind is Kind.LOOP else np.full_like(cycle_ns, np.nan)
+    operations = scenario.events if scenario.kind is Kind.LOOP else np.full_like(cycle_ns, np.nan)
+    operation_ns = cycle_ns * operations
     return {
         "overhead_share": share,
         "sender_overhead_share": senders,
         "elongation": over(cycle_ns, think_ns),
         "operations_per_s": over(shape.flushers * 1e9, operation_ns),
+        "overhead_ns_per_operation": overhead_ns * operations,
         "operation_ns_total": operation_ns,
     }
 

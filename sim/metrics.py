@@ -88,6 +88,9 @@ METRICS: dict[str, Metric] = {
         "1", "time that work takes over what it takes without flush events", null="that is 0", main=True
     ),
     "operations_per_s": Metric("1/s", "operations of all jobs a second", Kind.LOOP, main=True),
+    "overhead_ns_per_operation": Metric(
+        "ns", "CPU time that is not compute, of all busy CPUs, for each operation", Kind.LOOP, main=True
+    ),
     "operation_ns_total": Metric("ns", "time of one operation, flush events included", Kind.LOOP),
     "flush_wait_ns": _wait("mean length of a flush event, on its sender", main=True),
     "flush_wait_p50_ns": _wait("median length of a flush event"),

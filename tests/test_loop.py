@@ -188,3 +188,12 @@ def test_bands_of_a_loop_are_those_of_its_operations(sweep_in):
     assert (table["operations_per_s_05"] < table["operations_per_s_50"]).all()
     assert (table["operations_per_s_50"] < table["operations_per_s_95"]).all()
     assert table["operations_half_per_s"].notna().all()
+
+
+@pytest.mark.parametrize("flushers", [None, 2])
+def test_overhead_of_an_operation_is_its_share_of_all_busy_cpus_time(flushers):
+    found = simulate(
+        policy="xpfo_concurrent", **loop(jobs=8, flushers=flushers, operation_ns=5e4, events_per_operation=2.0)
+    )
+    share = found["overhead_share"] * 8 * 1e9 / found["operations_per_s"]
+    assert found["overhead_ns_per_operation"] == pytest.approx(share, rel=1e-9)
