@@ -10,6 +10,7 @@ from sweep.tables.answer import answer
 from sweep.tables.words import banded, duration, factor, number, share
 
 FITTED = {"xeon_8160"}
+COST = "overhead_ns_per_operation"
 
 
 def crossover(rows):
@@ -56,12 +57,12 @@ def test_a_front_names_its_policies_with_cost_and_window_and_no_other():
 
 
 def test_a_loop_that_leaves_no_time_for_own_work_has_an_answer_without_an_elongation():
-    points = [("a", 1.0, np.nan, 7e3), ("b", 0.5, 2.5, 9e3)]
-    columns = ["policy", "overhead_share", "elongation", "stale_window_p99_ns"]
+    points = [("a", 9e6, np.nan, 7e3, 34.5, 0.1725), ("b", 5e4, 2.5, 9e3, 200.0, 1.0)]
+    columns = ["policy", COST, "elongation", "stale_window_p99_ns", "operations_per_s", "rate_met"]
     table = pd.DataFrame(points, columns=columns).assign(machine="m", front=True, cores=8)
     said = answer({"pareto": table}, FITTED, "pareto").sentences[0]
-    assert "a, 100 % of CPU time, windows 7 us" in said
-    assert "b, 50 % of CPU time and 2.5x the operation, windows 9 us" in said
+    assert "a, 9 ms of CPU time an operation, 34.5 of 200 operations a second: it cannot keep up, windows 7 us" in said
+    assert "b, 50 us of CPU time an operation, which takes 2.5x as long, windows 9 us" in said
     assert (factor(np.nan), share(np.nan)) == ("?", "?")
 
 
@@ -138,8 +139,15 @@ def test_jobs_of_one_machine_are_told_without_a_place():
 
 
 def test_few_points_are_told_by_what_they_cost_and_vanilla_is_not():
-    columns = ["policy", "cores", "jobs", "system_time_s", "ratio", "overhead_share"]
-    rows = [("a", 4.0, 4.0, 1234.0, 2.5, 0.5), ("vanilla", 4.0, 4.0, 500.0, 1.0, 0.0)]
-    rows.append(("b", 8.0, 4.0, np.nan, np.nan, 0.25))
+    columns = ["policy", "cores", "jobs", "system_time_s", "ratio", "overhead_share", COST, "operation_ns_total"]
+    columns += ["operations_per_s", "rate_met"]
+    nothing = (np.nan, np.nan)
+    rows = [("a", 4.0, 4.0, 1234.0, 2.5, 0.5, *nothing, *nothing), ("vanilla", 4.0, 4.0, 500.0, 1.0, 0.0, *nothing * 2)]
+    rows.append(("b", 8.0, 4.0, *nothing, 0.25, 3e3, 12e3, 9.0, np.nan))
+    rows.append(("c", 8.0, 4.0, *nothing, 0.25, 3e3, 12e3, 200.0, 1.0))
+    rows.append(("d", 8.0, 4.0, *nothing, 1.0, 3e3, 12e3, 34.5, 0.1725))
     said = answer({"summary": pd.DataFrame(rows, columns=columns)}, FITTED, "points").sentences
-    assert said == ["a, 4 CPUs, -j4: 1,234 s, 2.5x vanilla's and b, 8 CPUs, -j4: 25 % of CPU time."]
+    assert said == [
+        "a, 4 CPUs, -j4: 1,234 s, 2.5x vanilla's, b, 8 CPUs, -j4: 3 us of CPU time an operation, which takes 12 us, "
+        "c, 8 CPUs, -j4: 25 % of CPU time and d, 8 CPUs, -j4: 34.5 of 200 operations a second: it cannot keep up."
+    ]

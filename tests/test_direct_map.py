@@ -66,4 +66,4 @@ def test_shares_of_time_cross_by_cores(sweep_in):
     results = pd.read_parquet(run / "results.parquet").set_index("cores")["sender_overhead_share"]
     at = crossing["sender_overhead_share", 0.1]
     assert results[results < 0.1].index.max() < at <= results[results >= 0.1].index.min()
-    assert '"name":"overhead_share_cores"' in drawn(run)
+    assert '"name":"overhead_ns_per_operation_cores"' in drawn(run)

@@ -97,8 +97,8 @@ def test_pareto_keeps_what_nothing_dominates():
 
 
 def test_a_loop_has_a_front_of_the_time_lost_and_one_of_the_operation():
-    points = {"a": (0.1, 9.0, 100.0), "b": (0.2, 3.0, 10.0), "c": (0.15, 2.0, 50.0)}  # share, elongation, window
-    names = ("overhead_share", "elongation", "stale_window_p99_ns")
+    points = {"a": (0.1, 9.0, 100.0), "b": (0.2, 3.0, 10.0), "c": (0.15, 2.0, 50.0)}  # CPU time, elongation, window
+    names = ("overhead_ns_per_operation", "elongation", "stale_window_p99_ns")
     loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
     table = pareto(
         results([loop | {"policy": p} | dict(zip(names, each, strict=True)) for p, each in points.items()])
@@ -109,8 +109,8 @@ def test_a_loop_has_a_front_of_the_time_lost_and_one_of_the_operation():
 
 
 def test_a_policy_without_an_elongation_is_on_no_front_of_it():
-    points = {"a": (0.9, np.nan, 1.0), "b": (0.2, 3.0, 10.0), "c": (0.3, 2.0, 50.0)}  # share, elongation, window
-    names = ("overhead_share", "elongation", "stale_window_p99_ns")
+    points = {"a": (0.9, np.nan, 1.0), "b": (0.2, 3.0, 10.0), "c": (0.3, 2.0, 50.0)}  # CPU time, elongation, window
+    names = ("overhead_ns_per_operation", "elongation", "stale_window_p99_ns")
     loop = {"operations_per_s": 1.0, "system_time_s": np.nan, "ratio": np.nan}
     table = pareto(
         results([loop | {"policy": p} | dict(zip(names, each, strict=True)) for p, each in points.items()])

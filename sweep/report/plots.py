@@ -32,7 +32,7 @@ MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they
 MOST_ROWS = 4000  # marks of one plot
 COSTS = {  # what a picture shows of builds, and of loops: against parameters, and against the window
     False: (("ratio", "system time over vanilla's"), ("added_s", "added system time, s")),
-    True: (("overhead_share", "share of CPU time lost"),) * 2,
+    True: (("overhead_ns_per_operation", "CPU time that an operation loses, ns"),) * 2,
 }
 REPLICAS = "Means over replicas; the band is their 95 % interval, or 5 to 95 % over the draws of the costs."
 

@@ -20,7 +20,7 @@ from sweep.tables.selection import OK, copies, notes
 from sweep.tables.setting import word
 
 SHOWN = [name for name, metric in METRICS.items() if metric.main or metric.part]
-DRAWN = ("ratio", "overhead_share")  # with intervals
+DRAWN = ("ratio", "overhead_ns_per_operation")  # with intervals
 FIXED = ("machine", "workload", "policy")  # filters of the page
 MOST_BINS = 64  # values on one axis; above it they are binned
 

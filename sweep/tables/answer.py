@@ -13,9 +13,9 @@ import pandas as pd
 from sweep.errors import printable
 from sweep.inputs.likelihood import spread
 from sweep.tables import best_ceiling, crossover, fabric, isolated, next_experiment, pareto, reproduction, validation
-from sweep.tables.sentences import Answer, Tables, of_size
+from sweep.tables.sentences import Answer, Tables, of_size, unmet
 from sweep.tables.setting import settings
-from sweep.tables.words import banded, enumerated, factor, number, share
+from sweep.tables.words import banded, duration, enumerated, factor, number, share
 
 MOST_POINTS = 6  # that a sentence speaks of
 
@@ -65,6 +65,14 @@ def of_jobs(tables: Tables) -> Answer | None:
     return Answer(sentences) if sentences else None
 
 
+def _of_loop(row: pd.Series) -> str:
+    """What a closed loop costs: at a rate a share of time, else CPU time and time of an operation."""
+    if row.get("rate_met", np.nan) == row.get("rate_met", np.nan):
+        return unmet(row) or f"{banded(row, 'overhead_share', share)} of CPU time"
+    lost, whole = (banded(row, name, duration) for name in ("overhead_ns_per_operation", "operation_ns_total"))
+    return f"{lost} of CPU time an operation, which takes {whole}"
+
+
 def of_points(tables: Tables) -> Answer | None:
     """What each policy costs, where the run is of few points."""
     table = tables.get("summary")
@@ -77,7 +85,7 @@ def of_points(tables: Tables) -> Answer | None:
         if row.get("ratio", np.nan) == row.get("ratio", np.nan):
             said.append(f"{where}: {number(row['system_time_s'])} s, {banded(row, 'ratio', factor)} vanilla's")
         elif row.get("overhead_share", np.nan) == row.get("overhead_share", np.nan):
-            said.append(f"{where}: {banded(row, 'overhead_share', share)} of CPU time")
+            said.append(f"{where}: {_of_loop(row)}")
     more = [f"{len(told) - MOST_POINTS} more"] if len(told) > MOST_POINTS else []
     return Answer([f"{enumerated([*said, *more], MOST_POINTS + 1)}."]) if said else None
 

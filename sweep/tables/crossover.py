@@ -33,7 +33,9 @@ def crossover(results: pd.DataFrame) -> pd.DataFrame:
     Interpolated on log axes. `metric` says what is passed, and `passes` which value of it; `largest` is the most that
     the metric is at any number of cores.
     """
-    table = scaling(results)
+    at_a_rate = results["rate_per_s"].notna() if "rate_per_s" in results else False
+    # A loop without a rate goes at each policy's own pace, at which shares of time say nothing.
+    table = scaling(results[at_a_rate | results["operations_per_s"].isna()])
     if not len(table):
         return table
     where = list(table.columns[: list(table.columns).index("cores")])

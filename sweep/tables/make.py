@@ -99,7 +99,7 @@ def columns_of_tables(measured: Measured, named: str) -> set[str]:
     rows = [row for table in measured.tables for row in table.rows]
     of_rows = {name for row in rows for name in (row.metric, *row.point, *(row.less or ()))}
     drawn = PARAMETER_COLUMNS if named == "next_experiment" else ()
-    return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *drawn, "isolated"}
+    return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *drawn, "isolated", "rate_per_s"}
 
 
 def answer_of(folder: Folder) -> str:

@@ -7,24 +7,25 @@ import pandas as pd
 
 from sweep.tables import crossover
 from sweep.tables.replicas import means
-from sweep.tables.sentences import COSTS, MOST, PLACE, Answer, Tables, marked
+from sweep.tables.sentences import COSTS, MOST, PLACE, Answer, Tables, marked, unmet
 from sweep.tables.setting import settings
 from sweep.tables.surface import costs_of
-from sweep.tables.words import banded, duration, factor, few, share
+from sweep.tables.words import banded, duration, factor, few
 
-FRONTS = {"ratio": "front", "overhead_share": "front", "elongation": "elongation_front"}  # columns of `pareto`
+OF_LOOPS = "overhead_ns_per_operation"
+FRONTS = {"ratio": "front", OF_LOOPS: "front", "elongation": "elongation_front"}  # columns of `pareto`
 WINDOW = "stale_window_p99_ns"
 
 
 def pareto(results: pd.DataFrame) -> pd.DataFrame:
     """Cost and 99th percentile window of each policy; `front` where no other is better in one and as good in both.
 
-    The cost of a build is its ratio; of a loop the share of CPU time that is lost, and for `elongation_front` how much
-    longer an operation takes.
+    The cost of a build is its ratio; of a loop the CPU time that each operation loses, on all busy CPUs, and for
+    `elongation_front` how much longer it takes. A share of time would be of each policy's own pace.
     """
     if results["policy"].nunique() < 2:
         return pd.DataFrame()
-    costs = [name for name in (*FRONTS, "system_time_s") if name in costs_of(results)]
+    costs = [name for name in (*FRONTS, "system_time_s", "operations_per_s") if name in costs_of(results)]
     windows = ["stale_window_ns", "stale_window_p99_ns"]
     table, names = means(results, [*costs, *windows])
     where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
@@ -34,7 +35,7 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
         first = next((name for name in FRONTS if name in costs and known[name].notna().any()), None)
         if first is not None and (known := known[np.isfinite(known[first])])["policy"].nunique() >= 2:
             windows_ns = known["stale_window_p99_ns"].to_numpy()
-            for name in (first, "elongation") if first == "overhead_share" else (first,):
+            for name in (first, "elongation") if first == OF_LOOPS else (first,):
                 cost = known[name].to_numpy(float)
                 finite = np.isfinite(cost)  # no elongation where a rate leaves no time for own work
                 front = np.zeros(len(known), dtype=bool)
@@ -45,7 +46,8 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     together = pd.concat(groups)
     fronts = [name for name in dict.fromkeys(FRONTS.values()) if name in together]
-    return together[[*names, *costs, *windows, *fronts, "point"]].reset_index(drop=True)
+    met = ["rate_met"] if "rate_met" in together else []
+    return together[[*names, *costs, *met, *windows, *fronts, "point"]].reset_index(drop=True)
 
 
 def on_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -75,7 +77,7 @@ def _front(tables: Tables) -> Answer | None:
     table = tables.get("pareto")
     if table is None:
         return None
-    cost = "ratio" if "ratio" in table and table["ratio"].notna().any() else "overhead_share"
+    cost = "ratio" if "ratio" in table and table["ratio"].notna().any() else OF_LOOPS
     sentences, shown = [], []
     for where, rows in settings(table[table[cost].notna()], ("policy", "tick_hz"), 3):
         front = rows[rows["front"]].drop_duplicates(["policy", cost]).sort_values(cost)
@@ -86,11 +88,11 @@ def _front(tables: Tables) -> Answer | None:
         return None
     together = pd.concat(shown, ignore_index=True)
     names = [name for name in ("tick_hz", *PLACE) if name in together and together[name].nunique() > 1]
-    heads = {"ratio": "over vanilla's", "overhead_share": "CPU time"}
+    heads = {"ratio": "over vanilla's", OF_LOOPS: "CPU time an operation"}
     columns = {heads[cost]: [banded(row, cost, COSTS[cost]) for _, row in together.iterrows()]}
     columns["window p99"] = [duration(each) for each in together[WINDOW]]
     columns |= {name: together[name].astype(str).tolist() for name in names}
-    if cost == "overhead_share":
+    if cost == OF_LOOPS:
         columns["operation"] = [banded(row, "elongation", factor) for _, row in together.iterrows()]
     columns["front"] = ["yes" if each else "" for each in together["front"]]
     return Answer(sentences[:3], pd.DataFrame({"policy": together["policy"], **columns}))
@@ -100,7 +102,7 @@ def _costs(row: pd.Series, cost: str) -> str:
     cores = float(row.get("cores", 0.0))
     if cost == "ratio":
         return marked(banded(row, cost, factor), cores)
-    said = f"{marked(banded(row, cost, share), cores)} of CPU time"
-    if row["elongation"] != row["elongation"]:  # own work is 0, where a rate is more than the CPUs can do
-        return said
-    return f"{said} and {banded(row, 'elongation', factor)} the operation"
+    said = f"{marked(banded(row, cost, duration), cores)} of CPU time an operation"
+    if behind := unmet(row):
+        return f"{said}, {behind}"
+    return f"{said}, which takes {banded(row, 'elongation', factor)} as long"

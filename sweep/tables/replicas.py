@@ -12,7 +12,10 @@ from sweep.tables.coordinates import coordinates
 from sweep.tables.selection import OK, failed_points
 
 SUMMARY = ("system_time_s", "added_s", "ratio", "wall_time_s", "flush_wait_ns", "interrupts_per_flush")
-OF_LOOPS = ("operations_per_s", "overhead_share", "elongation", "flush_wait_ns", "interrupts_per_flush")
+OF_LOOPS = (
+    "operations_per_s", "overhead_ns_per_operation", "operation_ns_total", "overhead_share", "elongation",
+    "flush_wait_ns", "interrupts_per_flush",
+)  # fmt: skip
 FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)  # t95 of 1 to 6 degrees of freedom, where the series is not good
 
 
@@ -39,10 +42,17 @@ def half_widths(rows: pd.DataFrame, keys: Sequence[str], name: str) -> pd.Series
 
 
 def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list[str]]:
-    """A row per point with its coordinates and the metrics' means over replicas; the names of the coordinates."""
+    """A row per point with its coordinates and the metrics' means over replicas; the names of the coordinates.
+
+    `rate_met` is what is done of a rate that a closed loop asks for.
+    """
     names = coordinates(results).columns(results)
     first = results[["point", *names]].drop_duplicates("point").set_index("point")
-    return first.join(results.groupby("point")[metrics].mean()).reset_index(), names
+    table = first.join(results.groupby("point")[metrics].mean()).reset_index()
+    if "operations_per_s" in metrics and "rate_per_s" in results and results["rate_per_s"].notna().any():
+        asked = results.groupby("point")["rate_per_s"].first()
+        table["rate_met"] = table["operations_per_s"] / table["point"].map(asked)
+    return table, names
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:

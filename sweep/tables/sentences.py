@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from sweep.inputs.likelihood import spread
-from sweep.tables.words import factor, share
+from sweep.tables.words import duration, factor, number, share
 
 COSTS: dict[str, Callable[[float], str]] = {
-    "ratio": factor, "overhead_share": share, "sender_overhead_share": share, "elongation": factor,
+    "ratio": factor, "overhead_ns_per_operation": duration, "overhead_share": share, "sender_overhead_share": share,
+    "elongation": factor,
 }  # fmt: skip
 PLACE = ("machine", "workload")
+MET = 0.98  # of a rate: below, it is not met
 MOST = 7  # policies that a sentence speaks of, the cheapest first
 Tables = Mapping[str, pd.DataFrame]
 
@@ -34,6 +36,15 @@ class Answer:
 def marked(said: str, cores: float) -> str:
     """A number with an asterisk where it is beyond the machines that were measured."""
     return f"{said}*" if cores > spread().cores else said
+
+
+def unmet(row: pd.Series) -> str:
+    """That a rate is not met, and what is; empty where it is, or none was asked for."""
+    met = row.get("rate_met", float("nan"))
+    if not met < MET:
+        return ""
+    done = float(row["operations_per_s"])
+    return f"{number(done)} of {number(done / met)} operations a second: it cannot keep up"
 
 
 def of_size(row: pd.Series) -> str:

@@ -100,6 +100,7 @@ MORE = {  # shown where the results have them
     "wall_time_s": "elapsed time of the build",
     "operations_per_s": "operations of all jobs",
     "operation_ns_total": "time of an operation, flushes included",
+    "overhead_ns_per_operation": "CPU time that an operation loses, of all busy CPUs",
     "elongation": "how much longer work takes",
     "overhead_share": "of busy CPUs' time that is not compute",
     "flush_wait_ns": "length of a flush event, mean",
