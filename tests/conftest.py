@@ -21,16 +21,15 @@ from sweep.inputs.catalog import catalog, quantities_of
 from sweep.inputs.conf import conf_dir
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Tests of one file share a process, and so their runs; those of all files that start a Ray, too.
 
-    Tests that open a page are marked `browser`.
+    Tests that open a page are marked `browser`. xdist reads the groups right after collection.
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        if "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.browser)
+    if item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    if "browser" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.browser)
 
 
 def changed(*overrides: str) -> list[str]:
