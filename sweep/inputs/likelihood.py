@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.polynomial.hermite_e import hermegauss
 from pydantic import Field
 
@@ -41,6 +42,11 @@ class Spread:
     def wider(self, cores: float) -> float:
         """By how much the model errs more beyond the largest machine measured."""
         return 1.0 + max(0.0, float(np.log2(cores / self.cores)))
+
+
+def is_beyond(cores: pd.Series) -> pd.Series:
+    """Whether so many CPUs are more than any measured build ran on; not where they are not known."""
+    return cores > spread().cores
 
 
 class Known(Checked):

@@ -136,7 +136,9 @@ function lines(plot, rows) {
     Object.assign(x, { type: "category", categoryorder: "array", categoryarray: unique(places_x).sort((a, b) => a - b), title: { ...x.title, text: x.title.text + " (not to scale)" } });
   }
   const y = axis(plot, plot.y, kept.flatMap((row) => inBand(row, plot.y)));
-  return [[...bands, ...marks], layout(430, x, y)];
+  const shapes = plot.beyond === null || x.type === "category" ? [] : [{ type: "rect", xref: "x", yref: "paper", x0: plot.beyond,
+    x1: Math.max(...places_x), y0: 0, y1: 1, fillcolor: css("--soft"), opacity: 0.13, line: { width: 0 }, layer: "below" }];
+  return [[...bands, ...marks], layout(430, x, y, { shapes })];
 }
 
 function dots(plot, rows) {

@@ -155,7 +155,7 @@ def _policies(made: Sequence[Plot]) -> list[str]:
 
 def _plain(plot: Plot) -> dict[str, Any]:
     columns = [{"name": str(name), "values": [_value(v) for v in plot.table[name].tolist()]} for name in plot.table]
-    keys = ("name", "title", "note", "kind", "x", "y", "z", "labels", "series", "log", "panel", "chosen")
+    keys = ("name", "title", "note", "kind", "x", "y", "z", "labels", "series", "log", "panel", "chosen", "beyond")
     return {key: getattr(plot, key) for key in keys} | {"columns": columns}
 
 

@@ -168,6 +168,8 @@ def _lines(plot: Plot, table: pd.DataFrame, figure: Any, axes: Any) -> None:
         axes.set_ylim(table[plot.y].min() * 0.9, table[plot.y].max() * 1.15)
         _log(plot, axes, False, table[plot.y])
     axes.set(xlabel=_label(plot, plot.x) + (" (not to scale)" if steps else ""), ylabel=_label(plot, plot.y))
+    if plot.beyond is not None and not steps:
+        axes.axvspan(plot.beyond, table[plot.x].max(), color="0.5", alpha=0.12, linewidth=0, zorder=0)
     axes.legend()
 
 

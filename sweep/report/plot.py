@@ -31,6 +31,7 @@ class Plot:
     series: str = "policy"
     log: tuple[str, ...] = ()  # columns drawn on a logarithmic axis
     spoken_of: str = ""  # the panel that the answer speaks of; empty: any
+    beyond: float | None = None  # where `x` goes beyond what was measured, which is shaded; None: nowhere
 
     @property
     def panel(self) -> list[str]:

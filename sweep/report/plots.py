@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from sim.metrics import METRICS
 from sim.parameters import PARAMETERS
+from sweep.inputs.likelihood import is_beyond, spread
 from sweep.report.plot import PLACE, Plot
 from sweep.report.points import FIXED, MOST_BINS, binned, read_points, settings_of
 from sweep.report.predicted import predicted
@@ -154,9 +155,12 @@ def lines(
         return None
     wide = bool((table[x] > 0).all() and table[x].max() / table[x].min() >= 8)
     label = _plain(x)
+    beyond = spread().cores if x == "cores" and is_beyond(table[x]).any() else None
+    if beyond is not None:
+        note = f"{note} Shaded: beyond {beyond:g} CPUs no build was measured."
     made = Plot(
         f"{y}_{x}", f"{meaning[0].upper()}{meaning[1:]}, against {label}", note, "lines", table, x, y,
-        labels={x: _with_unit(x), y: meaning},
+        labels={x: _with_unit(x), y: meaning}, beyond=beyond,
         log=((x,) if wide else ()) + ((y,) if (table[y] > 0).all() else ()),
     )  # fmt: skip
     with_setting = points.assign(setting=settings_of(points, others) if table["setting"].any() else "")

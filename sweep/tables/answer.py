@@ -13,7 +13,7 @@ import pandas as pd
 from sweep.errors import printable
 from sweep.inputs.likelihood import spread
 from sweep.tables import best_ceiling, crossover, fabric, isolated, next_experiment, pareto, reproduction, validation
-from sweep.tables.sentences import Answer, Tables, of_size, unmet
+from sweep.tables.sentences import Answer, Tables, marked, of_size, unmet
 from sweep.tables.setting import settings
 from sweep.tables.words import banded, duration, enumerated, factor, number, share
 
@@ -81,11 +81,12 @@ def of_points(tables: Tables) -> Answer | None:
     said = []
     told = table[table["policy"] != "vanilla"]
     for _, row in told.head(MOST_POINTS).iterrows():
-        where = f"{row['policy']}{of_size(row)}"
+        where, cores = f"{row['policy']}{of_size(row)}", float(row.get("cores", np.nan))
         if row.get("ratio", np.nan) == row.get("ratio", np.nan):
-            said.append(f"{where}: {number(row['system_time_s'])} s, {banded(row, 'ratio', factor)} vanilla's")
+            ratio = marked(banded(row, "ratio", factor), cores)
+            said.append(f"{where}: {number(row['system_time_s'])} s, {ratio} vanilla's")
         elif row.get("overhead_share", np.nan) == row.get("overhead_share", np.nan):
-            said.append(f"{where}: {_of_loop(row)}")
+            said.append(f"{where}: {marked(_of_loop(row), cores)}")
     more = [f"{len(told) - MOST_POINTS} more"] if len(told) > MOST_POINTS else []
     return Answer([f"{enumerated([*said, *more], MOST_POINTS + 1)}."]) if said else None
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sim import METRICS
 from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.likelihood import is_beyond
 from sweep.inputs.measured import Measured, from_json
 from sweep.store.folder import Folder
 from sweep.store.rows import PARAMETER_COLUMNS
@@ -73,11 +74,19 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
         if len(rows):
             counted = validation_summary(rows, discrepancy_elsewhere(results, measured))
             tables |= ({"validation_summary": counted} if len(counted) else {}) | {"validation": rows}
+    cores = results.groupby("point")["cores"].first()
+    tables = {name: _marked(table, cores) for name, table in tables.items()}
     first = next(name for name in (ANSWERS[named][1], "summary") if name in tables)
     tables = {first: tables.pop(first), **tables}
     main = tables[first]
     main.attrs["notes"] = [*notes_of(every), *said]
     return tables
+
+
+def _marked(table: pd.DataFrame, cores: pd.Series) -> pd.DataFrame:
+    """The table with a column that says which rows are beyond the CPUs that any build was measured on."""
+    of_row = table["point"].map(cores) if "point" in table else table.get("cores")
+    return table if of_row is None else table.assign(beyond_measured=is_beyond(of_row))
 
 
 def notes_of(every: pd.DataFrame) -> list[str]:

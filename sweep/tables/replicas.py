@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sim.batch_means import student_t
+from sweep.inputs.likelihood import is_beyond
 from sweep.tables.coordinates import coordinates
 from sweep.tables.selection import OK, failed_points
 
@@ -66,6 +67,8 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     first, name = ("system_time_s", "system_time_half_s") if builds else ("operations_per_s", "operations_half_per_s")
     half = half_widths(results, ["point"], first).rename(name)
     constant = [name for name in names if table[name].nunique(dropna=False) == 1 and name != "policy"]
+    if is_beyond(table["cores"]).any():  # which is said of every number
+        constant = [name for name in constant if name != "cores"]
     table = table.drop(columns=constant).join(half, on="point")
     failed = failed_points(results).set_index("point")["status"] if "status" in results else pd.Series(dtype=object)
     return table.assign(status=table["point"].map(failed).fillna(OK)) if len(failed) else table
