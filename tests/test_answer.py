@@ -7,6 +7,8 @@ import pandas as pd
 
 from sweep.__main__ import main
 from sweep.tables.answer import answer
+from sweep.tables.fabric import fabric
+from sweep.tables.isolated import METRICS as OF_ISOLATED
 from sweep.tables.words import banded, duration, factor, number, share
 
 FITTED = {"xeon_8160"}
@@ -150,4 +152,37 @@ def test_few_points_are_told_by_what_they_cost_and_vanilla_is_not():
     assert said == [
         "a, 4 CPUs, -j4: 1,234 s, 2.5x vanilla's, b, 8 CPUs, -j4: 3 us of CPU time an operation, which takes 12 us, "
         "c, 8 CPUs, -j4: 25 % of CPU time and d, 8 CPUs, -j4: 34.5 of 200 operations a second: it cannot keep up."
+    ]
+
+
+def test_a_fabric_is_told_by_where_it_saturates_and_what_it_does_with_all_senders():
+    jobs, rates = [1, 2, 4, 8], {1: (500.0, 900.0, 1000.0, 300.0), 2: (400.0, 500.0, 450.0, 150.0)}
+    base = {"policy": "xpfo_broadcast", "machine": "m", "workload": "w", "cores": 8, "flush_wait_ns": 9.0}
+    rows = [
+        base | {"jobs": j, "broadcast_repeats": times, "operations_per_s": rate}
+        for times, each in rates.items()
+        for j, rate in zip(jobs, each, strict=True)
+    ]
+    frame = pd.DataFrame(rows).assign(point=range(8), replica=0)
+    frame.attrs["coordinates"] = {"names": ["jobs", "broadcast_repeats"], "follows": {}, "relative": {}}
+    table = fabric(frame).set_index("broadcast_repeats")
+    assert table["saturated_from"].to_dict() == {1: 2.0, 2: 2.0}  # nine tenths of the highest rate
+    assert table["most_per_s"].to_dict() == {1: 1000.0, 2: 500.0}
+    assert table["per_s"].to_dict() == {1: 300.0, 2: 150.0}
+    said = answer({"fabric": table.reset_index()}, {"m"}, "fabric").sentences
+    assert said[0] == "m is saturated from 2 senders on, with 1,000 broadcasts a second."
+    assert said[1] == "At 8 senders m does 300 a second and m with each broadcast done 2 times does 150 a second."
+    assert said[2] == "m with each broadcast done 2 times is saturated from 2, with 500."
+
+
+def test_isolated_cpus_are_told_who_interrupts_them_and_what_the_rest_costs():
+    columns = ["policy", *OF_ISOLATED]
+    rows = [("a", 1000.0, 1e-3, 1500.0, 9e3, 2e4), ("b", 2.0, 1e-6, 800.0, 5e9, 1e4), ("c", 0.0, 0.0, 0.0, 2e12, 1e3)]
+    table = pd.DataFrame(rows, columns=columns).assign(machine="m", cores=8, jobs=8, isolated=6, point=range(3))
+    said = answer({"isolated": table}, {"m"}, "isolated").sentences
+    assert said == [
+        "m, 8 CPUs, -j8, 6 of them isolated: these are interrupted by a 1,000 times a second each, 0.1 % of their "
+        "time, 1.5 us at most (stale for 9 us).",
+        "The others hardly do: b 2 times a second and c never. What is left takes 800 ns at a time at most.",
+        "The price is the stale window there (99 % are shorter): b 5 s and c 2,000 s.",
     ]

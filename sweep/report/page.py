@@ -26,12 +26,13 @@ import pandas as pd
 from sweep.report.caveats import CAVEATS, NOT_MODELLED, basis
 from sweep.report.plot import Plot
 from sweep.report.plots import colours, plots
+from sweep.report.points import DRAWN
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
 from sweep.tables.frame import open_results, reading
 from sweep.tables.make import ANSWER, answer_of, measured_of
 
-NEEDED = ("point", "policy", "machine", "workload", "cores", "jobs", "system_time_s", "added_s", "ratio")
+NEEDED = ("point", "policy", "machine", "workload", "cores", "jobs", "system_time_s", "added_s", *DRAWN)
 DIGITS = 6  # significant digits of the numbers on the page
 
 

@@ -45,17 +45,13 @@ def answer(tables: Tables) -> Answer | None:
     hardware = table["policy"].str.endswith("broadcast")
     said = [
         _sentence(
-            table[hardware & ~guest & ~twice],
-            "",
-            "is saturated from {from_} senders on, with {most} broadcasts a second",
+            table[hardware & ~guest & ~twice], "is saturated from {from_} senders on, with {most} broadcasts a second"
         ),
+        _sentence(table[hardware & twice & ~guest], "is saturated from {from_}, with {most}"),
         _sentence(
-            table[hardware & twice & ~guest], "With each broadcast done several times ", "from {from_}, at {most}"
+            table[hardware & guest & ~twice], "in a guest that exits for each broadcast is from {from_}, with {most}"
         ),
-        _sentence(
-            table[hardware & guest & ~twice], "In a guest that leaves for each broadcast ", "from {from_}, at {most}"
-        ),
-        _sentence(table[~hardware], "By interrupts ", "does {most} flushes a second at most"),
+        _sentence(table[~hardware], "by interrupts does {most} flushes a second at most"),
     ]
     last = table["senders"].max()
     falls = [f"{_name(row)} does {banded(row, 'per_s')} a second" for _, row in table[hardware & ~guest].iterrows()]
@@ -74,12 +70,13 @@ def _differs(table: pd.DataFrame, name: str, usual: object) -> pd.Series:
     return table[name] != usual if name in table else pd.Series(False, index=table.index)
 
 
-def _sentence(rows: pd.DataFrame, begin: str, form: str) -> str:
+def _sentence(rows: pd.DataFrame, form: str) -> str:
+    """What is said of these rows; empty of none."""
     said = [
         f"{_name(row)} {form.format(from_=banded(row, 'saturated_from'), most=banded(row, 'most_per_s'))}"
         for _, row in rows.iterrows()
     ]
-    return f"{begin}{enumerated(said)}." if said else ""
+    return f"{enumerated(said)}." if said else ""
 
 
 def _name(row: pd.Series) -> str:

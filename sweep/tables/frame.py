@@ -119,7 +119,7 @@ def open_results(folder: Folder, needed: Sequence[str]) -> pq.ParquetFile:
     found = file.schema_arrow
     for name in needed:
         if name not in found.names:
-            raise BadInput(f"{where}: has no column {name!r}: not results of this program")
+            raise BadInput(f"{where}: has no column {name!r}: results of another version of this program, or of none")
         number = pa.types.is_floating(found.field(name).type) or pa.types.is_integer(found.field(name).type)
         if number != (schema().field(name).type != pa.string()):
             raise BadInput(f"{where}: column {name!r} is of type {found.field(name).type}")

@@ -32,7 +32,7 @@ def answer(tables: Tables) -> Answer | None:
         return None
     sentences, shown = [], table
     for where, rows in settings(table, ("isolated",), 1):
-        shown = rows[["policy", *METRICS]].reset_index(drop=True)
+        shown = pd.DataFrame([_in_words(row) for _, row in rows.iterrows()])
         rows = rows.sort_values(METRICS[0], ascending=False)
         limit = QUIET * rows[METRICS[0]].max()
         loud, quiet = rows[rows[METRICS[0]] > limit], rows[rows[METRICS[0]] <= limit]
@@ -44,12 +44,24 @@ def answer(tables: Tables) -> Answer | None:
         if len(quiet):
             longest = quiet["disturbance_max_ns_isolated"].max()
             sentences.append(
-                f"{enumerated([_quiet(row) for _, row in quiet.iterrows()])}; what is left takes {duration(longest)} "
-                "at a time at most."
+                f"The others hardly do: {enumerated([_quiet(row) for _, row in quiet.iterrows()])}. What is left takes "
+                f"{duration(longest)} at a time at most."
             )
             windows = enumerated([f"{row['policy']} {_window(row)}" for _, row in by_window.iterrows()], 8)
             sentences.append(f"The price is the stale window there (99 % are shorter): {windows}.")
     return Answer(sentences, shown)
+
+
+def _in_words(row: pd.Series) -> dict[str, str]:
+    """A row of the table that is shown."""
+    return {
+        "policy": str(row["policy"]),
+        "interrupts a second": banded(row, "interrupts_per_cpu_s_isolated"),
+        "time lost": banded(row, "disturbed_share_isolated", share),
+        "longest": duration(row["disturbance_max_ns_isolated"]),
+        "window p99": _window(row),
+        "flush takes": banded(row, "flush_wait_ns", duration),
+    }
 
 
 def _disturbance(row: pd.Series) -> str:
@@ -65,7 +77,7 @@ def _disturbance(row: pd.Series) -> str:
 def _quiet(row: pd.Series) -> str:
     """A policy that hardly ever interrupts."""
     often = row["interrupts_per_cpu_s_isolated"]
-    return f"{row['policy']} {'never does' if often == 0.0 else f'{number(often)} times a second'}"
+    return f"{row['policy']} {'never' if often == 0.0 else f'{number(often)} times a second'}"
 
 
 def _window(row: pd.Series) -> str:
