@@ -31,8 +31,8 @@ from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = {  # of each part, the files of tests that should notice, quick ones first
-    "sim/accounting.py": "policies engine loop lines legal",
-    "sim/deferral.py": "policies engine lines loop legal",
+    "sim/accounting.py": "policies engine beside loop lines legal",
+    "sim/deferral.py": "policies engine beside lines loop legal",
     "sweep/tables": "surface answer bands coordinates runs inspection validation",
     "sweep/inputs": "catalog costs door home grid loop validation",
     "sweep/plan": "grid coordinates point own_policies inspection notebook costs",

@@ -30,8 +30,14 @@ def clock(monkeypatch):
 
 
 def test_the_line_says_bar_points_rate_time_left_failures_and_cpus():
-    line = Progress(points=200, done=50, failures=2, cpus=6.0, begin_s=0.0).line(10.0)
-    assert line == "[######..................] 50/200 points, 5/s, 30 s left, 2 points failed, 6 CPUs busy"
+    some = Progress(points=200, begin_s=0.0)
+    some.advance(10.0, 50, None, 2, 6.0)
+    assert some.line(10.0) == "[######..................] 50/200 points, 5/s, 30 s left, 2 points failed, 6 CPUs busy"
+    started = Progress(points=200, begin_s=0.0, work_s=100.0)  # ten of them take half of the work
+    started.advance(30.0, 10, 50.0, 0, None)  # Ray, and compiling
+    assert "10/200 points, 0.333/s, 30 s left" in started.line(30.0)
+    started.advance(40.0, 10, 20.0, 0, None)
+    assert "20/200 points, 0.5/s, 15 s left" in started.line(40.0)  # what is left at two a second
     assert "time left unknown" in Progress(points=200, begin_s=0.0).line(1.0)
     assert Progress(points=2, done=2, begin_s=0.0).line(3700.0).endswith("1 h 01 min")
 

@@ -24,6 +24,29 @@ class Progress:
     failures: int = 0
     cpus: float | None = None  # in use, where Ray carries
     begin_s: float = 0.0
+    work_s: float | None = None  # estimated CPU seconds of all points; None: equal for each
+    worked_s: float = 0.0  # of those that are done
+    first: tuple[float, float] | None = None  # when the first of them were done, and `worked_s` then
+
+    def advance(self, now_s: float, points: int, work_s: float | None, failures: int, cpus: float | None) -> None:
+        """More points are done."""
+        self.done += points
+        self.worked_s += float(points) if work_s is None else work_s
+        self.failures += failures
+        self.cpus = cpus
+        self.first = self.first or (now_s, self.worked_s)
+
+    def left_s(self, now_s: float) -> float | None:
+        """How long the rest takes: its estimated work, as fast as work went since the first points were done.
+
+        So starting Ray and compiling do not count. Before there is a second result, all of the time does.
+        """
+        work_s = float(self.points) if self.work_s is None else self.work_s
+        begin_s, before_s = self.first or (self.begin_s, 0.0)
+        if not self.worked_s > before_s:
+            begin_s, before_s = self.begin_s, 0.0
+        speed = (self.worked_s - before_s) / (now_s - begin_s) if now_s > begin_s else 0.0
+        return max(work_s - self.worked_s, 0.0) / speed if speed else None
 
     def line(self, now_s: float) -> str:
         """Bar, points done, rate, time left, failures, CPUs in use."""
@@ -31,7 +54,8 @@ class Progress:
         filled = int(BAR * share)
         elapsed_s = now_s - self.begin_s
         rate = self.done / elapsed_s if elapsed_s > 0 else 0.0
-        left = _time((self.points - self.done) / rate) + " left" if rate and self.done else "time left unknown"
+        left_s = self.left_s(now_s)
+        left = "time left unknown" if left_s is None else _time(left_s) + " left"
         words = [f"{self.done}/{self.points} points", f"{rate:.3g}/s", left if share < 1.0 else _time(elapsed_s)]
         if self.failures:
             words.append(f"{self.failures} points failed")
@@ -40,19 +64,21 @@ class Progress:
         return f"[{'#' * filled}{'.' * (BAR - filled)}] " + ", ".join(words)
 
 
-Advance = Callable[..., None]  # advance(points, failures=0, cpus=None)
+Advance = Callable[..., None]  # advance(points, work_s=None, failures=0, cpus=None)
 
 
 @contextmanager
-def progress(points: int, quiet: bool, stream: TextIO | None = None) -> Iterator[Advance]:
-    """Show how `points` points get done; gives `advance(points, failures=0, cpus=None)`, called as parts are committed.
+def progress(points: int, quiet: bool, stream: TextIO | None = None, work_s: float | None = None) -> Iterator[Advance]:
+    """Show how `points` points get done; gives `advance`, called as parts are committed.
+
+    `work_s` are their estimated CPU seconds, of which `advance` then says how many are done: points are not equal.
 
     The line goes to stderr, so that stdout stays the table. The time between calls is not interrupted: a line in a log
     comes with the first advance after 30 s.
     """
     if stream is None:
         stream = cast(TextIO, sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr))
-    state = Progress(points, begin_s=time.monotonic())
+    state = Progress(points, begin_s=time.monotonic(), work_s=work_s)
     draw: Callable[[bool], None]
     if quiet:
         draw = _nothing
@@ -68,10 +94,8 @@ def progress(points: int, quiet: bool, stream: TextIO | None = None) -> Iterator
 
 
 def _advancing(state: Progress, draw: Callable[[bool], None]) -> Advance:
-    def advance(points: int, failures: int = 0, cpus: float | None = None) -> None:
-        state.done += points
-        state.failures += failures
-        state.cpus = cpus
+    def advance(points: int, work_s: float | None = None, failures: int = 0, cpus: float | None = None) -> None:
+        state.advance(time.monotonic(), points, work_s, failures, cpus)
         draw(False)
 
     return advance

@@ -79,7 +79,7 @@ class Work:
         if kept:
             self._say(f"{len(kept)} of {chunks} chunks are there already")
         if todo:
-            self._simulate(todo, float(cost[todo].sum()), known)
+            self._simulate(todo, cost, known)
         if old:
             self._say(f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
         if todo or not is_complete(folder, plan):
@@ -98,9 +98,9 @@ class Work:
         if not self.request.quiet:
             say(text)
 
-    def _simulate(self, todo: list[int], estimate_s: float, known: runner.Known) -> None:
-        """Carry these chunks to processors and commit what comes back."""
-        request, plan, folder = self.request, self.plan, self.folder
+    def _simulate(self, todo: list[int], cost_s: np.ndarray, known: runner.Known) -> None:
+        """Carry these chunks to processors and commit what comes back; `cost_s` is estimated for each chunk."""
+        request, plan, folder, estimate_s = self.request, self.plan, self.folder, float(cost_s[todo].sum())
         kind, why = request.runner.choose(estimate_s)
         why += f"; {plan.engine}" + (f" ({plan.engine_because})" if plan.engine_because else "")
         chunks = len(plan.chunks) - 1
@@ -111,7 +111,7 @@ class Work:
         failed, begun_s = 0, time.monotonic()
         before = done = int(points.sum() - points[todo].sum())
         with (
-            progress(int(points[todo].sum()), request.quiet) as advance,
+            progress(int(points[todo].sum()), request.quiet, work_s=estimate_s) as advance,
             closing(
                 runner.serial(plan, todo, known) if kind == "serial" else self.cluster.carry(plan, todo, known, write)
             ) as carried,
@@ -132,7 +132,7 @@ class Work:
                     cpus = self.cluster.cpus_busy()
                     rate = (done - before) / (time.monotonic() - begun_s)
                     self.cluster.report(str(folder), len(plan), done, rate)
-                advance(int(points[each.chunk]), failures=each.failed, cpus=cpus)
+                advance(int(points[each.chunk]), float(cost_s[each.chunk]), failures=each.failed, cpus=cpus)
 
     def _commit(self, carried: runner.Carried, points: int) -> None:
         """Commit a chunk, or see that the worker that computed it has done so."""

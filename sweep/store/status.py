@@ -40,12 +40,13 @@ def status(folder: Folder) -> dict[str, Any]:
     if finished:
         with suppress(OSError, pa.ArrowException):  # damaged: the journal says it, too
             lost = count_failures(folder)
+    running = min(holder.running, chunks - done) if alive and holder else 0  # as of the last commit
     return {
         "chunks": chunks,
         "done": done,
-        "running": holder.running if alive and holder else 0,
+        "running": running,
         "failed_points": lost,
-        "left": chunks - done,
+        "left": chunks - done - running,
         "rate": rate,
         "left_s": (chunks - done) / rate if rate else None,
         "cpu_hours": cpu_s / 3600.0,
@@ -63,7 +64,7 @@ def as_text(folder: Folder, found: dict[str, Any]) -> str:
     ]
     if found["rate"]:
         lines.append(f"  rate     {found['rate']:.3g} chunks/s")
-        if found["left"]:
+        if found["left_s"]:
             lines.append(f"  left     about {found['left_s'] / 60:.3g} min at that rate")
     return "\n".join([*lines, f"  CPU      {found['cpu_hours']:.3g} h so far"])
 
@@ -76,7 +77,7 @@ def as_line(folder: Folder, found: dict[str, Any]) -> str:
     ]  # fmt: skip
     if found["rate"]:
         words.append(f"{found['rate']:.3g} chunks/s")
-        if found["left"]:
+        if found["left_s"]:
             words.append(f"about {found['left_s'] / 60:.3g} min left")
     return printable(f"{folder}: {_state(found)}: {', '.join(words)}")
 
