@@ -89,3 +89,9 @@ def test_on_a_terminal_the_line_redraws_in_place():
     assert "3/3 points" in shown
     assert "\x1b[2K" in shown
     assert shown.count("\n") == 1
+
+
+def test_a_run_that_is_continued_shows_what_was_there_in_its_bar():
+    continued = Progress(points=100, done=60, before=60, begin_s=0.0)
+    continued.advance(10.0, 20, None, 0, None)
+    assert continued.line(10.0) == "[###################.....] 80/100 points, 2/s, 10 s left"

@@ -21,6 +21,7 @@ class Progress:
 
     points: int
     done: int = 0
+    before: int = 0  # of these, done by an earlier run
     failures: int = 0
     cpus: float | None = None  # in use, where Ray carries
     begin_s: float = 0.0
@@ -41,7 +42,7 @@ class Progress:
 
         So starting Ray and compiling do not count. Before there is a second result, all of the time does.
         """
-        work_s = float(self.points) if self.work_s is None else self.work_s
+        work_s = float(self.points - self.before) if self.work_s is None else self.work_s
         begin_s, before_s = self.first or (self.begin_s, 0.0)
         if not self.worked_s > before_s:
             begin_s, before_s = self.begin_s, 0.0
@@ -53,7 +54,7 @@ class Progress:
         share = self.done / self.points if self.points else 1.0
         filled = int(BAR * share)
         elapsed_s = now_s - self.begin_s
-        rate = self.done / elapsed_s if elapsed_s > 0 else 0.0
+        rate = (self.done - self.before) / elapsed_s if elapsed_s > 0 else 0.0
         left_s = self.left_s(now_s)
         left = "time left unknown" if left_s is None else _time(left_s) + " left"
         words = [f"{self.done}/{self.points} points", f"{rate:.3g}/s", left if share < 1.0 else _time(elapsed_s)]
@@ -68,17 +69,19 @@ Advance = Callable[..., None]  # advance(points, work_s=None, failures=0, cpus=N
 
 
 @contextmanager
-def progress(points: int, quiet: bool, stream: TextIO | None = None, work_s: float | None = None) -> Iterator[Advance]:
-    """Show how `points` points get done; gives `advance`, called as parts are committed.
+def progress(
+    points: int, quiet: bool, stream: TextIO | None = None, before: int = 0, work_s: float | None = None
+) -> Iterator[Advance]:
+    """Show how `points` points get done, `before` of them already; gives `advance`, called as parts are committed.
 
-    `work_s` are their estimated CPU seconds, of which `advance` then says how many are done: points are not equal.
+    `work_s` are the others' estimated CPU seconds, of which `advance` says how many are done: points are not equal.
 
     The line goes to stderr, so that stdout stays the table. The time between calls is not interrupted: a line in a log
     comes with the first advance after 30 s.
     """
     if stream is None:
         stream = cast(TextIO, sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr))
-    state = Progress(points, begin_s=time.monotonic(), work_s=work_s)
+    state = Progress(points, before, before, begin_s=time.monotonic(), work_s=work_s)
     draw: Callable[[bool], None]
     if quiet:
         draw = _nothing

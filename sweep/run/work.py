@@ -111,7 +111,7 @@ class Work:
         failed, begun_s = 0, time.monotonic()
         before = done = int(points.sum() - points[todo].sum())
         with (
-            progress(int(points[todo].sum()), request.quiet, work_s=estimate_s) as advance,
+            progress(len(plan), request.quiet, before=before, work_s=estimate_s) as advance,
             closing(
                 runner.serial(plan, todo, known) if kind == "serial" else self.cluster.carry(plan, todo, known, write)
             ) as carried,
