@@ -265,7 +265,7 @@ def test_a_recorded_table_is_read_as_it_was_written():
 
 
 def test_measured_files_have_the_door_for_their_likelihood_too(monkeypatch, tmp_path):
-    assert likelihood.spread() == likelihood.Spread(0.0275, 0.15, 96, 0.25)
+    assert likelihood.spread() == likelihood.Spread(0.0275, 0.15, 96, 0.22)
     (tmp_path / "likelihood.yaml").write_text((conf_dir() / "likelihood.yaml").read_text().replace("0.15", "much"))
     monkeypatch.setattr(likelihood, "conf_dir", lambda: tmp_path)
     likelihood.spread.cache_clear()
