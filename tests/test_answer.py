@@ -58,6 +58,15 @@ def test_a_front_names_its_policies_with_cost_and_window_and_no_other():
     assert said.table["policy"].tolist() == ["a", "b", "c"]
 
 
+def test_a_front_that_presupposes_what_no_kernel_has_says_so_and_what_is_best_without():
+    points = [("xpfo_unmapped_pool", 1.04, 1e4, True), ("xpfo_deferred", 1.4, 7e7, False), ("xpfo", 25.0, 4e4, False)]
+    table = pd.DataFrame(points, columns=["policy", "ratio", "stale_window_p99_ns", "front"])
+    said = answer({"pareto": table.assign(machine="m", cores=8)}, FITTED, "pareto").sentences[0]
+    assert "nothing beats xpfo_unmapped_pool, 1.04x, windows 10 us (" in said
+    assert "xpfo_unmapped_pool presupposes a kernel that keeps pages for this use out of its direct map" in said
+    assert said.endswith("without, nothing beats xpfo_deferred, 1.40x, windows 70 ms; xpfo, 25x, windows 40 us.")
+
+
 def test_a_loop_that_leaves_no_time_for_own_work_has_an_answer_without_an_elongation():
     points = [("a", 9e6, np.nan, 7e3, 34.5, 0.1725), ("b", 5e4, 2.5, 9e3, 200.0, 1.0)]
     columns = ["policy", COST, "elongation", "stale_window_p99_ns", "operations_per_s", "rate_met"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sim.policies import Policies
 from sweep.tables import crossover
 from sweep.tables.replicas import means
 from sweep.tables.sentences import COSTS, MOST, PLACE, Answer, Tables, marked, unmet
 from sweep.tables.setting import settings
 from sweep.tables.surface import costs_of
-from sweep.tables.words import banded, duration, factor, few
+from sweep.tables.words import banded, duration, enumerated, factor, few
 
 OF_LOOPS = "overhead_ns_per_operation"
 FRONTS = {"ratio": "front", OF_LOOPS: "front", "elongation": "elongation_front"}  # columns of `pareto`
@@ -80,9 +81,8 @@ def _front(tables: Tables) -> Answer | None:
     cost = "ratio" if "ratio" in table and table["ratio"].notna().any() else OF_LOOPS
     sentences, shown = [], []
     for where, rows in settings(table[table[cost].notna()], ("policy", "tick_hz"), 3):
-        front = rows[rows["front"]].drop_duplicates(["policy", cost]).sort_values(cost)
-        said = [f"{row['policy']}, {_costs(row, cost)}, windows {duration(row[WINDOW])}" for _, row in front.iterrows()]
-        sentences.append(f"{where}: nothing beats {'; '.join(few(said, MOST))} (99 % of windows are shorter).")
+        said = _unbeaten(rows[rows["front"]], cost)
+        sentences.append(f"{where}: nothing beats {said} (99 % of windows are shorter).{_without(rows, cost)}")
         shown.append(rows.sort_values(cost))
     if not sentences:
         return None
@@ -96,6 +96,26 @@ def _front(tables: Tables) -> Answer | None:
         columns["operation"] = [banded(row, "elongation", factor) for _, row in together.iterrows()]
     columns["front"] = ["yes" if each else "" for each in together["front"]]
     return Answer(sentences[:3], pd.DataFrame({"policy": together["policy"], **columns}))
+
+
+def _unbeaten(front: pd.DataFrame, cost: str) -> str:
+    """The policies of a front, the cheapest first."""
+    ordered = front.drop_duplicates(["policy", cost]).sort_values(cost)
+    said = [f"{row['policy']}, {_costs(row, cost)}, windows {duration(row[WINDOW])}" for _, row in ordered.iterrows()]
+    return "; ".join(few(said, MOST))
+
+
+def _without(rows: pd.DataFrame, cost: str) -> str:
+    """What nothing beats where what some policies of the front presuppose is not there; empty where none does."""
+    known = Policies()
+    needs = {name: known[name].presupposes for name in rows["policy"].unique() if name in known}
+    missing = [name for name in rows[rows["front"]]["policy"].unique() if needs.get(name)]
+    others = rows[~rows["policy"].map(needs).fillna("").astype(bool)]
+    if not missing or others.empty:
+        return ""
+    front = others[on_front(others[cost].to_numpy(float), others[WINDOW].to_numpy(float))]
+    what = enumerated([f"{name} presupposes {needs[name]}" for name in missing], 3)
+    return f" {what}; without, nothing beats {_unbeaten(front, cost)}."
 
 
 def _costs(row: pd.Series, cost: str) -> str:
