@@ -14,7 +14,7 @@ from sweep.errors import printable
 from sweep.inputs.likelihood import spread
 from sweep.tables import best_ceiling, crossover, fabric, isolated, next_experiment, pareto, reproduction, validation
 from sweep.tables.sentences import Answer, Tables, marked, of_size, unmet
-from sweep.tables.setting import settings
+from sweep.tables.setting import ONE_OF, settings
 from sweep.tables.words import banded, duration, enumerated, factor, number, share
 
 MOST_POINTS = 6  # that a sentence speaks of
@@ -26,13 +26,15 @@ def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> An
     `fitted` are the machines that costs were fitted to.
     """
     tables = {name: _fitted_first(table, fitted) for name, table in tables.items()}
-    make, _ = ANSWERS.get(named, ANSWERS["points"])
+    make, of_table = ANSWERS.get(named, ANSWERS["points"])
     found = make(tables) or of_points(tables) or Answer([])
     machines = {name for table in tables.values() if "machine" in table for name in table["machine"].unique()}
     strange = sorted(machines - set(fitted))
     doubts = [f"* beyond {spread().cores:g} CPUs no build was measured."] if "*" in " ".join(found.sentences) else []
     if found.sentences and strange and "validation" not in tables:
         doubts.append(f"No row was fitted on {enumerated(strange)}: costs there are judged, or another machine's.")
+    if f"({ONE_OF} " in " ".join(found.sentences):
+        doubts.insert(0, f"The other settings stand in tables/{of_table}.csv.")
     missing = list(next(iter(tables.values())).attrs.get("notes", [])) if tables and not found.sentences else []
     said, doubts = ([printable(each) for each in lines] for lines in (found.sentences or missing, doubts))
     return Answer(said, found.table, doubts)

@@ -11,6 +11,7 @@ from sweep.plan.points import NAMES
 from sweep.tables.words import one_length
 
 LINUX_CEILING = 33
+ONE_OF = "1 of"  # so many settings, in words
 LOADS = ("jobs_per_core", "jobs", "cores")  # of which the largest value is spoken of
 OTHERS = ("policy", "costs")  # that are no part of a setting
 
@@ -30,6 +31,7 @@ def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator
         said = [key == "machine" or table[key].nunique() > 1 for key in keys]
         words = [str(name) for name, wanted in zip(place, said, strict=True) if wanted]
         names = [str(name) for name in rows if is_coordinate(str(name)) and name not in (*apart, *keys, *OTHERS)]
+        there_are = len(rows[names].astype(str).drop_duplicates()) if names else 1
         for name in sorted(names, key=lambda name: name not in LOADS):
             if rows[name].nunique(dropna=False) > 1:
                 value = _spoken_of(rows, name)
@@ -37,7 +39,8 @@ def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator
             elif name not in LOADS:
                 continue
             words += word(name, rows[name].iloc[0], "jobs_per_core" in names)
-        yield ", ".join(words), rows
+        of_several = f" ({ONE_OF} {there_are} settings)" if there_are > 1 else ""
+        yield ", ".join(words) + of_several, rows
 
 
 def is_coordinate(name: str) -> bool:
