@@ -215,3 +215,23 @@ def test_a_dry_run_of_a_policy_whose_points_fail_says_so(tmp_path, capsys):
     )
     assert main(["+grid=smoke", "policy=bad", f"policy_path={tmp_path}", "dry_run=true"]) == 0
     assert "no pilot: a point fails: ValueError: always" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["locks_per_operation=2"],
+            "locks_per_operation=2.0 is of a closed loop, and workload kernel_build is a build",
+        ),
+        (["isolated=5"], "isolated=5: must be at most 0, the busy CPUs that make no flush events; give flushers"),
+        (["policy=xpfo_in_kernel", "held_share=0.1"], "held_share: no engine models preempted vCPUs beside"),
+        (["policy=xpfo_in_kernel", "kernel_entries_per_s=0"], "kernel_entries_per_s=0: must be above 0"),
+        (["policy=xpfo_broadcast", "workload=tlb_flush2"], "no engine models locks beside Targets.HARDWARE"),
+        (["policy=vanilla", "workload=lock2", "engine=vectorized"], "does not model locks_per_operation above 0"),
+    ],
+)
+def test_what_stands_beside_a_flush_is_refused_where_no_engine_models_it(words, said, tmp_path, capsys):
+    assert main(["+grid=point", "machine=epyc_milan_2s", *words, f"out={tmp_path / 'run'}"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -128,8 +128,9 @@ def test_the_committed_costs_are_whole_and_fitted_to_the_marked_rows(tmp_path):
         assert f"{call.point['policy']} on {call.point['machine']}" in said
         assert said.endswith(f" {call.measured:g} ns")
     guest, call = ENTRIES["machine"]["skylake_guest_80"], ENTRIES["workload"]["one_shooter"]
-    of_calls = priors([guest], [call], ["exit_ns", "deliver_ns", "wake_ns"])
-    assert set(costs.keys) == {*known("xeon_8160", "i5_3550"), *of_calls}
+    of_calls = priors([guest], [call], ["exit_ns", "deliver_ns", "wake_send_ns", "wake_ns"])
+    checks = priors([ENTRIES["machine"]["xeon_8160"]], [call], ["isolated_switches_per_s"])  # what deferrals read, too
+    assert set(costs.keys) == {*known("xeon_8160", "i5_3550"), *of_calls, *checks}
     owner, name = "skylake core", "handler_fixed_ns"
     assert costs.column(f"{owner}/{name}")[0] == pytest.approx(costs.stamp["representative"][owner][name], rel=1e-3)
     content = yaml.safe_load(path.read_text()) | {"digest": "0"}

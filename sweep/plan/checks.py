@@ -12,7 +12,9 @@ from sim.closed_loop import check_loops, is_loop
 from sim.machine.engines import check_locks
 from sim.parameters import PARAMETERS, Kind, check_together
 from sim.policy import Policy
+from sim.preemption import Preemption, away
 from sim.reading import reads
+from sim.topology import Shape
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, check_quantity
 from sweep.plan.columns import is_constant
@@ -26,6 +28,7 @@ NEEDED = [
     for name, parameter in PARAMETERS.items()
     if parameter.certain and not (parameter.control or parameter.optional)
 ]
+OF_LOOPS = [name for name, p in PARAMETERS.items() if p.kind is Kind.LOOP and not p.defining and p.default is not None]
 BATCH = 65_536  # points that are looked at side by side
 ALL_OF = 64  # values of an axis that a relative value follows, all of which are tried; of a longer one the ends
 
@@ -191,6 +194,10 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
             raise BadInput(
                 f"{at(row)}: policy {policy} reads {names}, and neither machine {machine} nor workload {workload} says"
             )
+        if not loop:
+            _check_no_loop(columns, mine, at)
+        if known[policy].targets.looks_for_user_mode:
+            _check_user_mode(columns, known[policy], mine, at)
         if loop and "locks_per_operation" in columns:
             locks = columns["locks_per_operation"]
             events = columns.get("events_per_operation", np.ones(len(locks)))
@@ -210,6 +217,35 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
                     f"{at(row)}: kunmap_events and alloc_events are 0, and policy {policy} flushes: nothing would be "
                     "simulated; give alloc_events, which else is alloc_per_kunmap x kunmap_events, or policy=vanilla"
                 )
+
+
+def _check_no_loop(columns: Mapping[str, np.ndarray], mine: np.ndarray, at: Any) -> None:
+    """BadInput where a build is given what only a closed loop has, beyond its default."""
+    for name in OF_LOOPS:
+        if name in columns:
+            default = PARAMETERS[name].default
+            for row in _first(mine & ~_unknown(columns[name]) & (columns[name] != default)):
+                raise BadInput(
+                    f"{at(row)}: {name}={columns[name][row]} is of a closed loop, and workload "
+                    f"{columns['workload'][row]} is a build; give a workload that is a loop, like shootdown_loop"
+                )
+
+
+def _check_user_mode(columns: Mapping[str, np.ndarray], policy: Policy, mine: np.ndarray, at: Any) -> None:
+    """BadInput where CPUs in user mode never come back, or are preempted vCPUs too."""
+    numbers = {name: column for name, column in columns.items() if column.dtype == float}
+    doubtful = numbers.get("held_share", np.zeros(len(mine))) > 0.0
+    for name in ("kernel_entries_per_s", "isolated_entries_per_s"):
+        doubtful |= numbers[name] == 0.0 if name in numbers else False
+    for row in np.flatnonzero(mine & doubtful).tolist():
+        cost = {name: np.array([column[row]]) for name, column in numbers.items()}
+        cores, isolated = int(columns["cores"][row]), int(columns["isolated"][row]) if "isolated" in columns else 0
+        shape = Shape(cores, 1, cores, 1, 1, "auto", 0, isolated=isolated)
+        try:
+            Preemption(shape, cost, policy, np.zeros(1, dtype=np.int64), 1)
+            away(shape, cost, policy, 1, cores)
+        except ValueError as error:
+            raise BadInput(f"{at(row)}: {error}") from None
 
 
 def _unknown(column: np.ndarray) -> np.ndarray:
