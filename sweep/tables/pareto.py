@@ -29,38 +29,39 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
     costs = [name for name in (*FRONTS, "system_time_s", "operations_per_s") if name in costs_of(results)]
     windows = ["stale_window_ns", "stale_window_p99_ns"]
     table, names = means(results, [*costs, *windows])
+    table = table[np.isfinite(table[WINDOW])]
     where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
-    groups = []
-    for _, group in table.groupby(where, sort=False, dropna=False):
-        known = group[np.isfinite(group["stale_window_p99_ns"])]
-        first = next((name for name in FRONTS if name in costs and known[name].notna().any()), None)
-        if first is not None and (known := known[np.isfinite(known[first])])["policy"].nunique() >= 2:
-            windows_ns = known["stale_window_p99_ns"].to_numpy()
-            for name in (first, "elongation") if first == OF_LOOPS else (first,):
-                cost = known[name].to_numpy(float)
-                finite = np.isfinite(cost)  # no elongation where a rate leaves no time for own work
-                front = np.zeros(len(known), dtype=bool)
-                front[finite] = on_front(cost[finite], windows_ns[finite])
-                known = known.assign(**{FRONTS[name]: front})
-            groups.append(known)
-    if not groups:
+    group = table.groupby(where, sort=False, dropna=False).ngroup() if where else 0
+    left, made = table.assign(group=group), []
+    for first in [name for name in FRONTS if name in costs]:  # what a group is compared by: the first that it has
+        here = left[first].notna().groupby(left["group"]).transform("any")
+        mine, left = left[here & np.isfinite(left[first])], left[~here]
+        mine = mine[mine.groupby("group")["policy"].transform("nunique") >= 2]
+        for name in (first, "elongation") if first == OF_LOOPS else (first,):
+            finite = mine[np.isfinite(mine[name])]  # no elongation where a rate leaves no time for own work
+            front = on_front(*(finite[column].to_numpy() for column in (name, WINDOW, "group")))
+            mine = mine.assign(**{FRONTS[name]: mine.index.isin(finite.index[front])})
+        made.append(mine)
+    together = pd.concat(made).sort_values("group", kind="stable") if made else table
+    if together.empty:
         return pd.DataFrame()
-    together = pd.concat(groups)
     fronts = [name for name in dict.fromkeys(FRONTS.values()) if name in together]
     met = ["rate_met"] if "rate_met" in together else []
     return together[[*names, *costs, *met, *windows, *fronts, "point"]].reset_index(drop=True)
 
 
-def on_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Whether no other point is at most as large in both and smaller in one, [point]: the Pareto front."""
-    order = np.lexsort((y, x))
-    ascending, least = x[order], y[order]
-    begins = np.r_[True, ascending[1:] != ascending[:-1]]
-    group = np.cumsum(begins) - 1
-    lowest = least[begins]  # y of each x
-    before = np.r_[np.inf, np.minimum.accumulate(lowest)[:-1]]  # of all smaller x
+def on_front(x: np.ndarray, y: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
+    """Whether no other point of its group is at most as large in both and smaller in one, [point]: the Pareto front."""
+    group = np.zeros(len(x), dtype=np.int64) if group is None else group
+    order = np.lexsort((y, x, group))
+    sorted_x, sorted_y, groups = x[order], y[order], group[order]
+    begins = np.r_[True, (sorted_x[1:] != sorted_x[:-1]) | (groups[1:] != groups[:-1])][: len(x)]
+    at = np.cumsum(begins) - 1
+    lowest = pd.Series(sorted_y[begins])  # y of each x
+    of_group = groups[begins]
+    before = lowest.groupby(of_group).cummin().groupby(of_group).shift().fillna(np.inf).to_numpy()  # of all smaller x
     front = np.zeros(len(x), dtype=bool)
-    front[order] = (least == lowest[group]) & (least < before[group])
+    front[order] = (sorted_y == lowest.to_numpy()[at]) & (sorted_y < before[at])
     return front
 
 
