@@ -8,7 +8,7 @@ import pandas as pd
 from sim.policies import Policies
 from sweep.tables import crossover
 from sweep.tables.replicas import means
-from sweep.tables.sentences import COSTS, MOST, PLACE, Answer, Tables, marked, unmet
+from sweep.tables.sentences import COSTS, PLACE, Answer, Tables, marked, unmet
 from sweep.tables.setting import settings
 from sweep.tables.surface import costs_of
 from sweep.tables.words import banded, duration, enumerated, factor, few
@@ -16,6 +16,7 @@ from sweep.tables.words import banded, duration, enumerated, factor, few
 OF_LOOPS = "overhead_ns_per_operation"
 FRONTS = {"ratio": "front", OF_LOOPS: "front", "elongation": "elongation_front"}  # columns of `pareto`
 WINDOW = "stale_window_p99_ns"
+MOST_OF_FRONT = 4  # policies that a sentence names
 
 
 def pareto(results: pd.DataFrame) -> pd.DataFrame:
@@ -103,20 +104,19 @@ def _unbeaten(front: pd.DataFrame, cost: str) -> str:
     """The policies of a front, the cheapest first."""
     ordered = front.drop_duplicates(["policy", cost]).sort_values(cost)
     said = [f"{row['policy']}, {_costs(row, cost)}, windows {duration(row[WINDOW])}" for _, row in ordered.iterrows()]
-    return "; ".join(few(said, MOST))
+    return "; ".join(few(said, MOST_OF_FRONT))
 
 
 def _without(rows: pd.DataFrame, cost: str) -> str:
-    """What nothing beats where what some policies of the front presuppose is not there; empty where none does."""
+    """What some policies of the front presuppose, and what is cheapest without; empty where none does."""
     known = Policies()
     needs = {name: known[name].presupposes for name in rows["policy"].unique() if name in known}
     missing = [name for name in rows[rows["front"]]["policy"].unique() if needs.get(name)]
     others = rows[~rows["policy"].map(needs).fillna("").astype(bool)]
     if not missing or others.empty:
         return ""
-    front = others[on_front(others[cost].to_numpy(float), others[WINDOW].to_numpy(float))]
     what = enumerated([f"{name} presupposes {needs[name]}" for name in missing], 3)
-    return f" {what}; without, nothing beats {_unbeaten(front, cost)}."
+    return f" {what}; the cheapest without is {_unbeaten(others.nsmallest(1, cost), cost)}."
 
 
 def _costs(row: pd.Series, cost: str) -> str:
