@@ -22,12 +22,7 @@ from sweep.inputs.conf import conf_dir
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests of one file share a process, and so their runs; those of all files that start a Ray, too.
-
-    Tests that open a page are marked `browser`. xdist reads the groups right after collection.
-    """
-    if item.get_closest_marker("xdist_group") is None:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """Tests that open a page are marked `browser`."""
     if "browser" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.browser)
 

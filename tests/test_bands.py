@@ -14,6 +14,8 @@ from sweep.tables.next_experiment import next_experiment
 from sweep.tables.replicas import half_width, half_widths, t95
 from sweep.tables.text import as_text
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 SMALL = ("window_events=64", "replicas=2", "precision=0.1")
 
 

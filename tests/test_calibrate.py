@@ -26,6 +26,8 @@ from sweep.inputs.likelihood import log_likelihood, measured_again, measured_onc
 from sweep.inputs.prior import sobol, values_at
 from sweep.inputs.weights import crps, effective_size, median_error, pareto_k, quantiles, resample
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 DRAWS = 4096  # of the toy
 ACCOUNTING = Quantity("tick", alternative="irq_time", share=0.6)  # six of ten draws are of the first
 SMALL = (

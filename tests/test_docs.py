@@ -19,6 +19,8 @@ from sweep.__main__ import main
 from sweep.command.verbs import VERBS
 from tests import columns_table
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = [*PAGES, ROOT / "benchmarks" / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").iterdir())]

@@ -14,6 +14,8 @@ from sweep.errors import BadInput
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import compare
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 SMALL = ("window_events=320", "precision=0.1")
 
 

@@ -21,6 +21,8 @@ from sweep.plan.open import open_plan
 from sweep.plan.origin import NOT_GIVEN, how_made, origins
 from sweep.plan.points import CONTROLS
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 SWEEPS = {
     "drawn": ("+grid=smoke", "draws=3"),
     "literature": ("+grid=smoke", "costs=literature"),

@@ -201,7 +201,8 @@ def test_where_ray_ends_the_driver_a_sentence_says_how_to_go_on_and_the_lock_is_
     code, said = faults.finish(driver, timeout=100)
     assert code == 1, said
     last = said.splitlines()[-1]
-    assert "its raylet or that one's agent has died" in last
+    # Ray says at times to who waits for results that they are lost, and at times ends the process
+    assert "its raylet or that one's agent has died" in last or "raylet died" in last
     assert f"{faults.parts(tmp_path)} of {faults.CHUNKS} chunks are committed" in last
     assert "the same command continues" in last
     assert "Traceback" not in said

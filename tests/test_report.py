@@ -35,6 +35,8 @@ from sweep.report.points import read_points
 from sweep.store.folder import open_folder, open_run
 from tests.conftest import sign
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 SMALL = ("window_events=320", "replicas=2", "precision=0.1")

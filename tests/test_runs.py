@@ -20,6 +20,8 @@ from sweep.store.processes import space, start_ticks
 from sweep.store.runs import Run, different_settings, find_runs
 from tests.conftest import sign
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 SMALL = ("+grid=smoke", "window_events=64", "precision=0.3")
 
 

@@ -20,6 +20,8 @@ from sweep.tables.make import make_tables, measured_of
 from sweep.tables.validation import discrepancy_elsewhere, validation, validation_summary
 from tests.page import drawn
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 TABLE = """
 title: mine
 source: me

@@ -20,6 +20,8 @@ from sweep.tables.make import as_csv
 from tests.conftest import sign
 from tests.page import drawn, words
 
+pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
+
 READERS = ("status", "report", "tables", "next", "compare")
 
 

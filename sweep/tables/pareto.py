@@ -112,7 +112,7 @@ def _without(rows: pd.DataFrame, cost: str) -> str:
     known = Policies()
     needs = {name: known[name].presupposes for name in rows["policy"].unique() if name in known}
     missing = [name for name in rows[rows["front"]]["policy"].unique() if needs.get(name)]
-    others = rows[~rows["policy"].map(needs).fillna("").astype(bool)]
+    others = rows[[not needs.get(name) for name in rows["policy"]]]
     if not missing or others.empty:
         return ""
     what = enumerated([f"{name} presupposes {needs[name]}" for name in missing], 3)
