@@ -425,6 +425,7 @@ def test_a_million_rows_are_aggregated_and_the_page_says_so(tmp_path, patch, bro
     columns["ratio"] = 1 + columns["cores"] / 10 + rng.normal(0, 0.01, n)
     for name in ("system_time_s", "added_s", "wall_time_s", "flush_wait_ns", "stale_window_p99_ns"):
         columns[name] = columns["ratio"] * 1000
+    columns["overhead_ns_per_operation"] = np.full(n, np.nan)
     folder = tmp_path / "run"
     folder.mkdir()
     pq.write_table(pa.table(columns), folder / "results.parquet")
