@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -51,15 +52,20 @@ def check_keys(
             if key in CONTROL_KEYS or key in pinned or read & {key, *QUANTITIES[key].makes}:
                 continue
             raise BadInput(
-                f"{here}: {key!r} is read by none of its policies, {', '.join(sorted(names))}; "
-                f"they read {', '.join(sorted(read))}"
+                f"{here}: {key!r} is read by none of its policies, {', '.join(sorted(names))}; {_near(key, read)}"
             )
         _check_relative(block, here if len(blocks) > 1 else where)
     for key in pinned:
         if key not in CONTROL_KEYS and not anywhere & {key, *QUANTITIES[key].makes}:
             raise BadInput(
-                f"command line: {key!r} is read by no policy of this grid; read are {', '.join(sorted(anywhere))}"
+                f"command line: {key!r} is read by no policy of this grid; {_near(key, anywhere)}"
             )
+
+
+def _near(key: str, read: set[str]) -> str:
+    """What of a name is read, where it is like this one; and where all of it is listed."""
+    near = difflib.get_close_matches(key, sorted(read), n=3)
+    return (f"read are {', '.join(near)}; " if near else "") + "`sweep list parameters` says what all are"
 
 
 def _check_relative(block: Block, where: str) -> None:
