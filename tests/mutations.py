@@ -34,7 +34,7 @@ TESTS = {  # of each part, the files of tests that should notice, quick ones fir
     "sim/accounting.py": "policies engine beside loop lines legal",
     "sim/deferral.py": "policies engine beside lines loop legal",
     "sweep/tables": "surface answer bands coordinates runs inspection validation",
-    "sweep/inputs": "catalog costs door home grid loop validation",
+    "sweep/inputs": "catalog costs door home grid loop validation calibrate",
     "sweep/plan": "grid coordinates point own_policies inspection notebook costs",
     "sweep/store": "folder runs watch failed_points store",
     "sweep/calibrate": "calibrate",
