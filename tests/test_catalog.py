@@ -102,3 +102,23 @@ def test_every_grid_asks_a_question():
 def test_a_wrong_file_is_refused_by_key(content, said):
     with pytest.raises(BadInput, match=said):
         read_entry("mine", Document("machine/mine", content))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"one": "defaults: [xeon_8160, i5_3550, _self_]\n"}, "may name one file, and _self_"),
+        (
+            {"one": "defaults: [two, _self_]\n", "two": "defaults: [one, _self_]\n"},
+            "one builds on two builds on one: a circle",
+        ),
+        ({"one": "defaults: [/core/skylke, _self_]\n"}, "no such core; did you mean 'skylake'?"),
+        ({"one": "defaults: xeon_8160\n"}, r"must be a list, like \[xeon_8160, _self_\]"),
+    ],
+)
+def test_a_machine_builds_on_one_other_file_that_is_there_and_not_on_itself(files, said, tmp_path):
+    (tmp_path / "machine").mkdir()
+    for name, text in files.items():
+        (tmp_path / "machine" / f"{name}.yaml").write_text(text)
+    with pytest.raises(BadInput, match=said):
+        catalog([tmp_path, conf_dir()])["machine"]["one"]
