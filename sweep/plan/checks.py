@@ -57,9 +57,7 @@ def check_keys(
         _check_relative(block, here if len(blocks) > 1 else where)
     for key in pinned:
         if key not in CONTROL_KEYS and not anywhere & {key, *QUANTITIES[key].makes}:
-            raise BadInput(
-                f"command line: {key!r} is read by no policy of this grid; {_near(key, anywhere)}"
-            )
+            raise BadInput(f"command line: {key!r} is read by no policy of this grid; {_near(key, anywhere)}")
 
 
 def _near(key: str, read: set[str]) -> str:
