@@ -111,3 +111,33 @@ def test_what_the_process_raises_is_no_failure_of_a_point(tmp_path, monkeypatch,
 def test_a_folder_that_is_not_there_is_what_is_wrong_and_no_policy(capsys):
     assert main([*RUN, "policy_path=no/such/folder", "policy=xpfo"]) == 2
     assert capsys.readouterr().err == "sweep: policy_path='no/such/folder': no such folder\n"
+
+
+LATE = '''"""Late marks are interrupted."""
+
+from sim.policy import Check, Line, Local, Mark, Policy, Write
+
+MARK = Mark(Line.GLOBAL, Write.PLAIN, deadline_ns=1e6)
+POLICY = Policy(local=Local.FIRST, mark=MARK, switch_to_user=Check(Line.GLOBAL))
+'''
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LATE.replace("PLAIN", "TEST_FIRST"),
+        LATE.replace("GLOBAL", "NODE").replace("PLAIN", "TEST_FIRST"),
+        LATE.replace("GLOBAL", "PER_CPU").replace("PLAIN", "TEST_FIRST"),
+        LATE.replace("switch_to_user", "kernel_entry"),
+    ],
+)
+def test_a_deadline_that_no_engine_models_is_refused_before_anything_starts(folder, text, capsys, tmp_path):
+    (folder / "odd.py").write_text(text, encoding="utf-8")
+    assert main([*RUN, f"policy_path={folder}", "policy=odd", f"out={tmp_path}/out"]) == 2
+    assert "deadline_ns=1e+06: no engine models a deadline on a line that is read first" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_deadline_on_the_mask_is_simulated(folder, tmp_path):
+    (folder / "odd.py").write_text(LATE, encoding="utf-8")
+    assert main([*RUN, f"policy_path={folder}", "policy=odd", f"out={tmp_path}/out", "quiet=true"]) == 0
