@@ -34,11 +34,11 @@ def choose_engine(plan: Plan, asked: str, again: bool = False) -> Plan:
         return replace(chosen, engine_because=": ".join(why + [APPROXIMATE] * chosen.is_approximate))
     loops = {_loop(policy) for name, policy in plan.policies.items() if name != "vanilla"}
     compile_s = sum(COMPILE_S[loop] for loop in loops if not is_compiled(loop))
-    if asked == "auto" and loops and "serve_broadcast" not in loops and _is_vectorizable(plan):
-        if compile_s > 0.0 and not again and plan.estimate_s < compile_s:
+    if asked == "auto" and loops and "serve_broadcast" not in loops:
+        if compile_s > 0.0 and not again and plan.estimate_s < compile_s and _is_vectorizable(plan):
             because = f"compiling would take about {compile_s:.0f} s"
             return replace(plan, engine="vectorized", engine_because=because)
-        if compile_s == 0.0 and "numba" not in sys.modules and plan.estimate_s < LOAD_S:
+        if compile_s == 0.0 and "numba" not in sys.modules and plan.estimate_s < LOAD_S and _is_vectorizable(plan):
             return replace(plan, engine="vectorized")
     because = f"compiles for about {compile_s:.0f} s first" if compile_s > 0.0 else ""
     return replace(plan, engine="compiled", engine_because=because)
