@@ -262,3 +262,22 @@ def test_cpus_that_never_enter_the_kernel_are_refused(target, parameters):
     p = isolating(parameters, isolated_entries_per_s=0.0)
     with pytest.raises(ValueError, match="isolated_entries_per_s=0: must be above 0"):
         simulate(policy="own", policies=policies, **p)
+
+
+def test_by_hand_an_interrupt_for_a_late_mark_is_a_run_that_is_counted(parameters):
+    p = parameters("xeon_8160", jobs=60, **SHORT)
+    found = simulate(policy="late", policies={"late": late(0.0)}, **p)
+    run_ns = p["irq_entry_ns"] + p["handler_fixed_ns"] + p["flush_all_ns"] + p["irq_exit_ns"]
+    runs_ns = found["handler_share"] * 60 * found["flush_interval_ns"]  # of all CPUs, for each flush event
+    assert runs_ns == pytest.approx(found["interrupts_per_flush"] * run_ns, rel=1e-9)
+    events = p["kunmap_events"] + p["alloc_events"]
+    assert found["switch_s"] >= events * found["interrupts_per_flush"] * (run_ns + p["ipi_send_ns"]) * 1e-9
+    assert found["nr_tlb_remote_flush_received"] == pytest.approx(events * found["interrupts_per_flush"], rel=0.05)
+
+
+def test_by_hand_a_window_is_of_housekeeping_and_isolated_cpus_as_many_as_there_are(parameters):
+    """Poisson checks: a window is as long as the mean time between checks of the CPU that it is of."""
+    p = isolating(parameters, isolated_switches_per_s=1.0, user_switches_per_s=100.0, switch_cv2=1.0, replicas=16)
+    found = simulate(policy="xpfo_deferred", **p)
+    others_s = (3 * 0.01 + 12 * 1.0) / 15  # three of housekeeping and twelve isolated, beside the sender
+    assert found["stale_window_ns"].mean() == pytest.approx(others_s * 1e9, rel=0.03)
