@@ -207,8 +207,9 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
         mark, at_entry = known[policy].mark, known[policy].kernel_entry is not None
         if mark and known[policy].has_deadline and (mark.line not in LATE or mark.reads_line or at_entry):
             raise BadInput(
-                f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: deadline_ns={mark.deadline_ns:g}: no engine "
-                "models a deadline on a line that is read first, that each CPU has its own of, or that kernel entries check"
+                f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: deadline_ns={mark.deadline_ns:g}: "
+                "no engine models a deadline on a line that is read first, that each CPU has its own of, or that "
+                "kernel entries check"
             )
         if known[policy].targets.looks_for_user_mode:
             _check_user_mode(columns, known[policy], mine, at)
