@@ -204,8 +204,8 @@ def test_a_point_that_kills_its_worker_or_takes_all_memory_is_found_by_halving(t
     total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
     with open("/proc/meminfo") as file:
         left_mb = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) / 1e3
-    limit = min(0.95, 1.0 - (left_mb - 2500.0) / total_mb)  # 2.5 GB above what is taken now
-    injected = {"exits": [[2, 33]], "fills": [[4, 0]], "fill_mb": 6000}
+    limit = min(0.95, 1.0 - (left_mb - 4000.0) / total_mb)  # 4 GB above what is taken now
+    injected = {"exits": [[2, 33]], "fills": [[4, 0]], "fill_mb": 8000}
     driver = faults.start(
         tmp_path, *CUT, "runner=ray", "runner.cpus=2", faults=injected,
         RAY_memory_usage_threshold=f"{limit:.4f}", RAY_memory_monitor_refresh_ms="100",

@@ -184,7 +184,7 @@ def test_a_key_that_no_policy_reads_is_refused_with_what_they_read(tmp_path, cap
     assert main(["--config-dir", str(tmp_path), "+grid=odd", f"out={tmp_path}/out"]) == 2
     said = capsys.readouterr().err
     assert "'handler_fixed_ns' is read by none of its policies" in said
-    assert "line_socket_ns" in said
+    assert "read are flush_fixed_ns;" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ from sweep.store.rows import Points, failed_rows, failures, join_tables
 
 MOST_LOST = 100  # results that Ray may lose for good before the run stops
 WINDOW_S = 5.0  # between two looks at how many CPUs there are: nodes come and go
+BY_ITSELF = 2  # times that a point is computed by itself before it fails: others' memory may not be free at once
 
 Write = Callable[[Plan, int, pa.Table], bytearray | None]  # makes the part of a chunk, or commits it
 
@@ -39,6 +40,7 @@ class _Piece:
 
     chunk: int
     points: Points
+    by_itself: int = 0  # times that it was computed with no other task beside it
 
     def halves(self) -> list[_Piece]:
         middle = len(self.points) // 2
@@ -49,8 +51,8 @@ class Flight:
     """The tasks of one plan.
 
     Ray computes a chunk again when its worker or node dies. Points whose worker runs out of memory, or dies each time,
-    are computed in halves, down to the point that does it; that one fails if it does it with no other task beside it,
-    too: what is ended for want of memory is not always what takes it.
+    are computed in halves, down to the point that does it; that one fails if it does it twice with no other task
+    beside it, too: the task that is ended for want of memory is not always the one that takes it.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Flight:
     def _send_by_itself(self) -> None:
         if self._by_themselves and not self._flying:
             piece = self._by_themselves.popleft()
+            time.sleep(piece.by_itself)  # a worker that was ended gives its memory back
+            piece = replace(piece, by_itself=piece.by_itself + 1)
             self._single = self._task(piece)
             self._flying[self._single] = piece
 
@@ -136,7 +140,7 @@ class Flight:
     def _land(self, reference: Any) -> Carried | None:
         """What a task brings; the chunk, where that was all of it."""
         piece = self._flying.pop(reference)
-        by_itself, self._single = reference == self._single, None
+        self._single = None
         chunk = piece.chunk
         try:
             brought, note = self._ray.get(reference)
@@ -148,7 +152,7 @@ class Flight:
             if isinstance(cause, unread) or "failed to import on the worker" in str(cause):
                 last = (str(cause).strip().splitlines() or [type(cause).__name__])[-1]
                 raise Stopped(1, f"Ray's workers cannot import what they are to run: {last}") from None
-            why = self._crashed(piece, error, by_itself)
+            why = self._crashed(piece, error)
             if why is None:
                 return None
             said = str(error) if cause is None and why.startswith("its worker died") else why
@@ -168,14 +172,14 @@ class Flight:
             return self._close(chunk)
         return None
 
-    def _crashed(self, piece: _Piece, error: BaseException, by_itself: bool) -> str | None:
+    def _crashed(self, piece: _Piece, error: BaseException) -> str | None:
         """Compute a piece again in halves, or by itself; why its point failed, where nothing is left to try."""
         memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
         self._opened[piece.chunk].count("out_of_memory" if memory else "crashed")
         if len(piece.points) > 1:
             self._again.extend(piece.halves())
             return None
-        if not by_itself:
+        if piece.by_itself < BY_ITSELF:
             self._by_themselves.append(piece)
             return None
         if memory:
