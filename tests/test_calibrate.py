@@ -381,7 +381,7 @@ def test_the_costs_that_come_out_are_used_by_name(calibrated, tmp_path):
     kept = pd.read_parquet(calibrated / "costs" / "calibrated.parquet")
     one = results[(results["draw"] == 2)].iloc[0]
     assert one["refill_ns"] == kept["ivy_bridge core/refill_ns"].iloc[2]
-    assert (calibrated / "report.html").stat().st_size > 1e6
+    assert (calibrated / "report.html").stat().st_size > 300_000  # Vega and all tables
 
 
 def test_a_design_that_is_too_small_is_refused_with_what_to_do(tmp_path, builds, capsys):

@@ -211,7 +211,7 @@ def test_a_point_that_kills_its_worker_or_takes_all_memory_is_found_by_halving(t
         RAY_memory_usage_threshold=f"{limit:.4f}", RAY_memory_monitor_refresh_ms="100",
         RAY_task_oom_retries="0", RAY_task_oom_retry_delay_base_ms="100",
     )  # fmt: skip
-    code, said = faults.finish(driver, timeout=150)
+    code, said = faults.finish(driver, timeout=300)
     assert code == 3, said
     table = pq.read_table(tmp_path / "results.parquet").to_pandas()
     status = table.drop_duplicates("point").set_index(["jobs", "ceiling"])["status"]

@@ -44,7 +44,8 @@ verbs (each with --help):
   sweep show point OUT N                        every parameter of point N of a run, and where it comes from
   sweep runs [FOLDER]                           the runs below a folder, and what tells them apart
   sweep status OUT [--watch]                    how far a run is; again and again until it ends
-  sweep report OUT                              report.html again, and plots/ as PNG and SVG
+  sweep report OUT [OUT ...]                    report.html again, and plots/ as PNG and SVG; of two runs, one page
+  sweep plot OUT y=flush_wait_ns x=cores        one metric against one parameter, as PNG and SVG
   sweep tables OUT                              its tables again
   sweep compare A B [--markdown FILE]           which points moved between two runs; --csv FILE has all of them
   sweep next OUT                                what to measure next, from a run with draws

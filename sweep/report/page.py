@@ -1,8 +1,7 @@
 """report.html from results.parquet, run.json and tables/ alone.
 
-The page holds everything it shows, Plotly's JavaScript included, and asks no network. Plotly is not imported: its
-script is read as text, and the page builds its figures from plain tables in JSON. Both are packed, since the script
-alone is 4.8 MB; `unpack` of page.js unpacks them.
+The page holds everything it shows, Vega's JavaScript included, and asks no network. Script and data are packed;
+`unpack` of page.js unpacks them. Plots that show the same points share one table.
 """
 
 from __future__ import annotations
@@ -10,76 +9,160 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import importlib.util
 import io
 import json
 import math
 import re
 import shlex
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import vl_convert
 
+from sim.metrics import METRICS
+from sweep.errors import BadInput
+from sweep.inputs.home import cache_folder, write_own
 from sweep.report.caveats import CAVEATS, NOT_MODELLED, basis
+from sweep.report.drawing import THEME, channel, looks, never, specification
 from sweep.report.plot import Plot
-from sweep.report.plots import colours, plots
-from sweep.report.points import DRAWN
+from sweep.report.plots import Drawn, plots
+from sweep.report.points import carried, read_points
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
 from sweep.tables.frame import open_results, reading
 from sweep.tables.make import ANSWER, answer_of, measured_of
 
-NEEDED = ("point", "policy", "machine", "workload", "cores", "jobs", "system_time_s", "added_s", *DRAWN)
+NEEDED = (
+    "point",
+    "policy",
+    "machine",
+    "workload",
+    "cores",
+    "jobs",
+    "system_time_s",
+    "added_s",
+    "ratio",
+    "overhead_ns_per_operation",
+)
+VEGA = "window.vegaEmbed = vegaEmbed"  # what of the script the page calls
 DIGITS = 6  # significant digits of the numbers on the page
 
 
-def read_plots(folder: Folder) -> list[Plot]:
-    """The plots of a run's folder."""
+def read_plots(*folders: Folder) -> list[Plot]:
+    """The plots of a run's folder; of several, their points side by side."""
+    points, own = _read_points(folders)
+    if len(folders) > 1:
+        return plots(points, own, {}, measured_of(folders[0]).fitted_machines, answer_of(folders[0]))
+    folder = folders[0]
     with reading(folder):
-        read = {
+        tables = {
             name: pd.read_parquet(io.BytesIO(folder.read(f"tables/{name}.parquet")))
             for name in ("reproduction", "validation")
             if folder.exists(f"tables/{name}.parquet")
         }
-        return plots(open_results(folder, NEEDED), read, measured_of(folder).fitted_machines, answer_of(folder))
+    return plots(points, own, tables, measured_of(folder).fitted_machines, answer_of(folder))
 
 
-def write_page(folder: Folder, made: Sequence[Plot], into: Folder | None = None) -> None:
-    """Write report.html, into another folder if told."""
-    said = folder.read(ANSWER).decode("utf-8", "replace") if folder.exists(ANSWER) else ""
-    text = page(read_run(folder), made, said)
-    (into or folder).write("report.html", text.encode("utf-8", "backslashreplace"))
+def read_drawn(folder: Folder) -> Drawn:
+    """All points of a run's folder, with all their metrics."""
+    points, own = _read_points([folder])
+    every = carried(points, own, most_rows=sys.maxsize, most_cells=sys.maxsize)
+    return Drawn(every, own, measured_of(folder).fitted_machines)
+
+
+def _read_points(folders: Sequence[Folder]) -> tuple[pd.DataFrame, list[str]]:
+    """The points of these runs, told apart by a column `run` where they are several."""
+    read = []
+    for folder in folders:
+        with reading(folder):
+            read.append(read_points(open_results(folder, NEEDED), constants=len(folders) > 1))
+    if len(read) == 1:
+        return read[0]
+    names = runs_named(folders)
+    points = pd.concat([each.assign(run=name) for (each, _), name in zip(read, names, strict=True)], ignore_index=True)
+    notes = [f"{n}: {note}" for (each, _), n in zip(read, names, strict=True) for note in each.attrs["notes"]]
+    points.attrs = {**read[0][0].attrs, "notes": notes}
+    own = list(dict.fromkeys([*(name for _, own in read for name in own), "run"]))
+    return points, [name for name in own if points[name].nunique(dropna=False) > 1]
+
+
+def runs_named(folders: Sequence[Folder]) -> list[str]:
+    """A short name for each run: the ends of their paths, as long as it takes to tell them apart."""
+    paths = [str(folder).rstrip("/").split("/") for folder in folders]
+    for length in range(1, max(map(len, paths)) + 1):
+        names = ["/".join(path[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise BadInput(f"{folders[0]}: is given twice")
+
+
+def write_page(folders: Sequence[Folder], made: Sequence[Plot], into: Folder) -> None:
+    """Write report.html of one run, or of several beside each other, into a folder."""
+    names, runs, said = runs_named(folders), [read_run(folder) for folder in folders], []
+    for folder in folders:
+        said.append(folder.read(ANSWER).decode("utf-8", "replace") if folder.exists(ANSWER) else "")
+    text = page(runs[0], made, said[0]) if len(runs) == 1 else page(_beside(names, runs), made, _answers(names, said))
+    into.write("report.html", text.encode("utf-8", "backslashreplace"))
+
+
+def _beside(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a page says of several runs, in place of one run.json."""
+    each = list(zip(names, runs, strict=True))
+    return {
+        **runs[0],
+        "grid": ", ".join(dict.fromkeys(str(run.get("grid")) for run in runs)),
+        "question": " Beside it: ".join(dict.fromkeys(str(run.get("question") or run.get("grid")) for run in runs)),
+        "command": "; ".join(f"{name}: {run.get('command')}" for name, run in each),
+        "commit": "; ".join(f"{name}: {run.get('commit')}" for name, run in each),
+        "points": {
+            **runs[0]["points"],
+            "machines": list(dict.fromkeys(name for run in runs for name in run["points"]["machines"])),
+            "blocks": [block for run in runs for block in run["points"]["blocks"]],
+        },
+    }
+
+
+def _answers(names: Sequence[str], said: Sequence[str]) -> str:
+    return "\n".join(f"{name}: {text.strip()}" for name, text in zip(names, said, strict=True) if text.strip())
 
 
 def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
     """The page as text; `said` is the answer to its question."""
-    text, plotly = _text(run, made) | {"answer": said}, plotly_script()
+    text, vega = _text(run, made) | {"answer": said}, vega_script()
     parts = {name: html.escape(str(value)) for name, value in text.items()}
     points = run.get("points", {})
-    drawn = {"policies": _policies(made), "plots": [_plain(plot) for plot in made], "colours": colours()}
     parts |= {
         "facts": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _facts(run).items()),
         "axes": _axes(points),
         "not_modelled": "".join(f"<li>{html.escape(each)}</li>" for each in NOT_MODELLED),
         "caveats": "".join(f"<li>{html.escape(each)}</li>" for each in CAVEATS),
-        "data": packed(_json(drawn)),
+        "data": packed(_json(_drawn(made))),
         "css": _own("page.css"),
         "js": _own("page.js"),
-        "plotly": packed(plotly),
-        "scripts": " ".join(f"'sha256-{_digest(each)}'" for each in (_own("page.js"), plotly)),
+        "vega": packed(vega),
+        "scripts": " ".join(f"'sha256-{_digest(each)}'" for each in (_own("page.js"), vega)),
     }
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], _own("page.html"))
 
 
-def plotly_script() -> str:
-    """Plotly's JavaScript as it comes with the Python package, which is found but not imported."""
-    found = importlib.util.find_spec("plotly")
-    assert found is not None
-    assert found.origin is not None
-    return (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+def vega_script() -> str:
+    """Vega, Vega-Lite and Vega-Embed as they come with vl-convert, which takes seconds to put them together: kept."""
+    try:
+        kept = cache_folder() / f"vega-{version('vl-convert-python')}.js.z"
+    except BadInput:  # no folder of one's own
+        return vl_convert.javascript_bundle(VEGA)
+    with suppress(OSError, zlib.error):
+        return zlib.decompress(kept.read_bytes()).decode()
+    made = vl_convert.javascript_bundle(VEGA)
+    with suppress(BadInput):
+        write_own(kept, zlib.compress(made.encode()))
+    return made
 
 
 def _digest(script: str) -> str:
@@ -149,15 +232,47 @@ def _axes(points: Mapping[str, Any]) -> str:
     return "<tr><th>where</th><th>key</th><th>values</th></tr>" + "".join(cells)
 
 
-def _policies(made: Sequence[Plot]) -> list[str]:
-    names = [name for plot in made if "policy" in plot.table for name in plot.table["policy"].tolist()]
-    return list(dict.fromkeys(map(str, names)))
+def _drawn(made: Sequence[Plot]) -> dict[str, Any]:
+    """What page.js draws: tables of columns, and plots that name them."""
+    tables: list[pd.DataFrame] = []
+    names = [str(name) for plot in made if "policy" in plot.table for name in plot.table["policy"].unique()]
+    policies, out = list(dict.fromkeys(names)), []
+    for plot in made:
+        if not any(plot.table is table for table in tables):
+            tables.append(plot.table)
+        at = next(at for at, table in enumerate(tables) if table is plot.table)
+        out.append(_plain(plot, policies if plot.series == "policy" else ()) | {"table": at})
+    of_policies = Plot("", "", "", "", pd.DataFrame({"policy": policies}))
+    return {
+        "plots": out,
+        "tables": [{str(n): [_value(v) for v in table[n].tolist()] for n in table} for table in tables],
+        "colours": {name: look[0] for name, look in looks(of_policies).items()},
+        "theme": THEME,
+    }
 
 
-def _plain(plot: Plot) -> dict[str, Any]:
-    columns = [{"name": str(name), "values": [_value(v) for v in plot.table[name].tolist()]} for name in plot.table]
-    keys = ("name", "title", "note", "kind", "x", "y", "z", "labels", "series", "log", "panel", "chosen", "beyond")
-    return {key: getattr(plot, key) for key in keys} | {"columns": columns}
+def _plain(plot: Plot, policies: Sequence[str]) -> dict[str, Any]:
+    """A plot without its data."""
+    out: dict[str, Any] = {name: getattr(plot, name) for name in ("name", "title", "note", "kind", "x", "y", "series")}
+    out |= {"fixed": plot.fixed, "lit": plot.lit, "choices": plot.choices, "columns": _columns(plot)}
+    out["chosen"] = {name: _value(value) for name, value in plot.chosen.items()}
+    if plot.kind == "table":
+        return out
+    axes = {*(plot.choices.get("x", ())), *(plot.choices.get("y", ())), plot.x, plot.y}
+    numeric = [name for name in sorted(axes) if plot.table[name].dtype.kind in "fiu"]
+    of_axes = {name: channel(plot, name) | {"never": never(plot, name)} for name in numeric}
+    out["axes"] = {name: about | {"beyond": plot.beyond.get(name)} for name, about in of_axes.items()}
+    out["spec"] = specification(plot, policies)
+    return out
+
+
+def _columns(plot: Plot) -> list[str]:
+    """The columns that the table below a plot shows."""
+    if plot.kind == "table" or not (plot.fixed or plot.choices):
+        bands = {f"{name}_{end}" for name in METRICS for end in ("lo", "hi", "half")}
+        return [str(name) for name in plot.table if plot.kind != "table" or name not in bands]
+    shown = [plot.series, *plot.fixed, plot.x, plot.y, f"{plot.y}_lo", f"{plot.y}_hi", plot.z]
+    return [name for name in dict.fromkeys(shown) if name in plot.table]
 
 
 def _value(value: Any) -> Any:

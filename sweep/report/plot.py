@@ -1,13 +1,13 @@
-"""One plot: a small table with a row per mark, and which of its columns go where."""
+"""One plot: a table with a row per mark, which of its columns go where, and which of its columns are held fixed."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pandas as pd
-
-from sweep.tables.setting import LINUX_CEILING
 
 PLACE = ["machine", "workload"]
 
@@ -16,7 +16,9 @@ PLACE = ["machine", "workload"]
 class Plot:
     """One plot: its data and how they are to be drawn.
 
-    `kind` is dots, lines, heat, scatter, stack or table. Columns `<y>_lo` and `<y>_hi`, where there, are an interval.
+    `kind` is dots, lines, heat, front, scatter, stack or table. Columns `<y>_lo` and `<y>_hi`, where there, are an
+    interval. A plot shows one value at a time of every column that is `fixed`; of a plot with `choices`, these follow
+    from the column that is its x.
     """
 
     name: str
@@ -27,29 +29,28 @@ class Plot:
     x: str = ""
     y: str = ""
     z: str = ""
-    labels: dict[str, str] = field(default_factory=dict)  # of columns, with units
+    labels: Mapping[str, str] = field(default_factory=dict)  # of columns, with units
     series: str = "policy"
-    log: tuple[str, ...] = ()  # columns drawn on a logarithmic axis
-    spoken_of: str = ""  # the panel that the answer speaks of; empty: any
-    beyond: float | None = None  # where `x` goes beyond what was measured, which is shaded; None: nowhere
+    log: tuple[str, ...] = ()  # columns on a logarithmic axis
+    fixed: tuple[str, ...] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict)  # a value of each fixed column, which is shown first
+    choices: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # of x and y: columns to choose
+    lit: tuple[str, ...] = ()  # names of the series that are coloured; none: all are
+    beyond: Mapping[str, float] = field(default_factory=dict)  # by column: from where on nothing was measured
 
-    @property
-    def panel(self) -> list[str]:
-        """The columns by which one part is drawn at a time, chosen from a list; none: all is drawn at once."""
-        among = {"heat": ["policy", *PLACE], "scatter": PLACE if "front" in self.table else None, "lines": PLACE}
-        names = among.get(self.kind)
-        if names is None:
-            return []
-        return [*(name for name in names if self.table[name].nunique() > 1), "setting"]
+    def label(self, name: str) -> str:
+        """What an axis says of a column."""
+        return self.labels.get(name, name)
 
-    @property
-    def chosen(self) -> str:
-        """The panel that is shown first: of several the one with Linux's ceiling."""
-        known = [str(name) for name in self.panels().unique()]
-        linux = (name for name in known if re.search(rf"\bceiling {LINUX_CEILING}\b", name))
-        return self.spoken_of or next(linux, known[0] if known else "")
+    def shown(self, chosen: Mapping[str, Any]) -> pd.DataFrame:
+        """The rows with these values of the fixed columns."""
+        keep = np.ones(len(self.table), dtype=bool)
+        for name in self.fixed:
+            if name in chosen:
+                keep &= same(self.table[name], chosen[name])
+        return self.table[keep]
 
-    def panels(self) -> pd.Series:
-        """Of which panel each row is, in words."""
-        rows = self.table[self.panel].astype(str).itertuples(index=False)
-        return pd.Series([", ".join(filter(None, row)) for row in rows], index=self.table.index, dtype=object)
+
+def same(column: pd.Series, value: Any) -> np.ndarray:
+    """Where a column has this value; one that is not there equals itself."""
+    return (column.isna() if value != value or value is None else column == value).to_numpy()

@@ -1,86 +1,119 @@
-"""What a report draws: each plot is a small table with a row per mark, and which of its columns go where.
+"""What a report draws: each plot is a table with a row per mark, and which of its columns go where.
 
-The page and the pictures are drawn from the same plots. Tables are aggregated here, before anything is drawn: over
-replicas always, over points and into bins where a sweep is too large to show every one, and then the note says so.
+The page and the pictures are drawn from the same plots. A plot of points shows one machine, workload and size at a
+time, and which one is chosen: nothing is taken together over what varies. Only a sweep with more values or points than
+a page can carry is cut to fewer, and then the note says so.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from sim.metrics import METRICS
 from sim.parameters import PARAMETERS
 from sweep.inputs.likelihood import is_beyond, spread
-from sweep.report.plot import PLACE, Plot
-from sweep.report.points import FIXED, MOST_BINS, binned, read_points, settings_of
+from sweep.report.drawing import colours
+from sweep.report.plot import PLACE, Plot, same
+from sweep.report.points import FIXED, carried, settings_of
 from sweep.report.predicted import predicted
-from sweep.tables.pareto import on_front
 from sweep.tables.setting import settings
 
 PARTS = [name for name, metric in METRICS.items() if metric.part]
 CHOICES = ("tick_hz",)  # of who runs the machine, as the policy is: one front holds them all
-MOST_SETTINGS = 24  # lines of one colour that a plot tells apart; above it they become a median and a band
-MOST_ROWS = 4000  # marks of one plot
-COSTS = {  # what a picture shows of builds, and of loops: against parameters, and against the window
-    False: (("ratio", "system time over vanilla's"), ("added_s", "added system time, s")),
-    True: (("overhead_ns_per_operation", "CPU time that an operation loses, ns"),) * 2,
-}
-REPLICAS = "Means over replicas; the band is their 95 % interval, or 5 to 95 % over the draws of the costs."
+MOST_BARS = 24  # of the plot of parts
+MOST_LIT = 6  # policies of a plot of lines that are coloured before one asks for more
+COSTS = {False: "ratio", True: "overhead_ns_per_operation"}  # what plots show of builds, and of loops
+IN_SECONDS = {False: "added_s", True: "overhead_ns_per_operation"}  # the same against the stale window
+WORDS = {
+    "ratio": "system time over vanilla's", "added_s": "added system time, s",
+    "overhead_ns_per_operation": "CPU time that an operation loses",
+    "stale_window_p99_ns": "stale window, 99th percentile", "cores": "logical CPUs", "jobs": "make -j",
+    "jobs_per_core": "make -j over CPUs", "ceiling": "tlb_single_page_flush_ceiling, pages",
+}  # fmt: skip
 
 
-@cache
-def colours() -> dict[str, Any]:
-    """Which name has which colour, on the page and in the pictures: Okabe and Ito's."""
-    return json.loads(Path(__file__).with_name("colours.json").read_text(encoding="utf-8"))
+@dataclass(frozen=True)
+class Drawn:
+    """The points of a run as a page carries them."""
+
+    points: pd.DataFrame  # the rows that plots of points share
+    own: Sequence[str]  # parameters that the sweep varies on their own
+    fitted: Collection[str]  # machines that costs were fitted to: one of them is shown first, of several
+
+    @cached_property
+    def is_of_loops(self) -> bool:
+        """Whether no point is a build, so that there is no system time to draw."""
+        has_builds = np.isfinite(self.points["ratio"]).any()
+        return not has_builds and bool(self.points["overhead_share"].notna().any())
+
+    @cached_property
+    def numeric(self) -> list[str]:
+        """Parameters that can be an axis, the sizes of a machine and its load first."""
+        names = [n for n in self.own if n != "jobs_per_core" and self.points[n].dtype.kind in "fi"]
+        first = [name for name in ("cores", "jobs", "ceiling") if name in names]
+        return first + [name for name in names if name not in first]
+
+    def fixed(self, *shown: str) -> tuple[str, ...]:
+        """The columns of which a plot that shows these ones draws one value at a time."""
+        twice = "jobs_per_core" if "jobs" in shown else "jobs" if "jobs_per_core" in self.own else ""
+        names = [n for n in dict.fromkeys([*PLACE, *self.own]) if n not in (*shown, twice)]
+        return tuple(name for name in names if self.points[name].nunique(dropna=False) > 1)
+
+    @cached_property
+    def spoken_of(self) -> dict[str, Any]:
+        """A value of every column: those of the point that a sentence would speak of."""
+        some = self.points[self.points["policy"] != "vanilla"]
+        some = self.points if some.empty else some
+        order = np.argsort(~some["machine"].isin(self.fitted).to_numpy(), kind="stable")
+        names = list(dict.fromkeys([*FIXED, *self.own]))
+        row = next(settings(some.iloc[order][names], (), 1))[1].iloc[0]
+        return {str(name): row[name].item() if hasattr(row[name], "item") else row[name] for name in names}
+
+    def labels(self, names: Sequence[str]) -> dict[str, str]:
+        return {name: label(name) for name in names}
+
+
+def label(name: str) -> str:
+    """What an axis says of a parameter or metric, with its unit."""
+    if name in WORDS:
+        return WORDS[name]
+    if name in METRICS:
+        text, unit = METRICS[name].meaning.partition(";")[0].partition(":")[0], METRICS[name].unit
+        return text if unit == "1" or name.endswith("_ns") else f"{text}, {unit}"
+    return f"{name}, {PARAMETERS[name].unit}" if name in PARAMETERS else name
 
 
 def plots(
-    file: pq.ParquetFile, tables: Mapping[str, pd.DataFrame], fitted: Collection[str] = (), answer: str = "points"
-) -> list[Plot]:
-    """Every plot that the results and some of their tables allow, the one that carries the answer first.
+    points: pd.DataFrame, own: Sequence[str], tables: Mapping[str, pd.DataFrame], fitted: Collection[str] = (),
+    answer: str = "points",
+) -> list[Plot]:  # fmt: skip
+    """Every plot that the points of a run and some of its tables allow, the one that carries the answer first.
 
-    `fitted` are the machines that costs were fitted to: of several, one of them is shown first. `answer` is the name of
-    the answer that the grid asks for.
+    `points` and `own` are those of `read_points`, with a column `run` where they are of several runs. `fitted` are the
+    machines that costs were fitted to: of several, one of them is shown first. `answer` is the name of the answer that
+    the grid asks for.
     """
     reproduction = tables.get("reproduction")
-    points, own = read_points(file)
+    drawn = Drawn(carried(points, own), own, fitted)
     if "validation" in tables:
-        return [*predicted(tables["validation"]), listing(points, own)]
-    made: list[Plot | None] = [parts(points, own)]
-    numeric = [name for name in own if name != "jobs_per_core" and points[name].dtype.kind in "fi"]
-    ordered: list[str] = [name for name in ("cores", "jobs", "ceiling") if name in numeric]
-    ordered += [name for name in numeric if name not in ordered]
-    loops = is_of_loops(points)
-    made += [lines(points, own, x, *COSTS[loops][0], fitted) for x in ordered[:6]]
-    made += [heat(points, own), front(points, own, fitted)]
-    made.append(listing(points, own))
+        return [*predicted(tables["validation"]), listing(drawn)]
+    x = {"jobs": "jobs", "best_ceiling": "ceiling"}.get(answer, "cores")
+    made: list[Plot | None] = [parts(points, own), lines(drawn, x), heat(drawn), front(drawn), listing(drawn)]
     if reproduction is not None and len(reproduction):
         made.append(measured(reproduction))
     there = [plot for plot in made if plot is not None]
-    cost = COSTS[loops][0][0]
     shown = {
-        "reproduction": "measured",
-        "crossover": f"{cost}_cores",
-        "jobs": f"{cost}_jobs",
-        "best_ceiling": "ceiling",
-    }
-    first = (shown | {"pareto": "front"}).get(answer, "parts")
+        "reproduction": "measured", "crossover": "lines", "jobs": "lines", "best_ceiling": "ceiling", "pareto": "front"
+    }  # fmt: skip
+    first = shown.get(answer, "parts")
     return sorted(there, key=lambda plot: (plot.name != first, plot.name == "points"))
-
-
-def is_of_loops(points: pd.DataFrame) -> bool:
-    """Whether no point is a build, so that there is no system time to draw."""
-    return not np.isfinite(points["ratio"]).any() and bool(points["overhead_share"].notna().any())
 
 
 def measured(table: pd.DataFrame) -> Plot:
@@ -120,7 +153,7 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     some = points[
         (points["policy"] != "vanilla") & points[[part for part in PARTS if part in points]].notna().any(axis=1)
     ]
-    if not 0 < len(some) <= MOST_SETTINGS:
+    if not 0 < len(some) <= MOST_BARS:
         return None
     text = settings_of(
         some, ["cores", "jobs", *(name for name in own if name not in ("cores", "jobs", "jobs_per_core"))]
@@ -139,158 +172,93 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     )  # fmt: skip
 
 
-def lines(
-    points: pd.DataFrame, own: Sequence[str], x: str, y: str, meaning: str, fitted: Collection[str] = ()
-) -> Plot | None:
-    """One metric against one parameter, a line per policy and setting of what else varies."""
-    others = [name for name in own if name not in (x, "jobs_per_core" if x == "jobs" else "jobs")]
-    if x != "jobs" and "jobs" in own and "jobs_per_core" not in own:
-        others.append("jobs")
-    table, note = _gathered(points, x, y, others)
-    if table is None:
+def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | None:
+    """One metric against one parameter, a line for each value of `by`; both can be chosen on the page."""
+    points = drawn.points
+    if by != "policy" and points[by].dtype.kind in "fi":  # its values are names
+        points = points.assign(**{by: points[by].map("{:g}".format)})
+    ys = [name for name in METRICS if name in points and np.isfinite(points[name]).any()]
+    others = () if by == "policy" or points["policy"].nunique() < 2 else ("policy",)
+    numeric = [name for name in drawn.numeric if name != by]
+    fixed = {x: (*others, *(n for n in drawn.fixed(x) if n not in (by, "run"))) for x in numeric}
+    fixed = {name: rest for name, rest in fixed.items() if has_lines(points, [by, *rest], name)}
+    if not fixed or not ys:
         return None
-    length = table.groupby([*FIXED, "setting"], sort=False)[x].transform("size")
-    table = table[length >= (2 if length.max() == 2 and not others else 3)].reset_index(drop=True)
-    if table.empty:
-        return None
-    wide = bool((table[x] > 0).all() and table[x].max() / table[x].min() >= 8)
-    label = _plain(x)
-    beyond = spread().cores if x == "cores" and is_beyond(table[x]).any() else None
-    if beyond is not None:
-        note = f"{note} Shaded: beyond {beyond:g} CPUs no build was measured."
+    x = x if x in fixed else next(iter(fixed))
+    cost = COSTS[drawn.is_of_loops]
+    y = y or (cost if cost in ys else ys[0])
+    wide = [n for n in fixed if (points[n] >= 0).all() and points[n].max() >= 8 * max(points[n].min(), 1e-9)]
+    positive = [name for name in ys if (points[name].dropna() > 0).all()]
+    beyond = {"cores": spread().cores} if "cores" in points and is_beyond(points["cores"]).any() else {}
+    note = points.attrs["band"]
+    if beyond:
+        note += f" Shaded: beyond {beyond['cores']:g} CPUs no build was measured."
     made = Plot(
-        f"{y}_{x}", f"{meaning[0].upper()}{meaning[1:]}, against {label}", note, "lines", table, x, y,
-        labels={x: _with_unit(x), y: meaning}, beyond=beyond,
-        log=((x,) if wide else ()) + ((y,) if (table[y] > 0).all() else ()),
+        "lines", "Cost against a parameter", note, "lines", points, x, y, series=by, log=(*wide, *positive),
+        labels=drawn.labels([*fixed, *ys]), fixed=fixed[x], chosen=drawn.spoken_of, beyond=beyond,
+        choices={"y": dict.fromkeys(ys, ()), "x": fixed},
     )  # fmt: skip
-    with_setting = points.assign(setting=settings_of(points, others) if table["setting"].any() else "")
-    return _begun(made, with_setting, others, ("setting", x), fitted)
+    made = replace(made, chosen=longest(made, x))
+    return replace(made, lit=lit(made))
 
 
-def _gathered(points: pd.DataFrame, x: str, y: str, others: Sequence[str]) -> tuple[pd.DataFrame | None, str]:
-    some = points[[*FIXED, x, y, f"{y}_lo", f"{y}_hi"]].copy()
-    some = some[np.isfinite(some[y]) & some[x].notna()]
-    if some.empty:
-        return None, ""
-    notes = []
-    if some[x].nunique() > MOST_BINS:
-        some[x] = binned(some[x])
-        notes.append(f"{x} is drawn in {MOST_BINS} bins.")
-    some["setting"] = settings_of(points.loc[some.index], others)
-    rows = some.groupby([*FIXED, "setting", x], sort=False).ngroups
-    if some["setting"].nunique() > MOST_SETTINGS or rows > MOST_ROWS:
-        notes.append(f"Medians over everything else that varies ({', '.join(others)}), the band from 5 to 95 % of it.")
-        some["setting"] = ""
-        grouped = some.groupby([*FIXED, "setting", x], sort=False)[y]
-        table = grouped.median().to_frame(y)
-        table[f"{y}_lo"], table[f"{y}_hi"] = grouped.quantile(0.05), grouped.quantile(0.95)
-    else:
-        notes.append(REPLICAS)
-        grouped = some.groupby([*FIXED, "setting", x], sort=False)
-        table = grouped[[y, f"{y}_lo", f"{y}_hi"]].mean()
-    table["points"] = grouped.size()
-    return table.reset_index().sort_values([*FIXED, "setting", x], ignore_index=True), " ".join(notes)
+def has_lines(points: pd.DataFrame, fixed: Sequence[str], x: str) -> bool:
+    """Whether some line has more than one point."""
+    return bool((points.groupby(list(fixed), sort=False, dropna=False)[x].nunique() > 1).any())
 
 
-def heat(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+def longest(plot: Plot, along: str) -> dict[str, Any]:
+    """The setting that is spoken of, or where that has no line, the nearest one with the most values along an axis."""
+    if plot.shown(plot.chosen)[along].nunique() > 1 or not plot.fixed:
+        return dict(plot.chosen)
+    lengths = plot.table.groupby(list(plot.fixed), sort=False, dropna=False)[along].nunique()
+    settings = lengths[lengths == lengths.max()].index.to_frame(index=False)
+    alike = sum(same(settings[name], plot.chosen[name]).astype(int) for name in plot.fixed)
+    return {**plot.chosen, **{str(n): v for n, v in settings.iloc[int(np.argmax(alike))].items()}}
+
+
+def lit(plot: Plot) -> tuple[str, ...]:
+    """The series that are coloured: the patch's, and of the others those that cost least at the end of the axis."""
+    rows = plot.shown(plot.chosen)
+    last = rows[rows[plot.x] == rows[plot.x].max()].sort_values(plot.y)
+    known = colours()
+    first = [name for name in (*known["ink"], *known["first"]) if (rows[plot.series] == name).any()]
+    return tuple(dict.fromkeys([*first, *map(str, last[plot.series])]))[:MOST_LIT]
+
+
+def heat(drawn: Drawn) -> Plot | None:
     """System time over ceiling and a second parameter, with the best ceiling of every row."""
-    numeric = [name for name in own if points[name].dtype.kind in "fi" and name not in ("ceiling", "jobs_per_core")]
-    down = next((name for name in ("cores", "jobs") if name in numeric), next(iter(numeric), None))
-    if "ceiling" not in own or down is None:
+    points = drawn.points
+    down = next((name for name in drawn.numeric if name != "ceiling"), None)
+    if "ceiling" not in drawn.own or down is None or not np.isfinite(points["ratio"]).any():
         return None
-    some = points[(points["policy"] != "vanilla") & np.isfinite(points["ratio"])].copy()
-    if some.empty:
-        return None
-    notes = [
+    note = (
         "Means over replicas. A ring marks the best ceiling of its row: the smallest that is within the best one's "
         "95 % interval."
-    ]
-    for name in ("ceiling", down):
-        if some[name].nunique() > MOST_BINS:
-            some[name] = binned(some[name])
-            notes.append(f"{name} is drawn in {MOST_BINS} bins.")
-    rest = [name for name in own if name not in ("ceiling", down, "jobs" if "jobs_per_core" in own else "")]
-    some["setting"] = settings_of(some, rest)
-    keys = [*FIXED, "setting", down, "ceiling"]
-    if some["setting"].nunique() > MOST_SETTINGS or some.groupby(keys, sort=False).ngroups > MOST_ROWS:
-        some["setting"] = ""
-        notes.append(f"Medians over everything else that varies ({', '.join(rest)}).")
-    table = some.groupby(keys, sort=False)[["ratio", "ratio_half"]].median().reset_index()
-    table = table.sort_values(keys, ignore_index=True)
-    least = table.loc[table.groupby([*FIXED, "setting", down])["ratio"].transform("idxmin")].reset_index(drop=True)
-    near = table["ratio"] <= least["ratio"] + least["ratio_half"].fillna(0.0)
-    table["best"] = False
-    table.loc[table[near].groupby([*FIXED, "setting", down])["ceiling"].idxmin(), "best"] = True
-    table = table.drop(columns="ratio_half")
-    return Plot(
-        "ceiling", "The ceiling of single-page flushes, and the best one", " ".join(notes), "heat", table, "ceiling",
-        down, "ratio", labels={"ceiling": "tlb_single_page_flush_ceiling, pages", down: _with_unit(down)}
-        | {"ratio": "system time over vanilla's"},
-    )  # fmt: skip
-
-
-def front(points: pd.DataFrame, own: Sequence[str], fitted: Collection[str] = ()) -> Plot | None:
-    """Overhead against the stale window, and the points that nothing beats in both."""
-    x, (y, meaning) = "stale_window_p99_ns", COSTS[is_of_loops(points)][1]
-    if x not in points:
-        return None
-    drawable = (points[x] > 0) & (points[y] > 0)  # on logarithmic axes; NaN is neither
-    some = points[drawable & (points["policy"] != "vanilla")].copy()
-    if some.empty:
-        return None
-    rest = [name for name in ("cores", "jobs_per_core", "jobs") if name in own] + _rest(own)
-    apart = [name for name in rest if name not in CHOICES]
-    some["setting"] = settings_of(some, apart)
-    keys = [*FIXED, "setting", *(name for name in CHOICES if name in own)]
-    note = "Means over replicas. The line is the Pareto front: nothing is better than its points in both."
-    if some.groupby(keys, sort=False).ngroups > MOST_ROWS:
-        some["setting"] = settings_of(some, ["cores"])
-        keys = [*FIXED, "setting"]
-        note = f"Medians of {len(some)} points by machine, workload, policy and cores. " + note
-    shown = [x, y, "ratio" if y == "added_s" else "elongation"]
-    table = some.groupby(keys, sort=False, dropna=False)[shown].median().reset_index()
-    table["front"] = False
-    for _, mine in table.groupby([*PLACE, "setting"], sort=False):
-        table.loc[mine.index, "front"] = on_front(mine[x].to_numpy(), mine[y].to_numpy())
+    )
     made = Plot(
-        "front", "Overhead against the stale window", note, "scatter", table, x, y,
-        labels={x: "stale window, 99th percentile", y: meaning}, log=(x, y),
+        "ceiling", "The ceiling of single-page flushes, and the best one", note, "heat", points, "ceiling", down,
+        "ratio", labels=drawn.labels(["ceiling", down, "ratio"]), fixed=("policy", *drawn.fixed("ceiling", down)),
+        chosen=drawn.spoken_of,
     )  # fmt: skip
-    return _begun(made, some, rest, ("setting", *CHOICES), fitted)
+    return replace(made, chosen=longest(made, down))
 
 
-def _begun(
-    made: Plot, points: pd.DataFrame, names: Sequence[str], apart: Sequence[str], fitted: Collection[str]
-) -> Plot:
-    """The plot, beginning with the panel that the answer speaks of; `names` tell points apart, `apart` the plot."""
-    ordered = points.iloc[np.argsort(~points["machine"].isin(fitted).to_numpy(), kind="stable")]
-    row = next(settings(ordered[[*FIXED, *names, "setting"]], apart, 1))[1].iloc[0]
-    here = (made.table[[*PLACE, "setting"]] == row[[*PLACE, "setting"]]).all(axis="columns")
-    return replace(made, spoken_of=made.panels()[here].iloc[0]) if here.any() else made
+def front(drawn: Drawn) -> Plot | None:
+    """Cost against the stale window, and the policies that nothing beats in both."""
+    x, y, points = "stale_window_p99_ns", IN_SECONDS[drawn.is_of_loops], drawn.points
+    if x not in points or y not in points or not ((points[x] > 0) & (points[y] > 0)).any():
+        return None
+    note = "The dashed line is the Pareto front: nothing is better than its policies in both."
+    made = Plot(
+        "front", "Cost against the stale window", note, "front", points, x, y, labels=drawn.labels([x, y]), log=(x, y),
+        fixed=tuple(name for name in drawn.fixed() if name not in CHOICES), chosen=drawn.spoken_of,
+    )  # fmt: skip
+    return replace(made, lit=lit(made))
 
 
-def listing(points: pd.DataFrame, own: Sequence[str]) -> Plot:
+def listing(drawn: Drawn) -> Plot:
     """The points themselves, as many as a page carries."""
-    keep = [*FIXED, "cores", "jobs", *_rest(own)]
-    shown = [name for name, metric in METRICS.items() if metric.main and name in points]
-    table = points[list(dict.fromkeys([*keep, *shown]))]
-    note = "Means over replicas."
-    if len(table) > 1000:
-        pick = np.unique(np.linspace(0, len(table) - 1, 1000).astype(int))
-        table, note = table.iloc[pick], f"1000 of {len(table)} points, evenly spaced; all are in results.parquet."
-    note = " ".join([*points.attrs.get("notes", []), *([note] if len(table) else [])])
-    return Plot("points", "The points", note, "table", table.reset_index(drop=True), series="policy")
-
-
-def _rest(own: Sequence[str]) -> list[str]:
-    return [name for name in own if name not in ("cores", "jobs", "jobs_per_core")]
-
-
-def _plain(name: str) -> str:
-    return {"cores": "logical CPUs", "jobs": "make -j"}.get(name, name)
-
-
-def _with_unit(name: str) -> str:
-    if name in ("cores", "jobs"):
-        return _plain(name)
-    return f"{name}, {PARAMETERS[name].unit}" if name in PARAMETERS else name
+    points = drawn.points
+    note = " ".join([*points.attrs.get("notes", []), points.attrs["carried"]]).strip()
+    return Plot("points", "The points", note, "table", points, series="policy")

@@ -17,20 +17,27 @@ from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.coordinates import ALWAYS, attrs_of, coordinates
 from sweep.tables.replicas import half_widths
 from sweep.tables.selection import OK, copies, notes
-from sweep.tables.setting import word
+from sweep.tables.setting import LINUX_CEILING, word
 
 SHOWN = [name for name, metric in METRICS.items() if metric.main or metric.part]
-DRAWN = ("ratio", "overhead_ns_per_operation")  # with intervals
+DRAWN = ("ratio", "added_s", "overhead_ns_per_operation", "flush_wait_ns", "stale_window_p99_ns")  # with intervals
 FIXED = ("machine", "workload", "policy")  # filters of the page
 MOST_BINS = 64  # values on one axis; above it they are binned
+MOST_ROWS = 24_000  # that a page carries
+MOST_CELLS = 320_000  # numbers of metrics
+BANDS = {  # by whether there are draws of the costs
+    False: "Means over replicas; a band is their 95 % interval.",
+    True: "Medians over the draws of the costs; a band is 5 to 95 % of them.",
+}
 
 
-def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
+def read_points(file: pq.ParquetFile, constants: bool = False) -> tuple[pd.DataFrame, list[str]]:
     """A row per point that was simulated, and the parameters that the sweep varies on their own.
 
-    `<metric>_lo` and `<metric>_hi` of what is DRAWN are the 95 % interval over replicas; under draws of the costs a row
-    is the representative draw, and they are 5 and 95 % over these. Constant columns are left out, column by column, so
-    that a large file does not have to fit into memory. `attrs["notes"]` says which points are not there.
+    `<metric>_lo` and `<metric>_hi` of what is DRAWN are the 95 % interval over replicas; under draws of the costs what
+    is DRAWN is the median over these, between their 5 and 95 %, and the rest is of the representative draw. Constant
+    columns are left out, column by column, so that a large file does not have to fit into memory, but for `constants`.
+    `attrs["notes"]` says which points are not there.
     """
     names = file.schema_arrow.names
     every_point = _column(file, "point")
@@ -38,7 +45,7 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
     ok = pc.equal(file.read(columns=["status"])["status"], OK).to_numpy() if "status" in names else draw == draw
     rows = np.flatnonzero((draw == REPRESENTATIVE) & ok)
     first = rows[np.unique(every_point[rows], return_index=True)[1]]  # of each point
-    points = _settings(file, first).assign(point=every_point[first])
+    points = _settings(file, first, constants).assign(point=every_point[first])
     copied = copies(points[name] for name in (*NAMES, *PARAMETER_COLUMNS) if name in points)
     planned = np.unique(every_point[draw == REPRESENTATIVE]).size
     said = notes(planned, planned - len(points), int(copied.sum()))
@@ -55,11 +62,11 @@ def read_points(file: pq.ParquetFile) -> tuple[pd.DataFrame, list[str]]:
             if len(others) and name in DRAWN:
                 by = [(every_point - draw)[others], draw[others]]
                 over = pd.Series(values[others]).groupby(by).mean().groupby(level=0)
-                for end, share in (("lo", 0.05), ("hi", 0.95)):
-                    made[f"{name}_{end}"] = over.quantile(share).reindex(points["point"]).to_numpy()
+                for column, share in ((name, 0.5), (f"{name}_lo", 0.05), (f"{name}_hi", 0.95)):
+                    made[column] = over.quantile(share).reindex(points["point"]).to_numpy()
     points = pd.concat([points, pd.DataFrame(made)], axis="columns")
     points.attrs |= attrs_of(file.schema_arrow.metadata)
-    points.attrs["notes"] = said
+    points.attrs |= {"notes": said, "band": BANDS[bool(len(others))]}
     return points, _own(points)
 
 
@@ -67,13 +74,17 @@ def _column(file: pq.ParquetFile, name: str) -> np.ndarray:
     return file.read(columns=[name]).column(name).to_numpy()
 
 
-def _settings(file: pq.ParquetFile, rows: np.ndarray) -> pd.DataFrame:
-    """Names and parameters of these rows, as far as they are not constant."""
+def _settings(file: pq.ParquetFile, rows: np.ndarray, constants: bool) -> pd.DataFrame:
+    """Names and parameters of these rows, as far as they are not constant or these are asked for."""
     columns: dict[str, Any] = {}
     for name in (*NAMES, *PARAMETER_COLUMNS):
         if name in file.schema_arrow.names:
             values = file.read(columns=[name]).column(name).take(rows).to_pandas()
-            if name in ("policy", "machine", "workload", "cores", "jobs") or values.nunique(dropna=False) > 1:
+            if (
+                name in ("policy", "machine", "workload", "cores", "jobs")
+                or constants
+                or values.nunique(dropna=False) > 1
+            ):
                 columns[name] = values
     return pd.DataFrame(columns)
 
@@ -117,6 +128,53 @@ def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     for row in firsts.itertuples(index=False):
         words.append(", ".join(said for name, value in zip(names, row, strict=True) for said in word(name, value)))
     return pd.Series(np.array(words, dtype=object)[codes.to_numpy()], index=points.index)
+
+
+def carried(
+    points: pd.DataFrame, own: Sequence[str], most_rows: int = MOST_ROWS, most_cells: int = MOST_CELLS
+) -> pd.DataFrame:
+    """The rows and columns that a page carries: fewer values of a parameter where there are too many points.
+
+    A parameter with more than MOST_BINS values is put into bins first, since a sweep that draws its values at random
+    has no two points alike. `attrs["carried"]` says what was left out, and `attrs["band"]` what the bands are.
+    """
+    names = list(dict.fromkeys([*FIXED, *ALWAYS, *own]))
+    some, said = points[[*names, *_metrics(points, len(points), most_cells)]].copy(), []
+    numeric = [name for name in own if some[name].dtype.kind in "fi"]
+    for name in numeric:
+        if some[name].nunique() > MOST_BINS:
+            some[name] = binned(some[name])
+            said.append(f"{name} is in {MOST_BINS} bins, with the median of each.")
+    if said:
+        some = some.groupby(names, sort=False, dropna=False).median(numeric_only=True).reset_index()
+    for most in (32, 16, 8, 5, 3, 2, 1):
+        for name in sorted(numeric, key=lambda name: (name == "cores", -some[name].nunique())):
+            if len(some) > most_rows:
+                kept = _some_values(some[name], most)
+                if len(kept) < some[name].nunique():
+                    said = [each for each in said if not each.endswith(f"values of {name}.")]
+                    said.append(f"The page holds {len(kept)} of {points[name].nunique()} values of {name}.")
+                    some = some[some[name].isin(kept)]
+    some = some[[*names, *_metrics(some, len(some), most_cells)]].reset_index(drop=True)
+    some.attrs = {**points.attrs, "carried": " ".join([*said, "All are in results.parquet."] if said else [])}
+    return some
+
+
+def _metrics(points: pd.DataFrame, rows: int, most_cells: int) -> list[str]:
+    """The metrics that a page has room for, with their bands, those that most ask for first."""
+    most = max(3 * len(DRAWN), most_cells // max(rows, 1))
+    known = [name for name in points if name in SHOWN]
+    ordered = [*(name for name in DRAWN if name in known), *(name for name in known if name not in DRAWN)]
+    columns = [c for name in ordered for c in (name, f"{name}_lo", f"{name}_hi", f"{name}_half") if c in points]
+    return columns[:most]
+
+
+def _some_values(column: pd.Series, most: int) -> np.ndarray:
+    """At most so many values of a column, evenly spaced, and Linux's own where it is one of them."""
+    values = np.sort(column.dropna().unique())
+    kept = values[np.unique(np.linspace(0, len(values) - 1, most).astype(int))]
+    linux = values[values == LINUX_CEILING] if column.name == "ceiling" else values[:0]
+    return np.unique(np.concatenate([kept[len(linux) :] if len(kept) > 1 else kept[:0], linux])) if len(linux) else kept
 
 
 def binned(values: pd.Series) -> pd.Series:

@@ -60,7 +60,7 @@ def run(request: Request) -> int:
         text = "" if request.quiet else report(plan, folder, tables, said)
         del tables, said  # of many points they are as large as what the page is made of
         if request.report:
-            write_page(folder, read_plots(folder))
+            write_page([folder], read_plots(folder), folder)
         if text:
             print(text)
 

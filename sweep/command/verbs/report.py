@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_into, finished, writing
+from sweep.errors import BadInput
 
 
 def parser() -> Parser:
     """Its options."""
     parser = Parser("sweep report", "Make report.html and plots/ of a run: from results.parquet, run.json and tables/.")
-    parser.add_argument("out", metavar="OUT", help="the run's folder")
+    parser.add_argument("runs", metavar="OUT", nargs="+", help="the run's folder; of several, one page, with --out")
     parser.add_argument("--no-plots", action="store_true", help="the page only, no PNG and SVG")
     add_into(parser)
     return parser
@@ -20,10 +21,13 @@ def main(given: Namespace) -> int:
     """Do it; the exit code."""
     from sweep.report.page import read_plots, write_page
 
-    folder = finished(given.out)
-    plots = read_plots(folder)
+    folders = [finished(out) for out in given.runs]
+    if len(folders) > 1 and not given.into:
+        raise BadInput(f"{len(folders)} runs in one page: give the folder of that page, --out DIR")
+    plots = read_plots(*folders)
+    given.out = given.runs[0]
     with writing(given) as into:
-        write_page(folder, plots, into)
+        write_page(folders, plots, into)
         print(into.child("report.html"))
         if not given.no_plots:
             from sweep.report.pictures import write_pictures

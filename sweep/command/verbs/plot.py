@@ -1,0 +1,38 @@
+"""`sweep plot`: one metric of a run against one parameter, as PNG and SVG."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sweep.command.options import Parser, add_into, finished, writing
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser(
+        "sweep plot",
+        "Draw one metric of a run against one parameter, with bands, as PNG and SVG for a slide or a mail.",
+        "examples:\n  sweep plot OUT y=flush_wait_ns x=cores\n"
+        "  sweep plot OUT y=ratio x=cores jobs=60 'policy=[xpfo,xpfo_deferred]'\n"
+        "  sweep plot OUT y=added_s x=jobs by=machine policy=xpfo",
+    )
+    parser.add_argument("out", metavar="OUT", help="the run's folder")
+    parser.add_argument(
+        "words", nargs="*", metavar="KEY=VALUE",
+        help="y=METRIC, x=PARAMETER, by=COLUMN (a line for each of its values; default policy), and values of others",
+    )  # fmt: skip
+    add_into(parser)
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    from sweep.report.chosen import chosen_plot
+    from sweep.report.pictures import write_picture
+
+    folder = finished(given.out)
+    plot = chosen_plot(folder, given.words)
+    with writing(given) as into:
+        for name in write_picture(into, plot, plot.chosen, f"{plot.y}-{plot.x}"):
+            print(into.child(name))
+    return 0

@@ -1,0 +1,70 @@
+"""A plot by the words of a command line: `y=flush_wait_ns x=cores by=policy jobs=60`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from sim.metrics import METRICS
+from sweep.errors import BadInput, did_you_mean
+from sweep.report.page import read_drawn
+from sweep.report.plot import Plot
+from sweep.report.plots import lines, lit, longest
+from sweep.store.folder import Folder
+
+MOST_SHOWN = 12  # values that an error lists
+
+
+def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
+    """The plot of a run that the words ask for, with one value of every column that they leave out."""
+    asked = _asked(words)
+    y, x, by = (asked.pop(name, "") for name in ("y", "x", "by"))
+    drawn = read_drawn(folder)
+    points = drawn.points
+    metrics = [name for name in METRICS if name in points and points[name].notna().any()]
+    by = by or "policy"
+    for key, name, known in (("y", y, metrics), ("x", x, drawn.numeric), ("by", by, ["policy", *drawn.fixed()])):
+        if name and name not in known:
+            raise BadInput(f"{key}={name}: must be one of this run's{did_you_mean(name, known)}")
+    if x == by:
+        raise BadInput(f"by={by}: is the axis, too")
+    for name, text in asked.items():
+        if name not in points or name in METRICS:
+            raise BadInput(f"unknown key {name!r}{did_you_mean(name, ['y', 'x', 'by', 'policy', *drawn.fixed()])}")
+        points = points[_is_one_of(points[name], name, text)]
+    made = lines(replace(drawn, points=points), x, y, by)
+    if made is None or (x and made.x != x):
+        raise BadInput(f"nothing to draw against {x or 'a parameter'}: no line has two points; give fewer values")
+    made = replace(made, chosen={**made.chosen, **longest(made, made.x)})
+    title = f"{made.label(made.y)}, by {made.label(made.x)}"
+    note = f"Simulated with sweep. {made.note}"
+    fixed = tuple(dict.fromkeys([*made.fixed, *(name for name in asked if name in made.chosen and name != "policy")]))
+    made = replace(made, title=title[:1].upper() + title[1:], note=note, fixed=fixed)
+    return replace(made, lit=lit(made) if by == "policy" and "policy" not in asked else ())
+
+
+def _asked(words: Sequence[str]) -> dict[str, str]:
+    """The words by key; BadInput where one is no pair, or comes twice."""
+    out: dict[str, str] = {}
+    for word in words:
+        key, is_pair, value = word.partition("=")
+        if not is_pair or not key or not value:
+            raise BadInput(f"{word!r}: must be KEY=VALUE, like y=flush_wait_ns")
+        if key in out:
+            raise BadInput(f"{key}: is given twice; a list is {key}=[a,b]")
+        out[key] = value
+    return out
+
+
+def _is_one_of(column: pd.Series, name: str, text: str) -> pd.Series:
+    """Where a column has one of the values of a word; BadInput where it never has."""
+    values = [each.strip() for each in text.removeprefix("[").removesuffix("]").split(",")]
+    known: Mapping[str, Any] = {f"{v:g}" if isinstance(v, float) else str(v): v for v in column.dropna().unique()}
+    for value in values:
+        if value not in known:
+            shown = ", ".join(list(known)[:MOST_SHOWN]) + (", ..." if len(known) > MOST_SHOWN else "")
+            raise BadInput(f"{name}={value}: this run has {shown}")
+    return column.isin([known[value] for value in values])
