@@ -30,10 +30,12 @@ PERF = ("cpu-migrations", "context-switches", "page-faults", "raw_syscalls:sys_e
 def read_counters(text: str, where: str) -> dict[str, float]:
     """/proc/vmstat: `name count` lines."""
     out = {}
-    for line in text.splitlines():
+    for at, line in enumerate(text.splitlines(), 1):
         parts = line.split()
         if len(parts) == 2 and re.fullmatch(r"-?[0-9]{1,18}", parts[1]):
             out[parts[0]] = float(parts[1])
+        elif parts and parts[0].startswith("nr_tlb_"):
+            raise BadInput(f"{where}, line {at}: {line.strip()[:60]!r}: must be a name and a count, as in /proc/vmstat")
     if not out:
         raise BadInput(f"{where}: no `name count` lines, as in /proc/vmstat")
     return out
@@ -69,7 +71,8 @@ def seen_of_snapshots(
             all_s = sum(last[n] - first[n] for n in ("user_s", "system_s", "idle_s", "steal_s"))
             seen["elapsed_s"] = all_s / last["cpus"]
     if interrupts and all(text.strip() for text in interrupts):  # containers show an empty file
-        rows = between(*(read_interrupts(text, "--interrupts") for text in interrupts), "--interrupts")
+        old, new = (read_interrupts(text, "--interrupts") for text in interrupts)
+        rows = between(old, new, "--interrupts")
         seen["interrupts"] = float(sum(map(sum, rows.values())))
     if perf:
         counts = read_perf(perf, "perf")

@@ -84,7 +84,7 @@ def facts() -> Facts:
     cpuinfo = _text("/proc/cpuinfo")
     model, sockets, threads = read_cpuinfo(cpuinfo)
     config = read_kernel_config(_kernel_config())
-    above = hypervisor(cpuinfo, _text("/sys/hypervisor/type"), _output("systemd-detect-virt", "--vm"))
+    above = hypervisor(cpuinfo, _text("/sys/hypervisor/type"), output_of("systemd-detect-virt", "--vm"))
     return Facts(
         cpu_model=model or platform.machine(),
         cpus=os.cpu_count() or 1,
@@ -98,7 +98,7 @@ def facts() -> Facts:
         },
         accounting=config[0],
         tick_hz=config[1],
-        delivery="apic" if above is None else delivery_of_guest(_output("dmesg")),
+        delivery="apic" if above is None else delivery_of_guest(output_of("dmesg")),
         hybrid=Path("/sys/devices/cpu_atom").is_dir(),
     )
 
@@ -175,7 +175,7 @@ def _points(root: str) -> list[str]:
     return [point for point in TRACEPOINTS if os.access(f"{root}/events/{point}/id", os.R_OK)]
 
 
-def _output(*command: str) -> str:
+def output_of(*command: str) -> str:
     """What a command prints; nothing where it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10)

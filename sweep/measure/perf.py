@@ -13,7 +13,9 @@ OF_A_KIND = re.compile(r"\w+/([\w:-]+)/")  # an event on one kind of core: `cpu_
 UTILIZED = "CPUs utilized"
 TIMES = {"time elapsed": "duration_time", "user": "user_time", "sys": "system_time"}  # below the counts
 BELOW = re.compile(rf"({NUMBER})(?: +(?:\+-|±) +{NUMBER})? +sec(?:ond)?s(?: +(time elapsed|user|sys)\b|,|$)")
-COUNT = re.compile(rf"^ *(?:\S*[^\d\s]\S*: +)?({NUMBER}|{UNUSED}) +(?:(ns|usec|msec) +)?([a-z][\w:/.-]*)(?: +#(.*)| +\(.*| +\+-.*|)$")
+COUNT = re.compile(
+    rf"^ *(?:\S*[^\d\s]\S*: +)?({NUMBER}|{UNUSED}) +(?:(ns|usec|msec) +)?([a-z][\w:/.-]*)(?: +#(.*)| +\(.*| +\+-.*|)$"
+)
 PART = re.compile(r"\( *(\d{1,2})[.,]\d+%\)$")  # counted for a part of the time
 
 

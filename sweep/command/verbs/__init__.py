@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-VERBS = ("compare", "list", "machine", "measure", "next", "profile", "report", "runs", "show", "status", "tables")
+VERBS = (
+    "compare",
+    "counters",
+    "list",
+    "machine",
+    "measure",
+    "next",
+    "profile",
+    "report",
+    "runs",
+    "show",
+    "status",
+    "tables",
+)
 
 
 def load(verb: str) -> ModuleType:
