@@ -190,6 +190,7 @@ def _take_rate(out: Counted, held: list[tuple[str, Any]]) -> None:
     if not out.source:
         out.seconds = 1.0
         out.count(held[0][0], received=held[0][1])
+        out.notes.append("The file tells a rate, perhaps a peak and not a mean.")
 
 
 TAKE: dict[str, Callable[[Counted, list[tuple[str, Any]]], None]] = {

@@ -111,13 +111,13 @@ def read_flushes(files: Sequence[tuple[str, str]], seconds: float | None, kernel
     for name, each in held.items():
         most = 2 if name in ("interrupts", "vmstat", "stat") else 1
         if len(each) > most:
-            raise BadInput(f"{each[-1][0]}: is the {len(each)}th with {KINDS[name].holds}: give {most} at most")
+            raise BadInput(f"{each[-1][0]}: too many files or snapshots with {KINDS[name].holds}: give {most} at most")
     for name in ("lscpu", "vmstat", "events", "maps", "interrupts", "rate", "stat", "perf", "time", "shares"):
         if name in held:
             TAKE[name](out, held[name])
     if not out.source:
-        what = {where: KINDS[name].holds for name, each in held.items() for where, _ in each}
-        said = "; ".join(f"{where}: holds {holds}" for where, holds in what.items())
+        holds = {where: KINDS[name].holds for name, each in held.items() for where, _ in each}
+        said = "; ".join(f"{where}: holds {what}" for where, what in holds.items())
         raise BadInput(f"{said}, no counts of flushes; {WANTED}")
     check(out, seconds)
     return out

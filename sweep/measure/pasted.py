@@ -48,7 +48,7 @@ def number(text: str, whole: bool = False) -> float | None:
     marks = re.findall(r"[.,]", digits)
     last = marks[-1] if marks and (len({*marks}) == 2 or (len(marks) == 1 and not whole)) else None
     body, _, decimals = digits.rpartition(last) if last else (digits, "", "")
-    if not re.fullmatch(r"\d+|\d{1,3}(?:[.,]\d{3})+", body) or len({*re.findall("[.,]", body)} - {last}) > 1:
+    if not re.fullmatch(r"\d+|\d{1,3}(?:,\d{3})+|\d{1,3}(?:\.\d{3})+", body):
         return None
     return float(f"{re.sub('[.,]', '', body)}.{decimals or 0}") if re.fullmatch(r"\d*", decimals) else None
 

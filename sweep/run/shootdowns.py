@@ -24,6 +24,7 @@ GROWTH = 4  # times the CPUs, also simulated
 WORKLOAD = "kernel_ranges"  # flushes at a rate, in nobody's way
 HARDWARE = "xpfo_broadcast"
 REQUESTS = 2.5e6  # that are simulated for one size and load, about: a second or two
+OF_ALL = ["overhead_share", "handler_share"]  # shares of the time of all busy CPUs
 EVENTS, DRAWS = (512, 4096), (8, 32)  # the fewest and the most
 
 
@@ -95,24 +96,28 @@ def simulated(
     """Rows of every load and size; `load` and `times` tell them apart.
 
     Each load is of processes alike, each on so many CPUs as its flush events notify, and one more. With more CPUs as
-    many processes have more threads, which flush as often.
+    many processes have more threads, which flush as often. Where few CPUs send, a process has one sender at least, and
+    the other busy CPUs lose nothing.
     """
     parts = []
     for times in (1, *([GROWTH] if GROWTH * cpus <= MOST_CPUS else [])):
         for at, load in enumerate(loads):
-            group = min(times * busy, times * (max(1, round(load.targets)) + 1))
-            share = group / (times * busy)
-            senders = max(1, min(group, round((counted.senders or busy) * times * share)))
+            group = min(busy, max(1, round(load.targets)) + 1)
+            senders = counted.senders or busy
+            mine = min(group, math.ceil(senders * group / busy))
             keys = {
                 "machine": machine.entry.name, "workload": WORKLOAD, "policy": policies_for(machine),
-                "cores": cpus * times, "jobs": group, "flushers": senders,
-                "rate_per_s": load.events_per_s * times * share, "range_pages": counted.pages or {1: 1},
-                **machine.keys, **effort(group - 1, len(policies_for(machine))),
+                "cores": cpus * times, "jobs": group * times, "flushers": mine * times,
+                "rate_per_s": load.events_per_s * times * mine / senders, "range_pages": counted.pages or {1: 1},
+                **machine.keys, **effort(group * times - 1, len(policies_for(machine))),
             }  # fmt: skip
             try:
-                parts.append(simulate(keys, config_dir).assign(load=at, times=times))
+                rows = simulate(keys, config_dir)
             except ValueError as error:
                 raise BadInput(f"{times * cpus} CPUs: {error}") from None
+            part = senders * group / (mine * busy)  # of all busy CPUs, those of so many processes as have the senders
+            rows[OF_ALL] *= part
+            parts.append(rows.assign(load=at, times=times))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from sweep.tables.bands import SHARES
 from sweep.tables.draws import posterior_draws, representative
-from sweep.tables.sentences import Answer, unmet
+from sweep.tables.sentences import MET, Answer
 from sweep.tables.words import banded, duration, enumerated, share
 
 METRICS = [
@@ -42,28 +42,29 @@ def answer(table: pd.DataFrame, host: str, kinds: Mapping[str, str]) -> Answer:
         mine = rows[rows["policy"] == host].iloc[0]
         others = rows[rows["policy"] != host]
         alike = (others[ALL] / mine[ALL] - 1.0).abs() <= ALIKE
-        said = [f"under {row['policy']} {banded(row, ALL, share)}{_late(row)}" for _, row in others[~alike].iterrows()]
+        said = [f"{banded(row, ALL, share)}{_late(row)} under {row['policy']}" for _, row in others[~alike].iterrows()]
         if alike.any():
-            said.insert(0, f"the same within {ALIKE:.0%} under {enumerated(list(others['policy'][alike]))}")
+            said.insert(0, f"the same within {share(ALIKE)} under {enumerated(list(others['policy'][alike]))}")
         who = f"Under {host} ({kinds[host]})" if times == 1 else f"With {times:g} times the CPUs, {mine['cores']:g},"
         sentences.append(
-            f"{who} {_lost(mine)}; a flush takes {banded(mine, P50, duration)} (p50) and "
-            f"{banded(mine, P99, duration)} (p99){_late(mine)}. Busy CPUs would lose {enumerated(said)}."
+            f"{who} {_lost(mine)}, and a flush takes {banded(mine, P50, duration)} (p50) and "
+            f"{banded(mine, P99, duration)} (p99){_late(mine)}; busy CPUs would lose {' and '.join(said)}."
         )
     return Answer(sentences, pd.DataFrame([_in_words(row) for _, row in table.iterrows()]))
 
 
 def _lost(row: pd.Series) -> str:
     """The share of time that senders lose, and all busy CPUs."""
-    lost, handlers = banded(row, ALL, share), banded(row, HANDLERS, share)
+    lost = banded(row, ALL, share)
     if row[SENDERS] == row[ALL]:
-        return f"the busy CPUs, which all send, lose {lost} of their time, {handlers} in handlers of others' flushes"
+        in_handlers = f"{banded(row, HANDLERS, share)} in handlers of others' flushes"
+        return f"the busy CPUs, which all send, lose {lost} of their time, {in_handlers}"
     return f"senders lose {banded(row, SENDERS, share)} of their time, and all busy CPUs {lost}"
 
 
 def _late(row: pd.Series) -> str:
-    said = unmet(row)
-    return f" (of each process {said})" if said else ""
+    """That the CPUs cannot flush so often."""
+    return f" (they cannot keep up: {share(row['rate_met'])} of the flushes)" if row["rate_met"] < MET else ""
 
 
 def _in_words(row: pd.Series) -> dict[str, str]:
@@ -73,7 +74,6 @@ def _in_words(row: pd.Series) -> dict[str, str]:
         "policy": str(row["policy"]),
         "senders lose": banded(row, SENDERS, share),
         "all busy CPUs": banded(row, ALL, share),
-        "in handlers": banded(row, HANDLERS, share),
         "wait p50": banded(row, P50, duration),
         "wait p99": banded(row, P99, duration),
     }

@@ -22,7 +22,7 @@ from sweep.measure.simulate import SHOOTDOWNS, policies
 from sweep.run.shootdowns import GROWTH, HARDWARE, Machine, machine_of, policies_for, simulated
 from sweep.tables.shootdowns import answer, shootdowns
 from sweep.tables.text import as_text
-from sweep.tables.words import number
+from sweep.tables.words import enumerated, number
 
 NEWEST = "999.0"  # a release later than all
 WIDE = 200  # columns of a terminal, so that none of the table is left out
@@ -123,46 +123,47 @@ def _cpus(counted: Counted, jobs: int | None) -> tuple[int, int]:
 
 def _first(counted: Counted, found: Sequence[Load]) -> str:
     """The sentence about what was counted."""
+    seconds = counted.seconds or 1.0
     events, targets, requests = (
-        " to ".join(dict.fromkeys(number(each) for each in sorted({values[0], values[-1]})))
+        " to ".join(dict.fromkeys(number(each) for each in sorted((values[0], values[-1]))))
         for values in (
             [load.events_per_s for load in found],
             [load.targets for load in found],
-            [load.events_per_s * load.targets for load in found],
+            [counted.received / seconds if counted.received else load.events_per_s * load.targets for load in found],
         )
     )
-    seconds, most = counted.seconds or 1.0, found[-1].targets
-    what = f"{targets} targets a flush"
-    if counted.received:
-        requests = number(counted.received / seconds)
-    if not (counted.sent and counted.received):
-        why = f", since one CPU received {number(counted.most)}" if counted.most and counted.received else ""
-        what = f"{what} (not counted: 1 at least, {number(most)} at most{why})"
+    why = ""
+    if len(found) > 1:
+        most = f", since one CPU received {number(counted.most)} requests" if counted.most and counted.received else ""
+        why = f" (how many is not counted: {number(found[-1].targets)} at most{most})"
     return (
-        f"In {number(seconds)} s of {counted.source}, {events} flush events a second notified other CPUs, which "
-        f"received {requests} requests by interrupt a second: {what}."
+        f"{counted.source}, {number(seconds)} s: {events} flush events a second notified {targets} other CPUs each{why}"
+        f", which received {requests} requests by interrupt a second."
     )
 
 
 def _notes(counted: Counted, found: Sequence[Load], machine: Machine, cpus: int, busy: int) -> list[str]:
     """What the answer stands on, a sentence each."""
     least, most = (round(load.targets) + 1 for load in (found[0], found[-1]))
-    senders = "all of them send" if counted.senders is None else f"{counted.senders} of them send"
-    pages = "" if counted.pages else ", and a flush is of one page"
+    pages = "" if counted.pages else "; a flush is of one page"
+    guest = machine.guest or any("guest" in each for each in counted.notes)
+    kernels = [f"{name} is {words}" for name, (_, words) in SHOOTDOWNS.items()]
     out = [
         *counted.notes,
-        f"Assumed: {busy} of {cpus} CPUs are busy, {senders}, their processes are alike, on "
-        f"{' to '.join(map(str, sorted({least, most})))} CPUs each{pages}.",
+        f"Assumed: {busy} of {cpus} CPUs are busy, and {counted.senders or 'all of them'} send; processes are alike, "
+        f"on {' to '.join(map(str, sorted({least, most})))} CPUs each{pages}.",
         f"With {GROWTH} times the CPUs there are as many sockets, and processes have {GROWTH} times the threads, which "
         "flush as often.",
-        f"Costs are those of {machine.why}." + ("" if machine.guest else " In a guest they are higher: kvm_guest."),
-        "Brackets are 5 to 95 % over draws of the costs" + (" and the targets." if len(found) > 1 else "."),
-        f"{HARDWARE} is INVLPGB, since Linux 6.15, or arm64's TLBI."
+        f"Costs are those of {machine.why}." + ("" if guest else " In a guest they are higher: --machine kvm_guest."),
+        "Brackets are 5 to 95 % over draws of the costs" + (" and the numbers of targets." if len(found) > 1 else "."),
+        f"{enumerated(kernels)}."
+        + ("" if counted.kernel else " The host's is taken as the newest; --kernel says another."),
+        f"{HARDWARE} is a broadcast by hardware, INVLPGB since Linux 6.15 or TLBI of arm64: hypothetical, since these "
+        "flushes were interrupts."
         if HARDWARE in policies_for(machine)
-        else f"Hardware broadcasts are left out: {machine.entry.name} has none.",
-        "Policies that defer flushes of kernel ranges do not apply: these are flushes of processes, whose pages may be "
-        "used again at once.",
+        else f"Broadcasts by hardware are left out, since {machine.entry.name} has none.",
+        "Deferred flushes, as of XPFO, do not apply: pages of processes may be used again as soon as the call returns.",
     ]
-    if counted.kernel is None:
-        out.append(f"The kernel is not known and taken as {next(iter(SHOOTDOWNS.values()))[1]}; --kernel says another.")
+    if GROWTH * cpus > MOST_CPUS:
+        out.append(f"More than {MOST_CPUS} CPUs are not simulated.")
     return out
