@@ -305,6 +305,8 @@ def test_the_command_answers_in_three_sentences_and_a_table(tmp_path, monkeypatc
         (["no_file"], "FILE: No such file or directory: 'no_file'"),
         (["a", "b"], "b: does not say for how long it was counted: give --seconds"),
         (["a", "b", "--seconds", "0"], "--seconds=0: must be above 0"),
+        (["a", "b", "--seconds", "1", "--kernel", "new"], "--kernel='new': must be a release like 6.1.0"),
+        (["--lscpu", "a"], "--lscpu is of another host: give its counters, too"),
         (["a", "b", "--seconds", "1", "--jobs", "9"], "--jobs=9: the host has 4 CPUs"),
         (["a", "b", "--seconds", "1", "--jobs", "1"], "--jobs=1: must be at least 2"),
         (["a", "b", "--seconds", "1", "--machine", "xeon_816"], "did you mean 'xeon_8160'?"),

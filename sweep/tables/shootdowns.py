@@ -48,7 +48,7 @@ def answer(table: pd.DataFrame, host: str, kinds: Mapping[str, str]) -> Answer:
         who = f"Under {host} ({kinds[host]})" if times == 1 else f"With {times:g} times the CPUs, {mine['cores']:g},"
         sentences.append(
             f"{who} {_lost(mine)}, and a flush takes {banded(mine, P50, duration)} (p50) and "
-            f"{banded(mine, P99, duration)} (p99){_late(mine)}; busy CPUs would lose {' and '.join(said)}."
+            f"{banded(mine, P99, duration)} (p99){_late(mine)}; all busy CPUs would lose {', and '.join(said)}."
         )
     return Answer(sentences, pd.DataFrame([_in_words(row) for _, row in table.iterrows()]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import platform
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -22,10 +23,11 @@ from sweep.measure.simulate import SHOOTDOWNS, policies
 from sweep.run.shootdowns import GROWTH, HARDWARE, Machine, machine_of, policies_for, simulated
 from sweep.tables.shootdowns import answer, shootdowns
 from sweep.tables.text import as_text
-from sweep.tables.words import enumerated, number
+from sweep.tables.words import enumerated, number, share
 
 NEWEST = "999.0"  # a release later than all
 WIDE = 200  # columns of a terminal, so that none of the table is left out
+UNEVEN = 2  # times the mean of its requests that make a CPU worth a sentence
 LIVE = ("interrupts", "vmstat", "stat")  # of /proc
 
 
@@ -41,13 +43,15 @@ def parser() -> Parser:
     parser.usage = "%(prog)s [options] [FILE ...]"
     parser.add_argument("files", nargs="*", metavar="FILE", help="what was recorded; - is standard input")
     parser.add_argument(
-        "--seconds", type=float, help="how long was counted; default what the files say, 10 without files"
+        "--seconds", metavar="S", type=float, help="how long was counted; default what the files say, 10 without files"
     )
     parser.add_argument(
         "--lscpu", metavar="FILE", help="what lscpu printed on that host; may be among the files as well"
     )
-    parser.add_argument("--jobs", type=int, help="CPUs that were busy; default what the files say, else all")
-    parser.add_argument("--machine", help="a machine whose costs count; default the nearest by lscpu")
+    parser.add_argument(
+        "--jobs", metavar="N", type=int, help="CPUs that were busy; default what the files say, else all"
+    )
+    parser.add_argument("--machine", metavar="NAME", help="a machine whose costs count; default the nearest by lscpu")
     parser.add_argument("--kernel", metavar="RELEASE", help="of the host, like 6.1.0; default the newest")
     add_config_dir(parser)
     return parser
@@ -60,6 +64,10 @@ def main(given: argparse.Namespace) -> int:
         raise BadInput(f"--seconds={given.seconds:g}: must be above 0")
     if given.jobs is not None and not 2 <= given.jobs <= MOST_CPUS:
         raise BadInput(f"--jobs={given.jobs}: must be at least 2, at most {MOST_CPUS}")
+    if given.kernel is not None and not re.match(r"\d+\.\d+", given.kernel):
+        raise BadInput(f"--kernel={given.kernel!r}: must be a release like 6.1.0")
+    if given.lscpu is not None and not given.files:
+        raise BadInput("--lscpu is of another host: give its counters, too")
     paths = [*given.files, *([given.lscpu] if given.lscpu else [])]
     files = [(_name(path), _text(path)) for path in paths] if given.files else _live(given.seconds or 10.0)
     counted = read_flushes(files, given.seconds if given.files else None, given.kernel)
@@ -71,7 +79,7 @@ def main(given: argparse.Namespace) -> int:
     results = simulated(counted, found, machine, cpus, busy, given.config_dir)
     own = policies(counted.kernel or NEWEST)["munmap"]
     said = answer(shootdowns(results), own, {name: words for name, (_, words) in SHOOTDOWNS.items()})
-    print(_first(counted, found))
+    print(_first(counted, found, busy))
     print(said.text, end="\n\n")
     if said.table is not None:
         print(as_text(said.table, WIDE), end="\n\n")
@@ -121,7 +129,7 @@ def _cpus(counted: Counted, jobs: int | None) -> tuple[int, int]:
     return cpus, min(cpus, max(busy or cpus, least))
 
 
-def _first(counted: Counted, found: Sequence[Load]) -> str:
+def _first(counted: Counted, found: Sequence[Load], busy: int) -> str:
     """The sentence about what was counted."""
     seconds = counted.seconds or 1.0
     events, targets, requests = (
@@ -133,12 +141,14 @@ def _first(counted: Counted, found: Sequence[Load]) -> str:
         )
     )
     why = ""
-    if len(found) > 1:
-        most = f", since one CPU received {number(counted.most)} requests" if counted.most and counted.received else ""
-        why = f" (how many is not counted: {number(found[-1].targets)} at most{most})"
+    if not (counted.sent and counted.received) and busy > 2:
+        bound = counted.received / counted.most if counted.received and counted.most else math.inf
+        since = f", since one CPU received {number(counted.most)} requests" if counted.most and bound < busy - 1 else ""
+        why = f" (how many is not counted: {number(min(bound, busy - 1))} at most{since})"
+    cpus = f"{targets} other CPU{'' if targets == '1' else 's'} each"
     return (
-        f"{counted.source}, {number(seconds)} s: {events} flush events a second notified {targets} other CPUs each{why}"
-        f", which received {requests} requests by interrupt a second."
+        f"{counted.source}, {number(seconds)} s: {events} flush events a second notified {cpus}{why}, which received "
+        f"{requests} requests by interrupt a second."
     )
 
 
@@ -164,6 +174,9 @@ def _notes(counted: Counted, found: Sequence[Load], machine: Machine, cpus: int,
         else f"Broadcasts by hardware are left out, since {machine.entry.name} has none.",
         "Deferred flushes, as of XPFO, do not apply: pages of processes may be used again as soon as the call returns.",
     ]
+    if counted.most and counted.received and counted.most > UNEVEN * counted.received / cpus:
+        part = share(counted.most / counted.received)
+        out.append(f"One CPU received {part} of the requests, and loses more than the mean that is simulated.")
     if GROWTH * cpus > MOST_CPUS:
         out.append(f"More than {MOST_CPUS} CPUs are not simulated.")
     return out

@@ -38,7 +38,7 @@ def parser() -> Parser:
             f"--{name}", nargs=2, metavar=("BEFORE", "AFTER"), help=f"recorded /proc/{name}, no command"
         )
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.add_argument("--perf", metavar="FILE", help="recorded output of perf stat -x,")
+    parser.add_argument("--perf", metavar="FILE", help="recorded output of perf stat")
     return parser
 
 
