@@ -13,7 +13,9 @@ from sweep.__main__ import main
 from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
-from sweep.measure.counters import count_interrupts, read_counters, read_perf, read_stat, seen_of_snapshots
+from sweep.measure.counters import read_counters, read_stat, seen_of_snapshots
+from sweep.measure.interrupts import between, read_interrupts
+from sweep.measure.perf import read_perf
 from sweep.measure.workload import workload
 
 DATA = Path(__file__).parent / "data"  # around `make -j2` of a C library of 36 files, others busy beside it
@@ -246,9 +248,10 @@ INTERRUPTS = "           CPU0       CPU1\n LOC: {} {}  Local timer interrupts\n 
 
 def test_a_count_of_interrupts_that_went_round_is_no_negative_one():
     before, after = INTERRUPTS.format(2**32 - 1000, 10, 7), INTERRUPTS.format(24_000, 20, 9)
-    assert count_interrupts(before, after) == 25_000 + 10 + 2
+    old, new = read_interrupts(before), read_interrupts(after)
+    assert between(old, new, "f") == {"LOC": [25_000, 10], "CAL": [0, 2]}
     with pytest.raises(BadInput, match="row LOC went down"):
-        count_interrupts(after, before)
+        between(new, old, "f")
 
 
 def test_an_empty_file_of_interrupts_is_said_and_counts_nothing():

@@ -52,6 +52,7 @@ verbs (each with --help):
   sweep machine --lscpu FILE                    another host, as a machine file
   sweep measure                                 broadcasts on this machine, as a machine file
   sweep profile -- COMMAND                      a command's work, as a workload file
+  sweep counters FILE ...                       what a host's TLB flushes cost, by its /proc/interrupts and the like
   eval "$(sweep --completion)"                  completion in this shell"""
 
 

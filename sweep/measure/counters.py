@@ -16,39 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import BadInput
-from sweep.inputs.home import expanded
-from sweep.measure.machine import read_interrupt_rows
+from sweep.measure.interrupts import between, read_interrupts
+from sweep.measure.perf import read_perf
 
-MOST_BYTES = 10_000_000
-WRAP = 2**32  # of a count in /proc/interrupts
 OF_PERF = {  # perf's events, and our names; its times are in ns
     "cpu-migrations": "migrations", "context-switches": "switches", "page-faults": "faults",
     "raw_syscalls:sys_enter": "system_calls", "user_time": "user_s", "system_time": "system_s",
     "duration_time": "elapsed_s",
 }  # fmt: skip
-OF_A_KIND = re.compile(r"\w+/([\w:-]+)/")  # an event on one kind of core: `cpu_core/context-switches/`
 PERF = ("cpu-migrations", "context-switches", "page-faults", "raw_syscalls:sys_enter")
-
-
-def recorded(path: str, option: str) -> str:
-    """A recorded file's text, `~` and pipes included; BadInput where it cannot be read or is no text."""
-    try:
-        with open(expanded(path, option), "rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise BadInput(f"{option}: {error.strerror}: {path!r}") from None
-    if len(content) > MOST_BYTES:
-        raise BadInput(f"{option}: {path!r}: must be at most {MOST_BYTES} bytes")
-    return content.decode("utf-8", "replace")
 
 
 def read_counters(text: str, where: str) -> dict[str, float]:
     """/proc/vmstat: `name count` lines."""
     out = {}
-    for line in text.splitlines():
+    for at, line in enumerate(text.splitlines(), 1):
         parts = line.split()
         if len(parts) == 2 and re.fullmatch(r"-?[0-9]{1,18}", parts[1]):
             out[parts[0]] = float(parts[1])
+        elif parts and parts[0].startswith("nr_tlb_"):
+            raise BadInput(f"{where}, line {at}: {line.strip()[:60]!r}: must be a name and a count, as in /proc/vmstat")
     if not out:
         raise BadInput(f"{where}: no `name count` lines, as in /proc/vmstat")
     return out
@@ -64,38 +51,6 @@ def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
     out = {"user_s": user + nice, "system_s": system + irq + softirq, "idle_s": idle + iowait, "steal_s": steal}
     out |= {name: float(n) for name, n in re.findall(r"^(ctxt|processes) ([0-9]{1,18})$", text, re.MULTILINE)}
     return out | {"cpus": float(len(re.findall(r"^cpu\d+ ", text, re.MULTILINE)))}
-
-
-def read_perf(text: str, where: str) -> dict[str, float]:
-    """`perf stat -x,`: counts by event; what a hybrid processor counts on each kind of core is added up.
-
-    Left out is what was not counted, not supported, counted in user mode alone, on one kind of core alone or for a part
-    of the time: perf extrapolates that, and on a hybrid processor to the time on the other kind of core, too.
-    BadInput where the file has other columns, as with -I, or an event twice, as with --append.
-    """
-    counts: dict[str, float] = {}
-    for line in text.splitlines():
-        fields = line.split(",")
-        if line.startswith("#") or len(fields) < 3:
-            continue
-        if re.fullmatch(r" *[0-9]+\.[0-9]{6,}", fields[0]) and re.match(r" *([0-9]|<not)", fields[1]):
-            raise BadInput(f"{where}: counts by interval, as of `perf stat -I`: give one count of the whole run")
-        count = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)|<not (?:counted|supported)>", fields[0])
-        if count is None:
-            continue
-        if fields[2] in counts:
-            raise BadInput(f"{where}: {fields[2]} is counted twice: give the file of one run")
-        extrapolated = len(fields) > 4 and re.fullmatch(r"[0-9]{1,2}(\.[0-9]+)?", fields[4])  # % of the time
-        counts[fields[2]] = float(count[1]) if count[1] and not extrapolated else float("nan")
-    by_kind: dict[str, list[float]] = {}
-    for name, number in counts.items():
-        if match := OF_A_KIND.fullmatch(name):
-            by_kind.setdefault(match[1], []).append(number)
-    counts = {event: sum(parts) for event, parts in by_kind.items() if len(parts) > 1} | counts
-    out = {name: number for name, number in counts.items() if number == number and not name.endswith(":u")}
-    if not out:
-        raise BadInput(f"{where}: no counts, as `perf stat -x,` prints them")
-    return out
 
 
 def seen_of_snapshots(
@@ -116,7 +71,9 @@ def seen_of_snapshots(
             all_s = sum(last[n] - first[n] for n in ("user_s", "system_s", "idle_s", "steal_s"))
             seen["elapsed_s"] = all_s / last["cpus"]
     if interrupts and all(text.strip() for text in interrupts):  # containers show an empty file
-        seen["interrupts"] = count_interrupts(*interrupts)
+        old, new = (read_interrupts(text, "--interrupts") for text in interrupts)
+        rows = between(old, new, "--interrupts")
+        seen["interrupts"] = float(sum(map(sum, rows.values())))
     if perf:
         counts = read_perf(perf, "perf")
         of_perf = seen_of_perf(counts)
@@ -141,24 +98,6 @@ def seen_of_perf(counts: Mapping[str, float]) -> dict[str, float]:
         for theirs, ours in OF_PERF.items()
         if theirs in counts
     }
-
-
-def count_interrupts(before: str, after: str) -> float:
-    """Interrupts of the whole machine between two texts of /proc/interrupts; BadInput where a count went down.
-
-    A count is 32 bits wide: one that was near its end and is small now has gone round.
-    """
-    total, earlier = 0, read_interrupt_rows(before)
-    for name, counts in read_interrupt_rows(after).items():
-        old = earlier.get(name, [])
-        for cpu, count in enumerate(counts):
-            more = count - (old[cpu] if len(old) == len(counts) else 0)
-            if more < 0:
-                more += WRAP
-                if not 0 <= more <= WRAP // 2:
-                    raise BadInput(f"--interrupts: row {name} went down: is BEFORE after AFTER?")
-            total += more
-    return float(total)
 
 
 def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]]:

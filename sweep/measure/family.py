@@ -44,12 +44,17 @@ def core_of(host: Topology, given: str | None, where: str) -> str:
     known = sorted({_core(machine) for machine in catalog([conf_dir()])["machine"].values()})
     if given is not None and given not in known:
         raise BadInput(f"--core={given!r}: no machine is known with such a core{did_you_mean(given, known)}")
-    rows = read_family().cores
-    found = given or next((row.core for row in rows if re.search(row.pattern, host.processor, re.IGNORECASE)), None)
+    found = given or known_core(host)
     if found is None:
         what = f"{host.processor.strip(' /')!r} has no core file" if host.name else "the processor is not named"
         raise BadInput(f"{where}: {what}: give --core NAME; there are: {', '.join(known)}")
     return found
+
+
+def known_core(host: Topology) -> str | None:
+    """The core file of this processor; None where it is not named, or has none."""
+    rows = read_family().cores
+    return next((row.core for row in rows if re.search(row.pattern, host.processor, re.IGNORECASE)), None)
 
 
 def _core(machine: Entry) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.measure.interrupts import read_interrupts
+
 TRACEPOINTS = ("tlb/tlb_flush", "ipi/ipi_send_cpumask")
 DELIVERIES = "exit where each one leaves it, hypercall where one call sends many, apic where none leaves it"
 
@@ -82,7 +84,7 @@ def facts() -> Facts:
     cpuinfo = _text("/proc/cpuinfo")
     model, sockets, threads = read_cpuinfo(cpuinfo)
     config = read_kernel_config(_kernel_config())
-    above = hypervisor(cpuinfo, _text("/sys/hypervisor/type"), _output("systemd-detect-virt", "--vm"))
+    above = hypervisor(cpuinfo, _text("/sys/hypervisor/type"), output_of("systemd-detect-virt", "--vm"))
     return Facts(
         cpu_model=model or platform.machine(),
         cpus=os.cpu_count() or 1,
@@ -96,7 +98,7 @@ def facts() -> Facts:
         },
         accounting=config[0],
         tick_hz=config[1],
-        delivery="apic" if above is None else delivery_of_guest(_output("dmesg")),
+        delivery="apic" if above is None else delivery_of_guest(output_of("dmesg")),
         hybrid=Path("/sys/devices/cpu_atom").is_dir(),
     )
 
@@ -140,26 +142,9 @@ def read_kernel_config(text: str) -> tuple[str | None, int | None]:
     return ("irq_time" if irq_time else "tick" if tick else None), (int(hz[1]) if hz else None)
 
 
-def read_interrupts(text: str) -> dict[str, int]:
-    """Sums over all CPUs of the rows of /proc/interrupts, by the row's name."""
-    return {name: sum(counts) for name, counts in read_interrupt_rows(text).items()}
-
-
-def read_interrupt_rows(text: str) -> dict[str, list[int]]:
-    """The rows of /proc/interrupts by name, a count for each CPU."""
-    lines = text.splitlines()
-    cpus = len(lines[0].split()) if lines else 0
-    out = {}
-    for line in lines[1:]:
-        name, _, rest = line.partition(":")
-        counts = rest.split()[:cpus]
-        if counts and all(re.fullmatch("[0-9]{1,18}", count) for count in counts):
-            out[name.strip()] = [int(count) for count in counts]
-    return out
-
-
 def interrupts() -> dict[str, int]:
-    return read_interrupts(_text("/proc/interrupts"))
+    """Sums over all CPUs of the rows of /proc/interrupts, by the row's name."""
+    return {name: sum(counts) for name, counts in read_interrupts(_text("/proc/interrupts")).items()}
 
 
 def since_kernel(release: str, major: int, minor: int) -> bool:
@@ -190,7 +175,7 @@ def _points(root: str) -> list[str]:
     return [point for point in TRACEPOINTS if os.access(f"{root}/events/{point}/id", os.R_OK)]
 
 
-def _output(*command: str) -> str:
+def output_of(*command: str) -> str:
     """What a command prints; nothing where it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10)

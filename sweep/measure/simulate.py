@@ -23,10 +23,16 @@ CROSS = {"ipi_latency_cross_ns": "ipi_latency_ns", "line_cross_ns": "line_socket
 OF_GUEST = ("exit_ns", "deliver_ns")  # what they can move besides, where interrupts leave the guest
 
 
+SHOOTDOWNS = {  # policies of the kernel, the newest first, with the release that each began with
+    "mm_shootdown_concurrent": ((5, 19), "Linux 5.19 and later"),
+    "mm_shootdown_reading": ((5, 13), "Linux 5.13 to 5.18"),
+    "mm_shootdown": ((0, 0), "Linux up to 5.12"),
+}
+
+
 def policies(kernel: str) -> dict[str, str]:
     """The policy of every call under a kernel release, like 6.1.0-18-amd64."""
-    shootdown = "mm_shootdown_reading" if since_kernel(kernel, 5, 13) else "mm_shootdown"
-    shootdown = "mm_shootdown_concurrent" if since_kernel(kernel, 5, 19) else shootdown
+    shootdown = next(name for name, (since, _) in SHOOTDOWNS.items() if since_kernel(kernel, *since))
     return {"membarrier": "membarrier"} | dict.fromkeys(("dontneed", "munmap", "mprotect"), shootdown)
 
 

@@ -112,7 +112,10 @@ def read_lscpu(text: str, where: str) -> Topology:
     if not alike or len({*host.threads.tolist()}) > 1:
         remarks.append("The host has cores of more than one kind, and the model knows one: all count as the first.")
     if "hypervisor" in fields:
-        remarks.append("The host is a guest, and its costs are those of bare metal: give `delivery` and its costs.")
+        remarks.append(
+            "The host is a guest, and its costs are those of bare metal: give `delivery` and its costs, or a machine "
+            "like kvm_guest."
+        )
     return replace(host, remarks=tuple(remarks))
 
 

@@ -56,7 +56,9 @@ def banded(row: Any, name: str, form: Any = number) -> str:
         return str(said)
     ends = [float(row[f"{name}_{end}"]) for end in ("05", "95")]
     low, high = (form(NEVER if end != end else end) for end in ends)
-    plain_low, plain_high = (end.removesuffix("x").removesuffix(" %") for end in (low, high))
+    unit = re.sub(r"^[\d.,]+", "", said)
+    alike = unit if unit in (" s", " ms", " us", " ns") and low.endswith(unit) and high.endswith(unit) else ""
+    plain_low, plain_high = (end.removesuffix(alike).removesuffix("x").removesuffix(" %") for end in (low, high))
     return f"{said} ({plain_low}-{plain_high})" if low != high else str(said)
 
 

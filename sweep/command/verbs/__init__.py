@@ -8,11 +8,18 @@ from types import ModuleType
 
 VERBS = (
     "compare",
+VERBS = (
+    "compare", "counters", "list", "machine", "measure", "next", "plot", "profile", "report", "runs", "show", "status",
+    "tables",
+)  # fmt: skip
     "list",
     "machine",
     "measure",
     "next",
-    "plot",
+VERBS = (
+    "compare", "counters", "list", "machine", "measure", "next", "plot", "profile", "report", "runs", "show", "status",
+    "tables",
+)  # fmt: skip
     "profile",
     "report",
     "runs",

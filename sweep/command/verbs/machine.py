@@ -8,8 +8,8 @@ import sys
 
 from sweep.command.options import Parser, check_name
 from sweep.inputs.home import check_writable, own_folder, write_own
-from sweep.measure.counters import recorded
 from sweep.measure.family import core_of, machine_text, relatives, with_clusters
+from sweep.measure.pasted import recorded
 from sweep.measure.topology import Latencies, by_distance, read_lscpu, read_matrix
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from sweep.command.options import Parser, check_name
 from sweep.errors import BadInput
 from sweep.inputs.home import check_writable, own_folder, write_own
-from sweep.measure.counters import recorded, seen_of_command, seen_of_snapshots
+from sweep.measure.counters import seen_of_command, seen_of_snapshots
 from sweep.measure.experiment import MOST_CPUS
 from sweep.measure.machine import VIRTUAL, Facts, facts
+from sweep.measure.pasted import recorded
 from sweep.measure.workload import workload_file
 
 
@@ -37,7 +38,7 @@ def parser() -> Parser:
             f"--{name}", nargs=2, metavar=("BEFORE", "AFTER"), help=f"recorded /proc/{name}, no command"
         )
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.add_argument("--perf", metavar="FILE", help="recorded output of perf stat -x,")
+    parser.add_argument("--perf", metavar="FILE", help="recorded output of perf stat")
     return parser
 
 

@@ -1,0 +1,130 @@
+"""A host's TLB flushes, simulated: the load that its counters tell, on a machine like it, under every policy for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweep.errors import BadInput, did_you_mean
+from sweep.inputs.catalog import Entry, catalog
+from sweep.measure.counted import Counted, Load
+from sweep.measure.experiment import MOST_CPUS
+from sweep.measure.family import known_core, relatives, with_clusters
+from sweep.measure.simulate import SHOOTDOWNS
+from sweep.measure.topology import DISTANCES, Topology
+from sweep.plan.composition import read_config
+from sweep.run.notebook import simulate
+
+GROWTH = 4  # times the CPUs, also simulated
+WORKLOAD = "kernel_ranges"  # flushes at a rate, in nobody's way
+HARDWARE = "xpfo_broadcast"
+REQUESTS = 2.5e6  # that are simulated for one size and load, about: a second or two
+OF_ALL = ["overhead_share", "handler_share"]  # shares of the time of all busy CPUs
+EVENTS, DRAWS = (512, 4096), (8, 32)  # the fewest and the most
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine of the catalogue that stands for a host, and what is given of it."""
+
+    entry: Entry
+    keys: Mapping[str, Any]
+    why: str
+
+    @property
+    def guest(self) -> bool:
+        """Whether it has costs of a hypervisor."""
+        return "delivery" in self.entry.quantities
+
+
+def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence[Path]) -> Machine:
+    """The machine that is named, or the nearest with the host's core, or the default; with as many CPUs as the host."""
+    known = catalog(folders)["machine"]
+    if given is not None and given not in known:
+        raise BadInput(f"--machine={given!r}: no such machine{did_you_mean(given, known)}")
+    host = counted.host
+    core = known_core(host) if host is not None and given is None else None
+    if host is not None and core is not None:
+        kin = relatives(host, core)
+        host = with_clusters(host, kin)
+        name, why = kin[0].name, f"the nearest with the cores of {host.name or core}"
+    else:
+        kin = []
+        name = given or str(read_config(folders)["machine"])
+        why = "as given" if given else "taken since no lscpu names the processor; --machine NAME gives another"
+    entry = known[name]
+    return Machine(entry, _shape(entry, host, cpus) | _distances(entry, kin), f"{name}, {why}")
+
+
+def _shape(entry: Entry, host: Topology | None, cpus: int) -> dict[str, Any]:
+    """Sockets and threads of the host, else as few sockets like the machine's as have so many CPUs."""
+    if host is not None:
+        return {
+            "sockets": host.sockets, "threads_per_core": host.threads_per_core, "cluster_cores": host.cluster_cores,
+        }  # fmt: skip
+    own = {name: int(entry.quantities[name].central) for name in ("cores", "sockets", "threads_per_core")
+           if name in entry.quantities}  # fmt: skip
+    a_socket, threads = own["cores"] // own.get("sockets", 1), own.get("threads_per_core", 1)
+    sockets = min(own.get("sockets", 1), math.ceil(cpus / a_socket))
+    sockets = sockets if cpus % sockets == 0 else 1
+    return {"sockets": sockets, "threads_per_core": threads if cpus // sockets % threads == 0 else 1}
+
+
+def _distances(entry: Entry, kin: Sequence[Entry]) -> dict[str, float]:
+    """Times of cache lines that the machine does not have, by the nearest relative that has them."""
+    names = [f"line_{each}_ns" for each in DISTANCES]
+    return {
+        name: float(each.quantities[name].central)
+        for name in names if name not in entry.quantities
+        for each in [next((each for each in kin if name in each.quantities), None)] if each is not None
+    }  # fmt: skip
+
+
+def policies_for(machine: Machine) -> list[str]:
+    """The kernels' own policies, and the hardware's where the machine has its costs."""
+    return [*SHOOTDOWNS, *([HARDWARE] if "broadcast_ns" in machine.entry.quantities else [])]
+
+
+def simulated(
+    counted: Counted, loads: Sequence[Load], machine: Machine, cpus: int, busy: int, config_dir: str | None
+) -> pd.DataFrame:
+    """Rows of every load and size; `load` and `times` tell them apart.
+
+    Each load is of processes alike, each on so many CPUs as its flush events notify, and one more. With more CPUs as
+    many processes have more threads, which flush as often. Where few CPUs send, a process has one sender at least, and
+    the other busy CPUs lose nothing.
+    """
+    parts = []
+    for times in (1, *([GROWTH] if GROWTH * cpus <= MOST_CPUS else [])):
+        for at, load in enumerate(loads):
+            group = min(busy, max(1, round(load.targets)) + 1)
+            senders = counted.senders or busy
+            mine = min(group, math.ceil(senders * group / busy))
+            keys = {
+                "machine": machine.entry.name, "workload": WORKLOAD, "policy": policies_for(machine),
+                "cores": cpus * times, "jobs": group * times, "flushers": mine * times,
+                "rate_per_s": load.events_per_s * times * mine / senders, "range_pages": counted.pages or {1: 1},
+                **machine.keys, **effort(group * times - 1, len(policies_for(machine))),
+            }  # fmt: skip
+            try:
+                rows = simulate(keys, config_dir)
+            except ValueError as error:
+                raise BadInput(f"{times * cpus} CPUs: {error}") from None
+            part = senders * group / (mine * busy)  # of all busy CPUs, those of so many processes as have the senders
+            rows[OF_ALL] *= part
+            parts.append(rows.assign(load=at, times=times))
+    return pd.concat(parts, ignore_index=True)
+
+
+def effort(targets: int, policies: int) -> dict[str, int]:
+    """How much is simulated of flush events that notify so many CPUs: flush events, and draws of the costs."""
+    events = REQUESTS / (policies * targets)
+    draws = min(max(int(events / EVENTS[0]), DRAWS[0]), DRAWS[1])
+    window = int(min(max(events / draws, EVENTS[0]), EVENTS[1]))
+    return {"draws": draws, "window_events": window, "warmup_events": min(2 * targets + 32, window), "precision": 0,
+            "replicas": 1}  # fmt: skip

@@ -1,0 +1,79 @@
+"""What the TLB flushes of a host's processes cost under each policy, as it is and with more CPUs, and the sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from sweep.tables.bands import SHARES
+from sweep.tables.draws import posterior_draws, representative
+from sweep.tables.sentences import MET, Answer
+from sweep.tables.words import banded, duration, enumerated, share
+
+METRICS = [
+    "sender_overhead_share", "overhead_share", "handler_share", "flush_wait_p50_ns", "flush_wait_p99_ns",
+    "operations_per_s",
+]  # fmt: skip
+SENDERS, ALL, HANDLERS, P50, P99 = METRICS[:5]
+KEYS = ["times", "policy"]
+ALIKE = 0.05  # as a share: costs that do not differ more are the same in a sentence
+
+
+def shootdowns(results: pd.DataFrame) -> pd.DataFrame:
+    """A row for each policy and size: the middle load under the representative draw, bands over draws and all loads.
+
+    `results` say by `load` which load each row is of, by `times` how many times the host's CPUs there are.
+    """
+    loads = sorted(results["load"].unique())
+    middle = results[results["load"] == loads[len(loads) // 2]]
+    table = representative(middle).groupby(KEYS, sort=False)[[*METRICS, "rate_per_s", "cores"]].mean()
+    among = posterior_draws(results).groupby(KEYS)[METRICS]
+    for name, at in SHARES.items():
+        table = table.join(among.quantile(at).add_suffix(f"_{name}"))
+    table["rate_met"] = table["operations_per_s"] / table["rate_per_s"]
+    return table.reset_index()
+
+
+def answer(table: pd.DataFrame, host: str, kinds: Mapping[str, str]) -> Answer:
+    """What a host loses under its own policy and others, now and with more CPUs; `kinds` says what each policy is."""
+    sentences = []
+    for times, rows in table.groupby("times"):
+        mine = rows[rows["policy"] == host].iloc[0]
+        others = rows[rows["policy"] != host]
+        alike = (others[ALL] / mine[ALL] - 1.0).abs() <= ALIKE
+        said = [f"{banded(row, ALL, share)}{_late(row)} under {row['policy']}" for _, row in others[~alike].iterrows()]
+        if alike.any():
+            said.insert(0, f"the same within {share(ALIKE)} under {enumerated(list(others['policy'][alike]))}")
+        who = f"Under {host} ({kinds[host]})" if times == 1 else f"With {times:g} times the CPUs, {mine['cores']:g},"
+        sentences.append(
+            f"{who} {_lost(mine)}, and a flush takes {banded(mine, P50, duration)} (p50) and "
+            f"{banded(mine, P99, duration)} (p99){_late(mine)}; all busy CPUs would lose {', and '.join(said)}."
+        )
+    return Answer(sentences, pd.DataFrame([_in_words(row) for _, row in table.iterrows()]))
+
+
+def _lost(row: pd.Series) -> str:
+    """The share of time that senders lose, and all busy CPUs."""
+    lost = banded(row, ALL, share)
+    if row[SENDERS] == row[ALL]:
+        in_handlers = f"{banded(row, HANDLERS, share)} in handlers of others' flushes"
+        return f"the busy CPUs, which all send, lose {lost} of their time, {in_handlers}"
+    return f"senders lose {banded(row, SENDERS, share)} of their time, and all busy CPUs {lost}"
+
+
+def _late(row: pd.Series) -> str:
+    """That the CPUs cannot flush so often."""
+    return f" (they cannot keep up: {share(row['rate_met'])} of the flushes)" if row["rate_met"] < MET else ""
+
+
+def _in_words(row: pd.Series) -> dict[str, str]:
+    """A row of the table that is shown."""
+    return {
+        "CPUs": f"{row['cores']:g}",
+        "policy": str(row["policy"]),
+        "senders lose": banded(row, SENDERS, share),
+        "all busy CPUs": banded(row, ALL, share),
+        "wait p50": banded(row, P50, duration),
+        "wait p99": banded(row, P99, duration),
+    }
