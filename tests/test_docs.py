@@ -98,7 +98,9 @@ def test_every_snippet_runs(page, elsewhere, monkeypatch):
 
 
 def test_the_pages_with_something_that_runs_are_known():
-    expected = "README adding calibration model results running validation".split()
+    expected = (
+        "README adding calibration model model-guests model-isolated model-locks results running validation".split()
+    )
     assert sorted(page.stem for page in PAGES if blocks(page)) == expected
 
 
