@@ -1,4 +1,4 @@
-"""The tables of docs/results.md that follow from the code: `python -m tests.columns_table --write` rewrites them."""
+"""The tables of docs/ that follow from the code and conf/: `python -m tests.columns_table --write` rewrites them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from sim import METRICS
 from sweep.store.rows import PARAMETER_COLUMNS, schema
 from sweep.tables.make import TABLES
+from tests import how_sure_table, policies_table
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 COMMAND = "python -m tests.columns_table --write"
 
 
@@ -22,29 +23,36 @@ def columns(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def rewritten(page: str) -> str:
-    """The page with what stands between its markers made again."""
+def tables() -> dict[str, str]:
+    """The tables of docs/results.md by the name of their marker."""
     others = [name for name in schema().names if name not in PARAMETER_COLUMNS and name not in METRICS]
-    made = {
+    return {
         "names": columns(others),
         "parameters": columns(list(PARAMETER_COLUMNS)),
         "metrics": columns(list(METRICS)),
-        "tables": "\n".join(
-            ["| table | what it says |", "|---|---|", *(f"| `{k}` | {v} |" for k, v in TABLES.items())]
-        ),
+        "tables": policies_table.table(["table", "content"], [[f"`{name}`", about] for name, about in TABLES.items()]),
     }
-    for name, table in made.items():
-        before, begin, after = page.partition(f"<!-- {name} -->\n")
+
+
+PAGES = {"results.md": tables, "policies.md": policies_table.tables, "how-sure.md": how_sure_table.tables}
+
+
+def rewritten(name: str) -> str:
+    """A page of docs/ with the text between its markers made again."""
+    page = (DOCS / name).read_text(encoding="utf-8")
+    for marker, table in PAGES[name]().items():
+        before, begin, after = page.partition(f"<!-- {marker} -->\n")
         _, end, rest = after.partition("<!-- end -->\n")
         if not begin or not end:
-            raise SystemExit(f"{PAGE.name}: needs a line <!-- {name} --> and a line <!-- end --> after it")
+            raise SystemExit(f"{name}: needs a line <!-- {marker} --> and a line <!-- end --> after it")
         page = f"{before}{begin}{table}\n{end}{rest}"
     return page
 
 
 if __name__ == "__main__":
-    text = rewritten(PAGE.read_text(encoding="utf-8"))
-    if sys.argv[1:] == ["--write"]:
-        PAGE.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
+    for name in PAGES:
+        text = rewritten(name)
+        if sys.argv[1:] == ["--write"]:
+            (DOCS / name).write_text(text, encoding="utf-8")
+        else:
+            print(text, end="")

@@ -1,8 +1,8 @@
 """Pages of the site that stand elsewhere in the repository, and what the forge's Markdown says differently from mkdocs.
 
-The forge shows README.md, CHANGELOG.md and benchmarks/README.md where they stand, and the site has them as pages of its
-own. So a link is read as the forge reads it, and leads to the page of the site, or to the file in the repository where
-the site has none. Addresses stand in pyproject.toml alone.
+The forge shows README.md, CONTRIBUTING.md, CHANGELOG.md and benchmarks/README.md where they stand, and the site has
+them as pages of its own. So a link is read as the forge reads it, and leads to the page of the site, or to the file in
+the repository where the site has none. Addresses stand in pyproject.toml alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-ELSEWHERE = {"index.md": "README.md", "speed.md": "benchmarks/README.md", "changes.md": "CHANGELOG.md"}
+ELSEWHERE = {
+    "index.md": "README.md",
+    "speed.md": "benchmarks/README.md",
+    "changes.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+}
 URLS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
 FILES = tuple(f"{URLS['Repository']}/{kind}/main/" for kind in ("blob", "raw"))  # a file's page, and the file itself
 

@@ -48,8 +48,8 @@ def parameters() -> str:
             "Each is a setting of `sweep`, an axis of a grid, a keyword of `sim.simulate` and a column of "
             "`results.parquet`. A parameter without a default comes from the machine or the workload.",
             _table(["parameter", "unit", "allowed", "default", "meaning"], map(_parameter, PARAMETERS.items())),
-            "## What parameters are made from",
-            "A machine or a workload may say these. They change the parameters named beside them.",
+            "## Quantities that set parameters",
+            "A machine or a workload may have these quantities. Each changes the parameters beside it.",
             _table(["quantity", "unit", "changes", "meaning"], deriving),
         ]
     )
@@ -68,8 +68,8 @@ def metrics() -> str:
     return "\n\n".join(
         [
             "# Metrics",
-            "What `sim.simulate` returns, as arrays of shape [point, replica], and the last columns of "
-            "`results.parquet`. [The model](../model.md#what-the-numbers-mean) says how they hang together. "
+            "Results of `sim.simulate`, as arrays of shape [point, replica], and the last columns of "
+            "`results.parquet`. [The model](../model.md#meaning-of-the-numbers) has their equations. "
             "Null is NaN in an array.",
             _table(["metric", "unit", "meaning"], rows),
         ]
@@ -80,10 +80,10 @@ def policies() -> str:
     """Every policy of the package: its docstring, and the parameters that it reads."""
     words = [
         "# Policies",
-        "One file in `sim/policies/` each. `Kernel` names the kernel's code, `Return` says what holds once a flush "
-        "event is over, `Stale` which CPUs may use the old mapping after that, and `Context` where the kernel could "
-        "do it. "
-        "[Adding](../adding.md#a-policy) has how to write one.",
+        "One file in `sim/policies/` each. `Kernel` names the kernel's code, `Return` the state after a flush event, "
+        "`Stale` the CPUs that may use the old mapping after it, and `Context` where the kernel could do it. "
+        "[Policies](../policies.md) has two tables of all policies; [Adding](../adding.md#a-policy) describes how to "
+        "write one.",
     ]
     policies = Policies()
     for name, policy in policies.items():
@@ -121,8 +121,8 @@ def contents(group: str, entries: Mapping[str, Entry]) -> str:
         [
             f"# {group.capitalize()}s",
             f"One file in `conf/{group}/` each; the page of each has all its numbers with their sources. "
-            f"[Adding](../adding.md#a-{group}) has how to write one.",
-            _table([group, "what it is", "builds on"], rows),
+            f"[Adding](../adding.md#a-{group}) describes how to write one.",
+            _table([group, "title", "builds on"], rows),
         ]
     )
 
@@ -137,7 +137,7 @@ def entry_page(group: str, entry: Entry) -> str:
     words = [
         f"# `{entry.name}`",
         f"{_plain(entry.title)}.{built} Low and high are the 5th and 95th percentile "
-        "of what is believed; of two names, how likely each is.",
+        "of the belief; two names have their probabilities.",
         _quantities(entry.quantities),
     ]
     for machine, quantities in entry.machines.items():
@@ -172,7 +172,7 @@ def python() -> str:
     return "\n\n".join(
         [
             "# Python",
-            "[Results](../results.md#in-a-notebook) has examples. What is not on this page may change without notice.",
+            "[Results](../results.md#in-a-notebook) has examples. Everything else may change without notice.",
             "## `sim`",
             "::: sim.simulate",
             "`sim.PARAMETERS` and `sim.METRICS` are the tables of [parameters](parameters.md) and "

@@ -7,26 +7,9 @@ from importlib import import_module
 from types import ModuleType
 
 VERBS = (
-    "compare",
-VERBS = (
     "compare", "counters", "list", "machine", "measure", "next", "plot", "profile", "report", "runs", "show", "status",
     "tables",
 )  # fmt: skip
-    "list",
-    "machine",
-    "measure",
-    "next",
-VERBS = (
-    "compare", "counters", "list", "machine", "measure", "next", "plot", "profile", "report", "runs", "show", "status",
-    "tables",
-)  # fmt: skip
-    "profile",
-    "report",
-    "runs",
-    "show",
-    "status",
-    "tables",
-)
 
 
 def load(verb: str) -> ModuleType:
