@@ -48,6 +48,7 @@ verbs (each with --help):
   sweep plot OUT y=flush_wait_ns x=cores        one metric against one parameter, as PNG and SVG
   sweep tables OUT                              its tables again
   sweep compare A B [--markdown FILE]           which points moved between two runs; --csv FILE has all of them
+  sweep why OUT                                 what is saturated in a run, and which costs matter
   sweep next OUT                                what to measure next, from a run with draws
   sweep machine --lscpu FILE                    another host, as a machine file
   sweep measure                                 broadcasts on this machine, as a machine file

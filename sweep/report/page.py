@@ -63,7 +63,7 @@ def read_plots(*folders: Folder) -> list[Plot]:
     with reading(folder):
         tables = {
             name: pd.read_parquet(io.BytesIO(folder.read(f"tables/{name}.parquet")))
-            for name in ("reproduction", "validation")
+            for name in ("reproduction", "validation", "saturation")
             if folder.exists(f"tables/{name}.parquet")
         }
     return plots(points, own, tables, measured_of(folder).fitted_machines, answer_of(folder))

@@ -24,6 +24,7 @@ from sweep.report.plot import PLACE, Plot, same
 from sweep.report.points import FIXED, carried, settings_of
 from sweep.report.predicted import predicted
 from sweep.tables.setting import settings
+from sweep.tables.why import RESOURCES
 
 PARTS = [name for name, metric in METRICS.items() if metric.part]
 CHOICES = ("tick_hz",)  # of who runs the machine, as the policy is: one front holds them all
@@ -106,11 +107,14 @@ def plots(
         return [*predicted(tables["validation"]), listing(drawn)]
     x = {"jobs": "jobs", "best_ceiling": "ceiling"}.get(answer, "cores")
     made: list[Plot | None] = [parts(points, own), lines(drawn, x), heat(drawn), front(drawn), listing(drawn)]
+    if "saturation" in tables:
+        made.append(in_use(tables["saturation"], own))
     if reproduction is not None and len(reproduction):
         made.append(measured(reproduction))
     there = [plot for plot in made if plot is not None]
     shown = {
-        "reproduction": "measured", "crossover": "lines", "jobs": "lines", "best_ceiling": "ceiling", "pareto": "front"
+        "reproduction": "measured", "crossover": "lines", "why": "in_use", "jobs": "lines", "best_ceiling": "ceiling",
+        "pareto": "front",
     }  # fmt: skip
     first = shown.get(answer, "parts")
     return sorted(there, key=lambda plot: (plot.name != first, plot.name == "points"))
@@ -172,6 +176,24 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     )  # fmt: skip
 
 
+def in_use(table: pd.DataFrame, own: Sequence[str]) -> Plot | None:
+    """How much of the time each resource is in use, for a handful of points."""
+    if not 0 < len(table) <= MOST_BARS:
+        return None
+    names = [name for name in own if name in table and name != "policy"]
+    what = (
+        table["policy"] + " on " + table["machine"].astype(str) + ", " + settings_of(table, ["cores", "jobs", *names])
+    )
+    known = [name for name in RESOURCES if name in table]
+    long = [table[[*FIXED]].assign(what=what, resource=RESOURCES[n], share=table[n]) for n in known]
+    rows = pd.concat(long, ignore_index=True).dropna(subset=["share"])
+    note = "A resource that is in use nearly all of the time is saturated. Of a line the share is an upper estimate."
+    return Plot(
+        "in_use", "What is saturated", note, "dots", rows, "share", "what", series="resource",
+        labels={"share": "share of the time in use"},
+    )  # fmt: skip
+
+
 def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | None:
     """One metric against one parameter, a line for each value of `by`; both can be chosen on the page."""
     points = drawn.points
@@ -220,7 +242,7 @@ def longest(plot: Plot, along: str) -> dict[str, Any]:
 def lit(plot: Plot) -> tuple[str, ...]:
     """The series that are coloured: the patch's, and of the others those that cost least at the end of the axis."""
     rows = plot.shown(plot.chosen)
-    last = rows[rows[plot.x] == rows[plot.x].max()].sort_values(plot.y)
+    last = (rows if plot.kind == "front" else rows[rows[plot.x] == rows[plot.x].max()]).sort_values(plot.y)
     known = colours()
     first = [name for name in (*known["ink"], *known["first"]) if (rows[plot.series] == name).any()]
     return tuple(dict.fromkeys([*first, *map(str, last[plot.series])]))[:MOST_LIT]

@@ -12,7 +12,17 @@ import pandas as pd
 
 from sweep.errors import printable
 from sweep.inputs.likelihood import spread
-from sweep.tables import best_ceiling, crossover, fabric, isolated, next_experiment, pareto, reproduction, validation
+from sweep.tables import (
+    best_ceiling,
+    crossover,
+    fabric,
+    isolated,
+    next_experiment,
+    pareto,
+    reproduction,
+    validation,
+    why,
+)
 from sweep.tables.sentences import Answer, Tables, marked, of_size, unmet
 from sweep.tables.setting import ONE_OF, settings
 from sweep.tables.words import banded, duration, enumerated, factor, number, share
@@ -102,6 +112,7 @@ ANSWERS: dict[str, tuple[Callable[[Tables], Answer | None], str]] = {  # by name
     "pareto": (pareto.answer, "pareto"),
     "fabric": (fabric.answer, "fabric"),
     "isolated": (isolated.answer, "isolated"),
+    "why": (why.answer, "saturation"),
     "jobs": (of_jobs, "summary"),
     "points": (of_points, "summary"),
 }

@@ -10,7 +10,7 @@ import pandas as pd
 from sim.metrics import METRICS
 from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import crossover
-from sweep.tables.draws import posterior_draws, representative
+from sweep.tables.draws import posterior_draws, representative, setting
 from sweep.tables.fabric import fabric
 
 SHARES = {"05": 0.05, "50": 0.5, "95": 0.95}
@@ -19,11 +19,6 @@ BY_DRAW: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]
     "best_ceiling": (best_ceiling, ("best_from", "best_to", "best_system_time_s", "price_of_33_pct")),
     "fabric": (fabric, ("saturated_from", "most_per_s", "per_s", "wait_ns")),
 }  # tables that are not means over points, made again for every draw: the function, and its values
-
-
-def setting(results: pd.DataFrame) -> pd.Series:
-    """The point under the representative draw, for each row: draws vary fastest in every plan."""
-    return results["point"] - results["draw"]
 
 
 def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:

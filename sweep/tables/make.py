@@ -31,6 +31,8 @@ from sweep.tables.selection import failed_points, notes, simulated
 from sweep.tables.sentences import Answer
 from sweep.tables.surface import COUNTERS, counters, scaling
 from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validation, validation_summary
+from sweep.tables.why import COLUMNS as OF_RESOURCES
+from sweep.tables.why import MOST_POINTS, influence, saturation
 
 ANSWER = "tables/answer.txt"  # what the tables say to the question
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
@@ -42,11 +44,22 @@ MORE = (
     "handler_share",
     "operation_ns_total",
     "system_time_half_s",
+    "flush_interval_ns",
+    "marks_per_flush",
 )  # metrics of tables that are not main
 PIECE = 65_536  # rows of a table that are text at once
 TABLES = {  # every table with what it says
     make.__name__: (make.__doc__ or "").partition("\n")[0]
-    for make in (reproduction, summary, *OF_THE_SURFACE, *OF_ONE_ANSWER, validation, validation_summary)
+    for make in (
+        reproduction,
+        summary,
+        *OF_THE_SURFACE,
+        *OF_ONE_ANSWER,
+        saturation,
+        influence,
+        validation,
+        validation_summary,
+    )
 }
 
 
@@ -61,12 +74,15 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
     tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(representative(every))}
     if len(single):
         made = [*OF_THE_SURFACE, *(make for make in OF_ONE_ANSWER if make.__name__ == named)]
+        made += [saturation] if single["point"].nunique() <= MOST_POINTS else []
         tables |= {make.__name__: make(single) for make in made}
     tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}
     if len(posterior_draws(results[["draw"]])):
         tables = bands.add_bands(tables, results)
         if named == "next_experiment":
             tables["next_experiment"] = next_experiment(results, measured.fitted_machines)
+        if named == "why":
+            tables["influence"] = influence(results)
     said = []
     if measured.tables:
         rows = validation(results, measured)
@@ -107,7 +123,7 @@ def columns_of_tables(measured: Measured, named: str) -> set[str]:
     metrics = [name for name, metric in METRICS.items() if metric.main or name in MORE]
     rows = [row for table in measured.tables for row in table.rows]
     of_rows = {name for row in rows for name in (row.metric, *row.point, *(row.less or ()))}
-    drawn = PARAMETER_COLUMNS if named == "next_experiment" else ()
+    drawn = PARAMETER_COLUMNS if named in ("next_experiment", "why") else OF_RESOURCES
     return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *drawn, "isolated", "rate_per_s"}
 
 

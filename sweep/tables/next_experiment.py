@@ -14,8 +14,7 @@ import pandas as pd
 from sweep.errors import BadInput
 from sweep.inputs.likelihood import spread
 from sweep.store.rows import PARAMETER_COLUMNS
-from sweep.tables.bands import setting
-from sweep.tables.draws import posterior_draws, representative
+from sweep.tables.draws import explained, posterior_draws, representative, setting
 from sweep.tables.replicas import means
 from sweep.tables.selection import simulated, without_copies
 from sweep.tables.sentences import Answer, Tables, of_size
@@ -53,7 +52,7 @@ def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int
     ]
     noise = np.square(errs) + (spread().run * (base + added) / added) ** 2
     heard = signal.var(axis=1) / (signal.var(axis=1) + noise)  # share of a measurement's variance that is signal
-    between = pd.DataFrame(_share(signal.to_numpy(), signal.to_numpy(), draws), signal.index, signal.index)
+    between = pd.DataFrame(explained(signal.to_numpy(), signal.to_numpy(), draws), signal.index, signal.index)
     if predict is not None and predict not in between:
         raise BadInput(f"predict={predict}: no such point; there are {', '.join(map(str, between.index))}")
     own = between.to_numpy(copy=True)
@@ -86,15 +85,8 @@ def _most_about(rows: pd.DataFrame, signal: np.ndarray, draws: int, heard: float
         columns.append(np.log(np.maximum(numbers.to_numpy(float), 1e-9)))
     if not names:
         return {"most_about": "", "its_share": float("nan")}
-    shares = heard * _share(np.array(columns), signal[None], draws)[:, 0]
+    shares = heard * explained(np.array(columns), signal[None], draws)[:, 0]
     return {"most_about": names[int(shares.argmax())], "its_share": float(shares.max())}
-
-
-def _share(a: np.ndarray, b: np.ndarray, draws: int) -> np.ndarray:
-    """Share of the variance of each of `a` [n, draw] that each of `b` [m, draw] explains beyond chance, [n, m]."""
-    a, b = (each - each.mean(axis=1, keepdims=True) for each in (a, b))
-    squares = (a @ b.T) ** 2 / np.maximum(np.outer((a**2).sum(axis=1), (b**2).sum(axis=1)), 1e-300)
-    return np.maximum(0.0, (squares - 1.0 / draws) / (1.0 - 1.0 / draws))
 
 
 def answer(tables: Tables) -> Answer | None:

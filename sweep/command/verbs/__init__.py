@@ -8,7 +8,7 @@ from types import ModuleType
 
 VERBS = (
     "compare", "counters", "list", "machine", "measure", "next", "plot", "profile", "report", "runs", "show", "status",
-    "tables",
+    "tables", "why",
 )  # fmt: skip
 
 

@@ -1,0 +1,41 @@
+"""`sweep why`: what is saturated in a run, and which costs matter."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sweep.command.options import Parser, add_into, finished, writing
+
+
+def parser() -> Parser:
+    """Its options."""
+    parser = Parser(
+        "sweep why",
+        "Why a policy costs what it costs: the share of the time in which senders, handlers, cache lines, a fabric or\n"
+        "a lock are in use, and from a run with draws=32 or more, the costs that its result varies with.",
+    )
+    parser.add_argument("out", metavar="OUT", help="the folder of a finished run")
+    add_into(parser)
+    return parser
+
+
+def main(given: Namespace) -> int:
+    """Do it; the exit code."""
+    from sweep.tables.answer import answer
+    from sweep.tables.draws import posterior_draws
+    from sweep.tables.frame import read_results
+    from sweep.tables.make import measured_of, write
+    from sweep.tables.selection import simulated
+    from sweep.tables.text import as_text
+    from sweep.tables.why import LEAST_DRAWS, influence, saturation
+
+    run = finished(given.out)
+    results = simulated(read_results(run))
+    tables = {"saturation": saturation(results[results["draw"] == 0])}
+    if posterior_draws(results)["draw"].nunique() >= LEAST_DRAWS:
+        tables["influence"] = influence(results)
+    said = answer(tables, measured_of(run).fitted_machines, "why")
+    with writing(given) as into:
+        write(into, tables)
+    print(said.text, *(as_text(table, width=140) for table in tables.values()), sep="\n\n")
+    return 0

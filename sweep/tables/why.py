@@ -1,0 +1,201 @@
+"""Why a policy costs what it costs: how much of the time each resource is in use, and which costs matter.
+
+A resource that is in use nearly all of the time is saturated: more senders wait longer and flush no more often. Its
+share is the rate of flush events times the time that each of them takes of it. Lines are taken to travel between busy
+CPUs at random, as if no neighbour were preferred, so the share of a contended line is an upper estimate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.cache_lines import CROSS, SAME, distances, line_times_ns
+from sim.parameters import Kind, busy_cpus
+from sim.policies import Policies
+from sim.policy import Line, Policy, Targets, Write
+from sim.reading import reads
+from sim.topology import Shape
+from sweep.errors import BadInput
+from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.tables.draws import explained, posterior_draws, representative, setting
+from sweep.tables.replicas import means
+from sweep.tables.sentences import Answer, Tables
+from sweep.tables.setting import settings
+from sweep.tables.words import enumerated, share
+
+LEAST_DRAWS = 32
+MOST = 4  # policies that a sentence speaks of
+TOLD = 3  # costs
+MOST_POINTS = 2000  # of a run whose resources stand in a table without being asked for
+SATURATED = 0.9  # of the time in use
+RESOURCES = {  # by column: what is in use
+    "senders": "senders, in flush events",
+    "handlers": "busy CPUs, in handlers",
+    "mask_line": "the line of the pending bits",
+    "queue_line": "the line of each CPU's queue",
+    "generation_line": "the line of the generation",
+    "fabric": "the fabric of hardware broadcasts",
+    "lock": "the lock",
+}
+METRICS = [
+    "flush_wait_ns", "flush_interval_ns", "handler_share", "marks_per_flush", "operations_per_s", "added_s",
+    "overhead_ns_per_operation",
+]  # fmt: skip
+COLUMNS = (  # parameters that the shares are made of
+    "cores", "jobs", "sockets", "threads_per_core", "fill", "cluster_cores", "flushers", "line_hit_ns",
+    "line_sibling_ns", "line_cluster_ns", "line_socket_ns", "line_cross_ns", "queue_lines", "broadcast_ns",
+    "broadcast_page_ns", "broadcast_all_ns", "broadcast_per_waiter", "broadcast_repeats", "range_pages", "ceiling",
+    "locks_per_operation", "lock_hold_ns", "lock_per",
+)  # fmt: skip
+
+
+def saturation(results: pd.DataFrame) -> pd.DataFrame:
+    """The share of the time in which each resource is in use, point by point, and the resource that is used most."""
+    table, names = means(results, [name for name in METRICS if name in results])
+    columns = ["point", *(name for name in COLUMNS if name in results and name not in names)]
+    table = table.merge(results[columns].drop_duplicates("point"), on="point")
+    known, rows = Policies(), []
+    for row in table.to_dict("records"):
+        if row["policy"] in known and row["flush_wait_ns"] == row["flush_wait_ns"]:
+            used = _in_use(known[row["policy"]], {str(name): value for name, value in row.items()})
+            most = max(used, key=lambda name: used[name])
+            rows.append({name: row[name] for name in ("point", *names)} | used | {"most": most})
+    made = pd.DataFrame(rows)
+    return made[[name for name in ("point", *names, *RESOURCES, "most") if name in made]] if rows else made
+
+
+def _in_use(policy: Policy, row: dict[str, Any]) -> dict[str, float]:
+    """The share of the time in which each resource of a policy is in use; `row` is one of a table."""
+    shape, interval = _shape(row), row["flush_interval_ns"]
+    line = _mean_line_ns(shape, row)
+    used = {"senders": row["flush_wait_ns"] / (interval * shape.flushers), "handlers": row["handler_share"]}
+    if policy.mark is not None and policy.mark.line in (Line.GLOBAL, Line.NODE):
+        lines = shape.sockets if policy.mark.line is Line.NODE else 1
+        clears = shape.busy / lines / row["marks_per_flush"] if row.get("marks_per_flush", 0.0) > 0.0 else 0.0
+        marks = clears if policy.mark.write is Write.TEST_FIRST else 1.0
+        used["mask_line"] = (marks + clears) * line / interval
+    if policy.targets.interrupts:
+        used["queue_line"] = row["queue_lines"] * line / interval
+    if policy.run.catches_up:
+        used["generation_line"] = line / interval
+    if policy.targets is Targets.HARDWARE:
+        waiting = max(0.0, row["flush_wait_ns"] / interval - 1.0)  # Little's law, without the one that is served
+        longer = 1.0 + waiting * np.nan_to_num(row["broadcast_per_waiter"])
+        used["fabric"] = _broadcast_ns(row) * np.nan_to_num(row["broadcast_repeats"], nan=1.0) * longer / interval
+    if row.get("locks_per_operation", 0.0) > 0.0:
+        locks = shape.sockets if row["lock_per"] == "socket" else 1
+        held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
+        used["lock"] = row["operations_per_s"] * row["locks_per_operation"] * held * 1e-9 / locks
+    return {name: min(1.0, used[name]) for name in used if used[name] == used[name]}
+
+
+def _broadcast_ns(row: dict[str, Any]) -> float:
+    """A hardware broadcast alone, mean over the lengths of ranges."""
+    mix = {int(pages): weight for pages, weight in json.loads(row["range_pages"]).items()}
+    each = [
+        weight * (row["broadcast_all_ns"] if n > row["ceiling"] else row["broadcast_ns"] + n * row["broadcast_page_ns"])
+        for n, weight in mix.items()
+    ]
+    return float(sum(each) / sum(mix.values()))
+
+
+def _shape(row: dict[str, Any]) -> Shape:
+    """The machine of a row, as far as distances need it."""
+    busy = int(busy_cpus(row["jobs"], row["cores"]))
+    senders, cluster = (
+        None if row.get(name) != row.get(name) else row.get(name) for name in ("flushers", "cluster_cores")
+    )
+    return Shape(
+        cores=int(row["cores"]), sockets=int(row["sockets"]), busy=busy, threads_per_core=int(row["threads_per_core"]),
+        flushers=min(busy, int(senders or busy)), apic="auto", seed=0, fill=str(row["fill"]),
+        cluster_cores=int(cluster) if cluster else None,
+    )  # fmt: skip
+
+
+def _mean_line_ns(shape: Shape, row: dict[str, Any]) -> float:
+    """The time of a line between two busy CPUs, over all pairs; of one busy CPU alone, its own cache's."""
+    cost = {name: np.array([row[name]]) for name in row if name.startswith("line_") and name.endswith("_ns")}
+    by_distance = line_times_ns(shape, cost)[0]
+    return float(sum(part * ns for part, ns in zip(_apart(shape), by_distance, strict=True) if part))
+
+
+@lru_cache(maxsize=4096)
+def _apart(shape: Shape) -> tuple[float, ...]:
+    """How often two busy CPUs are at each distance."""
+    counts = np.bincount(distances(shape)[: shape.busy, : shape.busy].ravel(), minlength=CROSS + 1)
+    if shape.busy > 1:
+        counts[SAME] = 0
+    return tuple(counts / counts.sum())
+
+
+def influence(results: pd.DataFrame) -> pd.DataFrame:
+    """Which costs matter: the share of a point's variance over draws that each cost explains alone, the largest first.
+
+    Both as logarithms: the cost of a point's flush events, and the quantities that its policy reads; of a policy of
+    one's own, all that vary. BadInput where there are fewer than LEAST_DRAWS draws.
+    """
+    first, names = means(representative(results), [])
+    others = posterior_draws(results)
+    others = others[others["point"].notna()].assign(point=setting(others))
+    if others["draw"].nunique() < LEAST_DRAWS:
+        raise BadInput(f"{LEAST_DRAWS} draws of the costs are needed for their influence: give draws=64 to the sweep")
+    known, rows = Policies(), []
+    for point, mine in others[others["policy"] != "vanilla"].groupby("point", sort=False):
+        of_loop = mine["added_s"].isna().all()
+        added = mine.groupby("draw")["overhead_ns_per_operation" if of_loop else "added_s"].mean()
+        added = added[added > 0]
+        policy = str(mine["policy"].iloc[0])
+        read = reads(known[policy], Kind.LOOP if of_loop else Kind.BUILD) if policy in known else PARAMETER_COLUMNS
+        costs = _logs(mine.drop_duplicates("draw").set_index("draw").loc[added.index], read)
+        if len(added) < LEAST_DRAWS or costs.empty:
+            continue
+        shares = explained(costs.T.to_numpy(), np.log(added.to_numpy())[None], len(added))[:, 0]
+        rows += [{"point": point, "cost": name, "share": each} for name, each in zip(costs, shares, strict=True)]
+    made = pd.DataFrame(rows, columns=["point", "cost", "share"])
+    made = made.sort_values(["point", "share"], ascending=[True, False], kind="stable")
+    return first[["point", *names]].merge(made[made["share"] > 0.0], on="point")
+
+
+def _logs(rows: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:
+    """Logarithms of the costs that vary over draws, [draw, cost]."""
+    costs = [n for n in PARAMETER_COLUMNS if n in read and rows[n].dtype.kind in "fi" and rows[n].nunique() > 1]
+    return rows[costs].clip(lower=1e-9).map(np.log).dropna(axis="columns")
+
+
+def answer(tables: Tables) -> Answer | None:
+    """What is saturated, or used most, under each policy, and the costs that matter most."""
+    table, costs = tables.get("saturation"), tables.get("influence")
+    if table is None or table.empty:
+        return None
+    sentences = []
+    for where, rows in settings(table, (), 2):
+        rows = rows.drop_duplicates("policy")
+        said = [_use(row) for _, row in rows.head(MOST).iterrows()]
+        sentences.append(f"{where}, share of the time in use: {enumerated(said, MOST)}.")
+        if costs is not None:
+            sentences += [_varies(row, costs) for _, row in rows.head(MOST).iterrows()]
+    if costs is None:
+        sentences.append(f"The costs that matter are known from a run with {LEAST_DRAWS} draws or more (draws=64).")
+    return Answer(list(filter(None, sentences)), table)
+
+
+def _varies(row: pd.Series, costs: pd.DataFrame) -> str:
+    """The costs that a policy's result varies with; empty where none is known."""
+    mine = costs[costs["point"] == row["point"]].head(TOLD)
+    said = [f"{cost} ({share(part)})" for cost, part in zip(mine["cost"], mine["share"], strict=True)]
+    said[:1] = [each.replace(")", " of the variance)") for each in said[:1]]
+    return f"The cost of {row['policy']} varies most with {enumerated(said)}." if said else ""
+
+
+def _use(row: pd.Series) -> str:
+    """The resource that a policy uses most, and the next one."""
+    used = sorted(((row[name], name) for name in RESOURCES if row.get(name, 0.0) > 0.0), reverse=True)
+    said = [f"{RESOURCES[name]} ({'up to ' if name.endswith('line') else ''}{share(part)})" for part, name in used[:2]]
+    is_full = used[0][0] >= SATURATED
+    return f"{row['policy']} {'saturates' if is_full else 'uses most'} {' and then '.join(said)}"
