@@ -18,6 +18,7 @@ from sweep.tables import (
     fabric,
     isolated,
     next_experiment,
+    overview,
     pareto,
     reproduction,
     validation,
@@ -45,6 +46,8 @@ def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> An
         doubts.append(f"No row was fitted on {enumerated(strange)}: costs there are judged, or another machine's.")
     if f"({ONE_OF} " in " ".join(found.sentences):
         doubts.insert(0, f"The other settings stand in tables/{of_table}.csv.")
+    if found.sentences and tables and "validation" not in tables:
+        doubts += next(iter(tables.values())).attrs.get("machines", [])
     missing = list(next(iter(tables.values())).attrs.get("notes", [])) if tables and not found.sentences else []
     said, doubts = ([printable(each) for each in lines] for lines in (found.sentences or missing, doubts))
     return Answer(said, found.table, doubts)
@@ -112,6 +115,7 @@ ANSWERS: dict[str, tuple[Callable[[Tables], Answer | None], str]] = {  # by name
     "pareto": (pareto.answer, "pareto"),
     "fabric": (fabric.answer, "fabric"),
     "isolated": (isolated.answer, "isolated"),
+    "overview": (overview.answer, "overview"),
     "why": (why.answer, "saturation"),
     "jobs": (of_jobs, "summary"),
     "points": (of_points, "summary"),

@@ -23,7 +23,9 @@ from sweep.tables.fabric import fabric
 from sweep.tables.frame import read_once
 from sweep.tables.isolated import METRICS as OF_ISOLATED
 from sweep.tables.isolated import isolated
+from sweep.tables.machines import sizes
 from sweep.tables.next_experiment import next_experiment
+from sweep.tables.overview import overview
 from sweep.tables.pareto import pareto
 from sweep.tables.replicas import summary
 from sweep.tables.reproduction import KEYS, reproduction
@@ -37,7 +39,7 @@ from sweep.tables.why import MOST_POINTS, influence, saturation
 ANSWER = "tables/answer.txt"  # what the tables say to the question
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
 OF_THE_SURFACE = (scaling, crossover, best_ceiling, pareto, counters)
-OF_ONE_ANSWER = (fabric, isolated)  # tables that only the answer of their name is made of
+OF_ONE_ANSWER = (fabric, isolated, overview)  # tables that only the answer of their name is made of
 MORE = (
     *COUNTERS,
     *OF_ISOLATED,
@@ -96,6 +98,7 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
     tables = {first: tables.pop(first), **tables}
     main = tables[first]
     main.attrs["notes"] = [*notes_of(every), *said]
+    main.attrs["machines"] = sizes(single)
     return tables
 
 
