@@ -40,7 +40,10 @@ def folder(tmp_path):
         ("x = 1\n", "there is no POLICY: write POLICY = Policy("),
         ("POLICY = 7\n", "POLICY=7: write POLICY = Policy("),
         ("def flush():\n    return None\n", "flush() is an earlier form: write POLICY = Policy("),
-        (NOBODY.replace("NEVER", "NEVER, kernel_exit=None"), "unexpected keyword argument 'kernel_exit'"),
+        (
+            NOBODY.replace("NEVER", "NEVER, kernel_exit=None"),
+            "Policy: unknown word 'kernel_exit'; did you mean 'kernel_entry'?",
+        ),
         (NOBODY.replace("NEVER", "NEVER, events=lambda build: 1 / 0"), "ZeroDivisionError"),
     ],
 )

@@ -253,6 +253,10 @@ def test_a_runner_of_the_users_folder_is_used_where_the_command_line_names_it(tm
     assert "192.0.2.1" in capsys.readouterr().out
 
 
-def test_a_folder_of_policies_is_refused_where_no_point_is_shown(capsys):
-    assert main(["show", "xpfo", "--policy-path", "mine"]) == 2
-    assert "--policy-path is for `sweep show point OUT N` alone" in capsys.readouterr().err
+def test_a_policy_of_ones_own_is_shown_and_not_run(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text('"""Ring no bell.\n\nStale: nobody.\n"""\nraise SystemExit(7)\n')
+    for words in (["--policy-path", str(tmp_path)], [f"policy_path={tmp_path}"]):
+        assert main(["show", "mine", *words]) == 0
+        assert "Ring no bell.\n\nStale: nobody." in capsys.readouterr().out
+    assert main(["show", "xpfo", f"policy_path={tmp_path}"]) == 0
+    assert main(["show", "mine"]) == 2

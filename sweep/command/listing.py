@@ -9,11 +9,13 @@ from pathlib import Path
 from sim.metrics import METRICS
 from sim.parameters import LARGEST, Parameter
 from sim.policies import Policies
+from sim.policy import Done, Line, Local, Run, Targets, Write
 from sweep.command.compose import composed_grid
 from sweep.command.options import KINDS
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
 from sweep.inputs.conf import questions
+from sweep.inputs.home import expanded
 from sweep.inputs.names import meant
 from sweep.tables.make import TABLES
 from sweep.tables.text import terminal_width
@@ -23,6 +25,11 @@ WORDS = (
     "A source that begins with `measured` is of this processor, one with `family` of a relative of it; "
     "with `estimate` nobody has measured it."
 )
+
+
+WORDS_OF_POLICIES = {
+    f"{words.__name__}.{word.name}": word.value for words in (Targets, Local, Done, Run, Line, Write) for word in words
+}
 
 
 def listed(kind: str | None, folders: Folders) -> str:
@@ -50,8 +57,13 @@ def _everything(folders: Folders) -> dict[str, Mapping[str, str]]:
     return {kind: _names(kind, folders) for kind in KINDS}
 
 
-def shown(name: str, folders: Folders) -> str:
-    """What one name stands for; every meaning where it is a name of several kinds."""
+def shown(name: str, folders: Folders, policy_path: str | None = None) -> str:
+    """What one name stands for; every meaning where it is a name of several kinds.
+
+    A policy of the user's own stands in the folder `policy_path`; its docstring is read, and nothing of it is run.
+    """
+    if policy_path is not None and name in (own := Policies(expanded(policy_path, "policy_path"))):
+        return f"policy {name}, {own.path(name)}\n\n{own.text(name)}"
     everything = _everything(folders)
     known = [word for names in everything.values() for word in names]
     name = meant(name, known)
@@ -80,6 +92,8 @@ def _names(kind: str, folders: Folders) -> Mapping[str, str]:
         return {name: f"{parameter.meaning} [{allowed_range(parameter)}]" for name, parameter in QUANTITIES.items()}
     if kind == "tables":
         return TABLES
+    if kind == "words":
+        return WORDS_OF_POLICIES
     return {name: f"{metric.description} [{metric.unit}]" for name, metric in METRICS.items()}
 
 

@@ -15,7 +15,7 @@ from sweep.inputs.home import expanded
 if TYPE_CHECKING:
     from sweep.store.folder import Folder
 
-KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics")  # of names
+KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics", "words")  # of names
 NO_NAMES = ("true", "false", "null", "nan", "inf")  # an override `workload=true` is no text
 
 

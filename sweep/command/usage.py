@@ -39,7 +39,7 @@ examples:
   sweep +grid=fabric                            from how many senders hardware broadcasts saturate
 
 verbs (each with --help):
-  sweep list [KIND]                             policies, machines, workloads, grids, parameters, tables, metrics
+  sweep list [KIND]                             policies, machines, workloads, grids, parameters, tables, metrics, words
   sweep show NAME                               what one of these is
   sweep show point OUT N                        every parameter of point N of a run, and where it comes from
   sweep runs [FOLDER]                           the runs below a folder, and what tells them apart

@@ -23,6 +23,7 @@ from sweep.measure.simulate import CROSS, OF_GUEST
 from sweep.measure.topology import Latencies
 from sweep.measure.workload import comment
 from sweep.tables.text import as_text
+from sweep.tables.words import duration, enumerated
 
 GRID = """\
 # What would XPFO have cost on this machine?
@@ -32,6 +33,12 @@ machine: this_machine
 costs: this_machine
 jobs: 1 x cores
 """
+BROADCAST_PARTS = {  # of a broadcast: costs that they are the sum of
+    "sending takes": ("ipi_send_ns", "exit_ns", "enqueue_fixed_ns"),
+    "delivery": ("ipi_latency_ns", "deliver_ns"),
+    "entering and leaving the handler": ("irq_entry_ns", "irq_exit_ns", "receive_exit_ns"),
+    "the handler itself": ("handler_fixed_ns",),
+}
 ENDS = ("low", "central", "high")
 THIS = "this_machine"  # the name of its files
 
@@ -54,6 +61,7 @@ def fit_and_write(
         write_own(own / "costs" / f"{THIS}.{suffix}", written)
     for group, text in (("machine", machine_file(fitted, prior, machine, lines)), ("grid", GRID)):
         write_own(own / group / f"{THIS}.yaml", text)
+    print(one_broadcast(fitted, prior), end="\n\n")
     columns = "call callers spinners think_ns pages used measured_p50_ns simulated_p50_ns error_pct".split()
     print(as_text(fitted.table[columns].rename(columns={"simulated_p50_ns": "simulated"}), rows=len(fitted.table)))
     for line in [*verdict(fitted, settings.tolerance), *of_guest(fitted)]:
@@ -79,6 +87,24 @@ def joint_costs(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) -
         "draws": len(fitted.draws),
     }
     return Costs(THIS, tuple(by_key), np.stack(list(by_key.values()), axis=1), stamp)
+
+
+def one_broadcast(fitted: Fitted, prior: Mapping[str, Quantity]) -> str:
+    """What a broadcast to the fewest other CPUs takes here, and which parts of it the model has."""
+    calm = fitted.table[(fitted.table["call"] == "membarrier") & (fitted.table["callers"] == 1)]
+    calm = calm[calm["spinners"] >= 1].sort_values(["spinners", "think_ns"], ascending=[True, False])
+    if calm.empty:
+        return "no broadcast by one caller to a busy CPU was measured"
+    row = calm.iloc[0]
+    central = {name: quantity.central for name, quantity in prior.items()}
+    central |= {name: cost.central for name, cost in fitted.costs.items()}
+    parts = {words: sum(float(central.get(n) or 0.0) for n in names) for words, names in BROADCAST_PARTS.items()}
+    said = [f"{words} {duration(ns)}" for words, ns in parts.items() if ns > 0]
+    others = f"{row['spinners']:g} other CPU{'' if row['spinners'] == 1 else 's'}"
+    return (
+        f"One broadcast to {others} takes {duration(row['measured_p50_ns'])} here (membarrier, median), "
+        f"{duration(row['simulated_p50_ns'])} simulated, of which {enumerated(said)}."
+    )
 
 
 def verdict(fitted: Fitted, tolerance: float) -> list[str]:

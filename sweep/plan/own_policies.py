@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
 from sim.policies import policy_files
-from sweep.errors import BadInput
+from sim.policy import Check, Mark, Policy
+from sweep.errors import BadInput, did_you_mean
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # of `sim` and `sweep`
 DEADLINE_S = 20.0
+WORDS = {kind.__name__: [field.name for field in fields(kind)] for kind in (Policy, Mark, Check)}
 SCRIPT = """
 import sys
 from sim.policies import Policies
@@ -47,5 +51,13 @@ def _try(folder: str, name: str, mtime_ns: int, size: int) -> str:
         return ""
     lines = tried.stderr.strip().splitlines()
     if lines and not lines[-1].startswith(" "):
-        return " ".join(lines[-1].split())[:300]
+        return _in_words(" ".join(lines[-1].split()))[:300]
     return f"importing it ended the process with exit code {tried.returncode}"
+
+
+def _in_words(error: str) -> str:
+    """What Python says of a word that a policy does not have, as it would be said of any other key."""
+    unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", error)
+    if unknown is None or unknown[1] not in WORDS:
+        return error
+    return f"{unknown[1]}: unknown word {unknown[2]!r}{did_you_mean(unknown[2], WORDS[unknown[1]])}"

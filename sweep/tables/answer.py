@@ -99,7 +99,9 @@ def of_points(tables: Tables) -> Answer | None:
         where, cores = f"{row['policy']}{of_size(row)}", float(row.get("cores", np.nan))
         if row.get("ratio", np.nan) == row.get("ratio", np.nan):
             ratio = marked(banded(row, "ratio", factor), cores)
-            said.append(f"{where}: {number(row['system_time_s'])} s, {ratio} vanilla's")
+            wall = float(row.get("wall_time_s", np.nan))
+            elapsed = f", {number(wall)} s elapsed" if wall == wall else ""
+            said.append(f"{where}: {number(row['system_time_s'])} s, {ratio} vanilla's{elapsed}")
         elif row.get("overhead_share", np.nan) == row.get("overhead_share", np.nan):
             said.append(f"{where}: {marked(_of_loop(row), cores)}")
     more = [f"{len(told) - MOST_POINTS} more"] if len(told) > MOST_POINTS else []

@@ -13,7 +13,7 @@ def parser() -> Parser:
     """Its options."""
     parser = Parser(
         "sweep show",
-        "What one policy, machine, workload, grid, parameter, table or metric is; or one point of a run.",
+        "What one policy, machine, workload, grid, parameter, table, metric or word is; or one point of a run.",
         "`sweep show point OUT N` is every parameter of point N of a run, and where each comes from.",
     )
     parser.add_argument("name", metavar="NAME", help="as `sweep list` has it")
@@ -21,8 +21,9 @@ def parser() -> Parser:
         "of_run", nargs="*", metavar="OUT N", help="of `point`: the run's folder, and the point's index"
     )
     parser.add_argument(
-        "--policy-path", metavar="DIR", help="of `point`: the folder of the run's own policies, which is run as code"
-    )
+        "--policy-path", metavar="DIR", help="the folder of your own policies; policy_path=DIR is the same. Of `point` "
+        "they are run as code",
+    )  # fmt: skip
     add_config_dir(parser)
     return parser
 
@@ -31,15 +32,16 @@ def main(given: Namespace) -> int:
     """Do it; the exit code."""
     from sweep.command import listing
 
-    if given.policy_path is not None and not given.of_run:
-        raise BadInput("sweep show: --policy-path is for `sweep show point OUT N` alone")
-    if not given.of_run:
-        print(listing.shown(given.name, folders_of(given.config_dir)))
+    words = [each.partition("=")[2] for each in given.of_run if each.startswith("policy_path=")]
+    rest = [each for each in given.of_run if not each.startswith("policy_path=")]
+    path = next(iter([*words, given.policy_path]))
+    if not rest:
+        print(listing.shown(given.name, folders_of(given.config_dir), path))
         return 0
-    if given.name != "point" or len(given.of_run) != 2:
+    if given.name != "point" or len(rest) != 2:
         raise BadInput("sweep show: give one name, or `point`, the folder of a run and the index of a point in it")
     from sweep.command.point import shown_point
 
-    out, index = given.of_run
-    print(shown_point(out, index, given.config_dir, given.policy_path))
+    out, index = rest
+    print(shown_point(out, index, given.config_dir, path))
     return 0
