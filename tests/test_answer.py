@@ -165,6 +165,14 @@ def test_few_points_are_told_by_what_they_cost_and_vanilla_is_not():
     ]
 
 
+def test_points_of_one_policy_are_told_apart_by_what_differs():
+    rows = [("xpfo_broadcast", 64.0, 64.0, repeats, 100.0 * repeats, 2.0 * repeats) for repeats in (1.0, 2.0)]
+    table = pd.DataFrame(rows, columns=["policy", "cores", "jobs", "broadcast_repeats", "system_time_s", "ratio"])
+    [said] = answer({"summary": table}, FITTED, "points").sentences
+    assert "-j64, broadcast_repeats 1: 100 s, 2x" in said
+    assert "-j64, broadcast_repeats 2: 200 s, 4x" in said
+
+
 def test_a_fabric_is_told_by_where_it_saturates_and_what_it_does_with_all_senders():
     jobs, rates = [1, 2, 4, 8], {1: (500.0, 900.0, 1000.0, 300.0), 2: (400.0, 500.0, 450.0, 150.0)}
     base = {"policy": "xpfo_broadcast", "machine": "m", "workload": "w", "cores": 8, "flush_wait_ns": 9.0}

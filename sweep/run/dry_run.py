@@ -35,13 +35,14 @@ def describe(plan: Plan, runner: Runner, out: str) -> str:
         speed, row_bytes = 1.0, ROW_BYTES
         piloted = f"no pilot: a point fails: {type(error).__name__}: {' '.join(str(error).split())}"
     work_s = float(cost[todo].sum()) * speed
-    kind, why = runner.choose(float(cost[todo].sum()) if todo else 0.0)
+    kind, _ = runner.choose(float(cost[todo].sum()) if todo else 0.0)
     from loky import cpu_count
 
     cpus = 1 if kind == "serial" else runner.cpus or cpu_count()
     longest_s = float(cost[todo].max()) * speed if todo else 0.0
     elapsed_s = max(work_s / cpus, longest_s)
     rows = len(plan) * plan.replicas
+    where = "one process" if kind == "serial" else "on Ray"
     lines = [
         f"{plan.name}: {plan.question}",
         "",
@@ -49,7 +50,7 @@ def describe(plan: Plan, runner: Runner, out: str) -> str:
         f"chunks     {len(cost)}, {len(done)} done already in {out}" + (f" ({other})" if other else ""),
         f"bytes      about {_bytes(rows * row_bytes)} of parts, {_bytes(rows * row_bytes * PARQUET_SHARE)} of results",
         f"work       about {work_s / 3600:.3g} CPU-hours ({work_s:.3g} CPU s); formula x {speed:.2f}, from {piloted}",
-        f"elapsed    about {_duration(elapsed_s)} on {cpus} CPU{'s' if cpus > 1 else ''} ({why})",
+        f"elapsed    about {_duration(elapsed_s)} on {cpus} CPU{'s' if cpus > 1 else ''} ({where})",
         f"first      {_point(plan, 0)}",
         f"last       {_point(plan, len(plan) - 1)}",
         "",
