@@ -325,3 +325,16 @@ def test_what_is_missing_or_contradicts_ends_with_two_and_a_sentence(tmp_path, m
     assert main(["counters", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("@[3]: 9999999999999999999999999\n@[4]: 9\n", "no kernel counts so many"),
+    ("           CPU0       CPU1\n TLB:\n", "TLB"),
+])  # fmt: skip
+def test_counts_that_cannot_be_are_refused(tmp_path, capsys, text, said):
+    path = tmp_path / "counts"
+    path.write_text(text)
+    assert main(["counters", str(path), "--seconds", "10", "--jobs", "4"]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1

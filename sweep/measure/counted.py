@@ -16,6 +16,7 @@ from sweep.measure.perf import UTILIZED
 from sweep.measure.topology import Topology
 from sweep.measure.tracepoints import FULL_PAGES, RECEIVED, SEND
 
+MOST = 2.0**63  # flushes that a kernel counts
 FEWEST = 10  # flushes or requests that make a rate
 OLD_KERNEL = "4.7"  # the last that printed CAL less TLB
 WANTED = (
@@ -94,6 +95,8 @@ def check(out: Counted, seconds: float | None) -> None:
     if out.seconds is None or not out.seconds > 0:
         raise BadInput(f"{out.source}: does not say for how long it was counted: give --seconds")
     counted = max(out.sent or 0.0, out.received or 0.0, out.every or 0.0)
+    if counted > MOST:
+        raise BadInput(f"{out.source}: {counted:g} flushes of other CPUs: no kernel counts so many")
     if counted < FEWEST:
         raise BadInput(
             f"{out.source}: {counted:g} flushes of other CPUs in {out.seconds:.3g} s: at least {FEWEST} make a rate"

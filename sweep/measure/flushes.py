@@ -106,7 +106,10 @@ def read_flushes(files: Sequence[tuple[str, str]], seconds: float | None, kernel
             said = f"holds {what}, no counts of flushes" if what else "nothing of it is understood"
             raise BadInput(f"{where}: {said}; {WANTED}")
         for name in kinds:
-            held[name] += [(where, each) for each in KINDS[name].read(text, where)]
+            read = list(KINDS[name].read(text, where))
+            if not read:
+                raise BadInput(f"{where}: no whole row of {KINDS[name].holds}; {WANTED}")
+            held[name] += [(where, each) for each in read]
     out = Counted(seconds=seconds, kernel=kernel)
     for name, each in held.items():
         most = 2 if name in ("interrupts", "vmstat", "stat") else 1

@@ -170,7 +170,9 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     ]
     return Plot(
         "parts", "What the added system time is made of",
-        "Means over replicas. Where handlers are booked as interrupt time, their part is negative.", "stack",
+        "Means over replicas. Where handlers are booked as interrupt time, their part is negative. "
+        + beyond_measured(some),
+        "stack",
         pd.concat(long, ignore_index=True), "seconds", "what", series="part",
         labels={"seconds": "added system time, s"},
     )  # fmt: skip
@@ -187,7 +189,8 @@ def in_use(table: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     known = [name for name in RESOURCES if name in table]
     long = [table[[*FIXED]].assign(what=what, resource=RESOURCES[n], share=table[n]) for n in known]
     rows = pd.concat(long, ignore_index=True).dropna(subset=["share"])
-    note = "A resource that is in use nearly all of the time is saturated. Of a line the share is an upper estimate."
+    note = "A resource that is in use nearly all of the time is saturated. Of a line the share is an upper estimate. "
+    note += beyond_measured(table)
     return Plot(
         "in_use", "What is saturated", note, "dots", rows, "share", "what", series="resource",
         labels={"share": "share of the time in use"},
@@ -211,10 +214,9 @@ def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | 
     y = y or (cost if cost in ys else ys[0])
     wide = [n for n in fixed if (points[n] >= 0).all() and points[n].max() >= 8 * max(points[n].min(), 1e-9)]
     positive = [name for name in ys if (points[name].dropna() > 0).all()]
-    beyond = {"cores": spread().cores} if "cores" in points and is_beyond(points["cores"]).any() else {}
-    note = points.attrs["band"]
-    if beyond:
-        note += f" Shaded: beyond {beyond['cores']:g} CPUs no build was measured."
+    said = beyond_measured(points)
+    beyond = {"cores": spread().cores} if said else {}
+    note = " ".join(filter(None, [points.attrs["band"], f"Shaded: {said[0].lower()}{said[1:]}" if said else ""]))
     made = Plot(
         "lines", "Cost against a parameter", note, "lines", points, x, y, series=by, log=(*wide, *positive),
         labels=drawn.labels([*fixed, *ys]), fixed=fixed[x], chosen=drawn.spoken_of, beyond=beyond,
@@ -222,6 +224,12 @@ def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | 
     )  # fmt: skip
     made = replace(made, chosen=longest(made, x))
     return replace(made, lit=lit(made))
+
+
+def beyond_measured(points: pd.DataFrame) -> str:
+    """That some points are beyond the measurements; empty where none is."""
+    some = "cores" in points and is_beyond(points["cores"]).any()
+    return f"Beyond {spread().cores:g} CPUs no build was measured." if some else ""
 
 
 def has_lines(points: pd.DataFrame, fixed: Sequence[str], x: str) -> bool:
@@ -256,7 +264,7 @@ def heat(drawn: Drawn) -> Plot | None:
         return None
     note = (
         "Means over replicas. A ring marks the best ceiling of its row: the smallest that is within the best one's "
-        "95 % interval."
+        f"95 % interval. {beyond_measured(points)}"
     )
     made = Plot(
         "ceiling", "The ceiling of single-page flushes, and the best one", note, "heat", points, "ceiling", down,
@@ -271,7 +279,8 @@ def front(drawn: Drawn) -> Plot | None:
     x, y, points = "stale_window_p99_ns", IN_SECONDS[drawn.is_of_loops], drawn.points
     if x not in points or y not in points or not ((points[x] > 0) & (points[y] > 0)).any():
         return None
-    note = "The dashed line is the Pareto front: nothing is better than its policies in both."
+    note = "The dashed line is the Pareto front: nothing is better than its policies in both. "
+    note += beyond_measured(points)
     made = Plot(
         "front", "Cost against the stale window", note, "front", points, x, y, labels=drawn.labels([x, y]), log=(x, y),
         fixed=tuple(name for name in drawn.fixed() if name not in CHOICES), chosen=drawn.spoken_of,
