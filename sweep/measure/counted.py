@@ -17,6 +17,7 @@ from sweep.measure.topology import Topology
 from sweep.measure.tracepoints import FULL_PAGES, RECEIVED, SEND
 
 MOST = 2.0**63  # flushes that a kernel counts
+LONGEST_S = 1e10
 FEWEST = 10  # flushes or requests that make a rate
 OLD_KERNEL = "4.7"  # the last that printed CAL less TLB
 WANTED = (
@@ -94,6 +95,8 @@ def check(out: Counted, seconds: float | None) -> None:
         )
     if out.seconds is None or not out.seconds > 0:
         raise BadInput(f"{out.source}: does not say for how long it was counted: give --seconds")
+    if out.seconds > LONGEST_S:
+        raise BadInput(f"{out.source}: {out.seconds:g} s: no host runs for so long")
     counted = max(out.sent or 0.0, out.received or 0.0, out.every or 0.0)
     if counted > MOST:
         raise BadInput(f"{out.source}: {counted:g} flushes of other CPUs: no kernel counts so many")
