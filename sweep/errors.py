@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED = 16  # names in an error
+
 
 class Stopped(BaseException):
     """The run cannot go on; what is committed stays, and the same command continues from there.
@@ -23,10 +25,15 @@ class BadInput(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or what there is."""
+    """`; did you mean 'x'?`, or the names that are near, or all of them where they are few."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    if len(known) <= MOST_LISTED:
+        return f"; there are: {', '.join(known)}"
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+    return (f"; the nearest are {', '.join(near)}" if near else "") + "; `sweep list` shows all names"
 
 
 class Unmeasurable(Exception):
