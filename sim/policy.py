@@ -116,6 +116,8 @@ class Mark:
         _expect(self, line=Line, write=Write, deadline_ns=int | float)
         if not self.deadline_ns >= 0.0:
             raise ValueError(f"deadline_ns={self.deadline_ns!r}: must be at least 0")
+        if self.deadline_ns < inf and self.write is Write.TEST_FIRST:
+            raise ValueError(f"deadline_ns={self.deadline_ns:g}: no machine models it of a mark that is {self.write}")
         if self.write not in MARKS[self.line]:
             ways = " or ".join(f"Write.{write.name}" for write in MARKS[self.line])
             raise ValueError(f"{self.line} is written {ways}: no machine models {self.write}")
@@ -267,6 +269,8 @@ class Policy:
                 raise ValueError(f"{place}: a task's own mark is checked where the task arrives: only by migration")
             if place == "kernel_entry" and mark.reads_line:
                 raise ValueError(f"kernel_entry: no machine models checks there of a line written {mark.write}")
+            if place == "kernel_entry" and self.has_deadline:
+                raise ValueError(f"kernel_entry: no machine models checks there with deadline_ns={mark.deadline_ns:g}")
             if place == "kernel_entry" and mark.line is not Line.GLOBAL:
                 raise ValueError(f"kernel_entry: no machine models checks of {mark.line} there, only of {Line.GLOBAL}")
         if len({check.clears for check in checks.values()}) > 1:

@@ -12,7 +12,7 @@ import numpy as np
 from sim.closed_loop import check_loops, is_loop
 from sim.machine.engines import check_locks
 from sim.parameters import PARAMETERS, Kind, busy_cpus, check_together
-from sim.policy import Line, Policy
+from sim.policy import Policy
 from sim.preemption import Preemption, away
 from sim.reading import reads
 from sim.topology import Shape
@@ -29,7 +29,6 @@ NEEDED = [
     for name, parameter in PARAMETERS.items()
     if parameter.certain and not (parameter.control or parameter.optional)
 ]
-LATE = (Line.GLOBAL, Line.TASK)  # lines of marks that may have a deadline
 OF_LOOPS = [name for name, p in PARAMETERS.items() if p.kind is Kind.LOOP and not p.defining and p.default is not None]
 BATCH = 65_536  # points that are looked at side by side
 ALL_OF = 64  # values of an axis that a relative value follows, all of which are tried; of a longer one the ends
@@ -204,13 +203,6 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
             )
         if not loop:
             _check_no_loop(columns, mine, at)
-        mark, at_entry = known[policy].mark, known[policy].kernel_entry is not None
-        if mark and known[policy].has_deadline and (mark.line not in LATE or mark.reads_line or at_entry):
-            raise BadInput(
-                f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: deadline_ns={mark.deadline_ns:g}: "
-                "no engine models a deadline on a line that is read first, that each CPU has its own of, or that "
-                "kernel entries check"
-            )
         if known[policy].targets.looks_for_user_mode:
             _check_user_mode(columns, known[policy], mine, at)
         if loop and "locks_per_operation" in columns:
