@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import webbrowser
@@ -60,10 +61,20 @@ def _serve(place: socket.socket, token: str, config_dir: str | None) -> None:
     import marimo
     import uvicorn
 
-    page: Any = marimo.create_asgi_app(quiet=True, token=token).with_app(path="", root=str(APP)).build()
+    made: list[Any] = []  # marimo's own application, inside the one that it is mounted in
+
+    def keep(app: Any) -> Any:
+        made.append(app)
+        return app
+
+    builder = marimo.create_asgi_app(quiet=True, token=token)
+    page: Any = builder.with_app(path="", root=str(APP), middleware=[keep]).build()
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         await page({**scope, "meta": {"config_dir": config_dir}}, receive, send)
 
     config = uvicorn.Config(serve, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[place])
+    try:
+        uvicorn.Server(config).run(sockets=[place])
+    finally:  # a page that is still open keeps a thread, and that the process
+        asyncio.run(made[0].state.session_manager.shutdown())
