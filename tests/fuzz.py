@@ -73,7 +73,7 @@ class Fuzzer:
         return [grid, *(self.override() for _ in range(self.random.randrange(4)))]
 
     def verb(self) -> list[str]:
-        verb = self.random.choice([name for name in VERBS if name not in ("measure", "profile")])
+        verb = self.random.choice([name for name in VERBS if name not in ("explore", "measure", "profile")])
         options = ["--help", "--frob", "--metric", "--rows", "--predict", "--no-plots", "--config-dir"]
         count = self.random.randrange(4)
         words = [self.random.choice([self.word(), self.random.choice(options)]) for _ in range(count)]

@@ -46,6 +46,7 @@ verbs (each with --help):
   sweep status OUT [--watch]                    how far a run is; again and again until it ends
   sweep report OUT [OUT ...]                    report.html again, and plots/ as PNG and SVG; of two runs, one page
   sweep plot OUT y=flush_wait_ns x=cores        one metric against one parameter, as PNG and SVG
+  sweep explore                                 a page with machine, CPUs, policies and load as controls
   sweep tables OUT                              its tables again
   sweep compare A B [--markdown FILE]           which points moved between two runs; --csv FILE has all of them
   sweep why OUT                                 what is saturated in a run, and which costs matter

@@ -7,8 +7,8 @@ from importlib import import_module
 from types import ModuleType
 
 VERBS = (
-    "compare", "counters", "list", "machine", "measure", "next", "plot", "profile", "report", "runs", "show", "status",
-    "tables", "why",
+    "compare", "counters", "explore", "list", "machine", "measure", "next", "plot", "profile", "report", "runs", "show",
+    "status", "tables", "why",
 )  # fmt: skip
 
 
