@@ -18,6 +18,7 @@ import sim.policies
 from sweep.__main__ import main
 from sweep.command.verbs import VERBS
 from tests import columns_table
+from tests.conftest import changed
 
 pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
 
@@ -58,7 +59,7 @@ def do(words: list[str]) -> str:
     few = ["draws=4"] if "+grid=validation" in words else []
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        assert main([*words[1:], *(SMALL if run else []), *few]) == 0, words
+        assert main(changed(*words[1:], *(SMALL if run else []), *few) if run else words[1:]) == 0, words
     return said.getvalue()
 
 
@@ -105,11 +106,11 @@ def test_the_pages_with_something_that_runs_are_known():
 
 
 def test_the_readme_stays_short():
-    """Words are what whitespace separates, outside fenced blocks; those of tables and links count."""
+    """Words are what whitespace separates, outside fenced blocks and comments; those of tables and links count."""
     text = read(ROOT / "README.md")
-    words = len(PLAIN_FENCE.sub("", text).split())
-    assert words <= 900, f"README.md has {words} words"
-    assert len(text.splitlines()) <= 100
+    words = len(re.sub("<!--.*?-->", "", PLAIN_FENCE.sub("", text)).split())
+    assert words <= 600, f"README.md has {words} words"
+    assert len(text.splitlines()) <= 110
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=ids(TEXTS))
@@ -150,8 +151,7 @@ def test_the_tables_that_follow_from_the_code_are_those_of_the_code(name):
 def test_the_report_and_the_docs_name_the_same_gaps():
     from sweep.report.caveats import CAVEATS, NOT_MODELLED
 
-    for page in (ROOT / "README.md", ROOT / "docs" / "model.md"):
-        text = read(page).lower()
-        assert all(each.lower() in text for each in NOT_MODELLED), page.name
+    text = read(ROOT / "docs" / "model.md").lower()
+    assert all(each.lower() in text for each in NOT_MODELLED)
     numbered = re.findall(r"^\d+\. ", read(ROOT / "docs" / "validation.md"), re.MULTILINE)
     assert len(numbered) == len(CAVEATS)
