@@ -58,7 +58,7 @@ def commands() -> dict[str, list[str]]:
     """The words of the commands that make the texts, by grid; each stands on the page that has its text."""
     pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in dict.fromkeys(page for page, _ in TEXTS))
     found: dict[str, list[str]] = {}
-    for line in re.findall(r"(?:^|python -m )sweep (\+grid=.*)$", pages, re.MULTILINE):
+    for line in re.findall(r"(?:^|python -m )sweep (\+grid=.*)$", pages.replace("\\\n", ""), re.MULTILINE):
         words = shlex.split(line, comments=True)
         found.setdefault(words[0].removeprefix("+grid="), words)
     return {name: found[name] for name in dict.fromkeys(grid(name) for _, name in TEXTS)}
@@ -203,12 +203,11 @@ def photograph(file: Path, into: Path, size: tuple[int, int], scale: int) -> Non
 def terminal(printed: str) -> str:
     """A terminal with the first command of README.md and what it prints, in fonts that the reader has."""
     from rich.console import Console
-    from rich.terminal_theme import DEFAULT_TERMINAL_THEME
     from rich.text import Text
 
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text(f"$ .venv/bin/python -m sweep +grid=patch\n{printed.strip()}"))
-    drawn = console.export_svg(title="sweep", theme=DEFAULT_TERMINAL_THEME, unique_id="patch")
+    drawn = console.export_svg(title="sweep", unique_id="patch")
     return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL).replace("Fira Code", "ui-monospace")
 
 

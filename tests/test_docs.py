@@ -8,7 +8,6 @@ import io
 import re
 import shlex
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,6 @@ pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = [*sorted({*PAGES, *ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")}), *sorted((ROOT / "deploy").iterdir())]
-URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-IN_REPOSITORY = re.compile(re.escape(URLS["Repository"]) + "/(?:blob|raw)/main/")  # how README.md links to a file
 FENCE = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLAIN_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NAMED_FILE = re.compile(r"`((?:benchmarks|conf|deploy|docs|sim|sweep|tests)/[\w./-]*)`")
@@ -47,7 +44,8 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 
 
 def commands(text: str) -> list[list[str]]:
-    return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
+    lines = text.replace("\\\n", "").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
 def do(words: list[str]) -> str:
@@ -110,16 +108,14 @@ def test_the_readme_stays_short():
     text = read(ROOT / "README.md")
     words = len(re.sub("<!--.*?-->", "", PLAIN_FENCE.sub("", text)).split())
     assert words <= 600, f"README.md has {words} words"
-    assert len(text.splitlines()) <= 110
+    assert len(text.splitlines()) <= 115
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=ids(TEXTS))
 def test_every_link_between_pages_leads_somewhere(page):
     for target, _, heading in re.findall(r"\]\(([^)#]*)(#([^)]+))?\)", read(page)):
         there = page.parent / target if target else page
-        if begin := IN_REPOSITORY.match(target):
-            there = ROOT / target[begin.end() :]
-        elif re.match("https?:", target):
+        if re.match("https?:", target):
             continue
         assert there.exists(), target
         if heading:
