@@ -34,4 +34,12 @@ def test_a_notebook_is_kept_without_outputs(path):
 
 
 def test_there_are_examples():
-    assert [path.stem for path in EXAMPLES] == ["patch_in_five_minutes", "your_own_machine"]
+    names = "guest_memory isolated_cpus patch_in_five_minutes your_counters your_own_machine".split()
+    assert [path.stem for path in EXAMPLES] == names
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_notebook_opens_with_what_one_learns(path):
+    title, learned = nbformat.read(path, as_version=4).cells[0].source.split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert learned.startswith("**What you learn:** ")

@@ -11,17 +11,21 @@ import yaml
 import sweep
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 URLS = PROJECT["urls"]
 
 
-def test_every_link_of_the_readme_works_on_a_package_index_too():
+def test_the_links_of_the_readme_are_relative_and_work_on_a_package_index_too():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = re.findall(r"(!?)\[[^\]]*\]\(([^)]*)\)", text)
+    there = text
+    for each in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        there = re.sub(each["pattern"], each["replacement"], there)
+    links, shown = (re.findall(r"(!?)\[[^\]]*\]\(([^)]*)\)", each) for each in (text, there))
     assert len(links) > 10
-    for image, target in links:
-        file = f"{URLS['Repository']}/{'raw' if image else 'blob'}/main/"
-        assert target.startswith((file, URLS["Documentation"])), target
+    for (image, target), (_, absolute) in zip(links, shown, strict=True):
+        assert (ROOT / target.partition("#")[0]).exists(), target
+        assert absolute == f"{URLS['Repository']}/{'raw' if image else 'blob'}/main/{target}"
 
 
 def test_the_addresses_of_the_package_are_parts_of_two():
