@@ -117,7 +117,7 @@ def test_threads_that_fill_one_socket_first_wait_for_no_other():
     assert alike[0] == alike[1]
     marks = [simulate(policy="xpfo_deferred", **p | {"jobs": 4, "fill": fill}) for fill in ("spread", "sockets")]
     assert (marks[1]["flush_wait_ns"] < marks[0]["flush_wait_ns"]).all()  # their line does not cross
-    with pytest.raises(ValueError, match="fill=sockets: needs as many cores on each of sockets=4"):
+    with pytest.raises(ValueError, match="fill=sockets: must have equally many cores on each of sockets=4"):
         simulate(policy=CONCURRENT, **p | {"fill": "sockets", "cores": 12, "sockets": 4})
 
 
