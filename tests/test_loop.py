@@ -93,9 +93,9 @@ def test_what_is_drawn_to_compute_is_no_overhead(policy, engine):
 
 
 def test_a_point_is_a_loop_or_a_build():
-    with pytest.raises(ValueError, match="operation_ns and rate_per_s: a loop is given by one of"):
+    with pytest.raises(ValueError, match="operation_ns and rate_per_s: a closed loop is given by one of"):
         simulate(policy=CONCURRENT, **loop(operation_ns=1.0, rate_per_s=1.0))
-    with pytest.raises(ValueError, match="operation_ns makes the workload a loop, and user_s is of a build"):
+    with pytest.raises(ValueError, match="operation_ns makes the workload a closed loop, but user_s belongs"):
         simulate(policy=CONCURRENT, **loop(operation_ns=1.0, user_s=1.0))
     known = distance.known("xeon_8160")
     of_build = {name: np.array([known[name], np.nan]) for name in OF_BUILD} | {
