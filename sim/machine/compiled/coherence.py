@@ -204,7 +204,7 @@ def _line_of(lane: Lane, k: int) -> int:
 
 @compiled
 def _next_in_line(lane: Lane) -> int:
-    """The CPU that visits a line next: a waiter of the owner's cluster during its turns, else the first to arrive."""
+    """The next visitor of a line: a waiter of the owner's cluster during its turns, else the first to arrive."""
     first = lane.arrivals[1].cpu  # ties go to the lowest CPU
     line = _line_of(lane, first)
     held = lane.lines[line]
