@@ -1,4 +1,4 @@
-"""The definition of a policy: one typed value in a file of its own.
+"""The definition of a policy: one typed value in a separate file.
 
 A policy defines the number of flush events of a build, their IPI targets, the time of the local flush, when a request
 counts as done, the line of the pending bits and the places where other CPUs check them. The engine does all the rest:
@@ -52,7 +52,7 @@ class Targets(Enum):
 
 
 class Local(Enum):
-    """When the CPU that makes the flush event flushes its own TLB."""
+    """The time of the local flush in a flush event."""
 
     NEVER = "never"
     AFTER_ACKS = "after the acks"
@@ -88,7 +88,7 @@ class Line(Enum):
     """The cache line of the pending bits."""
 
     GLOBAL = "one line for all CPUs"
-    TASK = "the current task's own line"
+    TASK = "one line per task"
     PER_CPU = "one line per CPU"
     NODE = "one line per socket"
 

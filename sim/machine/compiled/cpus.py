@@ -36,7 +36,7 @@ class Words(NamedTuple):
     local_after_acks: bool  # local flush after the acks
     first_fully: bool  # a handler run flushes everything at its first request
     nothing: bool  # a handler run flushes nothing
-    catch_up: bool  # a handler run flushes what its CPU has missed, by generation
+    catch_up: bool  # a handler run flushes the generations that its CPU has missed
     reads: bool  # each request reads the newest generation
     run_begun: bool  # a request is done when its handler run begins
     no_wait: bool  # the sender does not wait for acks

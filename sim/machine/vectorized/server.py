@@ -117,7 +117,7 @@ class Server(Steps):
             self._next_entry(np.full(lanes, k), np.zeros(lanes), everywhere)
 
     def _next_entry(self, cpu: np.ndarray, after: np.ndarray, where: np.ndarray) -> None:
-        """The next kernel entry of `cpu`, a drawn time after `after`, in the lanes where it is asked for."""
+        """Schedule the next kernel entry of `cpu`, a drawn time after `after`, in the lanes of the mask `where`."""
         checkers, at = self.checkers, (cpu, self.lane)
         used = checkers.used[at]
         self.source.entry_draws.reserve(int(used.max()) + 1)
@@ -128,7 +128,7 @@ class Server(Steps):
         checkers.used[at] = used + where
 
     def _fabric_ns(self, pages: int) -> np.ndarray:
-        """A hardware broadcast of so many pages."""
+        """The time of a hardware broadcast of this many pages."""
         cost = self.cost
         if not self.hardware:
             return np.zeros(self.lanes)
