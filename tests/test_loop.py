@@ -39,7 +39,7 @@ def test_one_thread_does_what_it_is_measured_to_do():
             assert found["operations_per_s"][0] == pytest.approx(60000.0, rel=5e-3), (policy, operation)
             assert 60000.0 < found["operations_per_s"][1] < 8 * 60000.0
     with pytest.raises(
-        ValueError, match="one_thread_ops_per_s=5e\\+06: an operation takes 200 ns, and its flush events"
+        ValueError, match="one_thread_ops_per_s=5e\\+06: an operation takes 200 ns, but its flush events"
     ):
         simulate(policy=CONCURRENT, **loop(one_thread_ops_per_s=5e6))
 
