@@ -1,4 +1,4 @@
-"""What a TLB-flush policy costs on a machine, and what it leaves exposed: numpy simulations of many lanes at once."""
+"""Simulate the costs and the stale windows of TLB-flush policies, many lanes at once."""
 
 from sim.metrics import METRICS
 from sim.parameters import PARAMETERS

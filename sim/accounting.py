@@ -1,7 +1,7 @@
-"""From means per flush event to the metrics of a build, in the order of the table of metrics in docs/model.md.
+"""The metrics of a build from means per flush event, in the order of the table of metrics in docs/model.md.
 
-A machine is simulated for a window of flush events; here its means are scaled to the `events` of the whole build, and
-what happens on the slow time scale (`sim/deferral.py`) is added. Arrays are [lane] where unsaid.
+An engine simulates a window of flush events. This module scales its means to the `events` of the whole build, and adds
+the slow time scale (`sim/deferral.py`). Arrays are [lane] unless noted.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from sim.topology import Shape
 
 Columns = Mapping[str, np.ndarray]
 WINDOWS = ("window_ns", "window_p50_ns", "window_p99_ns")
-PENDING = (  # of `Pending`
+PENDING = (  # fields of `Pending`
     *WINDOWS, "pending_share", "flusher_pending_share", "marks_per_flush", "flushes_per_s", "overdue_per_s"
 )  # fmt: skip
-OF_ISOLATED = ("window_p99_ns", "flushes_per_s", "overdue_per_s")  # and of those of isolated CPUs
+OF_ISOLATED = ("window_p99_ns", "flushes_per_s", "overdue_per_s")  # fields that isolated CPUs have separately
 
 
 def account(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
-    """Every metric by name, from means per flush event as `batch_means.run` gives them.
+    """Every metric by name, from the means per flush event of `batch_means.run`.
 
-    Raises ValueError where time stands still, or a metric is no number.
+    Raises ValueError if no time passes, or a metric is no number.
     """
     if not (mean["interval_ns"] > 0.0).all():
         raise ValueError(
@@ -82,7 +82,7 @@ def of_the_build(
 
 
 def account_without_events(lanes: Columns, shape: Shape, kind: Kind) -> dict[str, np.ndarray]:
-    """Every metric where there are no flush events: the machine without XPFO."""
+    """Every metric without flush events: the machine without XPFO."""
     base_s = lanes["base_system_s"]
     out = {name: np.zeros_like(base_s) for name in METRICS} | {"elongation": np.ones_like(base_s)}
     null = [name for name, metric in METRICS.items() if metric.of_events or metric.kind not in (Kind.ANY, kind)]
@@ -99,7 +99,7 @@ def account_without_events(lanes: Columns, shape: Shape, kind: Kind) -> dict[str
 
 
 def slowdown_of_work(lanes: Columns, shape: Shape) -> np.ndarray:
-    """How many times as long a loop's own work takes beside busy siblings, [lane]; a rate is met with them."""
+    """The slowdown of the work of a closed loop by busy siblings, [lane]; a given rate already includes it."""
     if not np.isnan(lanes["rate_per_s"][0]):
         return np.ones_like(lanes["cores"])
     return shape.mean_slowdown(shape.busy, lanes["smt_slowdown"], shape.flushers)
@@ -109,7 +109,7 @@ def slowdown_of_work(lanes: Columns, shape: Shape) -> np.ndarray:
 
 
 def overhead_ns(scenario: Scenario, mean: Columns, pending: Columns, set_ns: np.ndarray) -> np.ndarray:
-    """Time that the busy CPUs do not compute, per flush event: all that is work beside it, since CPUs never idle."""
+    """The time per flush event in which busy CPUs do not compute; they are never idle."""
     in_loop_ns = in_the_loop_ns(scenario, mean) + set_ns
     if scenario.policy.has_deadline:
         interrupt_ns = scenario.lanes["ipi_send_ns"] + overdue_run_ns(scenario) + scenario.lanes["refill_ns"]
@@ -122,22 +122,22 @@ def overhead_ns(scenario: Scenario, mean: Columns, pending: Columns, set_ns: np.
 
 
 def overdue_per_event(scenario: Scenario, mean: Columns, pending: Columns) -> np.ndarray:
-    """Interrupts for marks that were too old, per flush event."""
+    """Interrupts per flush event for marks that are too old."""
     return scenario.shape.busy * mean["interval_ns"] * 1e-9 * pending["overdue_per_s"]
 
 
 def in_the_loop_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
-    """The same without the slow time scale."""
+    """The overhead per flush event without the slow time scale."""
     weights = overhead(scenario)
     misses_ns = mean["refills"] * weights.refill_ns + mean["range_misses"] * weights.range_miss_ns
     return mean["wait_ns"] + mean["handler_compute_ns"] + mean["entry_ns"] + misses_ns + mean["lock_ns"]
 
 
 def own_overhead_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
-    """What a CPU that makes flush events does not compute between two of them, on the time scale of flush events.
+    """The overhead of a sender between two of its flush events, without the slow time scale.
 
-    Where others compute beside them what is counted is of all busy CPUs, so it is what their time has left: theirs, but
-    for what they drew to compute, which is not quite its mean.
+    If other CPUs compute too, the counts are of all busy CPUs. The overhead of the senders is then their time without
+    the compute that they drew, which differs a little from its mean.
     """
     if scenario.shape.flushers == scenario.shape.busy:
         return in_the_loop_ns(scenario, mean)
@@ -145,11 +145,11 @@ def own_overhead_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
 
 
 def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dict[str, np.ndarray]:
-    """How much longer work takes, and what of the busy CPUs' time is lost to it.
+    """The elongation of work, and the overhead as a share of the time of busy CPUs.
 
-    Work is conserved: between two flush events of a CPU lies what it computes, and the overhead. So where all busy CPUs
-    make flush events these are exact relations, and the mean interval with its noise is not asked. Where only some do,
-    theirs is longer than the mean busy CPU's.
+    Work is conserved: the time between two flush events of a CPU is compute and overhead. So if all busy CPUs are
+    senders, these are exact relations, without the noise of the mean interval. If only some are, the overhead of a
+    sender exceeds the mean overhead of the busy CPUs.
     """
     shape, think_ns = scenario.shape, scenario.think_ns
     if shape.flushers == shape.busy:
@@ -158,7 +158,7 @@ def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dic
     else:
         own_ns = own_overhead_ns(scenario, mean)
         cycle_ns = think_ns + own_ns
-        share = np.minimum(shape.flushers * overhead_ns / (shape.busy * cycle_ns), 1.0)  # what is asked for may wait
+        share = np.minimum(shape.flushers * overhead_ns / (shape.busy * cycle_ns), 1.0)  # requests may still wait
         senders = over(own_ns, cycle_ns)
     operations = scenario.events if scenario.kind is Kind.LOOP else np.full_like(cycle_ns, np.nan)
     operation_ns = cycle_ns * operations
@@ -176,11 +176,11 @@ def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dic
 
 
 def system_time(scenario: Scenario, mean: Columns, parts: Columns) -> dict[str, np.ndarray]:
-    """System time of the build, and how far above vanilla's it is."""
+    """System time of the build, absolute and relative to that of vanilla."""
     base_s = scenario.lanes["base_system_s"]
     added_s = (
         parts["sender_s"] + parts["handler_s"] + parts["switch_s"] + parts["refill_s"] + parts["bookkeeping_s"]
-    )  # in this order, whatever the lanes
+    )  # in this order for all lanes
     return {
         "system_time_s": base_s + added_s,
         "system_time_half_s": scenario.build * mean["half_ns"],
@@ -193,7 +193,7 @@ def system_time(scenario: Scenario, mean: Columns, parts: Columns) -> dict[str, 
 
 
 def wall_time(scenario: Scenario, mean: Columns, elongation: np.ndarray) -> dict[str, np.ndarray]:
-    """Elapsed time of the build: what it takes without XPFO, and so much longer as work takes."""
+    """Elapsed time of the build: its time without XPFO, multiplied by the elongation of work."""
     without_s, shape = wall_time_without_xpfo_s(scenario.lanes, scenario.shape), scenario.shape
     half = over(mean["overhead_half_ns"], scenario.think_ns)
     return {
@@ -203,12 +203,12 @@ def wall_time(scenario: Scenario, mean: Columns, elongation: np.ndarray) -> dict
 
 
 def over(values: np.ndarray | float, base: np.ndarray) -> np.ndarray:
-    """Values over a base; NaN where the base is 0."""
+    """Values divided by a base; NaN where the base is 0."""
     return np.divide(values, base, out=np.full_like(base, np.nan), where=base != 0.0)
 
 
 def wall_time_without_xpfo_s(lanes: Columns, shape: Shape) -> np.ndarray:
-    """Elapsed time without XPFO: one share of the build runs on one CPU, the rest on all busy ones."""
+    """Elapsed time without XPFO: a share of the build runs on one CPU, the rest on all busy CPUs."""
     serial = lanes["serial_share"]
     return (lanes["user_s"] + lanes["base_system_s"]) * (serial + (1.0 - serial) / shape.busy)
 
@@ -217,7 +217,7 @@ def wall_time_without_xpfo_s(lanes: Columns, shape: Shape) -> np.ndarray:
 
 
 def flush_times(mean: Columns, set_ns: np.ndarray) -> dict[str, np.ndarray]:
-    """Length of a flush event on its sender, and the time between flush events, machine-wide."""
+    """Length of a flush event on its sender, and the time between flush events on the whole machine."""
     return {
         "flush_wait_ns": mean["wait_ns"] + set_ns,
         "flush_wait_p50_ns": mean["wait_p50_ns"],
@@ -234,9 +234,9 @@ def flush_times(mean: Columns, set_ns: np.ndarray) -> dict[str, np.ndarray]:
 def parts_of_added_time(
     scenario: Scenario, mean: Columns, pending: Columns, set_ns: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The parts that `added_s` is made of, in s per build."""
+    """The parts of `added_s`, in s per build."""
     build, tick, lanes = scenario.build, scenario.tick, scenario.lanes
-    in_events_ns = mean["handler_ns"] - mean["handler_compute_ns"]  # booked as interrupt time, unless by the tick
+    in_events_ns = mean["handler_ns"] - mean["handler_compute_ns"]  # charged as interrupt time, unless by the tick
     checks, flushes = checks_of_the_build(scenario, mean, pending)
     full_ns = lanes["flush_all_ns"] if scenario.policy.checks else 0.0
     checks_ns = checks * line_access_ns(scenario, mean, pending) + flushes * full_ns
@@ -245,7 +245,7 @@ def parts_of_added_time(
         checks_ns = checks_ns + overdue * (lanes["ipi_send_ns"] + overdue_run_ns(scenario))
         flushes = flushes + overdue
     beyond_ns = mean["wait_ns"] + set_ns - scenario.bookkeeping_ns
-    # The window's events may by chance have less bookkeeping than the build's: no more of it than their whole length.
+    # The bookkeeping in the window may by chance be less than that of the build: limit it to the length of the events.
     policy = scenario.policy
     nothing_else = not policy.flushes_ranges and policy.targets is Targets.NOBODY and not policy.checks
     short_s = np.where(nothing_else | (beyond_ns < 0.0), build * beyond_ns, 0.0)
@@ -259,8 +259,8 @@ def parts_of_added_time(
 
 
 def checks_of_the_build(scenario: Scenario, mean: Columns, pending: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Checks of marks in the whole build, kernel entries left out, and those of them that find the mark pending."""
-    cpu_s = scenario.shape.busy * scenario.build * mean["interval_ns"]  # of busy CPUs
+    """Checks in the whole build without those at kernel entries, and the number of these that find the mark pending."""
+    cpu_s = scenario.shape.busy * scenario.build * mean["interval_ns"]  # time of busy CPUs
     checks = cpu_s * pending["rare_checks_per_s"]
     return checks, checks * pending["found_share"]
 
@@ -269,7 +269,7 @@ def checks_of_the_build(scenario: Scenario, mean: Columns, pending: Columns) -> 
 
 
 def handler_runs(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, np.ndarray]:
-    """Interrupts per flush event after coalescing, and the share of a busy CPU's time in handlers."""
+    """Interrupts per flush event after coalescing, and the share of the time of a busy CPU in handler runs."""
     interrupts, handler_ns = mean["interrupts"], mean["handler_ns"]
     if scenario.policy.has_deadline:
         overdue = overdue_per_event(scenario, mean, pending)
@@ -284,7 +284,7 @@ def handler_runs(scenario: Scenario, mean: Columns, pending: Columns) -> dict[st
 
 
 def locks(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
-    """How long a CPU waits for a lock, and what of its time goes into lock sections; NaN for a build."""
+    """The wait of a CPU for a lock, and the share of its time in lock sections; NaN for a build."""
     if scenario.kind is Kind.BUILD:
         return {name: np.full_like(scenario.events, np.nan) for name in ("lock_wait_ns", "lock_share")}
     return {
@@ -297,12 +297,12 @@ def locks(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
 
 
 def isolated_cpus(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, np.ndarray]:
-    """What flush events do to an isolated CPU; NaN where there is none."""
+    """The disturbance of an isolated CPU by flush events; NaN without isolated CPUs."""
     policy, isolated, per_s = scenario.policy, scenario.shape.isolated, 1e9 / mean["interval_ns"]
     if not isolated:
         return {name: np.full_like(scenario.events, np.nan) for name, metric in METRICS.items() if metric.of_isolated}
     if policy.targets is not Targets.NOBODY:
-        hardware = policy.targets is Targets.HARDWARE  # every CPU's TLB at once
+        hardware = policy.targets is Targets.HARDWARE  # the TLBs of all CPUs at once
         return {
             "interrupts_per_cpu_s_isolated": mean["interrupts_isolated"] / isolated * per_s,
             "disturbed_share_isolated": mean["disturbed_isolated_ns"] / isolated * per_s * 1e-9,
@@ -326,7 +326,7 @@ def isolated_cpus(scenario: Scenario, mean: Columns, pending: Columns) -> dict[s
 
 
 def kernel_counters(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, np.ndarray]:
-    """The kernel's counters over the whole build."""
+    """The kernel's counters for the whole build."""
     remote, local = counters_per_flush(scenario, mean["interrupts"], mean["marks"])
     _, flushes = checks_of_the_build(scenario, mean, pending)
     flushes = flushes + scenario.events * overdue_per_event(scenario, mean, pending)
@@ -339,13 +339,13 @@ def kernel_counters(scenario: Scenario, mean: Columns, pending: Columns) -> dict
 def counters_per_flush(scenario: Scenario, interrupts: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """nr_tlb_remote_flush_received and nr_tlb_local_flush_one of a flush event.
 
-    A preempted vCPU that was marked pending counts nothing: its host flushes for it.
+    A preempted vCPU that was marked pending counts no flush: its host flushes for it.
     C: arch/x86/mm/tlb.c  do_flush_tlb_all() counts the first, __flush_tlb_one_kernel() the second
     """
     policy, shape, full_share, range_pages = scenario.policy, scenario.shape, scenario.full_share, scenario.range_pages
     reached = shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores
     flushes = policy.targets.interrupts and policy.run is not Run.NOTHING
-    others = np.maximum(reached - 1 - marks, 0.0) if flushes else np.zeros_like(marks)  # marks of an event still to end
+    others = np.maximum(reached - 1 - marks, 0.0) if flushes else np.zeros_like(marks)  # marks of an unfinished event
     own = 0 if policy.local is Local.NEVER else 1
     if policy.run is Run.FIRST_FULLY:
         return interrupts + own * full_share, own * range_pages
@@ -356,12 +356,12 @@ def counters_per_flush(scenario: Scenario, interrupts: np.ndarray, marks: np.nda
 
 
 def exposure(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, np.ndarray]:
-    """What flush events leave exposed on the other busy CPUs, and for how long."""
-    measured = scenario.policy.targets is not Targets.NOBODY  # else the window is of the slow time scale
+    """The stale mappings that flush events leave on the other busy CPUs, and their windows."""
+    measured = scenario.policy.targets is not Targets.NOBODY  # else the slow time scale has the window
     window = {name: mean[name] if measured else pending[name] for name in WINDOWS}
-    if scenario.shape.busy == 1:  # nobody else
+    if scenario.shape.busy == 1:  # no other busy CPU
         window = {name: np.full_like(scenario.events, np.nan) for name in WINDOWS}
-    marks_per_s = (1.0 - 1.0 / scenario.shape.busy) / mean["interval_ns"] * 1e9  # of others, as a busy CPU sees them
+    marks_per_s = (1.0 - 1.0 / scenario.shape.busy) / mean["interval_ns"] * 1e9  # by other CPUs, for one busy CPU
     return {
         "marks_per_flush": pending["marks_per_flush"],
         "stale_window_ns": window["window_ns"],
@@ -373,14 +373,14 @@ def exposure(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, n
     }
 
 
-# The slow time scale, which several of them need
+# The slow time scale
 
 
 def check_marks(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.ndarray]:
-    """What checks find on a busy CPU, lane by lane; NaN where CPUs are notified in another way.
+    """The results of checks on a busy CPU, [lane]; NaN if the policy notifies CPUs in another way.
 
-    Keys are those of `PENDING`, and rare_checks_per_s (without those that the loop over events serves) with the share
-    of them that finds the mark pending, found_share; and isolated_NAME of those in `OF_ISOLATED`.
+    Keys are those of `PENDING`, isolated_NAME for those of `OF_ISOLATED`, rare_checks_per_s (checks outside the loop
+    over events) and found_share (the share of these that find the mark pending).
     """
     lanes, shape = len(scenario.replica), scenario.shape
     nulls = [*PENDING, *(f"isolated_{name}" for name in OF_ISOLATED)]
@@ -417,17 +417,17 @@ def check_marks(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.nda
 
 
 def _rare_checks(checks_per_s: Mapping[str, float]) -> float:
-    """Those that no loop over events serves."""
+    """The checks outside the loop over events, per second."""
     return checks_per_s["switch_to_user"] + checks_per_s["migration"] + checks_per_s["tick"]
 
 
 def overdue_ns(scenario: Scenario) -> np.ndarray:
-    """From when a mark is too old until its CPU, which gets an interrupt, has flushed, [lane]."""
+    """The time from the deadline of a mark until its CPU has flushed after the interrupt, [lane]."""
     return scenario.lanes["ipi_send_ns"] + scenario.lanes["ipi_latency_ns"] + overdue_run_ns(scenario)
 
 
 def overdue_run_ns(scenario: Scenario) -> np.ndarray:
-    """The handler run of such an interrupt, [lane]."""
+    """The length of the handler run after a missed deadline, [lane]."""
     lanes = scenario.lanes
     return lanes["irq_entry_ns"] + lanes["handler_fixed_ns"] + lanes["flush_all_ns"] + lanes["irq_exit_ns"]
 
@@ -442,7 +442,7 @@ def _rates(
     *,
     flushes: bool,
 ) -> Rates:
-    """How often things happen on one busy CPU of a lane: one that makes flush events, or one that never does."""
+    """The rates on one busy CPU of a lane: a sender if `flushes`, else a CPU without flush events."""
     interval_s, flushers = interval_ns * 1e-9, scenario.shape.flushers
     own_flush = flushes and scenario.policy.local is not Local.NEVER
     return Rates(

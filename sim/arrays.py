@@ -1,7 +1,7 @@
-"""Selecting and counting in [row, lane] arrays where numpy's own ways are slow.
+"""Selection and counts in [row, lane] arrays, for cases where numpy is slow.
 
 A mask is an int64 array: all bits set where true, none where false. Selecting by it is exact, bit by bit. Flags are
-bytes, eight lanes to a word: what is added to a word is added to eight lanes at once.
+bytes, eight lanes to a word: one addition to a word adds to eight lanes at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LINE = 64  # bytes: a vector that straddles two cache lines costs two loads
-COUNTED = 240  # flags that a byte counts, with room for what is added to a count
+COUNTED = 240  # most flags that a byte counts, with room for additions
 WORD = np.dtype(np.uint64)
 
 
@@ -66,9 +66,9 @@ def aligned(values: np.ndarray) -> np.ndarray:
 
 
 def fit_buffer(lanes: int) -> None:
-    """Let numpy repeat a row of so many lanes in place: it copies rows that are shorter than its buffer.
+    """Let numpy broadcast a row of this many lanes in place: it copies rows that are shorter than its buffer.
 
-    Holds until the surrounding `np.errstate` ends.
+    The setting ends with the surrounding `np.errstate`.
     """
     np.setbufsize(128 if lanes >= 256 else 8192)
 
@@ -79,7 +79,7 @@ def put(array: np.ndarray, at: np.ndarray, values: np.ndarray | float) -> None:
 
 
 class Flags:
-    """Bool [row, lane], and the words that it is made of."""
+    """Bools [row, lane], and the same memory as words."""
 
     def __init__(self, words: np.ndarray, lanes: int) -> None:
         self.words, self._lanes = words, lanes  # [row, word]
@@ -87,7 +87,7 @@ class Flags:
 
     @classmethod
     def empty(cls, rows: int, lanes: int) -> Flags:
-        """Nothing set."""
+        """All flags are false."""
         return cls(fill((rows, -(-lanes // WORD.itemsize)), 0, WORD), lanes)
 
     def part(self, rows: slice) -> Flags:
@@ -95,7 +95,7 @@ class Flags:
         return Flags(self.words[rows], self._lanes)
 
     def count(self) -> np.ndarray:
-        """True flags of each lane."""
+        """The number of true flags of each lane."""
         blocks = (self.words[at : at + COUNTED] for at in range(0, len(self.words), COUNTED))
         counts = [np.add.reduce(block, axis=0).view(np.uint8)[: self._lanes] for block in blocks]
         return sum(counts, np.zeros(self._lanes, dtype=np.int64))
@@ -107,17 +107,17 @@ class Flags:
 
 
 class Least:
-    """The first row that holds each lane's least value: argmin looks at the lanes one by one."""
+    """The first row with the least value of each lane; faster than argmin, which takes lanes one by one."""
 
     def __init__(self, rows: int, lanes: int) -> None:
         self._lanes = lanes
         self._equal = Flags.empty(rows, lanes)
-        self._from_end = np.arange(rows, dtype=WORD)[::-1, None] % COUNTED + 1  # in each block of so many rows
+        self._from_end = np.arange(rows, dtype=WORD)[::-1, None] % COUNTED + 1  # within each block of COUNTED rows
         # blocks are counted from the last row on, so that all but the first are whole
         self._blocks = [slice(max(end - COUNTED, 0), end) for end in range(rows, 0, -COUNTED)]
 
     def __call__(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """That row and that value, [lane]; unsigned integers instead of times put negative times last."""
+        """That row and its value, [lane]; for times seen as unsigned integers, negative ones come last."""
         value = values.min(axis=0)
         np.equal(values, value, out=self._equal.set)
         words = self._equal.words
@@ -130,7 +130,7 @@ class Least:
 
 
 class Rank:
-    """How many of the rows up to each are set."""
+    """The number of true flags up to each row."""
 
     def __init__(self, rows: int, lanes: int) -> None:
         self.dtype = np.dtype(np.uint8 if rows <= COUNTED else np.uint16)
@@ -138,7 +138,7 @@ class Rank:
         self._counts = self._words.view(self.dtype)[:, :lanes]
 
     def __call__(self, flags: Flags) -> np.ndarray:
-        """Inclusive counts of `flags`, [row, lane]; the array is used again by the next call."""
+        """Inclusive counts of `flags`, [row, lane]; the next call reuses the array."""
         if self.dtype.itemsize == 1:
             np.add.accumulate(flags.words, axis=0, out=self._words)
         else:

@@ -1,4 +1,4 @@
-"""The loop over steps: warm-up, batches, stopping at the wanted precision, finished lanes leave.
+"""The loop over batches: warm-up, window, and the removal of lanes that have reached their precision.
 
 Ref: batch means (Law, Simulation Modeling and Analysis, 9.5.3): the window is cut into batches of equal length whose
      means are nearly independent; a lane stops when their 95 % interval is narrow enough.
@@ -28,12 +28,12 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Simulate every lane to its precision or to `window` events; means per flush event, [lane].
 
-    A lane stops where the 95 % half-width of the first of `times` is at most `precision` [lane] of its mean; 0: never.
-    Keys: wait_ns, wait_p50_ns, wait_p99_ns, the same of window_ns, wait_p999_ns, wait_max_ns, interval_ns, events,
-    compute_ns (of CPUs that make flush events, as drawn; NaN where all busy CPUs do), one per name of `times` (the
-    95 % half-width of that time per event) and one per count.
+    A lane stops when the 95 % half-width of the first of `times` is at most `precision` [lane] of its mean; 0: never.
+    Keys: wait_ns, wait_p50_ns, wait_p99_ns, window_ns with the same quantiles, wait_p999_ns, wait_max_ns, interval_ns,
+    events, compute_ns (drawn by senders; NaN if all busy CPUs are senders), one for each name of `times` (the 95 %
+    half-width of that time per event) and one for each count.
     """
-    with np.errstate():  # the buffer fitted below is of this call alone
+    with np.errstate():  # restores the buffer size, which is set below
         return _run(machine, times, warmup, window, precision)
 
 
@@ -42,7 +42,7 @@ def _run(
 ) -> dict[str, np.ndarray]:
     fit_buffer(machine.lanes)
     length = max(1, window // BATCHES)
-    lane = np.arange(machine.lanes)  # original index of each lane that is still here
+    lane = np.arange(machine.lanes)  # original index of each remaining lane
     weights = [each.by_count for each in times.values()]
     fixed = next(iter(times.values())).fixed_ns
     lanes = machine.lanes
@@ -52,7 +52,7 @@ def _run(
         rows = slice(min(warmup - served, len(waits)))
         machine.serve(waits[rows], windows[rows])
     machine.reset()
-    batches = [np.empty((BATCHES, lanes)) for _ in times]  # each time per event of each batch
+    batches = [np.empty((BATCHES, lanes)) for _ in times]  # each time per event, for each batch
     begin, computed, before = machine.now, machine.computed_ns, weighted_counts(machine.counts)
     done = 0
     while len(lane):
@@ -86,14 +86,14 @@ def _run(
 
 
 def _batches_ahead(done: int, precision: np.ndarray) -> int:
-    """How many batches come before the next look at the precision: handing a lane to a loop takes microseconds."""
+    """The number of batches before the next check of the precision: each call of a loop takes microseconds."""
     if not (precision > 0.0).any():
         return BATCHES - done
     return 1 if done else LEAST_BATCHES
 
 
 def _events_of_lanes(events: int, lanes: int) -> np.ndarray:
-    """A value per event and lane, [event, lane]; those of one lane side by side in memory."""
+    """An array of values, [event, lane]; the values of one lane are adjacent in memory."""
     return np.empty((events, lanes), order="F")
 
 
@@ -104,9 +104,9 @@ def _half_width(batches: np.ndarray) -> np.ndarray:
 
 
 def _batch_time(wait_ns: np.ndarray, weights: np.ndarray, counted: np.ndarray, events: int) -> np.ndarray:
-    """The time of an event of a batch: its mean wait and what was counted in it, [lane]."""
+    """The mean time of an event of a batch: its wait and the weighted counts, [lane]."""
     time_ns = wait_ns
-    for weight, count in zip(weights, counted, strict=True):  # term by term: a lane does not notice its neighbours
+    for weight, count in zip(weights, counted, strict=True):  # term by term, so that lanes do not affect each other
         time_ns = time_ns + weight * count / events
     return time_ns
 
@@ -114,7 +114,7 @@ def _batch_time(wait_ns: np.ndarray, weights: np.ndarray, counted: np.ndarray, e
 def _means(
     machine: Machine, begin: np.ndarray, computed: np.ndarray, waits: np.ndarray, windows: np.ndarray, leave: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Means per flush event since `begin`, when CPUs had `computed`, of the lanes that leave (indices).
+    """Means per flush event of the lanes that leave (indices); `begin`, `computed`: values at the window's start.
 
     Waits and windows are [event, lane].
     """
@@ -134,5 +134,5 @@ def _means(
 
 
 def _mean_over_rows(values: np.ndarray) -> np.ndarray:
-    """Mean over axis 0, added up row by row whatever the number of lanes: the order of numpy's sums depends on it."""
+    """Mean over axis 0, summed row by row: the order of numpy's own sums depends on the number of lanes."""
     return values.cumsum(axis=0)[-1] / len(values)

@@ -1,4 +1,4 @@
-"""Cache lines on their way between CPUs: how far two CPUs are apart, and how long a line takes over each distance.
+"""Transfers of cache lines: the distances between CPUs, and the time of a transfer over each distance.
 
 Ref: compare-exchange ping-pong between pairs of CPUs, github.com/nviennot/core-to-core-latency; `conf/machine/` has the
      times of each machine with their source
@@ -13,14 +13,14 @@ import numpy as np
 
 from sim.topology import Shape
 
-# The CPU itself holds the line; it is in the other thread of its core, in a core that shares its last-level cache, in
-# another one of its socket, or in another socket.
+# The line is in the cache of the CPU itself, of a sibling, of a core of its cluster, of another core of its socket, or
+# of another socket.
 SAME, SIBLING, CLUSTER, SOCKET, CROSS = range(5)
 
 
 @lru_cache(maxsize=8)
 def distances(shape: Shape) -> np.ndarray:
-    """How far two CPUs are apart, [cpu, cpu] of SAME to CROSS."""
+    """The distance between any two CPUs, [cpu, cpu] of SAME to CROSS."""
     out = np.full((shape.cores, shape.cores), CROSS, dtype=np.uint8)
     for distance, member_of in ((SOCKET, shape.socket), (CLUSTER, shape.cluster), (SIBLING, shape.core)):
         out[member_of[:, None] == member_of] = distance
@@ -30,10 +30,10 @@ def distances(shape: Shape) -> np.ndarray:
 
 
 def line_times_ns(shape: Shape, cost: Mapping[str, np.ndarray]) -> np.ndarray:
-    """How long a line takes over each distance, [lane, distance].
+    """The time of a transfer over each distance, [lane, distance].
 
-    Where nobody says how long it takes to a sibling, or in a cluster, it is the next longer distance's time. Raises
-    ValueError where it is not said of the other socket, and there is one.
+    If the time to a sibling or within a cluster is not given, it is that of the next longer distance. Raises ValueError
+    if the time to another socket is not given and there is one.
     """
     unknown = np.full_like(cost["line_socket_ns"], np.nan)
     socket = cost["line_socket_ns"]
@@ -42,21 +42,21 @@ def line_times_ns(shape: Shape, cost: Mapping[str, np.ndarray]) -> np.ndarray:
     sibling = np.where(np.isnan(sibling), cluster, sibling)
     if shape.sockets > 1 and np.isnan(cross).any():
         raise ValueError(f"line_cross_ns is not given: must be a number with sockets={shape.sockets}")
-    cross = np.where(np.isnan(cross), socket, cross)  # of the only socket: never met
+    cross = np.where(np.isnan(cross), socket, cross)  # with one socket, never used
     return np.stack([cost["line_hit_ns"], sibling, cluster, socket, cross], axis=1)
 
 
 def mean_line_ns(apart: np.ndarray, line_ns: np.ndarray) -> np.ndarray:
-    """The mean time of a line over these distances, [lane]; `apart` has any shape, `line_ns` is [lane, distance]."""
+    """The mean time of a transfer over the distances `apart`, of any shape, [lane]; `line_ns` is [lane, distance]."""
     share = np.bincount(apart.ravel(), minlength=CROSS + 1) / apart.size
     total = np.zeros(len(line_ns))
-    for distance in range(CROSS + 1):  # distance by distance: a lane does not notice its neighbours
+    for distance in range(CROSS + 1):  # distance by distance, so that lanes do not affect each other
         total = total + (share[distance] * line_ns[:, distance] if share[distance] else 0.0)
     return total
 
 
 def flags_ns(shape: Shape, cost: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Reading the flag of every other online CPU, by the CPU that reads, [cpu, lane]: such reads overlap."""
+    """The time of each sender to read the flags of all other online CPUs, [cpu, lane]: such reads overlap."""
     line_ns = line_times_ns(shape, cost)
     out = np.zeros((shape.flushers, len(line_ns)))
     for k in range(shape.flushers):

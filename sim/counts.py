@@ -1,4 +1,4 @@
-"""What a machine counts of the flush events that it serves, and what their time is made of."""
+"""The counts of the flush events that a machine serves, and the terms of their time."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from typing import Any, Protocol
 
 import numpy as np
 
-Records = Any  # a record array of numpy, whose fields have the names of its dtype,
-Record = Any  # and one of its records
+Records = Any  # a record array of numpy; its fields have the names of its dtype
+Record = Any  # one record of such an array
 
 COUNTS = np.dtype([(name, np.float64) for name in (
-    "interrupts",  # sent
-    "handler_ns",  # handler runs on busy CPUs;
-    "handler_compute_ns",  # of that, what computing CPUs lost
-    "refills",  # compute times that misses after full flushes lengthened, on busy CPUs;
-    "range_misses",  # and those that misses after range flushes alone lengthened
-    "queue_ns",  # waiting for a server: a line, or the fabric of hardware broadcasts
-    "entries",  # kernel entries that checked a mark;
-    "entry_ns",  # what they cost, line and full flush; and what preempted vCPUs flush when they run again;
-    "entry_flushes",  # and those that found it pending
-    "marks",  # requests that preempted vCPUs were not sent, but marked pending for
-    "line_misses",  # reads of a line by flush events without a valid copy of it,
-    "line_writes",  # writes to it by flush events,
-    "line_clears",  # and by checks
-    "lock_sections",  # lock sections,
-    "lock_wait_ns",  # waiting for their locks,
-    "lock_ns",  # and all of their time, waiting included
-    "interrupts_isolated",  # of the interrupts, those to isolated CPUs,
-    "disturbed_isolated_ns",  # for how long these were in handler runs and flushes at kernel entries,
-    "longest_isolated_ns",  # the longest of which it was,
-    "windows_isolated",  # and how many windows of theirs were seen
+    "interrupts",  # interrupts sent
+    "handler_ns",  # handler runs on busy CPUs
+    "handler_compute_ns",  # handler runs on computing CPUs
+    "refills",  # computes of busy CPUs that misses after full flushes lengthened
+    "range_misses",  # computes that misses after range flushes alone lengthened
+    "queue_ns",  # waits for a server: a line, or the fabric of hardware broadcasts
+    "entries",  # kernel entries that checked a mark
+    "entry_ns",  # cost of these, line and full flush; and flushes of preempted vCPUs when they run again
+    "entry_flushes",  # kernel entries that found the mark pending
+    "marks",  # marks of preempted vCPUs in place of requests
+    "line_misses",  # reads of a line by flush events without a valid copy of it
+    "line_writes",  # writes to a line by flush events
+    "line_clears",  # writes to a line by checks
+    "lock_sections",  # lock sections
+    "lock_wait_ns",  # waits for their locks
+    "lock_ns",  # time of lock sections, waits included
+    "interrupts_isolated",  # interrupts to isolated CPUs
+    "disturbed_isolated_ns",  # handler runs and flushes at kernel entries on isolated CPUs
+    "longest_isolated_ns",  # the longest of these
+    "windows_isolated",  # stale windows of isolated CPUs
 )])  # fmt: skip
 
 
 def no_counts(lanes: int) -> Records:
-    """Nothing counted yet, a record per lane."""
+    """Counts of 0, one record per lane."""
     return np.zeros(lanes, COUNTS).view(np.recarray)
 
 
 class Machine(Protocol):
-    """What serves flush events in every lane."""
+    """A simulator of flush events in all lanes."""
 
     lanes: int
 
@@ -54,16 +54,16 @@ class Machine(Protocol):
 
     @property
     def computed_ns(self) -> np.ndarray:
-        """How long CPUs that make flush events have computed until their last ones, all together, [lane]; or NaN."""
+        """The total compute of all senders until the last flush event, [lane]; or NaN."""
 
     @property
     def window_p99_isolated_ns(self) -> np.ndarray:
-        """99th percentile of the windows of isolated CPUs, [lane]; NaN where none was seen."""
+        """99th percentile of the windows of isolated CPUs, [lane]; NaN without such windows."""
 
     def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane].
+        """Serve one flush event per row in every lane; fill in their waits and windows, [event, lane].
 
-        `counts` after each of `batches` of equal length, [batch, lane].
+        Returns `counts` after each of `batches` of equal length, [batch, lane].
         """
 
     def reset(self) -> None: ...
@@ -72,11 +72,11 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class Weights:
-    """The time of one flush event as a sum of its wait and of what is counted, every weight [lane]."""
+    """Weights of the counts in the time of one flush event, beside its wait; every weight is [lane]."""
 
-    fixed_ns: np.ndarray  # what it takes without flush events
-    handler: np.ndarray  # of handler time on busy CPUs
-    handler_compute: np.ndarray  # of handler time taken from compute
+    fixed_ns: np.ndarray  # time without flush events
+    handler: np.ndarray  # weight of handler time on busy CPUs
+    handler_compute: np.ndarray  # weight of handler time on computing CPUs
     refill_ns: np.ndarray  # per refill
     range_miss_ns: np.ndarray  # per range miss
 
@@ -88,7 +88,7 @@ class Weights:
 
 
 def weighted_counts(counts: Records) -> np.ndarray:
-    """What the time of a flush event is made of, besides its wait, [term, lane]."""
+    """The counts that add to the time of a flush event, beside its wait, [term, lane]."""
     return np.array([
         counts.handler_ns, counts.handler_compute_ns, counts.refills, counts.entry_ns, counts.range_misses,
         counts.lock_ns,

@@ -1,13 +1,14 @@
-"""Deferred flushes: CPUs are marked pending every microsecond, and check the mark milliseconds apart.
+"""Deferred flushes: marks come every microsecond, and each CPU checks its mark only every few milliseconds.
 
 Kernel: arch/x86/mm/tlb.c  switch_mm_irqs_off(): cpumask_test_and_clear_cpu(), __flush_tlb_all()  (XPFO v8 13/14)
-Ref:    hyperexponential with balanced means (Tijms, Stochastic Models, appendix B); renewal theory: a mark falls into
-        an interval L between checks with a chance proportional to L, so the mean window is E[L^2] / (2 E[L])
+Ref:    hyperexponential with balanced means (Tijms, Stochastic Models, appendix B); renewal theory: the probability
+        that a mark falls into an interval L between checks is proportional to L, so the mean window is
+        E[L^2] / (2 E[L])
 
-Flush events are so much more frequent than checks that the marks by other CPUs are Poisson here. Checks are drawn as
-intervals, the same draws for every policy; everything else is expectation over them. First one CPU of one lane, in
-plain numbers and [check]; then what an access to the mark's line costs, and how many marks a plain write to it erases,
-[lane].
+Flush events are far more frequent than checks, so the marks by other CPUs are a Poisson process here. The intervals
+between checks are drawn, with the same draws for every policy; all results are expectations over them. The first part
+treats one CPU of one lane, with plain numbers and arrays [check]; the second part has the cost of an access to the
+line of the mark, and the number of marks that a plain write erases, [lane].
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ from sim.scenario import Scenario
 from sim.topology import Shape
 
 Columns = Mapping[str, np.ndarray]
-CHECKS = 4096  # intervals that a lane draws, about
-RARE = 1e-8  # events per interval: below, the difference of two doubles says less than the first term of the series
+CHECKS = 4096  # approximate number of intervals that a lane draws
+RARE = 1e-8  # events per interval below which the first term of a series is more precise than a difference
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How often things happen on one busy CPU, per second."""
+    """Rates on one busy CPU, per second."""
 
     switches: float  # checks at a switch to a user task
     switch_cv2: float
     ticks: float  # checks at the periodic tick
-    others: float  # checks at kernel entries or migrations, Poisson
-    marks: float  # by other CPUs
-    own_full: float  # its own full flushes, Poisson
-    deadline_s: float = inf  # age of a mark at which the CPU has flushed after an interrupt
+    others: float  # checks at kernel entries or migrations, a Poisson process
+    marks: float  # marks by other CPUs
+    own_full: float  # local full flushes, a Poisson process
+    deadline_s: float = inf  # age of a mark by which the CPU has flushed, after an interrupt
 
     @property
     def checks(self) -> float:
@@ -51,16 +52,16 @@ class Rates:
 
 @dataclass(frozen=True)
 class Pending:
-    """What a mark costs and leaves exposed on a busy CPU."""
+    """The cost and the stale windows of marks on a busy CPU."""
 
     checks_per_s: float
     flushes_per_s: float  # checks that find the mark pending
-    overdue_per_s: float  # interrupts for marks that were too old
-    pending_share: float  # of time, with the mark pending
-    marks_per_flush: float  # by other CPUs, between two clears
-    windows: Windows  # from a mark to this CPU's next full flush
-    flusher_pending_share: float  # pending_share of a CPU that makes flush events
-    isolated: Pending | None = None  # the same of isolated CPUs alone, where there are some
+    overdue_per_s: float  # interrupts for marks that are too old
+    pending_share: float  # share of time with the mark pending
+    marks_per_flush: float  # marks by other CPUs between two clears
+    windows: Windows  # times from a mark to the next full flush of this CPU
+    flusher_pending_share: float  # pending_share of a sender
+    isolated: Pending | None = None  # values of isolated CPUs alone, if there are any
 
     @property
     def window_ns(self) -> float:
@@ -76,18 +77,18 @@ class Pending:
 
 
 class Windows(NamedTuple):
-    """How long CPUs go on using old mappings: the mean and two quantiles, and what these are made of."""
+    """The distribution of stale windows: mean, two quantiles and tail."""
 
     mean_ns: float
     p50_ns: float
     p99_ns: float
-    beyond: Callable[[float], float]  # share of marks whose window is longer than so many seconds
+    beyond: Callable[[float], float]  # share of marks with a window longer than the argument, in seconds
     longest_s: float
-    never: float = 0.0  # share of marks that are never followed
+    never: float = 0.0  # share of marks that no flush ever follows
 
 
 def switches_per_s(lane: Mapping[str, float]) -> float:
-    """Switches to a user task per busy CPU second: the workload's, and time slices if jobs outnumber CPUs."""
+    """Switches to a user task per second of a busy CPU, with time slices if jobs outnumber CPUs."""
     shared = min(1.0, max(0.0, (lane["jobs"] - lane["cores"]) / lane["cores"]))
     return lane["user_switches_per_s"] + 1000.0 / lane["timeslice_ms"] * shared
 
@@ -97,9 +98,9 @@ def all_checks_per_s(
     lanes: Mapping[str, np.ndarray],
     of_class: Callable[[dict[str, float]], dict[str, float]] = dict,
 ) -> np.ndarray:
-    """How often a busy CPU checks its mark, wherever that is, [lane]; `lanes` holds parameters, all numbers.
+    """Checks per second of a busy CPU, over all places, [lane]; `lanes` has parameters, all numbers.
 
-    `of_class` makes those of a class of CPUs from them.
+    `of_class` converts these parameters for a class of CPUs.
     """
     lane_rows = range(len(lanes["cores"]))
     by_lane = (of_class({name: float(column[lane]) for name, column in lanes.items()}) for lane in lane_rows)
@@ -107,7 +108,7 @@ def all_checks_per_s(
 
 
 def checks_by_place(checks: Mapping[str, Check], parameters: Mapping[str, float]) -> dict[str, float]:
-    """How often a busy CPU checks its mark, by place; 0 where the policy does not check."""
+    """Checks per second of a busy CPU, by place; 0 where the policy does not check."""
     return {
         "switch_to_user": switches_per_s(parameters) if "switch_to_user" in checks else 0.0,
         "tick": parameters["tick_hz"] if "tick" in checks else 0.0,
@@ -117,7 +118,7 @@ def checks_by_place(checks: Mapping[str, Check], parameters: Mapping[str, float]
 
 
 def on_isolated_cpus(parameters: Mapping[str, float]) -> dict[str, float]:
-    """The parameters of a lane as an isolated CPU has them: no tick, no task that arrives, few switches and entries."""
+    """The parameters of a lane for isolated CPUs: no tick, no migration, few switches and kernel entries."""
     return {
         **parameters,
         "jobs": parameters["cores"],
@@ -129,15 +130,15 @@ def on_isolated_cpus(parameters: Mapping[str, float]) -> dict[str, float]:
 
 
 def pending_on_an_equal(rates: Rates, seed: int, replica: int) -> Pending:
-    """What a busy CPU's checks find, where every busy CPU is like this one."""
+    """The results of checks on a busy CPU, if all busy CPUs have the same rates."""
     return pending_on_busy_cpus(rates, rates, 1, 1, seed, replica)
 
 
 def pending_on_busy_cpus(flusher: Rates, other: Rates, flushers: int, busy: int, seed: int, replica: int) -> Pending:
-    """What checks find on a busy CPU, mean over `flushers` that make flush events and `busy - flushers` that never do.
+    """The results of checks on a busy CPU, as means over `flushers` senders and `busy - flushers` other busy CPUs.
 
-    Both kinds check equally often. A window is one of a mark and another busy CPU: of a sender's marks, `flushers - 1`
-    are of the first kind.
+    Both kinds have the same rate of checks. There is a window for each mark and each other busy CPU, of which
+    `flushers - 1` are senders.
     """
     if flusher.deadline_s < inf:
         return _with_deadline(flusher, other, flushers, busy, seed, replica)
@@ -163,14 +164,14 @@ def pending_on_busy_cpus(flusher: Rates, other: Rates, flushers: int, busy: int,
 
 
 def with_isolated(housekeeping: Pending, isolated: Pending, count: int, busy: int) -> Pending:
-    """What checks find on a busy CPU where `count` of `busy` are isolated; windows are of CPUs that did not mark."""
+    """The results of checks on a busy CPU if `count` of `busy` are isolated; windows exclude the sender."""
     share, among_others = count / busy, count / (busy - 1)
 
     def mean(name: str) -> float:
         return (1.0 - share) * getattr(housekeeping, name) + share * getattr(isolated, name)
 
     names = ["checks_per_s", "flushes_per_s", "overdue_per_s", "pending_share"]
-    if isolated.marks_per_flush == isolated.marks_per_flush:  # else isolated CPUs never check
+    if isolated.marks_per_flush == isolated.marks_per_flush:  # not NaN, which means that isolated CPUs never check
         names.append("marks_per_flush")
     return replace(
         housekeeping,
@@ -181,7 +182,7 @@ def with_isolated(housekeeping: Pending, isolated: Pending, count: int, busy: in
 
 
 def _mixed(parts: Sequence[tuple[float, Windows]]) -> Windows:
-    """The windows of several kinds of CPUs, by their share."""
+    """The windows of several kinds of CPUs, weighted by their shares."""
     never, longest = sum(share * each.never for share, each in parts), max(each.longest_s for _, each in parts)
 
     def beyond(x: float) -> float:
@@ -202,19 +203,19 @@ def _mixed(parts: Sequence[tuple[float, Windows]]) -> Windows:
 
 
 def _found(marks_per_s: float, gaps: np.ndarray) -> tuple[float, float]:
-    """Share of a CPU's checks that find its mark pending, and share of its time with the mark pending."""
+    """The share of checks that find the mark pending, and the share of time with the mark pending."""
     if not len(gaps):
         return 0.0, 1.0 if marks_per_s else 0.0
     mean = gaps.mean()
-    if marks_per_s * gaps.max() < RARE:  # so seldom that 1 - exp(-x) is rounded away
+    if marks_per_s * gaps.max() < RARE:  # 1 - exp(-x) would lose its digits
         return marks_per_s * mean, marks_per_s * (gaps**2).mean() / (2.0 * mean)
-    none = exp_minus(marks_per_s * gaps)  # no mark by another CPU since the check before
+    none = exp_minus(marks_per_s * gaps)  # no mark by another CPU since the last check
     unset_s = ((1.0 - none) / marks_per_s).mean()
     return 1.0 - none.mean(), max(0.0, 1.0 - unset_s / mean)
 
 
 def _marks_per_flush(marks_per_s: float, gaps: np.ndarray, set_share: float) -> float:
-    """Marks by other CPUs between two clears; NaN where the mark is never cleared."""
+    """Marks by other CPUs between two clears; NaN if no CPU ever clears the mark."""
     if not len(gaps):
         return np.nan if marks_per_s else 0.0
     return marks_per_s * gaps.mean() / set_share if set_share else 0.0
@@ -227,16 +228,16 @@ def _luck(seed: int, replica: int) -> tuple[np.ndarray, ...]:
 
 
 def _gaps(rates: Rates, seed: int, replica: int) -> np.ndarray:
-    """Intervals between a CPU's checks, in seconds."""
+    """Intervals between the checks of a CPU, in seconds."""
     unit, phase = _luck(seed, replica)
     irregular = rates.switches + rates.others
     if irregular == 0.0:
         return np.full(CHECKS, 1.0 / rates.ticks)
     if (rates.ticks == 0.0 and rates.switches == 0.0) or rates.others > 10.0 * (rates.switches + rates.ticks):
-        return unit / rates.checks  # Poisson, or as good as
+        return unit / rates.checks  # a Poisson process, at least approximately
     number = max(64, int(CHECKS * irregular / rates.checks))
     unit, phase = unit[:number], phase[:number]
-    if rates.others:  # a switch is one of the irregular checks
+    if rates.others:  # switches are then part of the Poisson process
         gaps = unit / irregular
     else:
         cv2 = rates.switch_cv2
@@ -246,7 +247,7 @@ def _gaps(rates: Rates, seed: int, replica: int) -> np.ndarray:
         return gaps
     at = np.cumsum(gaps)
     ticks = np.arange(int(min(CHECKS, at[-1] * rates.ticks))) / rates.ticks
-    if len(ticks) < 2:  # too rare among the others to be seen
+    if len(ticks) < 2:  # too rare to matter
         return gaps
     return np.diff(np.sort(np.concatenate([at[at <= ticks[-1]], ticks])))
 
@@ -254,14 +255,14 @@ def _gaps(rates: Rates, seed: int, replica: int) -> np.ndarray:
 def _windows(intervals_s: np.ndarray, own_full_per_s: float, without: float = 0.0) -> Windows:
     """The time from a mark to the next full flush of another CPU.
 
-    A mark falls anywhere in the intervals between checks; the CPU's local full flushes may come first. The share
+    A mark falls anywhere in the intervals between checks; a local full flush may come before the check. The share
     `without` of these CPUs has no local flushes.
     """
     if not len(intervals_s):
         return _windows_without_checks(own_full_per_s, without)
     total, own = intervals_s.sum(), own_full_per_s
     mean = plain = (intervals_s**2).sum() / (2.0 * total)
-    if own * intervals_s.max() > RARE:  # else the excess is rounded away, and own flushes hardly ever come first
+    if own * intervals_s.max() > RARE:  # else excess() loses its digits, and local flushes hardly ever come first
         mean = (excess(own * intervals_s) / own**2).sum() / total
     if without:
         mean = (1.0 - without) * mean + without * plain
@@ -269,7 +270,7 @@ def _windows(intervals_s: np.ndarray, own_full_per_s: float, without: float = 0.
     longer = np.concatenate([np.cumsum(ascending[::-1])[::-1], [0.0]])  # sum of the intervals from k on
 
     def beyond(x: float) -> float:
-        """Share of marks whose window is longer than x."""
+        """The share of marks with a window longer than x seconds."""
         k = int(np.searchsorted(ascending, x, side="right"))
         no_own = (1.0 - without) * exp_minus(own * x) + without
         return float((longer[k] - x * (len(ascending) - k)) / total * no_own)
@@ -279,7 +280,7 @@ def _windows(intervals_s: np.ndarray, own_full_per_s: float, without: float = 0.
 
 
 def _windows_without_checks(own_full_per_s: float, without: float) -> Windows:
-    """The same where no CPU checks: exponential where a CPU flushes fully by itself, for ever where it does not."""
+    """Windows without checks: exponential on a CPU with local full flushes, for ever on any other CPU."""
     mean = 1e9 / own_full_per_s if own_full_per_s else np.inf
 
     def beyond(x: float) -> float:
@@ -287,7 +288,7 @@ def _windows_without_checks(own_full_per_s: float, without: float) -> Windows:
         return (1.0 - without) * exp_minus(own_full_per_s * x) + without
 
     def quantile(beyond: float) -> float:
-        """The window that this share of the marks goes beyond."""
+        """The window that this share of the marks exceeds."""
         return mean * log((1.0 - without) / (beyond - without)) if beyond > without else np.inf
 
     never = without if own_full_per_s else 1.0
@@ -295,7 +296,7 @@ def _windows_without_checks(own_full_per_s: float, without: float) -> Windows:
 
 
 def _solve(beyond, share: float, high: float) -> float:  # type: ignore[no-untyped-def]
-    """Where the falling function `beyond` is `share`, by bisection between 0 and `high`."""
+    """The argument at which the falling function `beyond` is `share`, by bisection between 0 and `high`."""
     low = 0.0
     for _ in range(50):
         middle = 0.5 * (low + high)
@@ -303,23 +304,23 @@ def _solve(beyond, share: float, high: float) -> float:  # type: ignore[no-untyp
     return high
 
 
-# A deadline
+# Marks with a deadline
 
-CYCLES = 64  # of mark and interrupt that are drawn between two checks; more are counted with their mean length
+CYCLES = 64  # most cycles of mark and interrupt drawn between two checks; all others have the mean length
 
 
 class Overdue(NamedTuple):
-    """A CPU's marks with a deadline, between its checks."""
+    """The marks of a CPU with a deadline, between its checks."""
 
-    pending_s: np.ndarray  # how long each mark was pending until the CPU flushed, once for each flush,
-    times: np.ndarray  # that so many flushes share
-    found: float  # checks that found the mark pending, of all checks
-    overdue: float  # interrupts in all the time
+    pending_s: np.ndarray  # time from the first mark to the flush
+    times: np.ndarray  # number of flushes after that time
+    found: float  # share of checks that find the mark pending
+    overdue: float  # number of interrupts
     total_s: float
 
 
 def _overdue(gaps: np.ndarray, marks_per_s: float, deadline_s: float, seed: int, replica: int) -> Overdue:
-    """What a CPU's marks meet first: its next check, or their deadline."""
+    """The marks of a CPU until its next check or their deadline, whichever comes first."""
     total = float(gaps.sum())
     if not marks_per_s:
         return Overdue(np.zeros(0), np.zeros(0), 0.0, 0.0, total)
@@ -340,7 +341,7 @@ def _overdue(gaps: np.ndarray, marks_per_s: float, deadline_s: float, seed: int,
 
 
 def _windows_until(late: Overdue, marks_per_s: float, own_full_per_s: float, without: float) -> Windows:
-    """Windows of the marks that come until a CPU flushes: all of that time for the first, any part for the others."""
+    """Windows of all marks before a flush: the whole time for the first mark, a uniform part of it for the others."""
     pending, times, own = late.pending_s, late.times, own_full_per_s
     marks = float((times * (1.0 + marks_per_s * pending)).sum())
     if not marks:
@@ -363,7 +364,7 @@ def _windows_until(late: Overdue, marks_per_s: float, own_full_per_s: float, wit
 
 
 def _with_deadline(flusher: Rates, other: Rates, flushers: int, busy: int, seed: int, replica: int) -> Pending:
-    """As `pending_on_busy_cpus`, where CPUs with too old a mark are interrupted."""
+    """As `pending_on_busy_cpus`, for a policy that interrupts CPUs when their mark is too old."""
     part, without = flushers / busy, (busy - flushers) / (busy - 1) if flushers < busy else 0.0
     found = flushes = overdue = pending_share = marks = flusher_pending = 0.0
     for rates, share in ((flusher, part), (other, 1.0 - part)):
@@ -396,7 +397,7 @@ def _with_deadline(flusher: Rates, other: Rates, flushers: int, busy: int, seed:
 
 
 def line_access_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np.ndarray:
-    """What a check does with the line of the mark, waiting for it included; 0 where the policy marks no CPU."""
+    """The time of a check on the line of the mark, including the wait; 0 if the policy marks no CPU."""
     if not scenario.policy.mark:
         return np.zeros_like(scenario.events)
     if scenario.policy.reads_line:
@@ -405,13 +406,13 @@ def line_access_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np.nd
 
 
 def read_and_clear_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np.ndarray:
-    """Reading the line of the mark, and writing to it where that is pending.
+    """The time to read the line of the mark, and to write to it if the mark is pending.
 
-    A CPU that makes flush events has a valid copy as often as their reads find one; another one has none, since what
-    marked it pending took its copy away.
+    A sender has a valid copy as often as the reads of flush events find one. Any other CPU has none, since the last
+    mark invalidated its copy.
     """
     shape = scenario.shape
-    reads = shape.sockets if scenario.policy.mark and scenario.policy.mark.line is Line.NODE else 1  # of a flush event
+    reads = shape.sockets if scenario.policy.mark and scenario.policy.mark.line is Line.NODE else 1  # per flush event
     taken = mean["line_misses"] + mean["line_writes"]
     access_ns = line_ns(scenario.lanes, shape) + np.divide(
         mean["queue_ns"], taken, out=np.zeros_like(taken), where=taken > 0.0
@@ -421,12 +422,12 @@ def read_and_clear_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np
 
 
 def line_ns(lanes: Columns, shape: Shape) -> np.ndarray:
-    """One access to a line whose last owner is any busy CPU."""
+    """The time of one access to a line with any busy CPU as last owner."""
     return mean_line_ns(distances(shape)[: shape.busy, : shape.busy], line_times_ns(shape, lanes))
 
 
 def flag_writes_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np.ndarray:
-    """Setting the flags that a flush event finds clear, per flush event: each once between two checks of its CPU."""
+    """The time per flush event to set clear flags: each flag is set once between two checks of its CPU."""
     if not scenario.policy.mark or scenario.policy.mark.line is not Line.PER_CPU:
         return np.zeros_like(scenario.events)
     flags = scenario.shape.busy * pending["flushes_per_s"] * mean["interval_ns"] * 1e-9
@@ -434,9 +435,9 @@ def flag_writes_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np.nd
 
 
 def marks_ahead(scenario: Scenario, mean: Columns) -> np.ndarray:
-    """Marks by others written between a mark's read and its write, mean: those ahead of it in line; 0 if none is lost.
+    """The mean number of marks by other CPUs between the read and the write of a mark; 0 if no mark is lost.
 
-    By Little's law for the line, as one of `flushers` customers sees it.
+    These are the marks ahead of it in the queue for the line, by Little's law for one of `flushers` customers.
     """
     mark, shape, interval_ns = scenario.policy.mark, scenario.shape, mean["interval_ns"]
     if mark is None:

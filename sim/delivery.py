@@ -1,4 +1,4 @@
-"""What interrupts cost where sender and target are vCPUs of a guest.
+"""The costs of interrupts between vCPUs of a guest.
 
 C:   arch/x86/kvm/lapic.c  kvm_pv_send_ipi(), kvm_apic_send_ipi(); arch/x86/kernel/kvm.c  __send_ipi_mask()
 """
@@ -13,12 +13,12 @@ from sim.topology import Shape
 
 
 def add_delivery(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int) -> dict[str, np.ndarray]:
-    """The costs of a broadcast by interrupts, [lane], those of the hypervisor added to what they lengthen.
+    """The costs of a broadcast by interrupts, [lane], with those of the hypervisor added.
 
-    An ICR write, or hypercall, is longer by an exit, and its targets are reached `deliver_ns` after one another; to
-    wake one that has left for the hypervisor takes `wake_send_ns` instead. A run is entered later by what taking the
-    interrupt costs. An idle target that has left wakes up in `wake_ns` in place of `idle_exit_ns`; where that is 0, it
-    has not left. On bare metal none of this counts, but that a CPU which computes may have to leave its guest.
+    An ICR write or hypercall takes an exit longer, and its targets are reached `deliver_ns` apart, or `wake_send_ns`
+    apart if they have left for the hypervisor. The entry of a handler run takes `receive_exit_ns` longer. An idle
+    target that has left wakes up in `wake_ns` instead of `idle_exit_ns`; if `wake_ns` is 0, none has left. On bare
+    metal the only such cost is that a computing CPU leaves its guest.
     """
     guest, nothing = shape.delivery != "apic", np.zeros(lanes)
     receive = cost.get("receive_exit_ns", nothing)

@@ -1,4 +1,4 @@
-"""Random draws, the same for every policy: draw m of CPU k is a compute time, a kind and a number of pages.
+"""Random draws, equal for every policy: draw m of CPU k is a compute time, a kind and a number of pages.
 
 One SFC64 stream per (seed, replica, CPU, purpose), so a draw depends on nothing else: not on the policy, the lane,
 the chunk or the worker.
@@ -13,7 +13,7 @@ import numpy as np
 
 COMPUTE, KIND, PAGES, ENTRY, SWITCH, HELD, HOLD, OVERDUE = range(8)  # purposes
 UNIFORM = (KIND, PAGES, HELD)  # the others are exponential, of unit mean
-BY_INTERRUPT = (HELD, HOLD)  # as many as interrupts, so that they are not kept for the next who asks
+BY_INTERRUPT = (HELD, HOLD)  # one for each interrupt: too many to keep in the cache
 
 
 def stream(seed: int, replica: int, cpu: int, purpose: int) -> np.random.Generator:
@@ -22,7 +22,7 @@ def stream(seed: int, replica: int, cpu: int, purpose: int) -> np.random.Generat
 
 
 class _Tape:
-    """The draws of one replica for one purpose as an array [cpu, m] that grows on demand, for any number of threads."""
+    """The draws of one replica for one purpose, an array [cpu, m] that grows on demand; safe for threads."""
 
     def __init__(self, seed: int, replica: int, purpose: int) -> None:
         self._key = (seed, replica, purpose)
@@ -30,12 +30,12 @@ class _Tape:
         self._drawn: tuple[list[np.random.Generator], np.ndarray] = ([], np.empty((0, 0)))
 
     def at_least(self, cpus: int, draws: int) -> np.ndarray:
-        """An array of as many CPUs and draws, or more, which nobody writes to again."""
+        """An array of at least this many CPUs and draws, which is never written again."""
         with self._lock:
             streams, values = self._drawn
             if values.shape[0] >= cpus and values.shape[1] >= draws:
                 return values
-            self._drawn = ([], np.empty((0, 0)))  # who is interrupted now leaves streams that have begun
+            self._drawn = ([], np.empty((0, 0)))  # dropped first, since an exception leaves streams advanced
             streams, values = self._grown(streams, values, cpus, draws)
             self._drawn = (streams, values)
             return values
@@ -63,20 +63,20 @@ def _tape(seed: int, replica: int, purpose: int) -> _Tape:
 
 
 class Draws:
-    """The draws of some replicas as one flat table per purpose, for gathers by (replica row, CPU, m)."""
+    """The draws of some replicas as one flat table per purpose, indexed by (replica row, CPU, m)."""
 
     def __init__(
         self, seed: int, replicas: np.ndarray, cpus: int, purposes: tuple[int, ...], constant: tuple[int, ...] = ()
     ) -> None:
-        """Draws of the purposes in `constant` are all 1, the mean of what they would be."""
+        """Draws of the purposes in `constant` are all 1, their mean."""
         self._constant = constant
         self._own: dict[tuple[int, int], _Tape] = {}
         self._seed, self._replicas, self._cpus, self._purposes = seed, replicas, cpus, purposes
-        self.length = 0  # draws of each CPU that are in the tables
+        self.length = 0  # draws of each CPU in the tables
         self.reserve(64)
 
     def reserve(self, draws: int) -> None:
-        """Make draws 0..draws-1 of every CPU available, at least doubling what is there."""
+        """Make draws 0..draws-1 of every CPU available, and at least double the tables."""
         if draws <= self.length:
             return
         self.length = max(draws, 2 * self.length)

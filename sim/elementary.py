@@ -1,7 +1,8 @@
 """Exponentials and logarithms with the same last bit on every processor: numpy's differ between AVX-512 and others.
 
-Only what IEEE 754 rounds in one way: sums, products and powers of two. The reduction to |x| <= ln(2) / 2 is that of
-W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980; Taylor's series does the rest.
+They use only operations with one rounding in IEEE 754: sums, products and powers of two. The reduction to
+|x| <= ln(2) / 2 is that of W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980, followed by a
+Taylor series.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ Real = TypeVar("Real", float, np.ndarray)
 
 
 def exp_minus(x: Real) -> Real:
-    """exp(-x), to an ulp or two, of a float or an array."""
+    """exp(-x) of a float or an array, within two ulp."""
     turns = np.rint(x * -PER_LN2)
     rest = -x - turns * LN2_HIGH - turns * LN2_LOW
     return np.ldexp(_polynomial(SERIES, rest), np.maximum(turns, -2000.0).astype(np.int64))
 
 
 def excess(x: np.ndarray) -> np.ndarray:
-    """x + exp(-x) - 1, of an array, also where x is small."""
+    """x + exp(-x) - 1 of an array, precise also for small x."""
     small = np.minimum(x, 0.5)
     return np.where(x < 0.5, small * small * _polynomial(SHORT, -small), x + exp_minus(x) - 1.0)
 

@@ -1,4 +1,4 @@
-"""The flush events that the CPUs of a group of lanes make, drawn one by one, and what each kind costs locally."""
+"""The flush events of the CPUs of a group of lanes, drawn one by one, and the local cost of each kind."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sim.topology import Shape
 
 
 def is_full(cost: Mapping[str, np.ndarray], pages: int) -> np.ndarray:
-    """Whether flushing `pages` is a full flush, [lane]."""
+    """Whether a flush of `pages` is a full flush, [lane]."""
     return (pages > cost["ceiling"]) | (pages == ALL_PAGES)
 
 
 def local_ns(cost: Mapping[str, np.ndarray], pages: int, full_ns: str) -> tuple[np.ndarray, np.ndarray]:
-    """Flushing `pages` on one CPU and whether that is a full flush, both [lane] (C: do_kernel_range_flush()).
+    """The time of a flush of `pages` on one CPU, and whether it is full, both [lane] (C: do_kernel_range_flush()).
 
-    `full_ns` names the cost of a full policy.
+    `full_ns` is the name of the cost of a full flush.
     """
     full, span = is_full(cost, pages), cost["flush_fixed_ns"] + pages * cost["invlpg_ns"]
     return np.where(full, cost[full_ns], span), full
 
 
 class FlushEvents:
-    """The flush events a CPU makes, drawn one by one: how long it computes before, and of which kind the event is.
+    """The flush events of each CPU, drawn one by one: the compute time before the event, and its kind.
 
     Kinds are the page counts of an alloc in ascending order, then kunmap; the arrays are [kind, lane].
     """
@@ -41,10 +41,10 @@ class FlushEvents:
         policy: Policy,
         replicas: np.ndarray,
     ) -> None:
-        """`replicas` of each lane.
+        """`replicas` has the replica of each lane.
 
-        Busy CPUs draw kernel entries that check the mark, too; where CPUs share copies of its line, all their checks,
-        which take the copies away.
+        Busy CPUs also draw the kernel entries that check the mark; if CPUs share copies of its line, they draw all
+        checks, which invalidate the copies.
         """
         lanes = len(replicas)
         self.think_ns = cost["think_ns"]  # [lane]
@@ -55,12 +55,12 @@ class FlushEvents:
         for kind in range(len(events.pages)):
             running = running + events.alloc[kind] / alloc
             cumulative[kind] = running
-        cumulative[-1] = 1.0  # what rounding leaves belongs to the longest range
+        cumulative[-1] = 1.0  # the rounding error goes to the longest range
         self.cumulative = cumulative
         kinds = [*events.pages, 1]
         if policy.flushes_ranges:
             self.local_ns = np.array([local_ns(cost, pages, policy.full_ns)[0] for pages in kinds])
-        else:  # on no CPU by an instruction of its own, so that its cost need not be known
+        else:  # no CPU flushes by its own instructions, so their cost may be unknown
             self.local_ns = np.zeros((len(kinds), lanes))
         if policy.flushes_ranges or policy.targets is Targets.HARDWARE:
             self.full = np.array([is_full(cost, pages) for pages in kinds])
@@ -83,10 +83,10 @@ class FlushEvents:
         self._lane = np.arange(lanes)
 
     def tables(self) -> list[np.ndarray]:
-        """The draws that are there, each [replica, cpu, draw].
+        """The current draws, each [replica, cpu, draw].
 
-        Unit computes, the uniforms of kind and pages, unit gaps between kernel entries, and of interrupts, whether they
-        are held back, and for how long.
+        These are unit computes, uniforms for kind and pages, unit gaps between kernel entries, and for interrupts a
+        uniform for whether the CPU can take them and a unit delay.
         """
         replicas = len(self._replicas)
         return [
@@ -96,30 +96,30 @@ class FlushEvents:
         ]
 
     def draw_ahead(self, events: bool, entries: bool, interrupts: bool = False) -> None:
-        """Make more flush events of every CPU available than there are, more kernel entries, or more interrupts."""
+        """Draw more flush events, kernel entries or interrupts for every CPU."""
         for draws, short in ((self._draws, events), (self.entry_draws, entries), (self.preemption.draws, interrupts)):
             if short:
                 draws.reserve(draws.length + 1)
 
     @property
     def mean_bookkeeping_ns(self) -> np.ndarray:
-        """Bookkeeping of a mean event, [lane]."""
+        """The mean bookkeeping of a flush event, [lane]."""
         return self.alloc_share * self.bookkeeping_ns[0] + (1.0 - self.alloc_share) * self.bookkeeping_ns[-1]
 
     @property
     def _shares(self) -> np.ndarray:
-        """Share of each kind among all flush events, [kind, lane]."""
+        """The share of each kind among all flush events, [kind, lane]."""
         alloc = np.diff(self.cumulative, axis=0, prepend=0.0) * self.alloc_share
         return np.concatenate([alloc, [1.0 - self.alloc_share]])
 
     @property
     def full_share(self) -> np.ndarray:
-        """Share of flush events that are full flushes, [lane]."""
+        """The share of flush events that are full flushes, [lane]."""
         return _sum_rows(self._shares * self.full)
 
     @property
     def mean_range_pages(self) -> np.ndarray:
-        """Pages flushed one by one in a mean event, [lane]."""
+        """The mean number of pages that a flush event flushes one by one, [lane]."""
         return _sum_rows(self._shares * ~self.full * np.array(self.pages)[:, None])
 
     def draw(self, cpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,26 +131,25 @@ class FlushEvents:
         put(self._next, of_cpu, used + 1)
         at = (self.replica_row * self.flushers + cpu) * self._draws.length + used
         compute, which, pages = (table.take(at) for table in self._draws.tables)
-        longer = np.where(which < self.alloc_share, pages, 2.0) >= self.cumulative  # than each kind
+        longer = np.where(which < self.alloc_share, pages, 2.0) >= self.cumulative  # per kind
         return compute * self.think_ns, longer.view(np.uint8).sum(axis=0, dtype=np.uint16).astype(np.int64)
 
     @property
     def used(self) -> np.ndarray:
-        """Draws used by those who draw one at a time, [cpu, lane]."""
+        """The number of draws that `draw` has used, [cpu, lane]."""
         return self._next
 
     def computed_ns(self, used: np.ndarray, end: np.ndarray, now: np.ndarray) -> np.ndarray:
-        """How long CPUs have computed until `now` [lane], all together, [lane]; NaN where all busy ones make events.
+        """The total compute of all senders until `now` [lane], [lane]; NaN if all busy CPUs are senders.
 
-        They have `used` so many draws [cpu, lane], and are at the last of them until `end` [cpu, lane], if that is not
-        over.
+        Each sender has used `used` draws [cpu, lane]; the compute of the last one ends at `end` [cpu, lane].
         """
         total = np.full(len(self.think_ns), np.nan if self.all_flush else 0.0)
-        if self.all_flush:  # nobody asks
+        if self.all_flush:  # not needed
             return total
         table = self._draws.tables[0].reshape(len(self._replicas), self.flushers, -1)
         until = np.cumsum(table, axis=2)
-        for cpu in range(self.flushers):  # CPU by CPU: a lane does not notice its neighbours
+        for cpu in range(self.flushers):  # CPU by CPU, so that lanes do not affect each other
             last = (self.replica_row, cpu, np.maximum(used[cpu] - 1, 0))
             left_ns = np.minimum(np.maximum(end[cpu] - now, 0.0), table[last] * self.think_ns)
             total = total + np.where(used[cpu] > 0, until[last] * self.think_ns - left_ns, 0.0)
@@ -167,12 +166,12 @@ class FlushEvents:
 
 
 def _keep_columns(values: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-    """These columns (indices) alone, row after row in memory."""
+    """Only these columns (indices), in C order."""
     return np.ascontiguousarray(values[:, lanes])
 
 
 def _sum_rows(values: np.ndarray) -> np.ndarray:
-    """Sum over axis 0, row by row whatever the number of lanes."""
+    """Sum over axis 0, row by row, so that lanes do not affect each other."""
     total = np.zeros(values.shape[1])
     for row in values:
         total = total + row

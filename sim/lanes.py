@@ -1,4 +1,4 @@
-"""Lanes: checked columns of parameters, and which points are simulated side by side."""
+"""Lanes: checked columns of parameters, and the groups of points that are simulated side by side."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from sim.parameters import PARAMETERS, Kind, busy_cpus, check, defining, is_number
 
-MACHINE_WIDTH = 98304  # CPUs times lanes that one batch of lanes holds at most, where a step touches all CPUs,
-MOST_LANES = 8192  # and lanes: more are no quicker
-MOST_REQUESTS = 2**24  # and requests that are remembered: one for each sender and target of a lane
+MACHINE_WIDTH = 98304  # most CPUs times lanes side by side, if a step visits all CPUs
+MOST_LANES = 8192  # most lanes side by side: more are no faster
+MOST_REQUESTS = 2**24  # most requests in memory: one for each sender and target of a lane
 GROUPED = ("policy", *(name for name, parameter in PARAMETERS.items() if parameter.same))
 
 
 def is_column(name: str, value: Any) -> bool:
-    """Whether a value is one per point; the pages of one point are themselves a mapping or a tuple of pairs."""
+    """Whether a value is a column; the pages of a single point are a mapping or a tuple of pairs."""
     if isinstance(value, str | bytes | Mapping):
         return False
     if name == "range_pages":
@@ -25,10 +25,10 @@ def is_column(name: str, value: Any) -> bool:
 
 
 def check_column(name: str, value: Any, points: int) -> np.ndarray:
-    """One checked value of a parameter per point, [point], in the parameter's unit; NaN where a number is not given.
+    """One checked value of a parameter per point, [point], in its unit; NaN where a number is not given.
 
-    Numbers are float64 from here on, whatever the array that they came in. Raises ValueError naming parameter, value
-    and what is allowed, or where there are neither one nor `points` values.
+    The result has float64 numbers for every type of input. Raises ValueError with parameter, value and allowed values,
+    or if the number of values is neither 1 nor `points`.
     """
     if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
         value = value.item()
@@ -38,7 +38,7 @@ def check_column(name: str, value: Any, points: int) -> np.ndarray:
     if name == "policy":
         column = _names(name, values)
     elif is_number(name) and isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
-        with np.errstate(over="ignore"):  # a long double beyond a double is infinite, and refused as that
+        with np.errstate(over="ignore"):  # a long double that overflows is infinite, and so refused
             column = values.astype(np.float64)
         for suspect in column[~_plausible(name, column)].tolist():
             check(name, suspect)
@@ -48,7 +48,7 @@ def check_column(name: str, value: Any, points: int) -> np.ndarray:
 
 
 def _one_dimension(name: str, value: Any) -> Sequence[Any] | np.ndarray:
-    """The values of a column; ValueError where an array holds what no column can."""
+    """The values of a column; ValueError for an array that cannot be a column."""
     if isinstance(value, list | tuple | range):
         return value
     if np.ma.is_masked(value):
@@ -82,19 +82,19 @@ def _check_each(name: str, values: Sequence[Any] | np.ndarray) -> list[Any]:
 
 
 def _array_of(name: str, values: Sequence[Any]) -> np.ndarray:
-    """Numbers as floats, NaN for None; names and pages as objects."""
+    """An array of values: numbers as floats, with NaN for None; names and pages as objects."""
     column = np.empty(len(values), dtype=np.float64 if is_number(name) else object)
     column[:] = [np.nan if value is None else value for value in values]
     return column
 
 
 def numbers_of(lanes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The columns that hold numbers."""
+    """The columns of numbers."""
     return {name: column for name, column in lanes.items() if is_number(name)}
 
 
 def _plausible(name: str, values: np.ndarray) -> np.ndarray:
-    """Whether each number is in the parameter's range, or NaN: not given."""
+    """Whether each number is in the range of its parameter, or NaN, which means not given."""
     parameter = PARAMETERS[name]
     inside = (values >= parameter.low) & (values <= parameter.high) & np.isfinite(values)
     if parameter.whole:
@@ -103,9 +103,9 @@ def _plausible(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def group_points(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarray]:
-    """Indices of points that can be simulated side by side, group by group, in order of their first point.
+    """Indices of points that can be simulated side by side, as groups in order of their first points.
 
-    `table` holds a checked column [point] by parameter.
+    `table` has a checked column [point] for each parameter.
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
     pages = [tuple(p for p, _ in mix) for mix in table["range_pages"]] if "range_pages" in table else [()] * points
@@ -119,14 +119,14 @@ def group_points(table: Mapping[str, np.ndarray], points: int) -> list[np.ndarra
 
 
 def lanes_side_by_side(cores: int, interrupts: bool) -> int:
-    """How many lanes are simulated side by side at most; by `interrupts` a flush event touches every CPU."""
+    """The most lanes side by side; with `interrupts` a flush event visits every CPU."""
     rows = cores if interrupts else max(1, cores // 16)
     most = min(MACHINE_WIDTH // rows, MOST_LANES, MOST_REQUESTS // cores**2 if interrupts else MOST_LANES)
     return max(1, most)
 
 
 def require_parameters(lanes: Mapping[str, np.ndarray], names: Sequence[str], policy: str) -> None:
-    """Raise TypeError where a parameter that the policy reads is not given in every lane."""
+    """Raise TypeError if a parameter that the policy reads is not given in every lane."""
     missing = [
         name
         for name in names

@@ -1,6 +1,6 @@
-"""Every metric: its unit, its meaning, of which workloads it is, and where it is null.
+"""Every metric: its unit, its meaning, its kind of workload, and where it is null.
 
-`METRICS` is the only list of metrics; how each is made stands in `sim/accounting.py`.
+`METRICS` is the only list of metrics; their equations are in `sim/accounting.py`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from sim.parameters import Kind
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: its unit and meaning; where it is null, and whether it may be infinite."""
+    """One metric: its unit and meaning, where it is null, and whether it can be infinite."""
 
     unit: str
     meaning: str
-    kind: Kind = Kind.ANY  # of which workloads it is; null for the others
-    null: str = ""  # where it is null, in words; empty: nowhere
-    of_events: bool = False  # of flush events: null where there are none
-    of_isolated: bool = False  # of isolated CPUs: null where there are none
-    endless: bool = False  # may be infinite
-    part: bool = False  # of added_s
-    main: bool = False  # shown where not all metrics are
+    kind: Kind = Kind.ANY  # the workloads that have it; null for the others
+    null: str = ""  # the condition under which it is null; empty: never
+    of_events: bool = False  # null without flush events
+    of_isolated: bool = False  # null without isolated CPUs
+    endless: bool = False  # whether it can be infinite
+    part: bool = False  # whether it is a part of added_s
+    main: bool = False  # whether short lists show it
 
     @property
     def description(self) -> str:
-        """Its meaning, and where it is null, in words."""
-        whose = {Kind.ANY: "", Kind.BUILD: "a loop", Kind.LOOP: "a build"}[self.kind]
+        """The meaning, and where the metric is null."""
+        whose = {Kind.ANY: "", Kind.BUILD: "a closed loop", Kind.LOOP: "a build"}[self.kind]
         where = [
             self.null,
             "there are no flush events" if self.of_events else "",
@@ -42,7 +42,7 @@ class Metric:
 
     @property
     def may_be_null(self) -> bool:
-        """Whether it is null for some workloads of its kind."""
+        """Whether the metric is null for some workloads of its kind."""
         return bool(self.null) or self.of_events or self.of_isolated
 
 
@@ -59,7 +59,7 @@ def _wait(meaning: str, main: bool = False) -> Metric:
 
 
 def _window(meaning: str, main: bool = False) -> Metric:
-    meaning = f"{meaning}: infinite where it never flushes"
+    meaning = f"{meaning}: infinite for a CPU that never flushes"
     return Metric("ns", meaning, null=_ALONE, of_events=True, endless=True, main=main)
 
 
@@ -71,85 +71,85 @@ _ALONE = "there is no other busy CPU"
 _UNMARKED = "the policy marks no CPU pending"
 
 METRICS: dict[str, Metric] = {
-    "system_time_s": _build("s", "system CPU time of the build, as `time` shows it", main=True),
-    "system_time_half_s": _build("s", "95 % half-width of system_time_s inside the lane, by batch means"),
-    "added_s": _build("s", "system time above vanilla's", main=True),
-    "ratio": _build("1", "system time over vanilla's", null="that is 0", main=True),
+    "system_time_s": _build("s", "system CPU time of the build, as in the output of `time`", main=True),
+    "system_time_half_s": _build("s", "95 % half-width of system_time_s in one lane, by batch means"),
+    "added_s": _build("s", "system time beyond that of vanilla", main=True),
+    "ratio": _build("1", "system time divided by that of vanilla", null="that of vanilla is 0", main=True),
     "wall_time_s": _build("s", "elapsed time of the build", null="think_ns is 0", main=True),
     "wall_time_half_s": _build(
-        "s", "95 % half-width of wall_time_s inside the lane, by batch means",
+        "s", "95 % half-width of wall_time_s in one lane, by batch means",
         null="think_ns is 0 or only some of the busy CPUs make flush events",
     ),
-    "overhead_share": Metric("1", "share of the busy CPUs' time that is not compute", main=True),
+    "overhead_share": Metric("1", "share of the time of busy CPUs that is not compute", main=True),
     "sender_overhead_share": Metric(
-        "1", "share of the time of CPUs that make flush events that is not compute", main=True
+        "1", "share of the time of senders that is not compute", main=True
     ),
     "elongation": Metric(
-        "1", "time that work takes over what it takes without flush events", null="that is 0", main=True
+        "1", "time of work with flush events, divided by its time without them", null="that time is 0", main=True
     ),
-    "operations_per_s": Metric("1/s", "operations of all jobs a second", Kind.LOOP, main=True),
+    "operations_per_s": Metric("1/s", "operations of all jobs per second", Kind.LOOP, main=True),
     "overhead_ns_per_operation": Metric(
-        "ns", "CPU time that is not compute, of all busy CPUs, for each operation", Kind.LOOP, main=True
+        "ns", "CPU time of all busy CPUs that is not compute, for each operation", Kind.LOOP, main=True
     ),
     "operation_ns_total": Metric("ns", "time of one operation, flush events included", Kind.LOOP),
     "flush_wait_ns": _wait("mean length of a flush event, on its sender", main=True),
     "flush_wait_p50_ns": _wait("median length of a flush event"),
     "flush_wait_p99_ns": _wait("99th percentile of the length of a flush event", main=True),
     "flush_wait_p999_ns": _wait(
-        "99.9th percentile of the length of a flush event, of the events_simulated that the lane measured: an estimate "
-        "from 10,000 of them on"
+        "99.9th percentile of the length of a flush event among the events_simulated of the lane: an estimate if these "
+        "are at least 10,000"
     ),
     "flush_wait_max_ns": _wait(
-        "longest of the events_simulated flush events that the lane measured; it grows with their number"
+        "longest among the events_simulated flush events of the lane; it grows with their number"
     ),
-    "flush_interval_ns": _wait("mean time between flush events, machine-wide"),
-    "sender_s": _part("flush events on their senders, without bookkeeping; below 0 where irq_time hides more"),
-    "handler_s": _part("handler runs on computing CPUs that are charged as system time"),
-    "switch_s": _part("flushes and line accesses at switches, ticks, entries, and where a preempted vCPU runs again"),
-    "refill_s": _part("TLB misses after full flushes that are system time"),
+    "flush_interval_ns": _wait("mean time between flush events on the whole machine"),
+    "sender_s": _part("flush events on their senders, without bookkeeping; negative if irq_time hides more time"),
+    "handler_s": _part("handler runs on computing CPUs, as far as they are charged as system time"),
+    "switch_s": _part("flushes and line accesses at switches, ticks, kernel entries, and starts of preempted vCPUs"),
+    "refill_s": _part("TLB misses after full flushes, as far as they are system time"),
     "bookkeeping_s": _part("XPFO's own work"),
     "interrupts_per_flush": Metric(
-        "1", "interrupts of a flush event, after coalescing", of_events=True, main=True
+        "1", "interrupts per flush event, after coalescing", of_events=True, main=True
     ),
-    "handler_share": Metric("1", "share of a busy CPU's time in handler runs"),
+    "handler_share": Metric("1", "share of the time of a busy CPU in handler runs"),
     "stale_window_ns": _window(
-        "mean time from a flush event until another busy CPU cannot use the old mapping", main=True
+        "mean time from a flush event until another busy CPU can no longer use the old mapping", main=True
     ),
     "stale_window_p50_ns": _window("median of the stale window"),
     "stale_window_p99_ns": _window("99th percentile of the stale window", main=True),
-    "pending_share": _mark("1", "share of a busy CPU's time with its mark pending"),
+    "pending_share": _mark("1", "share of the time of a busy CPU with its mark pending"),
     "outstanding_marks": Metric(
-        "1", "flush events of others that a busy CPU has not followed yet, mean: infinite where it never flushes",
+        "1", "mean number of flush events that a busy CPU has not followed yet: infinite if it never flushes",
         null=_ALONE, endless=True,
     ),
     "marks_per_flush": _mark(
-        "1", "marks by others between two clears, per flush that follows them",
-        null=f"{_UNMARKED}, or none checks",
+        "1", "marks by other CPUs for each flush that follows them",
+        null=f"{_UNMARKED} or no CPU checks",
     ),
-    "lost_marks": _mark("1e-6", "marks erased by a plain read-modify-write, per million marks"),
+    "lost_marks": _mark("1e-6", "marks erased by plain read-modify-writes, per million marks"),
     "nr_tlb_remote_flush_received": _build(
-        "1", "the kernel's counter for the whole build: full flushes, by request or mark"
+        "1", "the kernel's counter for the whole build: full flushes after requests or marks"
     ),
     "nr_tlb_local_flush_one": _build("1", "the kernel's counter for the whole build: pages of range flushes"),
     "lock_wait_ns": Metric(
-        "ns", "mean time from asking for a lock to having it", Kind.LOOP, null="the lane saw no lock section"
+        "ns", "mean time that a CPU waits for a lock", Kind.LOOP, null="the lane has no lock section"
     ),
     "lock_share": Metric(
-        "1", "share of the time of CPUs that make flush events in lock sections, waiting included", Kind.LOOP
+        "1", "share of the time of senders in lock sections, waits included", Kind.LOOP
     ),
-    "interrupts_per_cpu_s_isolated": Metric("1/s", "interrupts to an isolated CPU a second", of_isolated=True),
+    "interrupts_per_cpu_s_isolated": Metric("1/s", "interrupts per second to an isolated CPU", of_isolated=True),
     "disturbed_share_isolated": Metric(
-        "1", "share of an isolated CPU's time in handler runs and flushes of marks", of_isolated=True
+        "1", "share of the time of an isolated CPU in handler runs and in flushes after marks", of_isolated=True
     ),
     "disturbance_max_ns_isolated": Metric(
-        "ns", "longest handler run or flush of a mark on an isolated CPU, of those that the lane measured",
+        "ns", "longest handler run or flush after a mark on an isolated CPU in the lane",
         of_isolated=True,
     ),
     "stale_window_p99_ns_isolated": Metric(
-        "ns", "99th percentile of the stale window on isolated CPUs: infinite where they never flush",
-        null="the lane saw none of them", of_isolated=True, of_events=True, endless=True,
+        "ns", "99th percentile of the stale window on isolated CPUs: infinite if they never flush",
+        null="the lane has no such window", of_isolated=True, of_events=True, endless=True,
     ),
-    "events_simulated": Metric("1", "flush events that the lane measured; operations where these make none"),
+    "events_simulated": Metric("1", "measured flush events of the lane; operations, if these make no flush events"),
 }  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def metrics_of(kind: Kind) -> list[str]:
 
 
 def check_metrics(metrics: Mapping[str, np.ndarray], kind: Kind) -> None:
-    """ValueError where a metric is no number and `METRICS` does not say so: then doubles could not hold the sums."""
+    """ValueError where a metric is no number against its row in `METRICS`: the sums overflowed."""
     for name, values in metrics.items():
         metric = METRICS[name]
         if metric.kind not in (Kind.ANY, kind):
@@ -174,6 +174,6 @@ def check_metrics(metrics: Mapping[str, np.ndarray], kind: Kind) -> None:
             wrong |= np.isnan(values)
         if wrong.any():
             raise ValueError(
-                f"{name} comes out as {values[wrong][0]}: the times of the point are too large, too small or too far "
-                "apart to be added, as no machine's are"
+                f"{name}={values[wrong][0]}: must be a number: the times of the point are too large, too small or too "
+                "far apart to be added"
             )

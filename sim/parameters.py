@@ -1,7 +1,7 @@
 """Every parameter of one simulation: its name, unit, range and meaning.
 
-This table is the only list of parameters: whatever else needs to know something of one asks a field of its row. It
-holds no cost: numbers live in `conf/` with their sources.
+This table is the only list of parameters: all other code reads the fields of its rows. It has no costs: these are in
+`conf/`, with their sources.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ DELIVERIES = ("apic", "exit", "hypercall")
 FILLS = ("spread", "sockets")
 OPERATIONS = ("exponential", "constant")
 ACCOUNTING = ("tick", "irq_time")
-LARGEST = 1e15  # of any number: beyond, sums of doubles lose whole units
-MOST_PAGES = 2**40  # of one range
-FLAT_APIC_CPUS = 8  # logical destination mode names at most eight CPUs
+LARGEST = 1e15  # the largest number: beyond it, sums of doubles lose whole units
+MOST_PAGES = 2**40  # pages of one range
+FLAT_APIC_CPUS = 8  # the most CPUs that logical destination mode can name
 
 
 class Reader(Enum):
-    """What reads a parameter; which of these a policy is, `sim/reading.py` says."""
+    """The readers of a parameter; `sim/reading.py` finds those of a policy."""
 
-    WORK = auto()  # any workload, also where nothing is flushed
+    WORK = auto()  # any workload, also without flush events
     LOOPS = auto()  # any closed loop
     EVENTS = auto()  # any flush event
     LOCAL = auto()  # a flush by an instruction, in a handler or on the sender
     CHECKS = auto()  # a check that finds its mark pending
     INTERRUPTS = auto()  # a broadcast by interrupts
-    GENERATIONS = auto()  # a CPU that remembers up to which generation it has flushed
+    GENERATIONS = auto()  # a CPU that keeps the generation up to which it has flushed
     FABRIC = auto()  # a hardware broadcast
-    MARK = auto()  # a mark,
-    CONTENDED = auto()  # on a line that several CPUs want,
-    FLAGS = auto()  # on one line per CPU,
-    COPIES = auto()  # or on a line of which CPUs share copies
-    SWITCH = auto()  # checks at switches to a user task,
-    TICK = auto()  # at the tick,
-    ENTRY = auto()  # at kernel entries,
-    MIGRATION = auto()  # and where tasks arrive
+    MARK = auto()  # a mark
+    CONTENDED = auto()  # a mark on a contended line
+    FLAGS = auto()  # a mark on one line per CPU
+    COPIES = auto()  # a mark on a line of which CPUs share copies
+    SWITCH = auto()  # checks at switches to a user task
+    TICK = auto()  # checks at the tick
+    ENTRY = auto()  # checks at kernel entries
+    MIGRATION = auto()  # checks at migrations
     STATE = auto()  # targets that depend on whether a CPU is in user mode
     DEADLINE = auto()  # an interrupt for a mark that is too old
-    COUNT = auto()  # the `events` of some policies
+    COUNT = auto()  # the function `events` of some policies
 
 
 class Kind(Enum):
-    """Of which kind of workload a parameter is."""
+    """The kind of workload that has a parameter."""
 
     ANY = "any workload"
     BUILD = "a build"
@@ -58,7 +58,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its unit, the closed range it may take, what it means, and what reads it."""
+    """One parameter: its unit, meaning, closed range and readers."""
 
     unit: str
     meaning: str
@@ -66,24 +66,24 @@ class Parameter:
     high: float = LARGEST
     whole: bool = False
     choices: tuple[str, ...] = ()
-    default: Any = None  # None: has to be given when the policy reads it
-    optional: bool = False  # None is a value: "derive it"
+    default: Any = None  # None: must be given if the policy reads it
+    optional: bool = False  # None is a legal value: the model derives it
     readers: tuple[Reader, ...] = ()
     kind: Kind = Kind.ANY
-    defining: bool = False  # whether giving it says that a workload is of its kind
-    same: bool = False  # for all lanes that are simulated side by side
-    certain: bool = False  # a size of the point, never drawn
-    control: bool = False  # of the simulation, not of what is simulated: any policy takes it
+    defining: bool = False  # a workload that gives it is of its kind
+    same: bool = False  # equal in all lanes that are simulated side by side
+    certain: bool = False  # never uncertain, so not part of a cost sample
+    control: bool = False  # controls the simulation: any policy takes it
     per_sweep: bool = False  # one value for the whole sweep
-    instruction: bool = False  # the time of a core's own instructions, which follows its clock
+    instruction: bool = False  # time of instructions, which follows the clock of the core
     of_kernel: bool = False  # one value for all machines
-    seldom: bool = False  # read by few policies, and drawn only where one of them is simulated
-    compiled: bool = False  # only the compiled engine models it where it is not its default
-    makes: tuple[str, ...] = ()  # parameters that are made from it, which is none itself
+    seldom: bool = False  # read by few policies, and sampled only with one of them
+    compiled: bool = False  # only the compiled engine models values other than the default
+    makes: tuple[str, ...] = ()  # parameters derived from it; it is then no parameter itself
 
     @property
     def is_number(self) -> bool:
-        """Whether its values are numbers, and not names or ranges of pages."""
+        """Whether its values are numbers, not names or ranges of pages."""
         return not self.choices and self.unit != PAGES
 
 
@@ -105,7 +105,7 @@ def _lines(meaning: str, *readers: Reader) -> Parameter:
 
 
 def _of_a_guest(meaning: str, *readers: Reader) -> Parameter:
-    """A cost that counts where interrupts leave the guest."""
+    """A cost of interrupts that leave the guest."""
     return _ns(f"{meaning}; counts unless delivery is apic", Reader.INTERRUPTS, *readers, default=0.0, seldom=True)
 
 
@@ -124,22 +124,22 @@ PARAMETERS: dict[str, Parameter] = {
     "sockets": Parameter("1", "sockets", 1, default=1, readers=(Reader.EVENTS, Reader.LOOPS), same=True, **_SIZE),
     "fill": Parameter(
         "name",
-        "which CPUs the jobs take first: of all sockets in turn, or the cores of socket 0 and so on, then all siblings",
+        "order in which jobs take CPUs: all sockets in turn, or the cores of socket 0, then of 1; siblings last",
         choices=FILLS, default="spread", readers=(Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS), same=True,
     ),
     "threads_per_core": Parameter(
-        "1", "SMT threads a core", 1, default=1, readers=(Reader.EVENTS, Reader.LOOPS), same=True, **_SIZE
+        "1", "SMT threads per core", 1, default=1, readers=(Reader.EVENTS, Reader.LOOPS), same=True, **_SIZE
     ),
     "jobs": Parameter(
         "1", "make -j; min(floor(jobs), cores) CPUs are busy", 1, readers=(*_WORK, Reader.SWITCH), certain=True
     ),
     "cluster_cores": Parameter(
-        "1", "cores that share a last-level cache; null: all of a socket", 1, optional=True,
+        "1", "cores that share a last-level cache; null: all cores of a socket", 1, optional=True,
         readers=(Reader.EVENTS, Reader.LOOPS),
         same=True, **_SIZE,
     ),
     "isolated": Parameter(
-        "1", "busy CPUs that make no flush events and are isolated (nohz_full): no tick, few entries; the highest",
+        "1", "isolated busy CPUs, the highest ones (nohz_full): no flush events, no tick, few kernel entries",
         default=0, readers=(Reader.EVENTS,), same=True, compiled=True, whole=True,
     ),
     "apic": Parameter(
@@ -155,214 +155,217 @@ PARAMETERS: dict[str, Parameter] = {
         "XPFO's own work in a kunmap event: page lock twice, PTE writes", Reader.EVENTS, **_BUILD
     ),
     "flush_fixed_ns": _instructions("range flush on one CPU, fixed part", Reader.LOCAL),
-    "invlpg_ns": _instructions("range flush on one CPU, each page (PTI's second invalidation included)", Reader.LOCAL),
-    "flush_all_ns": _instructions("full flush on one CPU, global entries included", Reader.LOCAL, Reader.CHECKS),
+    "invlpg_ns": _instructions("range flush on one CPU, each page (twice under PTI)", Reader.LOCAL),
+    "flush_all_ns": _instructions("full flush on one CPU, including global entries", Reader.LOCAL, Reader.CHECKS),
     "flush_mm_ns": _instructions(
-        "full flush of one address space on one CPU: a write to CR3, global entries stay", Reader.GENERATIONS,
+        "full flush of one address space on one CPU: a write to CR3, which keeps global entries", Reader.GENERATIONS,
         seldom=True,
     ),
     "refill_ns": _ns("TLB misses after a full flush, in the next compute", *_FLUSH),
     "refill_system_share": _share("share of the refill that is system time", *_FLUSH, of_kernel=True, **_BUILD),
     "user_refill_ns": _ns("user misses after a range flush, without INVPCID under PTI", Reader.LOCAL),
     # a broadcast
-    "mask_scan_ns": _instructions("sender: walking the CPU mask", Reader.INTERRUPTS),
-    "enqueue_fixed_ns": _instructions("sender: each request, beside the transfers of cache lines", Reader.INTERRUPTS),
+    "mask_scan_ns": _instructions("sender: walk over the CPU mask", Reader.INTERRUPTS),
+    "enqueue_fixed_ns": _instructions("sender: each request, without the transfers of cache lines", Reader.INTERRUPTS),
     "queue_lines": _lines(
-        "sender, each request: transfers of the target's call_single_queue; target: when it takes the queue",
+        "transfers of the line of the target's call_single_queue, for each request and when the target takes the queue",
         Reader.INTERRUPTS,
     ),
     "csd_lines": _lines(
-        "sender, each request: transfers of the request's own line, which its target wrote last", Reader.INTERRUPTS
+        "sender: transfers of the line of each request, which its target wrote last", Reader.INTERRUPTS
     ),
     "ipi_send_ns": _instructions("sender: one ICR write", Reader.INTERRUPTS, Reader.DEADLINE),
-    "ipi_latency_ns": _ns("ICR write done to interrupt taken, same socket", Reader.INTERRUPTS, Reader.DEADLINE),
-    "ipi_latency_cross_ns": _ns("ICR write done to interrupt taken, other socket", Reader.INTERRUPTS),
-    "irq_entry_ns": _instructions("handler run: once before its requests", Reader.INTERRUPTS, Reader.DEADLINE),
+    "ipi_latency_ns": _ns("from the ICR write to the interrupt, same socket", Reader.INTERRUPTS, Reader.DEADLINE),
+    "ipi_latency_cross_ns": _ns("from the ICR write to the interrupt, other socket", Reader.INTERRUPTS),
+    "irq_entry_ns": _instructions("handler run: entry, once before its requests", Reader.INTERRUPTS, Reader.DEADLINE),
     "handler_fixed_ns": _instructions(
-        "handler run: each request, beside its flush and the transfers of cache lines", Reader.INTERRUPTS,
+        "handler run: each request, without its flush and the transfers of cache lines", Reader.INTERRUPTS,
         Reader.DEADLINE,
     ),
     "request_lines": _lines(
-        "handler run, each request: transfers between its sender and its target", Reader.INTERRUPTS
+        "handler run: transfers between sender and target for each request", Reader.INTERRUPTS
     ),
-    "irq_exit_ns": _instructions("handler run: once after its requests", Reader.INTERRUPTS, Reader.DEADLINE),
+    "irq_exit_ns": _instructions("handler run: exit, once after its requests", Reader.INTERRUPTS, Reader.DEADLINE),
     "ack_lines": _lines(
-        "sender: transfers for each finished request that it reads, or flag of another CPU", Reader.INTERRUPTS,
+        "sender: transfers for each ack that it reads, or for each flag of another CPU", Reader.INTERRUPTS,
         Reader.FLAGS,
     ),
-    "idle_exit_ns": _ns("added latency of an idle target that is in no run", Reader.INTERRUPTS),
+    "idle_exit_ns": _ns("added latency of an idle target outside handler runs", Reader.INTERRUPTS),
     "smt_slowdown": Parameter(
         "factor",
-        "requests, handler runs and work of loops take so many times as long while a thread of the core is not idle", 1,
+        "requests, handler runs and work of closed loops take this many times as long if a sibling is not idle", 1,
         readers=(Reader.INTERRUPTS, Reader.LOOPS),
     ),
     # interrupts from a guest
     "delivery": Parameter(
         "name",
-        "how interrupts leave a CPU: apic on bare metal or posted both ways, exit where each ICR write leaves the "
-        "guest, hypercall where one exit reaches 128 targets",
+        "how a CPU sends interrupts: apic on bare metal or posted both ways, exit if each ICR write leaves the guest, "
+        "hypercall if one exit reaches 128 targets",
         choices=DELIVERIES, default="apic", readers=(Reader.INTERRUPTS, Reader.FABRIC), same=True,
     ),
-    "exit_ns": _of_a_guest("sender: one exit to the hypervisor and back, of a hardware broadcast too", Reader.FABRIC),
-    "deliver_ns": _of_a_guest("sender: the hypervisor's work for one running target, inside that exit"),
+    "exit_ns": _of_a_guest("sender: one exit to the hypervisor and back, also for a hardware broadcast", Reader.FABRIC),
+    "deliver_ns": _of_a_guest("sender: work of the hypervisor for one running target, inside that exit"),
     "wake_send_ns": _ns(
-        "the same for an idle target that has left for the hypervisor, which wakes its thread; null: as deliver_ns; "
+        "deliver_ns for an idle target that has left for the hypervisor, which wakes its thread; null: as deliver_ns; "
         "counts unless delivery is apic or wake_ns is 0",
         Reader.INTERRUPTS, optional=True, seldom=True,
     ),
     "receive_exit_ns": _ns(
-        "handler run: taking the interrupt, beyond irq_entry_ns; 0 where it is posted; on bare metal of CPUs that "
-        "compute alone, which run vCPUs", Reader.INTERRUPTS, default=0.0, seldom=True, compiled=True,
+        "handler run: cost of the interrupt beyond irq_entry_ns; 0 if it is posted; on bare metal only for computing "
+        "CPUs, which run vCPUs", Reader.INTERRUPTS, default=0.0, seldom=True, compiled=True,
     ),
     "wake_ns": _of_a_guest(
-        "added latency of an idle target that has left for the hypervisor, in place of idle_exit_ns; 0: none has left"
+        "added latency of an idle target that has left for the hypervisor, instead of idle_exit_ns; 0: none has left"
     ),
     # a CPU that cannot take an interrupt now: interrupts off, a firmware interrupt, a preempted vCPU
     "held_share": _share(
-        "share of interrupts whose CPU cannot take them on arrival; share of time where it is marked pending instead",
+        "share of interrupts that their CPU cannot take on arrival; share of time if such a CPU is marked pending",
         Reader.INTERRUPTS, default=0.0, seldom=True, compiled=True,
     ),
     "held_ns": _ns(
-        "how long a CPU cannot take such an interrupt, mean", Reader.INTERRUPTS, default=0.0, seldom=True
+        "mean time for which a CPU cannot take such an interrupt", Reader.INTERRUPTS, default=0.0, seldom=True
     ),
     # deferral and hardware
-    "line_hit_ns": _ns("a cache line that this CPU holds already", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS),
+    "line_hit_ns": _ns("access to a cache line in this CPU's own cache", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS),
     "line_sibling_ns": _ns(
-        "a line that the other thread of the core modified; null: as in a cluster", Reader.INTERRUPTS, Reader.MARK,
+        "transfer of a line that a sibling modified; null: as in a cluster", Reader.INTERRUPTS, Reader.MARK,
         Reader.LOOPS, optional=True,
     ),
     "line_cluster_ns": _ns(
-        "a line that a core with the same last-level cache modified; null: as in a socket", Reader.INTERRUPTS,
+        "transfer of a line that a core of the cluster modified; null: as in a socket", Reader.INTERRUPTS,
         Reader.MARK, Reader.LOOPS, optional=True,
     ),
     "line_socket_ns": _ns(
-        "a line that another core of the socket modified", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS
+        "transfer of a line that another core of the socket modified", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS
     ),
     "line_cross_ns": _ns(
-        "a line that a CPU of another socket modified", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS, optional=True
+        "transfer of a line that a CPU of another socket modified", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS,
+        optional=True,
     ),
     "line_burst": Parameter(
-        "1", "turns in a row of a contended line inside one cluster, before it goes to who has waited longest", 1, 1e6,
+        "1", "turns in a row of a contended line inside one cluster, before it goes to the longest waiter", 1, 1e6,
         whole=True, readers=(Reader.CONTENDED,),
     ),
     "line_fill_ns": _ns(
-        "reading a line of which the CPU has no copy: how long it is occupied; reads of others go on behind it",
+        "time for which a read by a CPU without a copy occupies the line; the next read then begins",
         Reader.COPIES, Reader.GENERATIONS, seldom=True,
     ),
     "broadcast_ns": _ns("hardware broadcast, fixed part", Reader.FABRIC),
     "broadcast_page_ns": _ns("hardware broadcast, each page", Reader.FABRIC),
     "broadcast_all_ns": _ns("hardware broadcast, whole TLB", Reader.FABRIC),
     "broadcast_per_waiter": Parameter(
-        "1", "how much longer a hardware broadcast takes for each one that waits behind it, of its time alone",
+        "1", "increase of the time of a hardware broadcast for each waiter behind it, as a share of its time",
         default=0.0, readers=(Reader.FABRIC,), seldom=True,
     ),
     "broadcast_repeats": Parameter(
-        "1", "times that each hardware broadcast is done, as the workarounds of some errata ask", 1, 1000, whole=True,
+        "1", "repetitions of each hardware broadcast, for the workarounds of some errata", 1, 1000, whole=True,
         default=1, readers=(Reader.FABRIC,),
     ),
     # the workload on the machine
     "accounting": Parameter(
-        "name", "how the kernel books handler time", choices=ACCOUNTING, readers=(Reader.EVENTS,), of_kernel=True,
+        "name", "how the kernel charges handler time", choices=ACCOUNTING, readers=(Reader.EVENTS,), of_kernel=True,
         **_BUILD,
     ),
     "operation_ns": Parameter(
-        "ns", "own work of one operation, mean", optional=True, readers=_WORK, defining=True, **_LOOP
+        "ns", "mean work of one operation without flush events", optional=True, readers=_WORK, defining=True, **_LOOP
     ),
     "one_thread_ops_per_s": Parameter(
-        "1/s", "operations a second of one thread alone, from which operation_ns follows", 1e-6, optional=True,
+        "1/s", "operations per second of one thread alone, from which operation_ns follows", 1e-6, optional=True,
         readers=_WORK, defining=True, **_LOOP,
     ),
     "rate_per_s": Parameter(
-        "1/s", "operations a second of all jobs, from which operation_ns follows", 1e-6, optional=True, readers=_WORK,
+        "1/s", "operations per second of all jobs, from which operation_ns follows", 1e-6, optional=True, readers=_WORK,
         defining=True, **_LOOP,
     ),
     "operation": Parameter(
-        "name", "how operation_ns is distributed", choices=OPERATIONS, default="exponential", readers=_WORK, same=True,
+        "name", "distribution of operation_ns", choices=OPERATIONS, default="exponential", readers=_WORK, same=True,
         **_LOOP,
     ),
     "events_per_operation": Parameter(
-        "1", "flush events of one operation; 0: none, where it takes locks", default=1.0, readers=_WORK, **_LOOP
+        "1", "flush events of one operation; 0 only with locks", default=1.0, readers=_WORK, **_LOOP
     ),
     "locks_per_operation": Parameter(
         "1", "lock sections of one operation, before its flush events", high=1000, default=0.0,
         readers=(Reader.LOOPS,), compiled=True, **_LOOP,
     ),
     "lock_hold_ns": _ns(
-        "how long a lock section holds its lock, a queued spinlock", Reader.LOOPS, default=0.0, **_LOOP
+        "time for which a lock section holds its lock, a queued spinlock", Reader.LOOPS, default=0.0, **_LOOP
     ),
     "lock_per": Parameter(
-        "name", "how many of these locks there are: one of the machine, or one of each socket for its own CPUs",
+        "name", "scope of the lock: one for the machine, or one for the CPUs of each socket",
         choices=("machine", "socket"), default="machine", readers=(Reader.LOOPS,), same=True, **_LOOP,
     ),
     "lock_irqs": Parameter(
-        "name", "whether interrupts are on while a CPU waits for the lock and holds it", choices=("off", "on"),
+        "name", "interrupts while a CPU waits for the lock and holds it", choices=("off", "on"),
         default="off", readers=(Reader.LOOPS,), same=True, **_LOOP,
     ),
-    "lock_lines": _lines("a lock that is handed over to a CPU that waits for it", Reader.LOOPS),
+    "lock_lines": _lines("transfers for the handover of a lock to a waiter", Reader.LOOPS),
     "user_s": Parameter("s", "user CPU seconds of the build without XPFO", readers=_WORK, defining=True, **_BUILD),
     "base_system_s": Parameter(
         "s", "system CPU seconds of the build without XPFO", readers=_WORK, defining=True, **_BUILD
     ),
     "serial_share": _share("share of the build that runs on one CPU", *_WORK, **_BUILD),
     "kunmap_events": Parameter(
-        "1", "xpfo_kunmap flushes of the whole build", readers=_WORK, defining=True, **_BUILD
+        "1", "xpfo_kunmap() flush events of the whole build", readers=_WORK, defining=True, **_BUILD
     ),
     "alloc_events": Parameter(
-        "1", "xpfo_alloc_pages flushes of the whole build", readers=_WORK, defining=True, **_BUILD
+        "1", "xpfo_alloc_pages() flush events of the whole build", readers=_WORK, defining=True, **_BUILD
     ),
     "range_pages": Parameter(PAGES, "pages of an alloc event, with weights", readers=_WORK),
-    "user_switches_per_s": Parameter("1/s", "switches to a user task per busy CPU second", readers=(Reader.SWITCH,)),
+    "user_switches_per_s": Parameter(
+        "1/s", "switches to a user task per second of a busy CPU", readers=(Reader.SWITCH,)
+    ),
     "switch_cv2": Parameter(
         "1", "squared coefficient of variation of switch intervals", 1, readers=(Reader.SWITCH,)
     ),
-    "migrations_per_s": Parameter("1/s", "migrations per busy CPU second", readers=(Reader.MIGRATION,)),
+    "migrations_per_s": Parameter("1/s", "migrations per second of a busy CPU", readers=(Reader.MIGRATION,)),
     "kernel_entries_per_s": Parameter(
-        "1/s", "kernel entries per busy CPU second", readers=(Reader.ENTRY, Reader.STATE)
+        "1/s", "kernel entries per second of a busy CPU", readers=(Reader.ENTRY, Reader.STATE)
     ),
-    "kernel_share": _share("share of a computing CPU's time in the kernel", Reader.STATE, seldom=True),
+    "kernel_share": _share("share of the time of a computing CPU in the kernel", Reader.STATE, seldom=True),
     "isolated_switches_per_s": Parameter(
         "1/s", "switches to a user task per second of an isolated CPU", readers=(Reader.SWITCH,), seldom=True
     ),
     "isolated_entries_per_s": Parameter(
         "1/s", "kernel entries per second of an isolated CPU", readers=(Reader.ENTRY, Reader.STATE), seldom=True
     ),
-    "isolated_kernel_share": _share("share of an isolated CPU's time in the kernel", Reader.STATE, seldom=True),
-    "tick_hz": Parameter("Hz", "periodic tick", readers=(Reader.TICK,), of_kernel=True),
+    "isolated_kernel_share": _share("share of the time of an isolated CPU in the kernel", Reader.STATE, seldom=True),
+    "tick_hz": Parameter("Hz", "rate of the periodic tick", readers=(Reader.TICK,), of_kernel=True),
     "timeslice_ms": Parameter(
-        "ms", "time slice when there are more jobs than CPUs", 1e-6, readers=(Reader.SWITCH,), of_kernel=True
+        "ms", "time slice if there are more jobs than CPUs", 1e-6, readers=(Reader.SWITCH,), of_kernel=True
     ),
     "pcp_batch": Parameter(
         "pages", "pages of one refill of the per-CPU free list", 1, readers=(Reader.COUNT,), of_kernel=True
     ),
     "pcp_refill_share": _share("share of order-0 allocs that come from a refill", Reader.COUNT),
-    "ownership_change_share": _share("share of allocs whose page was the kernel's before", Reader.COUNT),
+    "ownership_change_share": _share("share of allocs of a page that the kernel owned before", Reader.COUNT),
     "pool_pages": Parameter(
-        "pages", "pages that a pool of unmapped pages is filled with at once", 1, default=512, readers=(Reader.COUNT,)
+        "pages", "pages of one refill of the pool of unmapped pages", 1, default=512, readers=(Reader.COUNT,)
     ),
     # controls
     "think_ns": Parameter(
-        "ns", "mean compute between flush events, instead of the build's", optional=True, readers=(Reader.EVENTS,),
-        control=True,
+        "ns", "mean compute between flush events; replaces that of the build", optional=True,
+        readers=(Reader.EVENTS,), control=True,
     ),
     "flushers": Parameter(
-        "1", "busy CPUs that make flush events, the lowest", 1, whole=True, optional=True, readers=(Reader.EVENTS,),
-        same=True, **_CONTROL,
+        "1", "senders: busy CPUs that make flush events, the lowest ones", 1, whole=True, optional=True,
+        readers=(Reader.EVENTS,), same=True, **_CONTROL,
     ),
     "window_events": Parameter(
-        "1", "the most flush events one lane measures", 32, 1e8, whole=True, default=8192, same=True, **_CONTROL
+        "1", "most flush events that one lane measures", 32, 1e8, whole=True, default=8192, same=True, **_CONTROL
     ),
     "warmup_events": Parameter(
-        "1", "flush events before measuring; a CPU's first one counts as no wait, so cover it", high=1e8, whole=True,
-        optional=True, same=True, **_CONTROL,
+        "1", "flush events before the window; should cover the first of each CPU, which counts as no wait", high=1e8,
+        whole=True, optional=True, same=True, **_CONTROL,
     ),
-    "precision": Parameter("1", "stop at this relative 95 % half-width of system time", default=0.0, **_CONTROL),
+    "precision": Parameter("1", "relative 95 % half-width of system time that stops a lane", default=0.0, **_CONTROL),
     "seed": Parameter("1", "root of every random stream", whole=True, default=0, per_sweep=True),
     "replicas": Parameter("1", "independent repetitions", 1, 100_000, whole=True, default=1, per_sweep=True),
 }  # fmt: skip
 
 
 def defining(kind: Kind) -> list[str]:
-    """The parameters that say that a workload is of this kind."""
+    """The parameters that define a workload of this kind."""
     return [name for name, parameter in PARAMETERS.items() if parameter.kind is kind and parameter.defining]
 
 
@@ -370,7 +373,7 @@ Pages = tuple[tuple[int, float], ...]  # (pages, weight), ascending pages
 
 
 def check(name: str, value: Any) -> Any:
-    """The value in its checked form; ValueError naming the parameter, the value and what is allowed."""
+    """The value in its checked form; ValueError with the parameter, the value and the allowed values."""
     parameter = PARAMETERS[name]
     if value is None and parameter.optional:
         return None
@@ -383,9 +386,9 @@ def check(name: str, value: Any) -> Any:
     if np.ma.isMaskedArray(value):
         raise ValueError(f"{name} is masked: must be a number{_allowed(parameter)}")
     if not isinstance(value, bool | int | float):
-        item = getattr(value, "item", None)  # of a numpy scalar
+        item = getattr(value, "item", None)  # a method of numpy scalars
         value = item() if callable(item) and getattr(value, "ndim", 1) == 0 else value
-        value = float(value) if isinstance(value, np.floating) else value  # a long double is its own item
+        value = float(value) if isinstance(value, np.floating) else value  # item() of a long double is a long double
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name}={_short(value)}: must be a number{_allowed(parameter)}")
     if isinstance(value, float) and not math.isfinite(value):
@@ -400,28 +403,28 @@ def check(name: str, value: Any) -> Any:
 
 
 def is_number(name: str) -> bool:
-    """Whether a column holds numbers, and not names or ranges of pages."""
+    """Whether a column has numbers, not names or ranges of pages."""
     return name in PARAMETERS and PARAMETERS[name].is_number
 
 
 def busy_cpus(jobs: Any, cores: Any) -> Any:
-    """How many CPUs run the build under `make -j`, of numbers or arrays."""
+    """The number of CPUs that run the build under `make -j`; takes numbers or arrays."""
     return np.clip(np.floor(jobs), 1, cores)
 
 
 def default_warmup(window_events: Any, cores: Any) -> Any:
-    """Flush events before measuring where `warmup_events` is not given, of numbers or arrays."""
+    """The default of `warmup_events`; takes numbers or arrays."""
     return np.maximum(window_events // 3, 16 * cores)
 
 
 def check_together(point: Mapping[str, Any]) -> None:
-    """ValueError where two parameters, each fine alone, contradict each other."""
+    """ValueError where two parameters contradict each other, though each is legal alone."""
     cores = point["cores"]
     for name in ("sockets", "threads_per_core"):
         if cores % point[name]:
             raise ValueError(f"{name}={point[name]:g}: must divide cores={cores}")
     if point.get("fill") == "sockets" and cores // point["threads_per_core"] % point["sockets"]:
-        raise ValueError(f"fill=sockets: needs as many cores on each of sockets={point['sockets']:g}")
+        raise ValueError(f"fill=sockets: must have equally many cores on each of sockets={point['sockets']:g}")
     busy = busy_cpus(point.get("jobs", cores), cores)
     senders = point.get("flushers")
     others = busy - (busy if senders is None or np.isnan(senders) else min(senders, busy))
@@ -431,16 +434,16 @@ def check_together(point: Mapping[str, Any]) -> None:
             "give flushers"
         )
     if point["apic"] == "flat" and cores > FLAT_APIC_CPUS:
-        raise ValueError(f"apic=flat: reaches at most {FLAT_APIC_CPUS} CPUs, and cores={cores}")
+        raise ValueError(f"apic=flat: reaches at most {FLAT_APIC_CPUS} CPUs, but cores={cores}")
     if point.get("user_s") == 0 and point.get("base_system_s") == 0:
-        raise ValueError("user_s=0 and base_system_s=0: a build takes CPU time, so one of them must be above 0")
+        raise ValueError("user_s=0 and base_system_s=0: one of them must be above 0, since a build takes CPU time")
 
 
 def _short(value: Any) -> str:
-    """A value as a sentence repeats it."""
+    """A value as messages show it."""
     try:
         text = repr(value)
-    except ValueError:  # a whole number of too many digits
+    except ValueError:  # too many digits for repr()
         return "a number of too many digits"
     return text if len(text) <= 60 else text[:57] + "..."
 

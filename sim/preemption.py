@@ -1,15 +1,15 @@
-"""CPUs that cannot take an interrupt when it arrives: how long, drawn interrupt by interrupt.
+"""CPUs that cannot take an interrupt when it arrives; the delay is drawn for each interrupt.
 
-Interrupts are off there, firmware has the CPU, or it is a preempted vCPU. What the CPU computes meanwhile is not
-delayed: of a preempted vCPU only the interrupt is modelled.
+Interrupts are off on such a CPU, firmware runs on it, or it is a preempted vCPU. Its compute is not delayed meanwhile:
+the model delays only the interrupt.
 
-Where a preempted vCPU is marked pending, it stays preempted for the flush events that come meanwhile, so that those
-which follow each other closely find it as the one before did. Then `held_share` is the share of time: a vCPU that ran
-`since_ns` ago is preempted with probability `held_share * (1 - exp(-since_ns / forget_ns))`, where `forget_ns` is
-`held_ns * (1 - held_share)`, as a process is that changes between two states at constant rates. However long it
-has been preempted, the rest is exponential.
+If the policy marks preempted vCPUs pending, a vCPU stays preempted during the next flush events too. `held_share` is
+then a share of time: a vCPU that ran `since_ns` ago is preempted with probability
+`held_share * (1 - exp(-since_ns / forget_ns))`, where `forget_ns` is `held_ns * (1 - held_share)`, as in a process
+that changes between two states at constant rates. The remaining time is exponential, however long the vCPU has been
+preempted.
 
-A CPU in user mode is the same where it is marked pending: it is away, until its next kernel entry.
+If the policy marks CPUs in user mode pending, such a CPU is treated in the same way, until its next kernel entry.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from sim.topology import Shape
 
 
 class Preemption:
-    """Of the m-th interrupt to CPU k: a uniform, whether the CPU cannot take it, and an exponential, for how long."""
+    """Draws for the m-th interrupt to CPU k: a uniform for whether the CPU can take it, and an exponential delay."""
 
     def __init__(
         self, shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, replicas: np.ndarray, lanes: int
     ) -> None:
-        """`replicas` of the lanes, without repetition."""
+        """`replicas` has the replicas of the lanes, without repetition."""
         preempted = bool((cost.get("held_share", np.zeros(lanes)) > 0.0).any())
         if policy.targets.looks_for_user_mode and preempted:
             raise ValueError(f"held_share: no engine models preempted vCPUs beside {policy.targets}: must be 0")
         self.any = policy.targets.interrupts and (preempted or policy.targets.looks_for_user_mode)
         reachable = shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores
-        self.cpus = reachable if self.any else 0  # that draw
+        self.cpus = reachable if self.any else 0  # CPUs with draws
         self.draws = Draws(shape.seed, replicas, self.cpus, BY_INTERRUPT)
-        self.draws.reserve(shape.flushers if self.any else 0)  # so many may be on their way
+        self.draws.reserve(shape.flushers if self.any else 0)  # each sender may have an interrupt on its way
 
 
 def away(
     shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, lanes: int, cpus: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of what share of its time CPUs 0..cpus-1 are away, and for how long at a time in ns, both [lane, cpu].
+    """The share of time for which CPUs 0..cpus-1 are away, and the mean length in ns, both [lane, cpu].
 
-    Preempted; or, where the policy looks for that, in user mode while they compute. An idle CPU is in the kernel.
+    A CPU is away when it is preempted, or in user mode if the policy marks such CPUs. An idle CPU is in the kernel.
     """
     share, mean_ns = np.zeros((lanes, cpus)), np.zeros((lanes, cpus))
     if not policy.targets.looks_for_user_mode:
@@ -61,6 +61,6 @@ def away(
             continue
         in_user = 1.0 - cost[in_kernel]
         if not (cost[entries_per_s] > 0.0).all():
-            raise ValueError(f"{entries_per_s}=0: must be above 0 with {policy.targets}, or a CPU never comes back")
+            raise ValueError(f"{entries_per_s}=0: must be above 0 with {policy.targets}, or marks never end")
         share[:, members], mean_ns[:, members] = in_user[:, None], (in_user * 1e9 / cost[entries_per_s])[:, None]
     return share, mean_ns

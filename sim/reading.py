@@ -1,4 +1,4 @@
-"""Which parameters a policy reads."""
+"""The parameters that a policy reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNTED = tuple(name for name, parameter in PARAMETERS.items() if Reader.COUNT i
 
 @lru_cache(maxsize=1024)
 def reads(policy: Policy, kind: Kind = Kind.BUILD) -> tuple[str, ...]:
-    """The parameters that a policy reads of a build, or of a closed loop, by name, in the order of the table."""
+    """The names of the parameters that a policy reads for a build or a closed loop, in the order of the table."""
     counted = _counted(policy)
     readers = _readers(policy) if counted is not None else {Reader.WORK}
     if kind is Kind.LOOP:
@@ -28,7 +28,7 @@ def reads(policy: Policy, kind: Kind = Kind.BUILD) -> tuple[str, ...]:
 
 
 def _readers(policy: Policy) -> set[Reader]:
-    """What a policy that makes flush events is, of all that reads parameters."""
+    """The readers of a policy that makes flush events."""
     is_a = {
         Reader.EVENTS: True,
         Reader.LOCAL: policy.targets is not Targets.HARDWARE and policy.flushes_ranges,
@@ -51,14 +51,14 @@ def _readers(policy: Policy) -> set[Reader]:
 
 
 def _counted(policy: Policy) -> set[str] | None:
-    """What the policy's `events` reads to count the flush events; None where it makes none."""
+    """The fields of a build that `events` of the policy reads; None if the policy makes no flush events."""
     one = np.ones(1)
     build = _Recorder(Build(one, one, (1,), np.ones((1, 1)), one, one, one, one))
     return build.read & {*COUNTED} if policy.count(build).total.any() else None  # type: ignore[arg-type]
 
 
 class _Recorder:
-    """A build that remembers which of its fields were read."""
+    """A build that records the names of the fields that are read."""
 
     def __init__(self, build: Build) -> None:
         self._build, self.read = build, set[str]()

@@ -1,4 +1,4 @@
-"""The public face: parameters by name in, metrics by name out, one group of lanes after another."""
+"""The public interface: parameters by name in, metrics by name out, one group of lanes after another."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from sim.scenario import Scenario, times
 from sim.topology import Shape
 
 Columns = Mapping[str, np.ndarray]
-NO_FLUSH = Policy(local=Local.NEVER, build=False)  # of an operation that takes locks, and flushes nothing
+NO_FLUSH = Policy(local=Local.NEVER, build=False)  # for operations that take locks and flush nothing
 LOCKS = ("locks_per_operation", "events_per_operation")
-MOST_ENTRIES = 1e9  # kernel entries of a lane: beyond, its simulation takes half a day
+MOST_ENTRIES = 1e9  # most kernel entries of a lane, for half a day of simulation
 
 
 def simulate(
@@ -45,19 +45,18 @@ def simulate(
     policies: Mapping[str, Policy] | None = None,
     **parameters: Any,
 ) -> dict[str, np.ndarray]:
-    """Simulate points under common random numbers; every parameter of `PARAMETERS` by name, scalar or one per point.
+    """Simulate points with common random numbers; takes the parameters of `PARAMETERS` by name, scalars or columns.
 
-    `engine` is `compiled` (loops under numba, plain Python without it), `vectorized` (numpy), or `auto`: compiled where
-    numba is there. Both give the same bits, except for broadcasts by interrupts: `vectorized` takes two events for a
-    flush event, an approximation, where `compiled` takes one for each request. `policies` are the policies by name; by
-    default those of `sim.policies`.
+    `engine` is `compiled` (loops with numba, plain Python without it), `vectorized` (numpy), or `auto`: compiled if
+    numba is installed. Both give the same bits, except for broadcasts by interrupts: `vectorized` approximates a flush
+    event by two events, `compiled` has one event for each request. `policies` maps names to policies; the default is
+    those of `sim.policies`.
 
     Returns arrays by metric name (`METRICS`), shape [point, replica]. `range_pages` is a mapping of pages to weights,
     or a sequence of such mappings. A point's result does not depend on the other points of the call.
 
-    Raises ValueError naming parameter, value and what is allowed, and where results would be no numbers; TypeError for
-    an unknown or missing parameter. A metric is NaN only where its meaning in `METRICS` says null, or where it is of a
-    whole build and the point is a loop.
+    Raises ValueError with parameter, value and allowed values, and if results would be no numbers; TypeError for an
+    unknown or missing parameter. A metric is NaN only where its description in `METRICS` has null.
     """
     known = Policies() if policies is None else policies
     table, points = _check_columns(parameters | {"policy": policy})
@@ -82,7 +81,7 @@ def simulate(
 
 
 def _check_columns(parameters: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], int]:
-    """A checked column [point] by parameter, those with a default included, and how many points there are."""
+    """A checked column [point] for each parameter, including defaults, and the number of points."""
     unknown = sorted(set(parameters) - {*PARAMETERS, "policy"})
     if unknown:
         raise TypeError(f"simulate() has no parameter {unknown[0]!r}; there are: {', '.join(PARAMETERS)}")
@@ -97,14 +96,14 @@ def _check_columns(parameters: Mapping[str, Any]) -> tuple[dict[str, np.ndarray]
 
 
 def _one_value(name: str, column: np.ndarray) -> int:
-    """The value that all points share; ValueError where they do not."""
+    """The common value of all points; ValueError if they differ."""
     if (column != column[0]).any():
-        raise ValueError(f"{name}: {len(np.unique(column))} values; all points of a call share one")
+        raise ValueError(f"{name}: {len(np.unique(column))} values; must be one value for all points of a call")
     return int(column[0])
 
 
 def _check_points(table: Mapping[str, np.ndarray], loop: np.ndarray, policies: Mapping[str, Policy]) -> None:
-    """TypeError where a policy reads what is not given for each of its points, ValueError where a point cannot be."""
+    """TypeError if a parameter that a policy reads is missing at one of its points, ValueError for an illegal point."""
     for policy, is_a_loop in dict.fromkeys(zip(table["policy"].tolist(), loop.tolist(), strict=True)):
         mine = (table["policy"] == policy) & (loop == is_a_loop)
         names = reads(policies[policy], Kind.LOOP if is_a_loop else Kind.BUILD)
@@ -122,13 +121,13 @@ class _Group:
 
     policy: Policy
     lanes: dict[str, np.ndarray]
-    replica: np.ndarray  # of each lane
+    replica: np.ndarray  # replica of each lane
     seed: int
     engine: str
 
     @property
     def kind(self) -> Kind:
-        """A build, or a closed loop."""
+        """The kind of workload: a build or a closed loop."""
         return Kind.LOOP if is_loop(self.lanes, 1)[0] else Kind.BUILD
 
     @property
@@ -144,7 +143,7 @@ class _Group:
 
     @cached_property
     def shape(self) -> Shape:
-        """What all lanes have in common; ValueError where their parameters contradict each other."""
+        """The common shape of all lanes; ValueError if their parameters contradict each other."""
         first = self.first
         cores, sockets, threads = (int(first[name]) for name in ("cores", "sockets", "threads_per_core"))
         shown = {"cores": cores, "sockets": sockets, "threads_per_core": threads}
@@ -160,12 +159,12 @@ class _Group:
 
     @cached_property
     def events(self) -> Events:
-        """The flush events of a whole build, or of one operation, under the policy."""
+        """The flush events of a whole build, or of one operation, with the policy."""
         lanes = self.lanes
         pages = tuple(p for p, _ in lanes["range_pages"][0])
         weights = np.array([[weight for _, weight in mix] for mix in lanes["range_pages"]]).T  # [pages, lane]
         total = np.zeros(weights.shape[1])
-        for row in weights:  # row by row: a lane does not notice its neighbours
+        for row in weights:  # row by row, so that lanes do not affect each other
             total = total + row
         unread = np.full_like(total, np.nan)
         build = Build(
@@ -178,7 +177,7 @@ class _Group:
         return self.policy.count(build)
 
     def part(self, members: np.ndarray) -> _Group:
-        """Some of the lanes (a mask)."""
+        """The group of some of the lanes (a mask)."""
         lanes = {name: column[members] for name, column in self.lanes.items()}
         return replace(self, lanes=lanes, replica=self.replica[members])
 
@@ -191,7 +190,7 @@ def _simulate_group(group: _Group) -> dict[str, np.ndarray]:
         return _without_flush_events(group)
     if not some.any() and not group.has_locks.any():
         return account_without_events(group.lanes, shape, group.kind)
-    if not some.all():  # a lane without events is none of a machine's
+    if not some.all():  # machines cannot simulate lanes without events
         out = {name: np.full(len(some), np.nan) for name in METRICS}
         for mine in (some, ~some & group.has_locks, ~some & ~group.has_locks):
             if not mine.any():
@@ -211,7 +210,7 @@ def _simulate_group(group: _Group) -> dict[str, np.ndarray]:
 
 
 def _without_flush_events(group: _Group) -> dict[str, np.ndarray]:
-    """Every metric of operations that take locks and make no flush events, [lane]."""
+    """Every metric of operations with locks and without flush events, [lane]."""
     one = np.ones_like(group.lanes["cores"])
     lanes = group.lanes | {"events_per_operation": one, "alloc_events": one, "range_pages": _one_page(len(one))}
     out = _simulate_group(replace(group, policy=NO_FLUSH, lanes=lanes))
@@ -226,11 +225,11 @@ def _one_page(lanes: int) -> np.ndarray:
 
 
 def _think_of_loops(group: _Group) -> np.ndarray:
-    """Own work between two flush events, [lane]; ValueError where flush events alone take longer than an operation."""
+    """Work between two flush events, [lane]; ValueError if flush events alone take longer than an operation."""
     lanes, total = group.lanes, group.events.total
 
     def left_ns(operation_ns: np.ndarray, shape: Shape) -> np.ndarray:
-        """What is left of an operation for own work, if its flush events take what they take at this pace."""
+        """The time of an operation without its flush events, at this rate of operations."""
         think_ns = operation_ns / total
         return (think_ns - own_overhead_ns(*_run(group, shape, think_ns))) * total
 
@@ -240,19 +239,19 @@ def _think_of_loops(group: _Group) -> np.ndarray:
         for row in np.flatnonzero(operation_ns < 0.0)[:1].tolist():
             raise ValueError(
                 f"one_thread_ops_per_s={lanes['one_thread_ops_per_s'][row]:g}: an operation takes {whole_ns[row]:.0f} "
-                f"ns, and its flush events alone {whole_ns[row] - operation_ns[row]:.0f} ns of it"
+                f"ns, but its flush events alone take {whole_ns[row] - operation_ns[row]:.0f} ns"
             )
     elif not np.isnan(lanes["rate_per_s"][0]):
-        operation_ns = np.maximum(left_ns(whole_ns, group.shape), 0.0)  # 0: more than the CPUs can do; it is not met
+        operation_ns = np.maximum(left_ns(whole_ns, group.shape), 0.0)  # 0: the CPUs cannot reach the rate
         return operation_ns / total
     return operation_ns * slowdown_of_work(lanes, group.shape) / total
 
 
 def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, dict[str, np.ndarray]]:
-    """What lanes simulate, and their means per flush event, [lane]."""
+    """The scenario of the lanes, and their means per flush event, [lane]."""
     policy, lanes, first = group.policy, group.lanes, group.first
     cost = numbers_of(lanes) | {"think_ns": think_ns}
-    if not group.has_locks.any():  # of a build nothing is read that is a loop's
+    if not group.has_locks.any():  # a build reads no parameters of closed loops
         cost["locks_per_operation"] = np.zeros_like(think_ns)
     if policy.reads_line:
         cost["checks_per_s"] = all_checks_per_s(policy.checks, numbers_of(lanes))
@@ -263,7 +262,7 @@ def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, d
     if policy.kernel_entry is not None:
         _check_entries(cost, shape, warmup + window)
     source = FlushEvents(shape, cost, group.events, policy, group.replica)
-    scenario = Scenario(  # before lanes leave, and the source with them
+    scenario = Scenario(  # before finished lanes leave the source
         policy=policy,
         kind=group.kind,
         shape=shape,
@@ -280,7 +279,7 @@ def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, d
 
 
 def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
-    """ValueError where the loop would serve more kernel entries than anybody waits for."""
+    """ValueError if the loop would serve more than MOST_ENTRIES kernel entries."""
     entries_per_s = (shape.busy - shape.isolated) * cost["kernel_entries_per_s"]
     if shape.isolated:
         entries_per_s = entries_per_s + shape.isolated * cost["isolated_entries_per_s"]
@@ -288,5 +287,5 @@ def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
     for entries in (each * events)[each * events > MOST_ENTRIES][:1].tolist():
         raise ValueError(
             f"kernel_entries_per_s: about {entries:.1e} kernel entries check a mark in {events} flush events; must be "
-            f"at most {MOST_ENTRIES:.0e}: ask for a smaller window_events, or more flush events a second"
+            f"at most {MOST_ENTRIES:.0e}: give a smaller window_events, or more flush events per second"
         )

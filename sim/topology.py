@@ -1,4 +1,4 @@
-"""The machine that all lanes of a group have in common: its CPUs, sockets and siblings, and who is busy."""
+"""The machine that all lanes of a group have in common: its CPUs, sockets, siblings and busy CPUs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from sim.parameters import FLAT_APIC_CPUS
 
 APIC_REACH = {"flat": 4096, "cluster": 16, "physical": 1}  # marked targets that one ICR write reaches
-HYPERCALL_REACH = 128  # and one hypercall
+HYPERCALL_REACH = 128  # marked targets that one hypercall reaches
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is the same for all lanes of a group."""
+    """Parameters that are the same for all lanes of a group."""
 
     cores: int
     sockets: int
@@ -57,21 +57,21 @@ class Shape:
 
     @property
     def cluster(self) -> np.ndarray:
-        """The cluster of every CPU, counted over all sockets; jobs spread over a socket's in turn, [cpu]."""
+        """The cluster of every CPU, numbered over all sockets; jobs go to the clusters of a socket in turn, [cpu]."""
         size = min(self.cluster_cores or self.cores_a_socket, self.cores_a_socket)
         clusters = -(-self.cores_a_socket // size)
         place = self.core // self.sockets if self.fill == "spread" else self.core % self.cores_a_socket
         return self.socket * clusters + (place % clusters if self.fill == "spread" else place // size)
 
     def with_sibling(self, awake: int) -> np.ndarray:
-        """Of the CPUs 0..awake-1, those of whose core another thread is one of them, [cpu]."""
+        """Whether each of the CPUs 0..awake-1 has a sibling among them, [cpu]."""
         core = self.core[:awake]
         return np.bincount(core)[core] > 1
 
     def mean_slowdown(self, awake: int, smt_slowdown: np.ndarray, among: int | None = None) -> np.ndarray:
-        """How many times as long work takes where CPUs 0..awake-1 are not idle, [lane].
+        """The factor by which work takes longer if CPUs 0..awake-1 are not idle, [lane].
 
-        The mean over CPUs 0..among-1, or over all that are not idle.
+        It is the mean over CPUs 0..among-1, or over all that are not idle.
         """
         share = self.with_sibling(awake)[:among].mean()
         return smt_slowdown * 1.0 if share == 1.0 else 1.0 + share * (smt_slowdown - 1.0)

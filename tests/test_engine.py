@@ -266,7 +266,7 @@ def test_arrays_that_hold_no_numbers_are_refused(parameters, value, said):
         ({"policy": ["xpfo", None]}, "policy=None: must be a name"),
         ({"apic": 8}, "apic=8: must be one of"),
         ({"accounting": ["tick", True]}, "accounting=True: must be one of"),
-        ({"seed": [1, 2]}, "seed: 2 values; all points of a call share one"),
+        ({"seed": [1, 2]}, "seed: 2 values; must be one value for all points of a call"),
         ({"range_pages": [[[1, [2]]]]}, "weights finite"),
         ({"user_s": 0.0, "base_system_s": 0.0}, "a build takes CPU time"),
         ({"user_s": [1.0, 0.0], "base_system_s": 0.0}, "a build takes CPU time"),

@@ -301,7 +301,7 @@ def test_a_fill_is_never_longer_than_the_transfer_that_it_is_part_of(policy):
 
 def test_checks_at_kernel_entries_are_refused_there():
     for line in (Line.GLOBAL, Line.NODE):
-        with pytest.raises(ValueError, match=r"kernel_entry: no machine models checks there of a line"):
+        with pytest.raises(ValueError, match=r"kernel_entry: must be None with Write.TEST_FIRST"):
             Policy(local=Local.FIRST, mark=Mark(line, Write.TEST_FIRST), kernel_entry=Check(line))
     assert not Mark(Line.PER_CPU, Write.TEST_FIRST).reads_line  # flags cost one by one, as before
 

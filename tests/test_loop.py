@@ -39,7 +39,7 @@ def test_one_thread_does_what_it_is_measured_to_do():
             assert found["operations_per_s"][0] == pytest.approx(60000.0, rel=5e-3), (policy, operation)
             assert 60000.0 < found["operations_per_s"][1] < 8 * 60000.0
     with pytest.raises(
-        ValueError, match="one_thread_ops_per_s=5e\\+06: an operation takes 200 ns, and its flush events"
+        ValueError, match="one_thread_ops_per_s=5e\\+06: an operation takes 200 ns, but its flush events"
     ):
         simulate(policy=CONCURRENT, **loop(one_thread_ops_per_s=5e6))
 
@@ -93,9 +93,9 @@ def test_what_is_drawn_to_compute_is_no_overhead(policy, engine):
 
 
 def test_a_point_is_a_loop_or_a_build():
-    with pytest.raises(ValueError, match="operation_ns and rate_per_s: a loop is given by one of"):
+    with pytest.raises(ValueError, match="operation_ns and rate_per_s: a closed loop is given by one of"):
         simulate(policy=CONCURRENT, **loop(operation_ns=1.0, rate_per_s=1.0))
-    with pytest.raises(ValueError, match="operation_ns makes the workload a loop, and user_s is of a build"):
+    with pytest.raises(ValueError, match="operation_ns makes the workload a closed loop, but user_s belongs"):
         simulate(policy=CONCURRENT, **loop(operation_ns=1.0, user_s=1.0))
     known = distance.known("xeon_8160")
     of_build = {name: np.array([known[name], np.nan]) for name in OF_BUILD} | {
@@ -117,7 +117,7 @@ def test_threads_that_fill_one_socket_first_wait_for_no_other():
     assert alike[0] == alike[1]
     marks = [simulate(policy="xpfo_deferred", **p | {"jobs": 4, "fill": fill}) for fill in ("spread", "sockets")]
     assert (marks[1]["flush_wait_ns"] < marks[0]["flush_wait_ns"]).all()  # their line does not cross
-    with pytest.raises(ValueError, match="fill=sockets: needs as many cores on each of sockets=4"):
+    with pytest.raises(ValueError, match="fill=sockets: must have equally many cores on each of sockets=4"):
         simulate(policy=CONCURRENT, **p | {"fill": "sockets", "cores": 12, "sockets": 4})
 
 

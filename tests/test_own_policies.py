@@ -138,7 +138,7 @@ def test_a_deadline_that_no_engine_models_is_refused_before_anything_starts(fold
     (folder / "odd.py").write_text(text, encoding="utf-8")
     assert main([*RUN, f"policy_path={folder}", "policy=odd", f"out={tmp_path}/out"]) == 2
     said = capsys.readouterr().err
-    assert "no machine models" in said
+    assert "no engine models" in said
     assert "deadline_ns=1e+06" in said
     assert not (tmp_path / "out").exists()
 

@@ -61,7 +61,7 @@ def test_lines_are_written_in_the_ways_that_a_machine_models():
         Mark(Line.PER_CPU, Write.TEST_FIRST),
         Mark(Line.NODE, Write.TEST_FIRST),
     ]
-    with pytest.raises(ValueError, match=r"Line.TASK is written Write.PLAIN: no machine models Write.TEST_FIRST"):
+    with pytest.raises(ValueError, match=r"write=Write.TEST_FIRST: must be Write.PLAIN with Line.TASK"):
         Mark(Line.TASK, Write.TEST_FIRST)
 
 
@@ -130,10 +130,10 @@ def test_each_check_of_a_mark_is_refused_or_gives_numbers(parameters):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"tick": Check(Line.GLOBAL)}, "tick checks a mark, and nothing is marked"),
-        ({"mark": PLAIN}, "none checks"),
-        ({"mark": PLAIN, "tick": Check(Line.PER_CPU)}, "checks Line.PER_CPU, and .* is on Line.GLOBAL"),
-        ({"mark": PLAIN, "tick": Check(Line.GLOBAL, False)}, "generation"),
+        ({"tick": Check(Line.GLOBAL)}, "tick: checks a mark, but no CPU is marked"),
+        ({"mark": PLAIN}, "no CPU checks it"),
+        ({"mark": PLAIN, "tick": Check(Line.PER_CPU)}, "line=Line.PER_CPU: must be Line.GLOBAL"),
+        ({"mark": PLAIN, "tick": Check(Line.GLOBAL, False)}, "clears=False: must be True"),
         ({"mark": Mark(Line.TASK, Write.PLAIN), "tick": Check(Line.TASK)}, "only by migration"),
         ({"mark": PLAIN, "tick": "now"}, "must be a Check or None"),
         ({"build": 1}, "build=1: must be a bool"),
@@ -141,7 +141,7 @@ def test_each_check_of_a_mark_is_refused_or_gives_numbers(parameters):
         ({"mark": Line.GLOBAL}, "mark=.*: must be a Mark or None"),
         ({"mutex": 1}, "mutex=1: must be a bool"),
         ({"events": 7}, "events=7: must be a function"),
-        ({"targets": Targets.HARDWARE}, "with Targets.HARDWARE local is Local.NEVER"),
+        ({"targets": Targets.HARDWARE}, "local=Local.FIRST: must be Local.NEVER with Targets.HARDWARE"),
         ({"targets": Targets.OTHER_ONLINE, "mark": PLAIN}, "notified already"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which machine simulates a group of lanes: by its policy, and by the engine that it runs on."""
+"""The choice of the machine that simulates a group of lanes, by policy and engine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sim.reading import reads
 from sim.topology import Shape
 
 ENGINES = ("auto", "compiled", "vectorized")
-MOST_SECTIONS = 1000  # lock sections before a flush event: beyond, a window of these takes minutes
+MOST_SECTIONS = 1000  # most lock sections before a flush event, for minutes of simulation per window
 REMEDY = "give engine=compiled, which simulates every request"
 
 
 def choose_engine(engine: str) -> str:
-    """The engine that `auto` stands for here, or the one that is asked for; ValueError where there is no such one."""
+    """The given engine, with `auto` resolved; ValueError for an unknown engine."""
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: must be one of {', '.join(ENGINES)}")
     return ("compiled" if has_compiler() else "vectorized") if engine == "auto" else engine
@@ -31,9 +31,9 @@ def choose_engine(engine: str) -> str:
 def build_machine(
     engine: str, shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents
 ) -> Machine:
-    """A machine that simulates lanes; `cost` holds the parameters that the policy reads, each [lane].
+    """A machine that simulates lanes; `cost` has the parameters that the policy reads, each [lane].
 
-    An engine is imported when it is asked for: numba takes half a second.
+    Engines are imported on demand, since numba takes half a second.
     """
     engine, interrupts = choose_engine(engine), policy.targets.interrupts
     locks = has_locks(cost)
@@ -65,10 +65,10 @@ def has_locks(cost: Mapping[str, np.ndarray]) -> bool:
 
 
 def check_locks(policy: Policy, locks_per_operation: float, events_per_operation: float) -> None:
-    """ValueError where no engine models such locks beside the flush events of a policy."""
+    """ValueError if no engine models these locks with the flush events of the policy."""
     if locks_per_operation > MOST_SECTIONS * events_per_operation:
         raise ValueError(
-            f"locks_per_operation={locks_per_operation:g}: must be at most {MOST_SECTIONS} for each flush event, and "
+            f"locks_per_operation={locks_per_operation:g}: must be at most {MOST_SECTIONS} for each flush event, but "
             f"events_per_operation={events_per_operation:g}"
         )
     if not policy.targets.interrupts:
@@ -79,7 +79,7 @@ def check_locks(policy: Policy, locks_per_operation: float, events_per_operation
 
 
 def check_vectorized(policy: Policy, point: Mapping[str, Any]) -> None:
-    """ValueError where the numpy engine does not model what is asked for; `point` has parameters by name."""
+    """ValueError if the numpy engine does not model the policy or the point; `point` has parameters by name."""
     interrupts = policy.targets.interrupts
     unequal = point.get("cores", 1) // point.get("threads_per_core", 1) % point.get("sockets", 1) != 0
     wrong = [

@@ -1,4 +1,4 @@
-"""Policies by file name: those of the package, and those in a folder of the user's own."""
+"""Policies by file name: those of the package, and those in a folder of the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import ModuleType
 
 from sim.policy import Policy
 
-NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")  # of a policy's file, without .py
+NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")  # the name of a policy's file without .py
 
 
 class NoSuchPolicy(KeyError, ValueError):
@@ -25,10 +25,10 @@ class NoSuchPolicy(KeyError, ValueError):
 
 
 class Policies(Mapping[str, Policy]):
-    """Policies by name: those of a folder first, if there is one, then the package's; each is loaded when first used.
+    """Policies by name: those of the folder come before those of the package; each is loaded at its first use.
 
-    Whatever a file raises passes through; ValueError or TypeError, in a sentence, where it holds no policy that a
-    machine models; NoSuchPolicy, a KeyError and ValueError, where there is no such file.
+    An exception in a file passes through. Raises ValueError or TypeError, in a sentence, where a file has no policy
+    that an engine models, and NoSuchPolicy, a KeyError and ValueError, where there is no such file.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -53,27 +53,27 @@ class Policies(Mapping[str, Policy]):
 
     @property
     def hidden(self) -> list[str]:
-        """The package's policies that a file of the folder stands in for."""
+        """The policies of the package that a file of the folder replaces."""
         return sorted({*self._own} & {*self._package})
 
     def path(self, name: str) -> Path:
         """The file of a policy."""
         if name not in self:
-            why = "" if NAME.fullmatch(name) else ": a policy's name is letters, digits and _, the first a letter"
+            why = "" if NAME.fullmatch(name) else ": a policy's name is letters, digits and _, with a letter first"
             raise NoSuchPolicy(f"policy={name!r}: {why.removeprefix(': ') or 'no such policy'}")
         return self._own.get(name) or self._package[name]
 
     def title(self, name: str) -> str:
-        """The first line of what a policy's file says of it."""
+        """The first line of a policy's docstring."""
         return self.text(name).partition("\n")[0]
 
     def text(self, name: str) -> str:
-        """What a policy's file says of it: its docstring, read without running the file."""
+        """The docstring of a policy, read without running its file."""
         return ast.get_docstring(ast.parse(self.path(name).read_bytes())) or ""
 
 
 def policy_files(folder: str | Path) -> dict[str, Path]:
-    """The files of policies in a folder, by policy; hidden ones, and names that no policy can have, are passed over."""
+    """The files of policies in a folder, by policy, without hidden files and names that no policy can have."""
     files = {path.stem: path for path in sorted(Path(folder).glob("*.py")) if NAME.fullmatch(path.stem)}
     return {name: path for name, path in files.items() if path.is_file()}
 
@@ -86,15 +86,15 @@ def _import(name: str) -> Policy:
 
 @lru_cache(maxsize=1024)
 def _load(file: str, mtime_ns: int, size: int) -> Policy:
-    """A policy of the user's, as its file is now.
+    """A policy of the user, from the current state of its file.
 
-    Its module is known while it is executed only, so that pickling takes its functions along: a worker need not have
-    the file. Nothing is cached beside the file, where times are told apart by seconds alone.
+    The module is in sys.modules only while it is executed, so that pickling includes its functions and a worker needs
+    no file. There is no bytecode cache, since it distinguishes files by whole seconds only.
     """
     name = f"own_policy_{Path(file).stem}_{hashlib.sha256(file.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
     module = ModuleType(name)
     module.__file__ = file
-    sys.modules[name] = module  # where dataclasses look for it
+    sys.modules[name] = module  # dataclasses need it there
     try:
         exec(compile(Path(file).read_bytes(), file, "exec"), vars(module))
         return _policy_of(module)
@@ -103,7 +103,7 @@ def _load(file: str, mtime_ns: int, size: int) -> Policy:
 
 
 def _policy_of(module: ModuleType) -> Policy:
-    """The policy that a module holds."""
+    """The policy of a module."""
     policy = getattr(module, "POLICY", None)
     if isinstance(policy, Policy):
         return policy

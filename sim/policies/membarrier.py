@@ -1,9 +1,9 @@
-"""membarrier(2): interrupt the CPUs that run this process, wait until each has passed a memory barrier, flush nothing.
+"""membarrier(2): interrupt the CPUs of this process and wait until each has executed a memory barrier; flush nothing.
 
 Kernel:   kernel/sched/membarrier.c  membarrier_private_expedited() -> smp_call_function_many(ipi_mb), under
-          membarrier_ipi_mutex since 6.8; without that mutex calls overlap, and under contention this is too slow
+          membarrier_ipi_mutex since 6.8; before 6.8 calls overlap, and this policy is too slow under contention
 Return:   every running thread of the process has executed a full memory barrier.
-Stale:    no TLB entry is touched; this is the broadcast of `xpfo` without its flush, to be measured without root.
+Stale:    no TLB entry; this is the broadcast of `xpfo` without its flush, which users without root can measure.
 Context:  from user space; a process of one thread returns at once.
 """
 

@@ -1,8 +1,8 @@
-"""As mm_shootdown_concurrent before Linux 5.19: each request reads the newest generation, needed or not.
+"""As mm_shootdown_concurrent, but every request reads the newest generation, as before Linux 5.19.
 
-Kernel:   arch/x86/mm/tlb.c  flush_tlb_func() reads mm_tlb_gen before it asks whether the request is old (5.13 to 5.18)
+Kernel:   arch/x86/mm/tlb.c  flush_tlb_func() reads mm_tlb_gen before the test for an old request (5.13 to 5.18)
 Return:   no CPU uses the old mapping of the process.
-Stale:    no CPU, once it returns; CPUs that are lazy or idle look at the generation when they come back.
+Stale:    no CPU, once it returns; lazy and idle CPUs check the generation when they run the process again.
 Context:  interrupts on: it waits for other CPUs.
 """
 

@@ -1,8 +1,8 @@
-"""Write one word that all CPUs share, as get_user_pages() does with FOLL_PIN: nothing is flushed, and nobody waits.
+"""Write one word that all CPUs share, as get_user_pages() does with FOLL_PIN; flush nothing and never wait.
 
-Kernel:   mm/gup.c  mm_set_has_pinned_flag(), before it asked whether the flag is set (5.12)
+Kernel:   mm/gup.c  mm_set_has_pinned_flag(), before the test for a flag that is set (5.12)
 Return:   the word is written.
-Stale:    nothing was taken away.
+Stale:    no TLB entry: no mapping changes.
 Context:  any; never waits.
 """
 

@@ -1,8 +1,8 @@
-"""Interrupt every other online CPU, idle ones included, wait until each has run a function that does nothing.
+"""Interrupt every other online CPU, including idle ones, and wait until each has run an empty function.
 
 Kernel:   kernel/smp.c  smp_call_function_many(cpu_online_mask, ..., wait)
 Return:   every other CPU has run the function.
-Stale:    no TLB entry is touched; this is the broadcast of `xpfo` without its flush, as benchmarks of interrupts do it.
+Stale:    no TLB entry; this is the broadcast of `xpfo` without its flush, as in benchmarks of interrupts.
 Context:  interrupts on: it waits for other CPUs.
 """
 

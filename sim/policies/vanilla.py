@@ -1,8 +1,8 @@
 """No XPFO: the kernel's direct map is never flushed for user pages.
 
 Kernel:   Linux 4.20 without the XPFO series
-Return:   nothing was unmapped.
-Stale:    nothing; the kernel keeps reaching every user page. The baseline of every ratio.
+Return:   no page is unmapped.
+Stale:    no TLB entry; the kernel can always access every user page. This is the baseline of every ratio.
 Context:  any.
 """
 

@@ -1,4 +1,4 @@
-"""As xpfo, but a handler run flushes fully once, at its first request, and only acknowledges the others.
+"""As xpfo, but a handler run flushes fully at its first request, and only acknowledges the others.
 
 Kernel:   after kernel/smp.c  flush_smp_call_function_queue() and arch/x86/mm/tlb.c  do_flush_tlb_all()
 Return:   no CPU holds the old mapping.

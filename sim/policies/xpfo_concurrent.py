@@ -1,4 +1,4 @@
-"""As xpfo, but the sender flushes its own TLB while the others do: after the last ICR write, before the acks.
+"""As xpfo, but the local flush comes between the last ICR write and the acks, while the other CPUs flush.
 
 Kernel:   kernel/smp.c  on_each_cpu_cond_mask(), smp_call_function_many_cond()  (Linux 5.13)
 Return:   no CPU holds the old mapping.

@@ -2,8 +2,8 @@
 
 Kernel:   arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off()  (XPFO v8 13/14)
 Return:   this CPU holds no stale entry.
-Stale:    other CPUs until they switch to a user task. The mask is a plain read-modify-write, so a mark may be lost
-          until the next one repairs it.
+Stale:    other CPUs until they switch to a user task. The mask is written by a plain read-modify-write, so a mark may
+          be lost until the next one.
 Context:  any; never waits, interrupts may be off.
 """
 

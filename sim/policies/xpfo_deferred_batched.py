@@ -1,4 +1,4 @@
-"""As xpfo_deferred, and one full flush serves all pages of a refill of the per-CPU free list.
+"""As xpfo_deferred, but one full flush serves all pages of a refill of the per-CPU free list.
 
 Kernel:   mm/page_alloc.c  rmqueue_bulk(), xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off()  (XPFO v8 13/14, 14/14)
 Return:   this CPU holds no stale entry.

@@ -1,8 +1,8 @@
-"""As xpfo_deferred, and the periodic tick checks the mark too.
+"""As xpfo_deferred, but the periodic tick also checks the mark.
 
 Kernel:   arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off(); kernel/time  update_process_times()
 Return:   this CPU holds no stale entry.
-Stale:    other CPUs that tick, for at most one tick (lost marks aside); a nohz_full CPU until it switches.
+Stale:    other CPUs for at most one tick, except after a lost mark; a nohz_full CPU until it switches.
 Context:  any; never waits, interrupts may be off.
 """
 

@@ -1,8 +1,8 @@
-"""As xpfo_deferred, but a CPU whose mark is a millisecond old is interrupted, and flushes.
+"""As xpfo_deferred, but a CPU is interrupted, and flushes, when its mark is a millisecond old.
 
-Kernel:   as xpfo_deferred; a timer that was armed with the first mark sends the interrupt (a proposal, nobody's patch)
+Kernel:   as xpfo_deferred; a timer that starts with the first mark sends the interrupt (a proposal without a patch)
 Return:   this CPU holds no stale entry.
-Stale:    other CPUs until they switch to a user task, and a millisecond at most, with the interrupt on top.
+Stale:    other CPUs until they switch to a user task, at most for a millisecond and the interrupt.
 Context:  any; never waits, interrupts may be off.
 """
 

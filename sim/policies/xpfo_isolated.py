@@ -1,9 +1,9 @@
 """As xpfo_concurrent, but an isolated CPU in user mode is marked pending, and flushes at its next kernel entry.
 
 Kernel:   as xpfo_concurrent; after "context_tracking,x86: Defer some IPIs until a user->kernel transition" (not merged)
-Return:   no housekeeping CPU holds the old mapping, and no isolated one that is in the kernel.
-Stale:    an isolated CPU in user mode keeps the old entry until its next kernel entry, and cannot use it there: a
-          kernel address. The stale window lasts until that flush.
+Return:   no housekeeping CPU holds the old mapping, and no isolated CPU in the kernel.
+Stale:    an isolated CPU in user mode until the flush at its next kernel entry, which ends the stale window. User mode
+          cannot use the old entry, since it is of a kernel address.
 Context:  interrupts on, no spinlock held that a handler may take: it waits for the CPUs that it interrupts.
 """
 

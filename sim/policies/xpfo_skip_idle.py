@@ -1,9 +1,9 @@
-"""As xpfo, but idle CPUs are not interrupted; one flushes fully when it wakes.
+"""As xpfo, but idle CPUs are not interrupted; they flush fully when they wake.
 
-Kernel:   arch/x86/mm/tlb.c  flush_tlb_kernel_range() with the lazy-TLB idea of flush_tlb_others() and leave_mm()
+Kernel:   arch/x86/mm/tlb.c  flush_tlb_kernel_range() with lazy TLB as in flush_tlb_others() and leave_mm()
 Return:   no running CPU holds the old mapping.
-Stale:    no running CPU. An idle CPU must flush before anything else when it wakes, by interrupt too; the cost of that
-          is not modelled, so this is a bound.
+Stale:    no running CPU. An idle CPU must flush first when it wakes, also by an interrupt. The model leaves out the
+          cost of that flush, so this is a lower bound.
 Context:  interrupts on, no spinlock held that a handler may take: it waits for other CPUs.
 """
 

@@ -1,4 +1,4 @@
-"""As xpfo_deferred, but freed pages stay unmapped: an alloc flushes only where the page was the kernel's before.
+"""As xpfo_deferred, but freed pages stay unmapped: an alloc flushes only if the kernel owned the page before.
 
 Kernel:   arch/x86/mm/xpfo.c  xpfo_alloc_pages(), xpfo_free_pages(); arch/x86/mm/tlb.c  switch_mm_irqs_off()  (XPFO v9)
 Return:   this CPU holds no stale entry.

@@ -1,20 +1,20 @@
-"""A broadcast by interrupts as it really goes: one event per request.
+"""The exact simulation of a broadcast by interrupts: one event per request.
 
 Kernel: kernel/smp.c  on_each_cpu(), smp_call_function_many(), llist_add(), csd_lock_wait(),
         generic_smp_call_function_single_interrupt(), flush_smp_call_function_queue(); arch/x86/mm/tlb.c
 Ref:    docs/model.md
 
-A CPU has at most two things to come: the end of its own work, and the interrupt or handler run that it is to take.
-Nothing becomes due earlier than once said: a handler run, a refill and interrupts being off only delay. So work that
-comes up before its CPU's `work_end` is put back, and no event is ever cancelled. Ties go to the lowest CPU, and on one
-CPU the run goes before work. Times are absolute and in ns.
+A CPU has at most two future events: the end of its own work, and its next interrupt or handler run. No event ever moves
+to an earlier time, since handler runs, refills and disabled interrupts only delay. So work that comes up before the
+`work_end` of its CPU is scheduled again, and no event is ever cancelled. Ties go to the lowest CPU; on one CPU the
+handler run comes before work. Times are absolute and in ns.
 
-A request is a few transfers of cache lines (`sim/cache_lines.py`). Senders and the target itself take the line of that
-target's call_single_queue, one at a time, in order of arrival. So do CPUs that count up the generation of an address
-space, and handlers that have no copy of it, with the line of that generation.
+A request is a few transfers of cache lines (`sim/cache_lines.py`). Senders and the target take the line of the target's
+call_single_queue one at a time, in order of arrival. CPUs that increment the generation of an address space, and
+handlers without a copy of it, take the line of the generation in the same way.
 
-Most events are requests, and most of these end in the order in which they begin: CPUs at a request stand in a ring
-(`ring.py`). All else that is to come plays knock-outs (`knockout.py`).
+Most events are requests, and most of these end in the order in which they begin, so CPUs at a request are in a ring
+(`ring.py`). All other events are in knock-outs (`knockout.py`).
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ from sim.policy import Done, Local, Policy, Run, Targets
 from sim.preemption import away
 from sim.topology import Shape
 
-WINDOWS = 8192  # of isolated CPUs that are kept, the last ones
+WINDOWS = 8192  # most windows of isolated CPUs that are kept
 
 
 def broadcast(
     shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents, locks: bool = False
 ) -> Machine:
-    """`cost` holds the parameters that the policy reads, each [lane]; `events` draws the flush events.
+    """`cost` has the parameters that the policy reads, each [lane]; `events` draws the flush events.
 
-    `locks`: operations take locks; under a policy without interrupts that is all they do.
+    With `locks`, operations take locks; with a policy without interrupts they do nothing else.
     """
     words = _words_of(shape, policy, events, locks)
     lanes, f, cpus = len(events.replica_row), shape.flushers, words.reachable
@@ -128,7 +128,7 @@ def broadcast(
 
 
 def _words_of(shape: Shape, policy: Policy, events: FlushEvents, locks: bool) -> Words:
-    """What the policy says, and the workload of its locks."""
+    """The fields of the policy and the locks that the loop needs."""
     return Words(
         reachable=shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores,
         busy=shape.busy,
@@ -156,19 +156,19 @@ def _words_of(shape: Shape, policy: Policy, events: FlushEvents, locks: bool) ->
 
 
 def _compute_end(lane: Lane) -> np.ndarray:
-    """When CPUs make their next flush events, [cpu]; before any time of who is in one."""
+    """The begin of the next flush event of each sender, [cpu]; NEVER for a CPU in a flush event."""
     senders = lane.cpus[: len(lane.senders)]
     return np.where(senders.phase == COMPUTE, senders.work_end, NEVER)
 
 
 def _windows_isolated(lane: Lane) -> np.ndarray:
-    """The windows of isolated CPUs, the last ones."""
+    """The last windows of isolated CPUs."""
     return lane.windows[: int(lane.counts.windows_isolated)]
 
 
 @entry
 def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Records, row: int) -> tuple[int, int]:
-    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what.
+    """Serve flush events of a lane from `row` on; return the next row, and which draws are missing first, if any.
 
     The counts are copied at the end of each batch of equal length.
     """
@@ -183,7 +183,7 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
         if requests:
             leave(lane.at_request)
         phase, end = cpus[k].phase, cpus[k].work_end
-        if end > now:  # delayed meanwhile
+        if end > now:  # a handler run delayed it
             set_work(lane, k, phase, end)
             continue
         if phase == ENQUEUE:
@@ -198,7 +198,7 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
         elif phase == RETURN:
             if draws.used[k] >= draws.compute.shape[1]:
                 return row, SHORT_OF_EVENTS
-            if words.preempts and draws.workload.most + words.flushers > draws.held.shape[1]:  # each may send one
+            if words.preempts and draws.workload.most + words.flushers > draws.held.shape[1]:  # one for each sender
                 return row, SHORT_OF_INTERRUPTS
             compute, lane.senders[k].kind = draw(draws, k)
             phase, end = COMPUTE, now + compute + _refill(lane, k)
@@ -217,7 +217,7 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
 
 @compiled
 def _first_work(lane: Lane) -> tuple[int, float, bool]:
-    """The CPU whose work is to be looked at first, when that is, and whether it is at a request."""
+    """The CPU with the first work, the time of that, and whether the CPU is at a request."""
     k, now = lane.work[1].cpu, lane.work[1].due
     first = lane.at_request.places[lane.at_request.ends.first]
     if first.due < now or (first.due == now and first.cpu < k):
@@ -227,7 +227,7 @@ def _first_work(lane: Lane) -> tuple[int, float, bool]:
 
 @compiled
 def _begin(lane: Lane) -> None:
-    """Busy CPUs begin to compute, those that make flush events until the first of them."""
+    """All busy CPUs begin to compute, senders until their first flush event."""
     lane.state.begun = True
     for k in range(lane.words.busy):
         lane.cpus[k].phase = COMPUTE
@@ -238,7 +238,7 @@ def _begin(lane: Lane) -> None:
 
 @compiled
 def _refill(lane: Lane, k: int) -> float:
-    """What was dropped since the last compute lengthens the one that begins."""
+    """The misses since the last compute, which lengthen the new one."""
     dropped, lane.cpus[k].dropped = lane.cpus[k].dropped, NOTHING
     lane.counts.refills += dropped == FULL
     lane.counts.range_misses += dropped == RANGE

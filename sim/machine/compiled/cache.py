@@ -1,9 +1,9 @@
-"""Where compiled loops are kept, and whether they are there: asked without importing numba, which takes half a second.
+"""The cache of compiled loops; this module does not import numba, which takes half a second.
 
-The folder is the user's own. It is named after the text of all that is compiled and after what it is compiled with and
-for, so that no code outlives its source or runs on another processor. Beside the code of a loop stands its digest: code
-that is not what was written is removed before it is loaded, and compiled again. Which folder is the user's cache, and
-whom it is believed from, is said here for all of this project.
+The folder belongs to the user. Its name has a hash of the source, the compiler and the processor, so that no code
+outlives its source or runs on another processor. There is a digest beside the code of each loop: damaged code is
+removed before it is loaded, and compiled again. This module also finds the user's cache for the whole project, and
+checks that no other user can write to it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 MACHINES = Path(__file__).parent.parent
-NAME = "xpfo-sweep"  # of this project's folder among the user's own
+NAME = "xpfo-sweep"  # this project's folder in the user's cache
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-DIGEST = ".sha256"  # ends the name of the file with the digest of a loop's code
-CPU_FIELDS = ("model name", "flags", "Features", "CPU part")  # of /proc/cpuinfo, on x86 and on arm64
+DIGEST = ".sha256"  # suffix of the file with the digest of a loop's code
+CPU_FIELDS = ("model name", "flags", "Features", "CPU part")  # in /proc/cpuinfo, on x86 and on arm64
 
 
 @cache
 def has_compiler() -> bool:
-    """Whether numba is there."""
+    """Whether numba is installed."""
     return find_spec("numba") is not None
 
 
 @cache
 def cache_folder() -> Path | None:
-    """Where compiled code is kept; None where each process compiles for itself."""
+    """The folder of compiled code; None if each process compiles for itself."""
     ours = own_cache()
     if ours is None:
         return None
@@ -45,7 +45,7 @@ def cache_folder() -> Path | None:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         if not_private(folder):
-            return None  # what is loaded from there is run
+            return None  # code from this folder is executed
         with open(folder / "lock", "a"):
             return folder
     except OSError:
@@ -53,13 +53,13 @@ def cache_folder() -> Path | None:
 
 
 def is_compiled(loop: str) -> bool:
-    """Whether the machine code of a loop is there already."""
+    """Whether the machine code of a loop is in the cache."""
     folder = cache_folder()
     return folder is not None and (folder / f"{loop}{DIGEST}").exists()
 
 
 def remove_damaged(loop: str) -> None:
-    """Remove the machine code of a loop unless it is what `seal` has seen."""
+    """Remove the machine code of a loop unless its digest is that of `seal`."""
     folder = cache_folder()
     if folder is None:
         return
@@ -71,19 +71,19 @@ def remove_damaged(loop: str) -> None:
 
 
 def seal(loop: str) -> None:
-    """Write down the digest of a loop's machine code."""
+    """Write the digest of the machine code of a loop."""
     folder = cache_folder()
     if folder is not None:
         (folder / f"{loop}{DIGEST}").write_text(_digest(folder, loop), encoding="ascii")
 
 
 def own_cache() -> Path | None:
-    """The user's cache of this project, made if it is not there; None where there is none that only he can write."""
+    """The user's cache of this project, created if missing; None if no folder is writable by this user alone."""
     return find_cache()[0]
 
 
 def find_cache() -> tuple[Path | None, str]:
-    """The same, and what is wrong with the usual place, under XDG_CACHE_HOME or ~/.cache, where it is another."""
+    """The folder of `own_cache`, and why it is not under XDG_CACHE_HOME or ~/.cache, else an empty text."""
     base, why = cache_base(), ""
     wanted = [base / NAME] if base is not None else []
     for folder in [*wanted, Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"]:
@@ -99,7 +99,7 @@ def find_cache() -> tuple[Path | None, str]:
 
 
 def cache_base() -> Path | None:
-    """Where the user's programs keep caches: XDG_CACHE_HOME, else ~/.cache; None where there is no home either."""
+    """The user's folder for caches: XDG_CACHE_HOME, else ~/.cache; None without a home."""
     base, home = os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~")
     if not os.path.isabs(base):
         base = os.path.join(home, ".cache")
@@ -107,10 +107,10 @@ def cache_base() -> Path | None:
 
 
 def not_private(path: Path) -> str:
-    """Why somebody else could have written a file or folder, or put another one into its place; empty if nobody can.
+    """The reason why another user could write or replace a file or folder; empty if none can.
 
-    Every folder above counts: who can write there can rename. In a sticky one, like /tmp, only the owner can. What
-    is not there yet is asked of the folders that are.
+    Every parent folder counts, since a user who can write to it can rename its entries, unless it is sticky like /tmp.
+    For a path that does not exist yet, its existing parents count.
     """
     me = os.geteuid()
     if os.path.lexists(path):
@@ -131,14 +131,14 @@ def not_private(path: Path) -> str:
 
 
 def make(folder: Path, mode: int) -> None:
-    """A folder and those above it that are not there, each of this mode at most, whatever the umask."""
+    """Create a folder and its missing parents with this mode, less the umask."""
     for each in reversed([folder, *folder.parents]):
         if not each.exists():
             each.mkdir(mode=mode, exist_ok=True)
 
 
 def _target() -> str:
-    """What code is compiled with and for."""
+    """The versions of the compiler, and the processor."""
     words = [platform.python_version(), platform.machine()]
     for package in ("numba", "llvmlite"):
         with suppress(PackageNotFoundError):

@@ -3,21 +3,20 @@
 Kernel: after arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off()  (XPFO v8), with cpumask_test_cpu()
         before cpumask_or() and cpumask_test_and_clear_cpu()
 
-A flush event visits every line, its own socket's first: it reads the line, and where a bit that it sets is clear it
-writes. A check reads the line of its own socket and writes, since its mark is pending. A read by a CPU with a valid
-copy takes `line_hit_ns` and waits for nobody. One without waits for the line, occupies it for `line_fill_ns`, and has
-its copy after a transfer from the last writer. A write waits too, occupies the line for all of that time, and takes
-every other copy away. While flush events wait for the line of the one that came first, the first visit by a CPU of its
-owner's cluster goes before, up to `line_burst` times in a row; else visits are served in order of arrival. So a write
-that still waits has taken the copies already.
+A flush event visits every line, first that of its own socket: it reads the line, and writes it if a bit to set is
+clear. A check reads the line of its own socket and writes it, since its mark is pending. A read by a CPU with a valid
+copy takes `line_hit_ns` and never waits. A read without a copy waits for the line, occupies it for `line_fill_ns`, and
+ends after a transfer from the last writer. A write waits too, occupies the line for a whole transfer, and invalidates
+all other copies. Visits are served in order of arrival, except that a waiter of the cluster of the line's owner goes
+first, up to `line_burst` times in a row. So a write that still waits has invalidated the copies already.
 
-Checks are events of the loop: each takes the copies away and makes flush events write again. They are Poisson, as many
-a second as the CPU's switches, ticks and migrations. A check that finds its mark clear changes nothing and is not
-drawn: the next check of a CPU is drawn when it is marked pending, which is the same, since the exponential forgets.
-What checks cost their CPUs is on the slow time scale (`sim/accounting.py`); here they only use the line.
+Checks are events of the loop: each invalidates the copies, so that flush events write again. They are a Poisson process
+with the rate of the switches, ticks and migrations of the CPU. A check of a clear mark changes nothing and is not
+drawn: the next check of a CPU is drawn when it is marked pending, which is equivalent, since an exponential has no
+memory. The cost of checks to their CPUs is on the slow time scale (`sim/accounting.py`); here they only use the line.
 
-`sim/machine/vectorized/coherence.py` says the same for all lanes at once, and gives the same bits. Times are absolute,
-in ns.
+`sim/machine/vectorized/coherence.py` simulates the same for all lanes at once, and gives the same bits. Times are
+absolute and in ns.
 """
 
 from __future__ import annotations
@@ -51,13 +50,13 @@ from sim.topology import Shape
 
 
 class Words(NamedTuple):
-    """What the machine's shape and the policy say, the same in all lanes of a group."""
+    """Fields of the machine's shape and the policy, the same in all lanes of a group."""
 
     busy: int
     flushers: int
-    lines: int  # one, or one per socket
-    clusters: int  # place of the first cluster's winner in the knock-out of arrivals
-    local_first: bool  # local flush before anybody is marked
+    lines: int  # number of lines: one, or one per socket
+    clusters: int  # place of the winner of the first cluster in the knock-out of arrivals
+    local_first: bool  # local flush before the marks
 
 
 class Cost(NamedTuple):
@@ -71,23 +70,23 @@ class Cost(NamedTuple):
 
 STATE = np.dtype([
     ("now", np.float64), ("begun", np.bool_),
-    ("most", np.int64),  # draws of checks that any CPU has used
+    ("most", np.int64),  # most draws of checks that a CPU has used
 ])  # fmt: skip
-SENDER = np.dtype([  # the flush event to come of a CPU that makes them, or in progress
+SENDER = np.dtype([  # the next or current flush event of a sender
     ("kind", np.int64), ("start", np.float64),
-    ("arrival", np.float64),  # at the line that it reads or writes next
-    ("stage", np.int64),  # twice the lines that it has done with, and one more where it is about to write
+    ("arrival", np.float64),  # at the next line
+    ("stage", np.int64),  # twice the number of finished lines, plus one if a write is next
 ])  # fmt: skip
-CHECKER = np.dtype([  # a busy CPU as it checks its mark
+CHECKER = np.dtype([  # the checks of a busy CPU
     ("check", np.float64),  # next arrival at the line; infinite while the mark is clear
-    ("gap", np.float64),  # between checks, mean
-    ("clearing", np.bool_),  # it has read, and is about to write
+    ("gap", np.float64),  # mean time between checks
+    ("clearing", np.bool_),  # whether the write is next, after the read
     ("used", np.int64),  # draws of checks used
-    ("cleared", np.int64),  # the generation of its line in which it cleared its mark: the mark is clear in that one
+    ("cleared", np.int64),  # generation of its line in which the mark is clear
 ])  # fmt: skip
 LINE = np.dtype([
-    ("owner", np.int64),  # last writer,
-    ("turns", np.int64),  # so many visits in a row inside one cluster
+    ("owner", np.int64),  # last writer
+    ("turns", np.int64),  # visits in a row inside one cluster
     ("free", np.float64),  # end of the last occupation
     ("version", np.int64),  # writes so far
     ("generation", np.int64),  # writes that marked CPUs pending so far
@@ -106,14 +105,14 @@ class Lane(NamedTuple):
     senders: Records
     checkers: Records  # busy CPUs
     lines: Records
-    copies: np.ndarray  # version of which each busy CPU has a copy, [line, cpu]
-    arrivals: Records  # knock-out of who arrives at its line next, cluster by cluster,
-    checks: Records  # and of who checks next
-    places: np.ndarray  # of each sender in `arrivals`, [cpu]
+    copies: np.ndarray  # version of the copy of each busy CPU, [line, cpu]
+    arrivals: Records  # knock-out of arrivals at lines, cluster by cluster
+    checks: Records  # knock-out of checks
+    places: np.ndarray  # place of each sender in `arrivals`, [cpu]
     cluster: np.ndarray  # [cpu]
     socket: np.ndarray  # [cpu]
-    apart: np.ndarray  # how far CPUs are apart, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`,
-    line: np.ndarray  # and how long a cache line takes over each of these distances, [distance]
+    apart: np.ndarray  # distances between CPUs, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`
+    line: np.ndarray  # time of a transfer over each of these distances, [distance]
 
 
 def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents) -> Machine:
@@ -155,7 +154,7 @@ def coherence(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, even
 
 @entry
 def serve_coherence(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Records, row: int) -> tuple[int, int]:
-    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what.
+    """Serve flush events of a lane from `row` on; return the next row, and which draws are missing first, if any.
 
     The counts are copied at the end of each batch of equal length.
     """
@@ -199,13 +198,13 @@ def _compute(lane: Lane, k: int, until: float, kind: int) -> None:
 
 @compiled
 def _line_of(lane: Lane, k: int) -> int:
-    """The line that the flush event of CPU k reads or writes next."""
+    """The next line of the flush event of CPU k."""
     return (lane.socket[k] + lane.senders[k].stage // 2) % lane.words.lines
 
 
 @compiled
 def _next_in_line(lane: Lane) -> int:
-    """Who visits a line next: who came first, or a waiter of that line's owner's cluster, while it is its turn."""
+    """The next visitor of a line: a waiter of the owner's cluster during its turns, else the first to arrive."""
     first = lane.arrivals[1].cpu  # ties go to the lowest CPU
     line = _line_of(lane, first)
     held = lane.lines[line]
@@ -217,13 +216,13 @@ def _next_in_line(lane: Lane) -> int:
 
 @compiled
 def _transfer(lane: Lane, line: int, k: int) -> float:
-    """How long the line takes to reach CPU k."""
+    """The time of a transfer of the line to CPU k."""
     return lane.line[lane.apart[lane.lines[line].owner, k]]
 
 
 @compiled
 def _take_turn(lane: Lane, line: int, k: int) -> None:
-    """CPU k occupies the line: one turn more inside its cluster, or the first there."""
+    """CPU k occupies the line: one more turn inside its cluster, or the first one."""
     held = lane.lines[line]
     again = lane.cluster[k] == lane.cluster[held.owner] and held.turns < lane.cost.line_burst
     held.turns = held.turns + 1 if again else 1
@@ -231,7 +230,7 @@ def _take_turn(lane: Lane, line: int, k: int) -> None:
 
 @compiled
 def _read(lane: Lane, line: int, k: int, grant: float) -> float:
-    """CPU k, which has no copy, reads the line: the end of that. Reads of others go on behind its occupation."""
+    """CPU k reads the line without a copy; return the end. Other reads can begin before it, after the occupation."""
     transfer = _transfer(lane, line, k)
     _take_turn(lane, line, k)
     lane.lines[line].free = grant + min(lane.cost.line_fill, transfer)
@@ -241,7 +240,7 @@ def _read(lane: Lane, line: int, k: int, grant: float) -> float:
 
 @compiled
 def _write(lane: Lane, line: int, k: int, grant: float) -> float:
-    """CPU k writes the line, and its copy is the only one: the end of that."""
+    """CPU k writes the line, and then has the only copy; return the end."""
     held, end = lane.lines[line], grant + _transfer(lane, line, k)
     _take_turn(lane, line, k)
     held.free, held.owner = end, k
@@ -252,13 +251,13 @@ def _write(lane: Lane, line: int, k: int, grant: float) -> float:
 
 @compiled
 def _visit(lane: Lane, k: int) -> float:
-    """A flush event of CPU k reads a line, or writes it; the end of that. Its stage says what it does next."""
+    """A flush event of CPU k reads or writes a line, and its stage advances; return the end."""
     sender, checker, counts = lane.senders[k], lane.checkers[k], lane.counts
     at, stage = sender.arrival, sender.stage
     line = _line_of(lane, k)
     held = lane.lines[line]
     mine = line == lane.socket[k] % lane.words.lines and checker.cleared == held.generation
-    others = held.clear - mine  # marks that are clear
+    others = held.clear - mine  # clear marks of other CPUs
     grant = max(at, held.free)
     if stage % 2:  # cpumask_or()
         end = _write(lane, line, k, grant)
@@ -268,7 +267,7 @@ def _visit(lane: Lane, k: int) -> float:
             _arm(lane, line, k, end)
         held.generation += 1
         held.clear = mine
-        if mine:  # it does not mark itself
+        if mine:  # no CPU marks itself
             checker.cleared = held.generation
         sender.stage = stage + 1
         return end
@@ -284,7 +283,7 @@ def _visit(lane: Lane, k: int) -> float:
 
 @compiled
 def _arm(lane: Lane, line: int, k: int, end: float) -> None:
-    """All other CPUs of the line are marked: those whose mark was clear will find it pending at their next check."""
+    """Mark all other CPUs of the line, and draw the next check of each CPU with a clear mark."""
     for other in range(lane.words.busy):
         checker, mine = lane.checkers[other], lane.socket[other] % lane.words.lines == line
         if mine and other != k and checker.cleared == lane.lines[line].generation:
@@ -296,7 +295,7 @@ def _arm(lane: Lane, line: int, k: int, end: float) -> None:
 
 @compiled
 def _check(lane: Lane, k: int) -> None:
-    """The next check reads its line, or clears its mark there."""
+    """The next check of CPU k reads its line, or clears its mark."""
     checker, line = lane.checkers[k], lane.socket[k] % lane.words.lines
     held, at = lane.lines[line], checker.check
     grant = max(at, held.free)
@@ -318,7 +317,7 @@ def _check(lane: Lane, k: int) -> None:
 
 @compiled
 def _return(lane: Lane, k: int, end: float) -> None:
-    """The flush event of CPU k is over: what it flushed is missed in the next compute."""
+    """The flush event of CPU k ends; its misses lengthen the next compute."""
     full, misses = lane.draws.kinds[lane.senders[k].kind].full, 0.0
     compute, next_kind = draw(lane.draws, k)
     if lane.words.local_first:

@@ -1,9 +1,9 @@
-"""Machine code where numba is there, plain Python where it is not: the same loops, the same numbers.
+"""Machine code if numba is installed, plain Python if not: the same loops, the same numbers.
 
-Nobody else imports numba. Of the processes of one user on one machine that need a loop one compiles it, and the others
-wait for that and load. No compiled function makes or returns an array, so that numba need not count who holds it
-(`_nrt=False`): counting took five times as long as all the rest. Functions that only compiled ones call become part of
-them (`inline`), which gives the compiler one loop to look at.
+Only this module imports numba. Among the processes of one user on one machine, one compiles a loop; the others wait and
+load it. No compiled function creates or returns an array, so numba needs no reference counts (`_nrt=False`), which took
+five times as long as all the rest. Functions that only compiled functions call are inlined, so that the compiler
+optimizes a single loop.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """A function that only compiled ones call."""
+    """A function that only compiled functions call."""
     return _njit(function, inline="always")
 
 
 def called(function: Function) -> Function:
-    """One that they call in many places: compiled once for all of these, though the machine code may repeat it."""
+    """A function with many compiled callers: not inlined by numba, though LLVM may do so."""
     return _njit(function)
 
 
 def entry(function: Function) -> Function:
-    """A compiled function that Python calls: cached, with all that it calls."""
+    """A compiled function that Python calls, cached with all functions that it calls."""
     folder = cache_folder()
     if numba is None or folder is None:
         return _njit(function)
@@ -49,13 +49,13 @@ def entry(function: Function) -> Function:
 def _njit(function: Function, **options: Any) -> Function:
     if numba is None:
         return function
-    njit: Any = numba.njit  # takes more options than its types say
+    njit: Any = numba.njit  # its types lack some options
     return njit(function, error_model="numpy", _nrt=False, **options)
 
 
 def prepare(function: Callable[..., Any], *arguments: Any) -> None:
-    """Compile an entry for arguments with which it has nothing to do, or load what another process compiled."""
-    if getattr(function, "signatures", ["plain Python"]):  # of what is compiled already
+    """Compile an entry by a call with empty work, or load the code that another process compiled."""
+    if getattr(function, "signatures", ["plain Python"]):  # not empty if compiled already
         return
     with _alone():
         remove_damaged(function.__name__)
@@ -65,7 +65,7 @@ def prepare(function: Callable[..., Any], *arguments: Any) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One process of this user on this machine at a time; where files cannot be locked each does it for itself."""
+    """Exclude other processes of this user on this machine; without effect if files cannot be locked."""
     folder = cache_folder()
     if folder is None:
         yield

@@ -1,4 +1,4 @@
-"""The first of many times, known without looking at all of them: the winner of a knock-out."""
+"""The least of many times without a scan of all of them: the winner of a knock-out."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ MATCH = np.dtype([("due", np.float64), ("cpu", np.int64)])
 
 
 def knockout(players: int) -> Records:
-    """Times, infinite as yet, and whose they are: of the winners of all matches and then of all players, [place].
+    """Times, at first infinite, and their CPUs: the winners of all matches, then all players, [place].
 
-    There is room for as many players as the next power of two; who is not there has an infinite time for ever. Match 1
-    is the final, places 2m and 2m + 1 lead to match m, and neighbours meet first.
+    The number of places for players is the next power of two; an empty place always has an infinite time. Match 1 is
+    the final, places 2m and 2m + 1 lead to match m, and neighbours meet first.
     """
     return _tree(np.arange(players), max(2, _power_of_two(players)))
 
 
 def by_group(group: np.ndarray, players: int) -> tuple[Records, np.ndarray, int]:
-    """A knock-out in which the players of a group meet first; the place of each player, and of group 0's winner.
+    """A knock-out in which the players of a group meet first; the place of each player, and of the winner of group 0.
 
-    Players are the first members of `group`, [member], counted from 0. The winner of group g is at that place plus g.
+    Players are the first members of `group`, [member]. The winner of group g is at the last return value plus g.
     """
     groups, size = _power_of_two(int(group.max()) + 1), _power_of_two(int(np.bincount(group).max()))
     group = group[:players]
@@ -33,9 +33,9 @@ def by_group(group: np.ndarray, players: int) -> tuple[Records, np.ndarray, int]
 
 
 def _tree(place: np.ndarray, half: int) -> Records:
-    """A knock-out with players at these of the `half` places of the first round."""
+    """A knock-out with players at these places, out of `half` places in the first round."""
     tree = np.zeros(2 * half, MATCH).view(np.recarray)
-    tree.due, tree.cpu[half:] = np.inf, half + np.arange(half)  # who is not there comes after all who are
+    tree.due, tree.cpu[half:] = np.inf, half + np.arange(half)  # empty places come after all players
     tree.cpu[half + place] = np.arange(len(place))
     for match in range(half - 1, 0, -1):
         tree.cpu[match] = tree.cpu[2 * match : 2 * match + 2].min()
@@ -43,19 +43,19 @@ def _tree(place: np.ndarray, half: int) -> Records:
 
 
 def _power_of_two(number: int) -> int:
-    """The least one that is not below a number."""
+    """The least power of two that is not below a number."""
     return 1 << max(number - 1, 0).bit_length()
 
 
 @compiled
 def play_again(tree: Records, k: int, due: float) -> None:
-    """The time of a player has changed: play its matches anew. The least wins, the lowest player among equals."""
+    """Replay the matches of a player with a new time. The least time wins, or the lowest player among equal times."""
     play_at(tree, len(tree) // 2 + k, k, due)
 
 
 @called
 def play_at(tree: Records, place: int, k: int, due: float) -> None:
-    """The same of a player at this place."""
+    """Replay the matches of the player at this place."""
     winner = k
     tree[place].due = due
     while place > 1:
@@ -65,5 +65,5 @@ def play_at(tree: Records, place: int, k: int, due: float) -> None:
         winner, due = other if loses else winner, theirs if loses else due
         place //= 2
         if loses & (winner == tree[place].cpu):
-            return  # somebody else wins here, as before
+            return  # another player wins here, as before
         tree[place].cpu, tree[place].due = winner, due

@@ -1,8 +1,7 @@
-"""What the compiled machines share: one lane's arrays, handed to a loop, and what a lane draws.
+"""The common parts of the compiled machines: the arrays of one lane for a loop, and its draws.
 
-A machine holds a tuple of arrays and records for each of its lanes; a loop serves flush events of one of them. What a
-record holds of a lane that a property of `Machine` is made of stands in one array for all lanes. Times are absolute
-and in ns.
+A machine has a tuple of arrays and records for each lane; a loop serves the flush events of one lane. Records that
+properties of `Machine` read are rows of one array for all lanes. Times are absolute and in ns.
 """
 
 from __future__ import annotations
@@ -17,38 +16,38 @@ from sim.counts import COUNTS, Record, Records, no_counts
 from sim.events import FlushEvents
 from sim.machine.compiled.jit import compiled, prepare
 
-NEVER = -1e200  # before any time, as in the vectorized state
-ENOUGH, SHORT_OF_EVENTS, SHORT_OF_ENTRIES, SHORT_OF_INTERRUPTS = range(4)  # why a loop returns
+NEVER = -1e200  # before any time, as in the vectorized engine
+ENOUGH, SHORT_OF_EVENTS, SHORT_OF_ENTRIES, SHORT_OF_INTERRUPTS = range(4)  # the reason why a loop returns
 
 Cost = TypeVar("Cost", bound=tuple)
 
 KIND = np.dtype([
-    ("cumulative", np.float64),  # share of alloc events up to this kind; of kunmap, the last kind, 1
+    ("cumulative", np.float64),  # share of alloc events up to this kind; 1 for kunmap, the last kind
     ("bookkeeping", np.float64), ("local", np.float64), ("full", np.int64), ("pages", np.int64),
 ])  # fmt: skip
 WORKLOAD = np.dtype([
     ("think_ns", np.float64), ("alloc_share", np.float64),
-    ("most", np.int64),  # draws of interrupts that any CPU has used
+    ("most", np.int64),  # most draws of interrupts that a CPU has used
 ])  # fmt: skip
 
 
 class Drawn(NamedTuple):
-    """The flush events that the CPUs of a lane draw, and what each kind of them costs."""
+    """The draws for the flush events of a lane, and the costs of each kind of event."""
 
     compute: np.ndarray  # [cpu, draw] of unit mean
     which: np.ndarray  # [cpu, draw] uniform
     pages: np.ndarray  # [cpu, draw] uniform
-    entry: np.ndarray  # [cpu, draw] of unit mean, between the checks of a mark that a loop serves
-    held: np.ndarray  # [cpu, draw] uniform, of interrupts; none if all CPUs can take them at once,
-    hold: np.ndarray  # and of unit mean
-    used: np.ndarray  # [cpu]
+    entry: np.ndarray  # [cpu, draw] of unit mean: gaps between the checks that a loop serves
+    held: np.ndarray  # [cpu, draw] uniform, for interrupts; empty if all CPUs can take them at once
+    hold: np.ndarray  # [cpu, draw] of unit mean: delays of interrupts
+    used: np.ndarray  # [cpu] draws of flush events used
     interrupts: np.ndarray  # [cpu] draws of interrupts used
     kinds: Records
     workload: Record
 
 
 def records(dtype: np.dtype, shape: int | tuple[int, ...], **values: Any) -> Records:
-    """Records with these values in their fields, 0 in the others."""
+    """Records with these values in their fields, and 0 in all other fields."""
     out = np.zeros(shape, dtype).view(np.recarray)
     for name, value in values.items():
         out[name] = value
@@ -56,7 +55,7 @@ def records(dtype: np.dtype, shape: int | tuple[int, ...], **values: Any) -> Rec
 
 
 class Machine:
-    """All lanes of a group, which `loop` simulates one after another."""
+    """All lanes of a group; `loop` simulates them one after another."""
 
     def __init__(
         self,
@@ -66,16 +65,17 @@ class Machine:
         compute_end: Callable[[Any], np.ndarray],
         windows_isolated: Callable[[Any], np.ndarray] = lambda lane: np.empty(0),
     ) -> None:
-        """`new_lane(draws, counts, number)` is what `loop` is handed for a lane, a named tuple with a record `state`.
+        """`new_lane(draws, counts, number)` makes the argument of `loop`, a named tuple with a record `state`.
 
-        The loop serves flush events from a row on, copies the counts at the end of each batch of them, and answers
-        which row is next, and why it returns. `compute_end` of a lane is when CPUs make their next flush events, [cpu],
-        and any time before now of who is in one; `windows_isolated`, the windows of isolated CPUs since `reset`.
+        The loop serves flush events from a row on, copies the counts at the end of each batch, and returns the next row
+        and the reason for the return. `compute_end` of a lane has the begin of the next flush event of each sender,
+        [cpu], or any time before now if it is in one; `windows_isolated` has the windows of isolated CPUs since
+        `reset`.
         """
         self._loop, self._events, self._compute_end = loop, events, compute_end
         self._windows_isolated = windows_isolated
         self.lanes = lanes = len(events.replica_row)
-        self._counts, self._row = no_counts(lanes), np.arange(lanes)  # of each lane in `_counts`
+        self._counts, self._row = no_counts(lanes), np.arange(lanes)  # row of each lane in `_counts`
         draws = _draws_of(events)
         self._lanes = [new_lane(draws[lane], self._counts[lane], lane) for lane in range(lanes)]
         nothing = np.empty(0)
@@ -93,21 +93,21 @@ class Machine:
 
     @property
     def computed_ns(self) -> np.ndarray:
-        """How long CPUs have computed until their last flush events, all together, [lane]."""
+        """The total compute of all senders until the last flush event, [lane]."""
         used = np.stack([lane.draws.used for lane in self._lanes], axis=1)
         end = np.stack([self._compute_end(lane) for lane in self._lanes], axis=1)
         return self._events.computed_ns(used, end, self.now)
 
     @property
     def window_p99_isolated_ns(self) -> np.ndarray:
-        """99th percentile of the windows of isolated CPUs since `reset`, [lane]; NaN where none was seen."""
+        """99th percentile of the windows of isolated CPUs since `reset`, [lane]; NaN without such windows."""
         seen = [np.sort(self._windows_isolated(lane)) for lane in self._lanes]
         return np.array([quantile(windows, 0.99) if len(windows) else np.nan for windows in seen])
 
     def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane].
+        """Serve one flush event per row in every lane; fill in their waits and windows, [event, lane].
 
-        `counts` after each of `batches` of equal length, [batch, lane].
+        Returns `counts` after each of `batches` of equal length, [batch, lane].
         """
         counts = records(COUNTS, (self.lanes, batches))
         for number in range(self.lanes):
@@ -119,7 +119,7 @@ class Machine:
         return counts.T
 
     def _draw_ahead(self, short: int) -> None:
-        """Draw more of what a lane has too little of; all lanes use the new tables from now on."""
+        """Extend the draws that a lane is short of; all lanes then use the new tables."""
         self._events.draw_ahead(
             short == SHORT_OF_EVENTS, short == SHORT_OF_ENTRIES, short == SHORT_OF_INTERRUPTS
         )  # fmt: skip
@@ -141,13 +141,13 @@ class Machine:
 
 
 def _tables_of(events: FlushEvents) -> list[dict[str, np.ndarray]]:
-    """The tables of draws by name, for each replica."""
+    """The tables of draws of each replica, by name."""
     tables = events.tables()
     return [dict(zip(Drawn._fields, (table[row] for table in tables), strict=False)) for row in range(len(tables[0]))]
 
 
 def _draws_of(events: FlushEvents) -> list[Drawn]:
-    """The draws of each lane, none used yet."""
+    """The draws of each lane, all unused."""
     tables, lanes = _tables_of(events), len(events.replica_row)
     workload = records(WORKLOAD, lanes, think_ns=events.think_ns, alloc_share=events.alloc_share)
     kinds = records(KIND, (lanes, len(events.pages)), cumulative=1.0, pages=events.pages)
@@ -166,7 +166,7 @@ def _draws_of(events: FlushEvents) -> list[Drawn]:
 
 
 def costs_of(kind: Callable[..., Cost], cost: Mapping[str, np.ndarray], lanes: int, **more: np.ndarray) -> list[Cost]:
-    """The costs of each lane by name, without their unit: NaN where the policy reads none of that name."""
+    """The costs of each lane by name, without the unit; NaN if the policy does not read a cost."""
     unread = np.full(lanes, np.nan)
     columns = {**cost, **{f"{name}_ns": values for name, values in more.items()}}
     names = kind._fields  # type: ignore[attr-defined]
@@ -176,7 +176,7 @@ def costs_of(kind: Callable[..., Cost], cost: Mapping[str, np.ndarray], lanes: i
 
 @compiled
 def end_of_event(counts: Record, batches: Records, events: int, row: int) -> int:
-    """The row after an event; where it is the last one of a batch, the counts are copied."""
+    """Return the next row after an event, and copy the counts after the last event of a batch."""
     length = events // len(batches)
     if (row + 1) % length == 0:
         batches[row // length] = counts
@@ -185,7 +185,7 @@ def end_of_event(counts: Record, batches: Records, events: int, row: int) -> int
 
 @compiled
 def draw(draws: Drawn, cpu: int) -> tuple[float, int]:
-    """Compute time in ns and kind of the next flush event of a CPU."""
+    """The compute time in ns before the next flush event of a CPU, and its kind."""
     at = draws.used[cpu]
     draws.used[cpu] = at + 1
     share = 2.0
@@ -200,7 +200,7 @@ def draw(draws: Drawn, cpu: int) -> tuple[float, int]:
 
 @compiled
 def hold(draws: Drawn, cpu: int, share: float, mean: float) -> float:
-    """How long a CPU cannot take the next interrupt that it gets, in ns: mostly 0."""
+    """The time in ns for which a CPU cannot take its next interrupt, mostly 0."""
     at = draws.interrupts[cpu]
     draws.interrupts[cpu] = at + 1
     draws.workload.most = max(draws.workload.most, at + 1)

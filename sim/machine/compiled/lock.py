@@ -1,10 +1,10 @@
-"""Locks: first come first served, handed over from owner to owner.
+"""Locks: first come first served, with a handover from owner to owner.
 
 Kernel: kernel/locking/qspinlock.c  queued_spin_lock_slowpath(); kernel/locking/mutex.c  mutex_lock()
 
 The lock sections of an operation come before its flush events. A CPU that finds the lock free takes its line from the
-last owner, one transfer; where another CPU holds it, the handover takes `lock_lines` transfers between the two. Where
-interrupts are off, they are from when a CPU asks until it has released the lock.
+last owner in one transfer; if another CPU holds the lock, the handover takes `lock_lines` transfers between the two. If
+interrupts are off, they are off from the lock request to the release.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sim.machine.compiled.jit import compiled
 
 @compiled
 def sections_due(lane: Lane, k: int) -> int:
-    """How many lock sections come before the next flush event of CPU k: those of the operations that begin with it."""
+    """The number of lock sections before the next flush event of CPU k: those of the operations that begin with it."""
     sender, cost = lane.senders[k], lane.cost
     operations = floor(sender.events / cost.events_per_operation) + 1
     sender.events += 1
@@ -28,7 +28,7 @@ def sections_due(lane: Lane, k: int) -> int:
 
 @compiled
 def ask(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """CPU k asks for the lock of its next section: when it has it."""
+    """CPU k requests the lock of its next section; return the phase and the time of the acquisition."""
     number, sender = _lock_of(lane, k), lane.senders[k]
     sender.asked = now
     lane.cpus[k].irqs_off = lane.words.lock_irqs_off
@@ -39,7 +39,7 @@ def ask(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def hold(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """CPU k has the lock."""
+    """CPU k has acquired the lock."""
     lane.counts.lock_wait_ns += now - lane.senders[k].asked
     lane.counts.lock_sections += 1
     return HOLD, now + lane.cost.lock_hold * lane.cpus[k].slow_sender
@@ -47,7 +47,7 @@ def hold(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def unlock(lane: Lane, k: int, now: float) -> None:
-    """The section is over; interrupts are on again, and one that came meanwhile is taken."""
+    """The lock section ends; interrupts are on again, and the CPU takes a pending one."""
     release(lane, _lock_of(lane, k), k, now)
     cpu = lane.cpus[k]
     if cpu.irqs_off:
@@ -64,7 +64,7 @@ def _lock_of(lane: Lane, k: int) -> int:
 
 @compiled
 def acquire(lane: Lane, number: int, k: int, now: float) -> float:
-    """Ask for a lock: when it is the CPU's, infinite while another one holds it."""
+    """Request a lock; return the time of the acquisition, infinite while another CPU holds the lock."""
     lock = lane.locks[number]
     if lock.held:
         lane.waiting[number, lock.waiters] = k
@@ -76,7 +76,7 @@ def acquire(lane: Lane, number: int, k: int, now: float) -> float:
 
 @compiled
 def release(lane: Lane, number: int, k: int, now: float) -> None:
-    """The lock goes to the CPU that asked first; a run on that CPU comes first."""
+    """The lock goes to the longest waiter, after a handler run that is in progress on that CPU."""
     lock = lane.locks[number]
     lock.owner = k
     if lock.waiters == 0:

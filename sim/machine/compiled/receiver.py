@@ -1,4 +1,4 @@
-"""The receiver of a broadcast: interrupts, handler runs, and what they delay on their CPU.
+"""The receiver of a broadcast: interrupts, handler runs, and their delays of other work on the CPU.
 
 Kernel: kernel/smp.c  generic_smp_call_function_single_interrupt(), llist_del_all(), flush_smp_call_function_queue()
 """
@@ -33,13 +33,13 @@ from sim.machine.compiled.jit import compiled
 
 @compiled
 def take(lane: Lane, j: int, now: float) -> None:
-    """CPU j takes the interrupt, begins a handler run, or takes its queue in it; or it was away and is there again."""
+    """CPU j takes an interrupt, begins a handler run, takes its queue in the run, or returns after it was away."""
     cpu = lane.cpus[j]
     if cpu.to_take == TAKE:
         _llist_del_all(lane, j, now)
     elif cpu.to_take == RUN_AGAIN:
         _run_again(lane, j, now)
-    elif cpu.closed_until > now or cpu.irqs_off:  # pending until interrupts are on and no run is on
+    elif cpu.closed_until > now or cpu.irqs_off:  # pending until interrupts are on and no run is in progress
         set_take(lane, j, BEGIN, inf if cpu.irqs_off else cpu.closed_until)
     else:
         entered = now + lane.cost.irq_entry * cpu.slow
@@ -52,7 +52,7 @@ def take(lane: Lane, j: int, now: float) -> None:
 
 @compiled
 def take_idle(lane: Lane, j: int, interrupt: float) -> None:
-    """An idle CPU will take an interrupt that is sent: nothing but runs, of which none begins before, is in its way."""
+    """Schedule the handler run of an idle CPU after an interrupt; only an earlier run can delay it."""
     cpu = lane.cpus[j]
     begin = cpu.closed_until if cpu.closed_until > interrupt else interrupt + lane.cost.idle_exit
     set_take(lane, j, TAKE, begin + lane.cost.irq_entry * cpu.slow)
@@ -60,12 +60,12 @@ def take_idle(lane: Lane, j: int, interrupt: float) -> None:
 
 @compiled
 def _llist_del_all(lane: Lane, j: int, now: float) -> None:
-    """flush_smp_call_function_queue(): the requests of the queue as it is now; when each is done is known at once.
+    """flush_smp_call_function_queue(): all requests in the queue now; the time at which each is done is known at once.
 
-    Generations count as they are now too: one that begins while the run is on is met by its own request.
+    Generations also have their current values: a later one comes with its own request.
     """
     words, cost, cpu = lane.words, lane.cost, lane.cpus[j]
-    first_fully = now  # when everything is flushed, where that is at the first request
+    first_fully = now  # end of the flush at the first request
     dropped, at = NOTHING, take_queue(lane, j, j, now)
     begun = at
     for place in range(cpu.queued):
@@ -104,7 +104,7 @@ def _llist_del_all(lane: Lane, j: int, now: float) -> None:
 
 @compiled
 def _is_done(lane: Lane, k: int, j: int, done: float) -> None:
-    """csd_unlock(): CPU j has done a request of CPU k, which may wait for just that."""
+    """csd_unlock(): CPU j has done a request of CPU k, which may wait for it."""
     lane.done[k, j] = done
     if lane.senders[k].waits_for == j:
         lane.senders[k].waits_for = -1
@@ -113,9 +113,9 @@ def _is_done(lane: Lane, k: int, j: int, done: float) -> None:
 
 @compiled
 def _run_again(lane: Lane, j: int, now: float) -> None:
-    """KVM_VCPU_FLUSH_TLB: all of CPU j's TLB is flushed before it goes on with whatever it was at, a run included.
+    """KVM_VCPU_FLUSH_TLB: CPU j flushes its whole TLB before it resumes any work, including a handler run.
 
-    A CPU that was in user mode flushes as it enters the kernel.
+    A CPU that was in user mode flushes at its kernel entry.
     """
     cpu, flush = lane.cpus[j], lane.cost.flush_all
     set_take(lane, j, INTERRUPT, inf)
@@ -138,7 +138,7 @@ def _run_again(lane: Lane, j: int, now: float) -> None:
 
 @compiled
 def _drop(lane: Lane, j: int, dropped: int) -> None:
-    """What busy CPU j dropped from its TLB lengthens the compute that it is in, or else the next."""
+    """The TLB entries that busy CPU j dropped lengthen its current compute, or else the next one."""
     cpu = lane.cpus[j]
     if cpu.phase == COMPUTE:
         cpu.work_end += miss(lane.cost, dropped)
@@ -150,7 +150,7 @@ def _drop(lane: Lane, j: int, dropped: int) -> None:
 
 @compiled
 def _delay(lane: Lane, j: int, now: float, end: float) -> None:
-    """A run has CPU j until `end`: its own work stands still; only waiting for an ack or the mutex goes on."""
+    """A handler run occupies CPU j until `end` and delays its work, except a wait for an ack, a lock or the mutex."""
     cpu = lane.cpus[j]
     cpu.closed_until, cpu.run_end = end, end
     if j >= lane.words.busy:
@@ -168,6 +168,6 @@ def _delay(lane: Lane, j: int, now: float, end: float) -> None:
 
 @compiled
 def _disturbed_once(lane: Lane, j: int, length: float) -> None:
-    """A CPU did not compute for so long at a time: the longest of isolated CPUs is remembered."""
+    """Keep the longest disturbance of isolated CPUs."""
     if lane.words.isolated <= j < lane.words.busy:
         lane.counts.longest_isolated_ns = max(lane.counts.longest_isolated_ns, length)

@@ -1,4 +1,4 @@
-"""CPUs in order of when each is due, where most join near the end: those that all wait about equally long."""
+"""CPUs in order of their due times, for waits of similar length, so that most CPUs join near the end."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from sim.counts import Record, Records
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.knockout import MATCH
 
-ENDS = np.dtype([("first", np.int64), ("end", np.int64)])  # place of the first CPU, and behind the last one
+ENDS = np.dtype([("first", np.int64), ("end", np.int64)])  # place of the first CPU, and place behind the last one
 
 
 class Ring(NamedTuple):
-    """Who waits: after the last place the first one follows."""
+    """The CPUs that wait; the first place follows the last one."""
 
-    places: Records  # when each is due, and who it is; infinite behind the last CPU
+    places: Records  # due time and CPU; the time behind the last CPU is infinite
     ends: Record
 
 
 def ring(cpus: int) -> Ring:
-    """A ring with nobody in it and room for so many CPUs."""
+    """An empty ring with room for this many CPUs."""
     places = np.zeros(cpus + 1, MATCH).view(np.recarray)
     places.due = np.inf
     return Ring(places, np.zeros(1, ENDS).view(np.recarray)[0])
@@ -29,7 +29,7 @@ def ring(cpus: int) -> Ring:
 
 @compiled
 def join(ring: Ring, k: int, due: float) -> None:
-    """CPU k joins behind all that are due before, the lowest CPU first among equals."""
+    """CPU k joins behind all CPUs with earlier due times; among equal times the lowest CPU is first."""
     places, ends = ring.places, ring.ends
     last, at = len(places) - 1, ends.end
     end = at + 1 if at < last else 0

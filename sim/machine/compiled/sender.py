@@ -1,8 +1,8 @@
-"""The sender of a broadcast: a flush event from its bookkeeping to its local flush.
+"""The sender of a broadcast: a flush event, from the bookkeeping to the local flush.
 
 Kernel: kernel/smp.c  on_each_cpu(), smp_call_function_many(), llist_add(), csd_lock_wait(); arch/x86/mm/tlb.c
 
-Each function that the loop calls answers what the CPU does next, and when that ends.
+Each function that the loop calls returns the next phase of the CPU, and the end of that phase.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from sim.machine.compiled.ring import join
 
 @compiled
 def prepare(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """From the end of compute to the first request: locks, bookkeeping, local flush, mutex, the walk over the mask."""
+    """The phases before the first request: locks, bookkeeping, local flush, mutex, and the walk over the mask."""
     phase = lane.cpus[k].phase
     if phase == COMPUTE:
         return _begin_sections(lane, k, now) if lane.words.locks else _begin_event(lane, k, now)
@@ -77,7 +77,7 @@ def _begin_sections(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def _end_section(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """A lock section is over: the next one begins, or the flush event."""
+    """A lock section ends; the next one begins, or the flush event."""
     sender = lane.senders[k]
     unlock(lane, k, now)
     sender.sections_left -= 1
@@ -89,7 +89,7 @@ def _end_section(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def _begin_event(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """A flush event begins; where there is none it is over."""
+    """A flush event begins; without flush events it ends at once."""
     sender = lane.senders[k]
     sender.began = now
     if lane.words.no_flush:
@@ -111,7 +111,7 @@ def _first_request(lane: Lane, k: int, now: float) -> tuple[int, float]:
             lane.done[k, target] = inf
     _watch(lane, k)
     first = 1 if k == 0 else 0
-    if first >= lane.words.reachable:  # there is no target
+    if first >= lane.words.reachable:  # no targets
         return _send(lane, k, now)
     sender.position = first
     return ENQUEUE, now
@@ -119,7 +119,7 @@ def _first_request(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def _next_requests(lane: Lane, k: int, now: float) -> None:
-    """Requests of a new flush event: those of the last one may still be queued, and none of the one before."""
+    """The requests of a new flush event; requests of the last event may still be queued, but none of earlier ones."""
     sender = lane.senders[k]
     sender.request = k + lane.words.flushers if sender.request == k else k
     lane.requests[sender.request].marked = now + lane.draws.kinds[sender.kind].bookkeeping
@@ -127,7 +127,7 @@ def _next_requests(lane: Lane, k: int, now: float) -> None:
 
 @compiled
 def _begin_flush(lane: Lane, k: int, now: float) -> float:
-    """What a flush event asks of every CPU is known; how long it counts up the generation of its address space."""
+    """Set the request of a flush event; return the time to increment the generation of its address space."""
     sender = lane.senders[k]
     request, kind = lane.requests[sender.request], lane.draws.kinds[sender.kind]
     request.flush = kind.local
@@ -141,7 +141,7 @@ def _begin_flush(lane: Lane, k: int, now: float) -> float:
 
 @compiled
 def _flush(lane: Lane, k: int, now: float, begin: float) -> float:
-    """The local flush that begins then, as far as is known now: how long it takes."""
+    """The local flush that starts at `begin`, with generations as of `now`; return its length."""
     number, cpu = lane.senders[k].request, lane.cpus[k]
     drops, length = lane.requests[number].drops, lane.requests[number].flush
     if lane.words.catch_up:
@@ -155,7 +155,7 @@ def _flush(lane: Lane, k: int, now: float, begin: float) -> float:
 
 @compiled
 def _watch(lane: Lane, k: int) -> None:
-    """One of the other busy CPUs, each in its turn, shows how long the old mapping can be used."""
+    """Watch the stale window of another busy CPU, each one in turn."""
     busy = lane.words.busy
     if busy == 1:
         return
@@ -167,7 +167,7 @@ def _watch(lane: Lane, k: int) -> None:
 
 @compiled
 def csd_lock(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """csd_lock(): the memory of a request is used again once the last one to that target is done."""
+    """csd_lock(): a sender reuses the memory of a request once its last request to that target is done."""
     target = lane.senders[k].position
     done = lane.done[k, target]
     if done <= now:
@@ -180,7 +180,7 @@ def csd_lock(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def enqueue(lane: Lane, k: int, now: float) -> None:
-    """Begin one request. Its lines are fetched at the start, so that is where its cost is decided."""
+    """Begin one request. The transfers of its lines begin at the start, so its cost is known then."""
     cost, target = lane.cost, lane.senders[k].position
     own = cost.enqueue_fixed * lane.cpus[k].slow_sender + cost.csd_lines * line_between(lane, target, k)
     cpu = lane.cpus[k]
@@ -190,9 +190,9 @@ def enqueue(lane: Lane, k: int, now: float) -> None:
 
 @compiled
 def llist_add(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """llist_add(): the request is in, and who finds the queue empty now owes the interrupt.
+    """llist_add(): add the request; a sender that finds the queue empty sends the interrupt.
 
-    Whatever the request cost: a run may have taken the queue meanwhile.
+    A handler run may have taken the queue during the request, so the test is at its end.
     """
     sender = lane.senders[k]
     target = sender.position
@@ -215,10 +215,10 @@ def llist_add(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def _is_absent(lane: Lane, j: int, now: float) -> bool:
-    """Whether CPU j is marked pending: since an earlier mark, or as drawn in place of an interrupt.
+    """Whether CPU j is marked pending, by an earlier mark or by a draw in place of an interrupt.
 
-    A CPU whose queue is in use was there when its interrupt was owed, and takes it. One in user mode enters the kernel
-    for its own next flush event at the latest.
+    A CPU with requests in its queue was not away when the first one came, and takes its interrupt. A CPU in user mode
+    enters the kernel at the latest for its own next flush event.
     """
     cpu = lane.cpus[j]
     if cpu.to_take == RUN_AGAIN:
@@ -239,7 +239,7 @@ def _is_absent(lane: Lane, j: int, now: float) -> bool:
 
 @compiled
 def _mark_pending(lane: Lane, k: int, j: int, now: float) -> None:
-    """kvm_flush_tlb_multi(): no CPU waits for CPU j, which flushes before anything else when it is there again."""
+    """kvm_flush_tlb_multi(): the sender does not wait for CPU j, which flushes first when it returns."""
     lane.done[k, j] = now
     lane.counts.marks += 1
     request = lane.requests[lane.senders[k].request]
@@ -278,10 +278,10 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def csd_lock_wait(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """csd_lock_wait(): read the acks that are there in one piece, and wait at the first that is not.
+    """csd_lock_wait(): read all acks that are set in one step, and wait at the first one that is not.
 
-    One piece is exact: a run that interrupts the reading undoes none of the requests ahead. Where nobody waits for
-    acks, the event is over, or what was waited for was the memory of the next request.
+    One step is exact, since a handler run that interrupts the reads clears no ack. With a policy that does not wait for
+    acks, the event ends, or the memory of the next request has become free.
     """
     if lane.words.no_wait:
         return (ENQUEUE if lane.cpus[k].phase == WAIT else RETURN), now
@@ -306,7 +306,7 @@ def csd_lock_wait(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 @compiled
 def finish(lane: Lane, k: int, now: float) -> float:
-    """The end of a flush event: local flush, interrupts off, and the mutex handed over."""
+    """The end of a flush event: local flush with interrupts off, and release of the mutex."""
     if lane.words.local_after_acks:  # local flush
         now += _flush(lane, k, now, now)
         lane.cpus[k].closed_until = now
@@ -317,7 +317,7 @@ def finish(lane: Lane, k: int, now: float) -> float:
 
 @compiled
 def window(lane: Lane, k: int) -> float:
-    """How long the watched CPU could use the old mapping; where nobody waits, that of the sender's last event."""
+    """The stale window of the watched CPU; if the sender does not wait, the window of its last event."""
     sender, number = lane.senders[k], k
     if lane.words.busy == 1 or lane.words.no_flush:
         return nan

@@ -1,13 +1,13 @@
-"""One server that CPUs visit one at a time: the cache line of a mask, or a broadcast fabric; one CPU after another.
+"""One server that CPUs visit one at a time: the cache line of a mask, or a broadcast fabric; simulated CPU by CPU.
 
-A line that several CPUs wait for goes to those of its owner's cluster, in order of arrival, and after `line_burst`
-turns in a row inside one cluster to the first of all. Kernel entries take it in order of arrival; so does the fabric.
+A contended line goes to the waiters of its owner's cluster, in order of arrival, and after `line_burst` turns in a row
+inside one cluster to the longest waiter. Kernel entries take the line in order of arrival, as all visits to the fabric.
 
 Kernel: arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(): local flush, then cpumask_or(&pending_xpfo_flush, ...)  (v8)
 Ref:    arm64 TLBI ... IS with DSB ISH, AMD INVLPGB with TLBSYNC: one broadcast at a time, the sender waits
 
-`sim/machine/vectorized/server.py` says the same for all lanes at once, and gives the same bits. Times are absolute and
-in ns.
+`sim/machine/vectorized/server.py` simulates the same for all lanes at once, and gives the same bits. Times are absolute
+and in ns.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ from sim.topology import Shape
 
 
 class Words(NamedTuple):
-    """What the machine's shape and the policy say, the same in all lanes of a group."""
+    """Fields of the machine's shape and the policy, the same in all lanes of a group."""
 
     busy: int
     flushers: int
-    clusters: int  # place of the first cluster's winner in the knock-out of arrivals
+    clusters: int  # place of the winner of the first cluster in the knock-out of arrivals
     hardware: bool  # the server is a broadcast fabric
-    shared: bool  # one CPU at a time
-    per_cpu: bool  # every other CPU has a flag of its own, which is read
-    local_first: bool  # local flush before anybody is marked
-    flushes: bool  # the flush event flushes the CPU that makes it
+    shared: bool  # the server takes one CPU at a time
+    per_cpu: bool  # the sender reads a flag of every other CPU
+    local_first: bool  # local flush before the marks
+    flushes: bool  # the flush event flushes the TLB of its sender
     checks: bool  # kernel entries check the mark
 
 
 class Cost(NamedTuple):
     """The costs of one lane."""
 
-    burst: float  # turns of the line in a row inside one cluster; 0: in order of arrival
+    burst: float  # turns in a row of the line inside one cluster; 0: in order of arrival
     broadcast: float
     broadcast_page: float
     broadcast_all: float
     broadcast_per_waiter: float
     broadcast_repeats: float
-    leave: float  # for the hypervisor and back, before a broadcast
+    leave: float  # exit to the hypervisor and back, before a broadcast
     flush_all: float
     refill: float
     user_refill: float
@@ -70,19 +70,19 @@ class Cost(NamedTuple):
 
 STATE = np.dtype([
     ("now", np.float64), ("begun", np.bool_),
-    ("owner", np.int64), ("free", np.float64),  # of the server: who visited it last, and when that ended,
-    ("turns", np.int64),  # so many times in a row inside one cluster
-    ("latest", np.float64),  # end of the latest mark,
-    ("marker", np.int64),  # by whom,
-    ("other", np.float64),  # and of the latest one by anybody else
+    ("owner", np.int64), ("free", np.float64),  # last visitor of the server, and end of that visit
+    ("turns", np.int64),  # visits in a row inside one cluster
+    ("latest", np.float64),  # end of the latest mark
+    ("marker", np.int64),  # CPU of the latest mark
+    ("other", np.float64),  # end of the latest mark by another CPU
 ])  # fmt: skip
-SENDER = np.dtype([  # the flush event to come of a CPU that makes them
+SENDER = np.dtype([  # the next flush event of a sender
     ("kind", np.int64), ("start", np.float64),
     ("arrival", np.float64),  # at the server
-    ("refills_next", np.bool_),  # flushed by others while in a flush event: the next compute refills
+    ("refills_next", np.bool_),  # flushed by another CPU during a flush event, so the next compute refills
 ])  # fmt: skip
-CHECKER = np.dtype([  # a busy CPU as it checks the mark on kernel entries
-    ("entry", np.float64), ("gap", np.float64),  # next kernel entry; between them, mean
+CHECKER = np.dtype([  # the checks of a busy CPU at kernel entries
+    ("entry", np.float64), ("gap", np.float64),  # next kernel entry; mean time between entries
     ("used", np.int64),  # draws of entries used
     ("checked", np.float64),  # last check
 ])  # fmt: skip
@@ -97,18 +97,18 @@ class Lane(NamedTuple):
     counts: Record
     state: Record
     senders: Records
-    checkers: Records  # none if no kernel entry checks
-    arrivals: Records  # knock-out of who arrives at the server next, cluster by cluster,
-    entries: Records  # and of whose kernel entry is next
-    places: np.ndarray  # of each sender in `arrivals`, [cpu]
+    checkers: Records  # empty if kernel entries do not check
+    arrivals: Records  # knock-out of arrivals at the server, cluster by cluster
+    entries: Records  # knock-out of kernel entries
+    places: np.ndarray  # place of each sender in `arrivals`, [cpu]
     cluster: np.ndarray  # [cpu]
-    apart: np.ndarray  # how far CPUs are apart, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`,
-    line: np.ndarray  # and how long a cache line takes over each of these distances, [distance]
-    flags: np.ndarray  # reading every other CPU's flag, in ns, [cpu]; none if there are none
+    apart: np.ndarray  # distances between CPUs, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`
+    line: np.ndarray  # time of a transfer over each of these distances, [distance]
+    flags: np.ndarray  # time to read the flags of all other CPUs, in ns, [cpu]; empty without flags
 
 
 def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents) -> Machine:
-    """`cost` holds the parameters that the policy reads, each [lane]; `events` draws flush events and entries."""
+    """`cost` has the parameters that the policy reads, each [lane]; `events` draws flush events and kernel entries."""
     hardware, line = policy.targets is Targets.HARDWARE, policy.mark.line if policy.mark else None
     lanes, checkers = len(events.replica_row), shape.busy if events.checking else 0
     tree, places, clusters = by_group(shape.cluster, shape.flushers)
@@ -154,7 +154,7 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
 
 
 def by_class(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int, housekeeping: str, isolated: str) -> np.ndarray:
-    """The mean time between checks of a busy CPU, in ns, [lane, cpu]; both names are of rates."""
+    """The mean time between checks of a busy CPU, in ns, [lane, cpu]; both names are names of rates."""
     gap = np.empty((lanes, shape.busy))
     first = shape.busy - shape.isolated
     for members, name in ((slice(0, first), housekeeping), (slice(first, None), isolated)):
@@ -163,13 +163,13 @@ def by_class(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int, housekeep
 
 
 def gaps_ns(per_s: np.ndarray) -> np.ndarray:
-    """The mean time between things that happen so often; infinite where they never do."""
+    """The mean time between events at this rate; infinite for a rate of 0."""
     return np.divide(1e9, per_s, out=np.full(len(per_s), inf), where=per_s > 0.0)
 
 
 @entry
 def serve_server(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Records, row: int) -> tuple[int, int]:
-    """Serve flush events of a lane from a row on; the next row, and whether first more has to be drawn of what.
+    """Serve flush events of a lane from `row` on; return the next row, and which draws are missing first, if any.
 
     The counts are copied at the end of each batch of equal length.
     """
@@ -188,7 +188,7 @@ def serve_server(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Re
 
 @compiled
 def _begin(lane: Lane) -> None:
-    """The first flush event of every CPU, and its first kernel entry."""
+    """Schedule the first flush event and the first kernel entry of every CPU."""
     lane.state.begun = True
     for k in range(lane.words.flushers):
         compute, kind = draw(lane.draws, k)
@@ -210,7 +210,7 @@ def _compute(lane: Lane, k: int, until: float, kind: int) -> None:
 
 @compiled
 def next_in_line(lane: Lane) -> int:
-    """Who visits the server next: a waiter of its owner's cluster, while it is that one's turn, or who came first."""
+    """The next visitor of the server: a waiter of the owner's cluster during its turns, else the first to arrive."""
     state, first = lane.state, lane.arrivals[1].cpu  # ties go to the lowest CPU
     near = lane.arrivals[lane.words.clusters + lane.cluster[state.owner]]
     return near.cpu if near.due <= state.free and state.turns < lane.cost.burst else first
@@ -227,7 +227,7 @@ def _own(lane: Lane, k: int, end: float) -> None:
 
 @compiled
 def _next_entry(lane: Lane, k: int, after: float) -> None:
-    """The next kernel entry of CPU k, a drawn time later."""
+    """Schedule the next kernel entry of CPU k."""
     checker = lane.checkers[k]
     checker.entry = after + lane.draws.entry[k, checker.used] * checker.gap
     checker.used += 1
@@ -236,7 +236,7 @@ def _next_entry(lane: Lane, k: int, after: float) -> None:
 
 @compiled
 def _service(lane: Lane, k: int, kind: int) -> float:
-    """How long the server is CPU k's."""
+    """The service time of CPU k."""
     words, cost = lane.words, lane.cost
     if words.hardware:
         once = cost.broadcast_all
@@ -250,7 +250,7 @@ def _service(lane: Lane, k: int, kind: int) -> float:
 
 @compiled
 def _slower(lane: Lane, k: int) -> float:
-    """How many times as long CPU k's broadcast takes for those that wait behind it."""
+    """The factor by which waiters behind CPU k lengthen its broadcast."""
     per_waiter, waiters = lane.cost.broadcast_per_waiter, 0
     if per_waiter > 0.0:
         grant = max(lane.senders[k].arrival, lane.state.free)
@@ -262,7 +262,7 @@ def _slower(lane: Lane, k: int) -> float:
 
 @compiled
 def _serve_entries(lane: Lane) -> bool:
-    """The kernel entries that come before the next mark; whether draws were there for all of them."""
+    """Serve the kernel entries before the next mark; return whether there were draws for all of them."""
     while True:
         k = lane.entries[1].cpu
         if lane.checkers[k].entry >= lane.arrivals[1].due:
@@ -291,7 +291,7 @@ def _enter(lane: Lane, k: int) -> None:
         sender = lane.senders[k]
         delay = length + (cost.refill if found else 0.0)
         sender.arrival += delay
-        if sender.start > entered:  # else between the begin of its flush event and the line
+        if sender.start > entered:  # else the CPU is in its flush event, before the line
             sender.start += delay
         play_at(lane.arrivals, lane.places[k], k, sender.arrival)
     _next_entry(lane, k, entered + length)
@@ -299,7 +299,7 @@ def _enter(lane: Lane, k: int) -> None:
 
 @compiled
 def _visit(lane: Lane, k: int) -> tuple[float, float]:
-    """One flush event: its length, and for how long another busy CPU could use the old mapping."""
+    """Serve one flush event; return its length, and the stale window of another busy CPU."""
     words, state, cost, sender = lane.words, lane.state, lane.cost, lane.senders[k]
     arrival, began, kind = sender.arrival, sender.start, sender.kind
     # cpumask_or(), or the fabric: one CPU at a time
@@ -329,7 +329,7 @@ def _visit(lane: Lane, k: int) -> tuple[float, float]:
 
 @compiled
 def _mark(lane: Lane, k: int, end: float) -> None:
-    """Remember a mark that kernel entries will check; its CPU enters the kernel after it at the earliest."""
+    """Keep a mark for the checks at kernel entries; the next kernel entry of its CPU is after the mark."""
     state, checker = lane.state, lane.checkers[k]
     checker.entry = max(checker.entry, end)
     play_again(lane.entries, k, checker.entry)
@@ -340,7 +340,7 @@ def _mark(lane: Lane, k: int, end: float) -> None:
 
 @compiled
 def _refill_all(lane: Lane, k: int, end: float) -> None:
-    """A whole-TLB broadcast empties every busy CPU's TLB: compute in progress grows, else the next one, once."""
+    """A broadcast of a full flush empties the TLB of every busy CPU, and lengthens its current or next compute once."""
     lane.counts.refills += lane.words.busy - lane.words.flushers
     for other in range(lane.words.flushers):
         sender = lane.senders[other]

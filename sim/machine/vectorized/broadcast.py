@@ -1,21 +1,22 @@
-"""An approximation of a broadcast by interrupts on bare metal: two events for a flush event, in all lanes at once.
+"""An approximation of a broadcast by interrupts on bare metal: two events per flush event, in all lanes at once.
 
 Kernel: kernel/smp.c  on_each_cpu(), smp_call_function_many(), flush_smp_call_function_queue()
 
-The rule, for the CPU whose sending loop ends next, at time `now`:
+The rules, for the CPU whose sending loop ends next, at time `now`:
 
-  * Cache lines take the mean time over all pairs of a sender and a target, and wait for nobody, so that a loop has its
-    length when it begins.
-  * A request joins the target's last handler run if that had not taken its queue by then, and lengthens it; otherwise
-    the target is marked, and a run begins when the interrupt is there, the last run is over and interrupts are on.
-  * ICR writes for the marked targets in ascending order, interrupts off; acks in ascending order; local flush.
-  * A run delays what it finds on its CPU: compute, sending loop, or ack reading (there only beyond the last request
-    that the reader is blocked on).
-  * A local flush before anybody is notified is work ahead of the loop like bookkeeping: interrupts count as on in it.
+  * Cache lines take the mean time over all pairs of a sender and a target, without waits, so that the length of a loop
+    is known when it begins.
+  * A request joins the target's last handler run, and lengthens it, if that run had not taken its queue yet. Otherwise
+    the target is marked, and a run begins after the interrupt and the last run, once interrupts are on.
+  * Then come the ICR writes for the marked targets in ascending order, with interrupts off, the acks in ascending
+    order, and the local flush.
+  * A run delays the current work of its CPU: compute, sending loop, or the reads of acks (these only after the last
+    request that blocks the reader).
+  * A local flush before the sending loop is work like bookkeeping, with interrupts on.
 
-The sender is here, its targets are in `receivers.py`. `compiled/broadcast.py` simulates what really happens, request by
-request; `benchmarks/distance.py` measures how far they are apart.
-Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
+The sender is in this module, its targets are in `receivers.py`. `compiled/broadcast.py` is the exact simulation,
+request by request; `benchmarks/distance.py` measures the distance between the two.
+Arrays are [cpu, lane], or [lane] unless noted; times are absolute.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from sim.machine.vectorized.state import NEVER, Cpus, Room, Sender, Senders, Ser
 from sim.policy import Done, Local, Policy, Run, Targets
 from sim.topology import Shape
 
-BLOCK = 16384  # CPUs times lanes that are worked on at a time: all arrays of that size together fit the cache
+BLOCK = 16384  # CPUs times lanes of one block: all arrays of this size together fit into the cache
 
 
 class Broadcast(Steps):
     """The state of all lanes of a group, and the step that serves one flush event in each."""
 
     def __init__(self, shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, source: FlushEvents) -> None:
-        """`cost` holds the parameters that the policy reads, each [lane]; `source` draws the flush events."""
+        """`cost` has the parameters that the policy reads, each [lane]; `source` draws the flush events."""
         self.shape, self.policy, self.source, lanes = shape, policy, source, len(source.replica_row)
         self.reachable = (
             shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores
@@ -54,7 +55,7 @@ class Broadcast(Steps):
         self.senders = Senders.computing(shape.flushers, lanes)
         self.served = Served.nothing(lanes)
         self.ended = np.full(lanes, NEVER)  # end of the last loop
-        self.turn = 0  # which of the other busy CPUs is watched
+        self.turn = 0  # offset of the watched CPU from the sender
         self._lay_out(lanes)
         self.reset()
         for k in range(shape.flushers):
@@ -63,15 +64,15 @@ class Broadcast(Steps):
             self._schedule(cpu, compute, kind)
 
     def _lay_out(self, lanes: int) -> None:
-        """What follows from costs and the number of lanes alone."""
+        """Set the values that depend only on costs and the number of lanes."""
         cost, sockets = self.cost, self.shape.sockets
         rows, f = len(self.cpus.run_end), self.shape.flushers
         self.lanes, self.lane = lanes, np.arange(lanes)
         self.cpu = np.arange(rows, dtype=np.int16)[:, None]
         self.socket = np.arange(sockets)[:, None]
         self.socket_of = np.arange(self.reachable) % sockets  # [cpu]
-        self.run_local_ns = self.source.local_ns * self.slow  # [kind, lane] flushing a range in a handler run,
-        self.run_all_ns = cost["flush_all_ns"] * self.slow  # or everything
+        self.run_local_ns = self.source.local_ns * self.slow  # [kind, lane] range flush in a handler run
+        self.run_all_ns = cost["flush_all_ns"] * self.slow  # full flush in a handler run
 
         self.marked, self.below = Flags.empty(rows, lanes), Flags.empty(rows, lanes)
         self.least = Least(f, lanes)
@@ -88,7 +89,7 @@ class Broadcast(Steps):
 
     @property
     def compute_end(self) -> np.ndarray:
-        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
+        """The begin of the next flush event of each sender, [cpu, lane]; any time before now if it is in one."""
         return self.senders.start
 
     def keep(self, lanes: np.ndarray) -> None:
@@ -101,7 +102,7 @@ class Broadcast(Steps):
         self._lay_out(len(lanes))
 
     def _flat(self, row: np.ndarray) -> np.ndarray:
-        """Flat indices of a row in each lane: of a CPU, or of a kind."""
+        """Flat indices of a row in each lane; rows are CPUs or kinds."""
         return row * self.lanes + self.lane
 
     def _schedule(self, cpu: np.ndarray, start: np.ndarray, kind: np.ndarray) -> None:
@@ -116,9 +117,9 @@ class Broadcast(Steps):
 
     def step(self) -> None:
         """Serve the CPU whose sending loop ends first, in every lane."""
-        # smp_call_function_many(): whose loop over its targets ends next
+        # smp_call_function_many(): the next end of a loop over targets
         sender = self._end_loop()
-        # llist_add(): a request joins the run that is still to take the queue, or finds it empty and needs an interrupt
+        # llist_add(): a request joins a run that has not taken the queue yet, or needs an interrupt if there is none
         self._queue(sender)
         # arch_send_call_function_ipi_mask(): ICR writes for the marked targets
         rank = self.rank(self.marked)
@@ -134,16 +135,16 @@ class Broadcast(Steps):
         acked, last_done = self._read_acks(sender, sent)
         if self.shape.busy > 1:
             self._watch_window(sender)
-        # local flush, and the compute after it
+        # local flush, and the next compute
         self._finish(sender, sent, acked, last_done)
 
     def _end_loop(self) -> Sender:
-        """The CPU whose flush event is served; ties go to the lowest CPU."""
+        """The sender whose loop ends next; ties go to the lowest CPU."""
         cpus, senders, served, source = self.cpus, self.senders, self.served, self.source
         cpu, now = self.least(senders.loop_end)
         at = self._flat(cpu)
         served.now = self.ended = now
-        served.wait_ns = senders.acked.take(at) + senders.own.take(at) - senders.began.take(at)  # its last, final now
+        served.wait_ns = senders.acked.take(at) + senders.own.take(at) - senders.began.take(at)  # final now
         began = senders.start.take(at)
         put(senders.began, at, began)
         kind_at, local = self._flat(senders.kind.take(at)), self.policy.local
@@ -163,13 +164,13 @@ class Broadcast(Steps):
             run_end=cpus.run_end.take(at),
             full_run=cpus.full_run.take(at),
         )
-        # Its own row takes part in what follows, of no consequence: it computes nothing, and flushed already.
+        # The row of the sender takes part below, without effect: it does not compute, and has flushed already.
         put(senders.start, at, NEVER)
         put(cpus.full_run, at, np.maximum(sender.run_begin, 0.0))
         return sender
 
     def _queue(self, sender: Sender) -> None:
-        """Mark the targets whose queue the sender's requests find empty."""
+        """Mark the targets with an empty queue."""
         np.less(self.cpu, sender.cpu.astype(np.int16), out=self.below.set)
         limit = sender.now - self.cost["irq_entry_ns"]
         for receivers in self.receivers:
@@ -177,7 +178,7 @@ class Broadcast(Steps):
         self.marked.clear(sender.cpu)
 
     def _icr_write(self, rank: np.ndarray) -> np.ndarray:
-        """Which ICR write reaches each marked CPU, from 1; `rank` counts the marked CPUs up to each."""
+        """The number of the ICR write to each marked CPU, from 1; `rank` counts the marked CPUs up to each CPU."""
         reach = self.shape.reach
         if reach == 1:
             return rank
@@ -187,7 +188,7 @@ class Broadcast(Steps):
         return np.right_shift(self.write, reach.bit_length() - 1, out=self.write)
 
     def _work(self, sender: Sender) -> Work:
-        """How long the handler runs of a flush event take."""
+        """The lengths of the handler runs of a flush event."""
         cost, first = self.cost, self.policy.run is Run.FIRST_FULLY
         flush_ns = self.run_all_ns if first else self.run_local_ns.take(sender.kind_at)
         joined = cost["handler_ns"] + (0.0 if first else flush_ns)
@@ -195,7 +196,7 @@ class Broadcast(Steps):
         return Work(joined, new, new - joined)
 
     def _requests(self, sender: Sender, write: np.ndarray, work: Work) -> Requests:
-        """A flush event as its targets see it."""
+        """The data of a flush event for its targets."""
         cost = self.cost
         near = self.socket == sender.socket  # [socket, lane]
         full = np.full(self.lanes, True) if self.policy.run is Run.FIRST_FULLY else sender.full
@@ -211,20 +212,20 @@ class Broadcast(Steps):
         )
 
     def _count(self, rank: np.ndarray, delayed: list[Delayed], work: Work, requests: Requests) -> None:
-        """Interrupts, refills, and handler time on busy CPUs: all of it, and what it takes from compute."""
+        """Count interrupts, refills, and handler time on busy CPUs, in total and on computing CPUs."""
         tally, f, busy = self.tally, self.shape.flushers, self.shape.busy
         tally.interrupts += rank[-1]
         new = rank[busy - 1].astype(float)
         new_computing = new - rank[f - 1] + sum(block.disturbed for block in delayed)
-        computing = busy - f + sum(block.computing for block in delayed)  # busy CPUs that never flush are, always
+        computing = busy - f + sum(block.computing for block in delayed)  # busy CPUs other than senders always compute
         tally.refills += sum(block.refills for block in delayed)
         tally.handler_ns += new * work.new + (busy - 1 - new) * work.joined
         tally.handler_compute_ns += new_computing * work.new + (computing - new_computing) * work.joined
         tally.range_misses += new_computing * requests.range_miss - sum(block.upgrades for block in delayed)
 
     def _read_acks(self, sender: Sender, sent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """When the sender has read all acks, no run delaying it, and when the last request is done."""
-        # Its own row is no target.
+        """When the sender has read all acks, without delays by handler runs, and when the last request is done."""
+        # The row of the sender is no target.
         put(self.cpus.run_begin if self.policy.done is Done.RUN_BEGUN else self.cpus.run_end, sender.at, NEVER)
         acks = [receivers.acks() for receivers in self.receivers]
         last_done = reduce(np.maximum, (done for done, _ in acks))
@@ -233,7 +234,7 @@ class Broadcast(Steps):
         return np.maximum(sent + self.others * self.cost["ack_ns"], read), last_done
 
     def _watch_window(self, sender: Sender) -> None:
-        """How long one of the other busy CPUs, each in its turn, could use the old mapping."""
+        """Set the stale window of another busy CPU, each one in turn."""
         marked = sender.began + self.source.bookkeeping_ns.take(sender.kind_at)
         self.turn = (self.turn + 1) % (self.shape.busy - 1)
         watched = sender.cpu + (1 + self.turn)
@@ -247,7 +248,7 @@ class Broadcast(Steps):
         self.served.window_ns = flushed - marked
 
     def _finish(self, sender: Sender, sent: np.ndarray, acked: np.ndarray, last_done: np.ndarray) -> None:
-        """The sender's local flush, a run of its own that waited for interrupts to be on, and its next flush event."""
+        """The local flush of the sender, a handler run that waited for interrupts, and the next flush event."""
         cpus, senders, at = self.cpus, self.senders, sender.at
         begin, length = sender.run_begin, sender.run_end - sender.run_begin
         waiting = begin >= sender.now
@@ -263,7 +264,7 @@ class Broadcast(Steps):
         shifted = begin + shift
         put(cpus.full_run, at, np.where(sender.full_run == begin, shifted, np.nan))
         put(cpus.run_begin, at, shifted)
-        put(cpus.run_end, at, np.maximum(sender.run_end + shift, sent))  # no other run before interrupts are on
+        put(cpus.run_end, at, np.maximum(sender.run_end + shift, sent))  # no other handler run before interrupts are on
         put(senders.acked, at, acked)
         put(senders.own, at, own)
 
@@ -276,7 +277,7 @@ class Broadcast(Steps):
         put(senders.loop_end, at, loop_end + np.where(in_next_loop, length, 0.0))
 
     def _compute(self, sender: Sender, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """When the sender's next flush event starts, and its kind: compute drawn anew, lengthened by misses."""
+        """The start and kind of the sender's next flush event, after a drawn compute that misses lengthen."""
         senders, cost = self.senders, self.cost
         compute, kind = self.source.draw(sender.cpu)
         refill = senders.refills_next.take(sender.at) | sender.local_full
@@ -292,9 +293,9 @@ class Broadcast(Steps):
 def _mean_costs(
     shape: Shape, cost: Mapping[str, np.ndarray], reachable: int, slow: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What requests, acks and handler runs cost where cache lines take the mean over all senders and targets, [lane].
+    """The costs of requests, acks and handler runs with the mean time of cache lines over senders and targets, [lane].
 
-    `slow` is how many times as long handler runs take.
+    `slow` is the slowdown of handler runs.
     """
     pairs = distances(shape)[: shape.flushers, :reachable]
     line = mean_line_ns(pairs[pairs != SAME], line_times_ns(shape, cost)) if reachable > 1 else 0.0
@@ -303,7 +304,7 @@ def _mean_costs(
         "enqueue_ns": cost["enqueue_fixed_ns"] * slow_sender + (cost["queue_lines"] + cost["csd_lines"]) * line,
         "ack_ns": cost["ack_lines"] * line,
         "irq_entry_ns": cost["irq_entry_ns"] * slow,
-        "take_ns": cost["queue_lines"] * line,  # the queue
+        "take_ns": cost["queue_lines"] * line,  # the target takes its queue
         "handler_ns": cost["handler_fixed_ns"] * slow + cost["request_lines"] * line,
         "irq_exit_ns": cost["irq_exit_ns"] * slow,
     }

@@ -3,9 +3,9 @@
 Kernel: after arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(), switch_mm_irqs_off()  (XPFO v8), with cpumask_test_cpu()
         before cpumask_or() and cpumask_test_and_clear_cpu()
 
-Every step serves one flush event in every lane: visit after visit in order of arrival, those of other flush events and
-of checks included that come before its last one. Arrays are [cpu, lane] or [line, lane]; [lane] where unsaid; times are
-absolute. `compiled/coherence.py` has the rules, and says the same one CPU at a time.
+Every step serves one flush event in every lane: all visits in order of arrival up to its last one, including those of
+other flush events and of checks. Arrays are [cpu, lane] or [line, lane], or [lane] unless noted; times are absolute.
+`compiled/coherence.py` has the rules, and simulates the same CPU by CPU.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from sim.topology import Shape
 
 @dataclass
 class Senders:
-    """The CPUs that make flush events, every field [cpu, lane]."""
+    """The senders; every field is [cpu, lane]."""
 
-    kind: np.ndarray  # of the flush event to come, or in progress
+    kind: np.ndarray  # kind of the next or current flush event
     start: np.ndarray
-    arrival: np.ndarray  # at the line that it reads or writes next
-    stage: np.ndarray  # twice the lines that it has done with, and one more where it is about to write
+    arrival: np.ndarray  # at the next line
+    stage: np.ndarray  # twice the number of finished lines, plus one if a write is next
 
 
 @dataclass
 class Checkers:
-    """The busy CPUs as they check, every field [cpu, lane]."""
+    """The checks of busy CPUs; every field is [cpu, lane]."""
 
     check: np.ndarray  # next arrival at the line; infinite while the mark is clear
-    clearing: np.ndarray  # has read, and is about to write
+    clearing: np.ndarray  # whether the write is next, after the read
     used: np.ndarray  # draws of checks used
-    cleared: np.ndarray  # the generation of its line in which it cleared its mark: the mark is clear in that one
+    cleared: np.ndarray  # generation of its line in which the mark is clear
 
 
 @dataclass
 class Lines:
-    """The lines, every field [line, lane]."""
+    """The lines; every field is [line, lane]."""
 
     owner: np.ndarray  # last writer
     turns: np.ndarray  # visits in a row inside one cluster
@@ -53,20 +53,20 @@ class Lines:
     version: np.ndarray  # writes so far
     generation: np.ndarray  # writes that marked CPUs pending so far
     clear: np.ndarray  # CPUs whose mark is clear
-    copy: np.ndarray  # version of which each busy CPU has a copy, [line, cpu, lane]
+    copy: np.ndarray  # version of the copy of each busy CPU, [line, cpu, lane]
 
 
 @dataclass
 class Access:
-    """One visit to a line in every lane that is open, every field [lane]."""
+    """One visit to a line in every lane of the step; every field is [lane]."""
 
-    checks: np.ndarray  # it is a check's,
-    marks: np.ndarray  # or a flush event's
+    checks: np.ndarray  # whether the visit is by a check
+    marks: np.ndarray  # whether it is by a flush event
     cpu: np.ndarray
     line: np.ndarray
-    writes: np.ndarray  # not a read
-    mine: np.ndarray  # the mark of this CPU is on the line, and clear
-    now: np.ndarray  # its arrival
+    writes: np.ndarray  # whether it is a write, not a read
+    mine: np.ndarray  # whether the mark of this CPU is on the line and clear
+    now: np.ndarray  # arrival
     end: np.ndarray
 
 
@@ -98,7 +98,7 @@ class Coherence(Steps):
         self._watch()
 
     def _lay_out(self, lanes: int) -> None:
-        """What follows from costs and the number of lanes alone."""
+        """Set the values that depend only on costs and the number of lanes."""
         self.lanes, self.lane = lanes, np.arange(lanes)
         self.line_ns, self.socket = line_times_ns(self.shape, self.cost), self.shape.socket
         self.cluster = self.shape.cluster
@@ -106,12 +106,12 @@ class Coherence(Steps):
         self.gap_ns = np.divide(1e9, rate, out=np.full(lanes, np.inf), where=rate > 0.0)  # between checks of a CPU
 
     def _watch(self) -> None:
-        """Who comes next is known without looking at every CPU in every step."""
+        """Track the next CPU without a scan of all CPUs in every step."""
         self._next_arrival, self._next_checker = Earliest(self.senders.arrival), Earliest(self.checkers.check)
 
     @property
     def compute_end(self) -> np.ndarray:
-        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
+        """The begin of the next flush event of each sender, [cpu, lane]; any time before now if it is in one."""
         return self.senders.start
 
     def keep(self, lanes: np.ndarray) -> None:
@@ -150,7 +150,7 @@ class Coherence(Steps):
         self._next_arrival.changed(cpu)
 
     def _next_in_line(self) -> np.ndarray:
-        """Who visits a line next: who came first, or a waiter of that line's owner's cluster, while it is its turn."""
+        """The next visitor of a line: a waiter of the owner's cluster during its turns, else the first to arrive."""
         first, arrival, lane, senders = (
             self._next_arrival.row(),
             self.senders.arrival,
@@ -166,7 +166,7 @@ class Coherence(Steps):
         return np.where(waits & same, cpu, first)
 
     def _access(self, unserved: np.ndarray) -> Access:
-        """The next visit to a line reads it or writes it, in lanes whose flush event is not served yet."""
+        """The next visit to a line, in lanes with a flush event that is not served yet."""
         senders, checkers, held, counts, lane = self.senders, self.checkers, self.lines, self.tally, self.lane
         sender, checker = self._next_in_line(), self._next_checker.row()  # ties go to the lowest CPU
         of_sender = (sender, lane)
@@ -198,7 +198,7 @@ class Coherence(Steps):
         return Access(checks, marks, cpu, line, writes, mine, now, end)
 
     def _check(self, access: Access) -> None:
-        """A check has read its line, and will write; or it has cleared its mark there."""
+        """A check has read its line and writes it next, or has cleared its mark."""
         checkers, held = self.checkers, self.lines
         at, clears = (access.cpu, self.lane), access.checks & access.writes
         generation = held.generation[access.line, self.lane]
@@ -209,15 +209,15 @@ class Coherence(Steps):
         self._next_checker.changed(access.cpu)
 
     def _visit(self, access: Access) -> np.ndarray:
-        """A flush event has read a line, or written it, and goes on; where it is over instead, [lane]."""
+        """A flush event has read or written a line; return whether it is over, [lane]."""
         senders, checkers, held, lane = self.senders, self.checkers, self.lines, self.lane
         cpu, at = access.cpu, (access.line, lane)
-        others = held.clear[at] > access.mine  # marks of others are clear
+        others = held.clear[at] > access.mine  # whether marks of other CPUs are clear
         sets = access.marks & access.writes  # cpumask_or()
         self._arm(access, np.flatnonzero(sets & others))
         held.generation[at] += sets
         held.clear[at] = np.where(sets, access.mine, held.clear[at])
-        checkers.cleared[cpu, lane] = np.where(  # it does not mark itself
+        checkers.cleared[cpu, lane] = np.where(  # no CPU marks itself
             sets & access.mine, held.generation[at], checkers.cleared[cpu, lane]
         )
         of_sender = (np.minimum(cpu, self.shape.flushers - 1), lane)
@@ -230,7 +230,7 @@ class Coherence(Steps):
         return over
 
     def _arm(self, access: Access, lanes: np.ndarray) -> None:
-        """In these lanes (indices) all other CPUs are marked: those whose mark was clear will find it pending."""
+        """Mark all other CPUs in these lanes (indices), and draw the next check of each CPU with a clear mark."""
         if not len(lanes):
             return
         checkers, draws, cpu = self.checkers, self.source.entry_draws, np.arange(self.shape.busy)[:, None]
@@ -240,14 +240,14 @@ class Coherence(Steps):
         used = checkers.used[:, lanes]
         draws.reserve(int(used.max()) + 1)
         index = (self.source.replica_row[lanes] * self.shape.busy + cpu) * draws.length + used
-        with np.errstate(over="ignore"):  # of CPUs that never check
+        with np.errstate(over="ignore"):  # CPUs that never check overflow
             check = access.end[lanes] + draws.tables[0].take(index) * self.gap_ns[lanes]
         checkers.check[:, lanes] = np.where(armed, check, checkers.check[:, lanes])
         checkers.used[:, lanes] = used + armed
         self._next_checker = Earliest(checkers.check)
 
     def _refill_ns(self, full: np.ndarray) -> np.ndarray:
-        """What the misses after its local flush add to a CPU's next compute."""
+        """The time that misses after its local flush add to the next compute of a CPU."""
         if self.policy.local is Local.NEVER:
             return np.zeros(self.lanes)
         self.tally.refills += full

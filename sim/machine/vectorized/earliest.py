@@ -1,7 +1,7 @@
-"""The least of many times in every lane, found without looking at all of them.
+"""The least of many times in every lane, without a scan of all of them.
 
-Rows stand in blocks of about the square root of their number; the least of each block is kept, and a block is looked
-at again only when one of its rows has changed.
+Rows are in blocks of about the square root of their number. The least of each block is kept, and a block is scanned
+again only after a change of one of its rows.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 
 from sim.arrays import put
 
-FEW = 48  # rows that are looked through faster than blocks are kept
+FEW = 48  # number of rows up to which a scan is faster than blocks
 
 
 class Earliest:
-    """The first row with the least value of an array [row, lane] that somebody else changes and then says so."""
+    """The first row with the least value of an array [row, lane]; each change must be followed by `changed`."""
 
     def __init__(self, values: np.ndarray, blocks: bool = True) -> None:
-        """Without `blocks` all rows are looked at each time, and any of them may change unsaid."""
+        """Without `blocks` all rows are scanned each time, and changes need no call of `changed`."""
         self._values = values
         rows, lanes = values.shape
         self._blocks = blocks and rows > FEW
@@ -28,10 +28,10 @@ class Earliest:
         self._size = isqrt(rows - 1) + 1
         count = -(-rows // self._size)
         lane = np.arange(lanes)
-        # Here a lane's values stand side by side: argmin is quick only along them.
+        # Here the values of a lane are adjacent, since argmin is fast only along the last axis.
         self._begin, self._slot = lane * self._size, lane * count  # flat indices of a lane, by row and by block
         self._step, self._lane = self._size * lanes, lane[:, None]
-        self._offset = np.arange(self._size) * lanes  # from the first row of a block
+        self._offset = np.arange(self._size) * lanes  # offsets from the first row of a block
         self._last = (rows - 1) * lanes
         self._row = np.empty((lanes, count), dtype=np.int64)  # first row with the least value of each block
         self._least = np.empty((lanes, count))
@@ -39,11 +39,11 @@ class Earliest:
             self.changed(np.full(lanes, block * self._size))
 
     def changed(self, row: np.ndarray) -> None:
-        """Row `row` [lane] of the array has another value now."""
+        """Update the block of row `row` [lane] after a change."""
         if not self._blocks:
             return
         block = row // self._size
-        rows = np.minimum((block * self._step)[:, None] + self._offset, self._last)  # the last one again
+        rows = np.minimum((block * self._step)[:, None] + self._offset, self._last)  # the last row is repeated
         values = self._values.take(rows + self._lane)  # [lane, row of the block]
         first = values.argmin(axis=1)
         slot = self._slot + block

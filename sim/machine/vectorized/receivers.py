@@ -1,9 +1,9 @@
-"""The receivers of a broadcast: what a flush event does to the CPUs that it interrupts.
+"""The receivers of a broadcast: the effects of a flush event on its targets.
 
 Kernel: kernel/smp.c  flush_smp_call_function_queue(); arch/x86/mm/tlb.c  do_flush_tlb_all(), do_kernel_range_flush()
 
-The approximation is stated in `broadcast.py`. Rows are CPUs, a block of them at a time, so that all they need stays in
-the cache. Arrays are [cpu, lane]; [lane] where unsaid; times are absolute.
+The rules of the approximation are in `broadcast.py`. Rows are CPUs, in blocks that fit into the cache. Arrays are
+[cpu, lane], or [lane] unless noted; times are absolute.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from sim.topology import Shape
 
 @dataclass(frozen=True)
 class Work:
-    """What a request lengthens a handler run by."""
+    """The times that a request adds to handler runs."""
 
-    joined: np.ndarray  # a run that another request began
-    new: np.ndarray  # a run of its own, its whole length
-    extra: np.ndarray  # of that, what a request that joins does not take
+    joined: np.ndarray  # addition to a run that another request began
+    new: np.ndarray  # whole length of a new run
+    extra: np.ndarray  # new minus joined
 
 
 @dataclass(frozen=True)
 class Requests:
-    """A flush event as its targets see it."""
+    """The data of a flush event for its targets."""
 
-    write: np.ndarray  # [cpu, lane] which ICR write reaches each marked CPU, from 1
-    taken: np.ndarray  # [socket, lane] when the interrupt of an ICR write that took no time would be taken
-    join_work: np.ndarray  # length of a request that joins a run,
-    extra_work: np.ndarray  # and what a run of its own takes longer, as bits
-    range_miss: np.ndarray  # whether a run of its own flushes a range
-    miss_ns: np.ndarray | None  # misses after a run of its own, as bits; None: none in any lane
+    write: np.ndarray  # [cpu, lane] number of the ICR write to each marked CPU, from 1
+    taken: np.ndarray  # [socket, lane] time of the interrupt if ICR writes took no time
+    join_work: np.ndarray  # length of a request that joins a run
+    extra_work: np.ndarray  # additional length of a new run, as bits
+    range_miss: np.ndarray  # whether a new run flushes a range
+    miss_ns: np.ndarray | None  # misses after a new run, as bits; None if no lane has misses
     full: np.ndarray  # lanes (indices) where runs flush fully
 
 
 @dataclass(frozen=True)
 class Delayed:
-    """CPUs whose compute was delayed, to count."""
+    """Numbers of CPUs with delayed compute, for the counts."""
 
-    computing: np.ndarray | int = 0  # all of them,
-    disturbed: np.ndarray | int = 0  # by a run of their own
-    refills: np.ndarray | int = 0  # misses after full flushes;
-    upgrades: np.ndarray | int = 0  # those of them that are counted as misses of a range already
+    computing: np.ndarray | int = 0  # all such CPUs
+    disturbed: np.ndarray | int = 0  # CPUs with a new run
+    refills: np.ndarray | int = 0  # CPUs with misses after full flushes
+    upgrades: np.ndarray | int = 0  # refills that are counted as range misses already
 
 
 class Receivers:
-    """The CPUs of a block of rows: their part of the state, and what they do."""
+    """The CPUs of a block of rows, with their part of the state."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class Receivers:
         marked: Flags,
         below: Flags,
     ) -> None:
-        """`rows` are whole turns round the sockets, of which CPUs from `reachable` on are padding.
+        """`rows` are whole turns round the sockets; CPUs from `reachable` on are padding.
 
-        `cpus`, `senders`, `marked` (CPUs that get an interrupt) and `below` (those below the sender) are of all rows.
+        `cpus`, `senders`, `marked` (CPUs that get an interrupt) and `below` (CPUs below the sender) have all rows.
         """
         self.rows, self.cost, self.shape, self.policy = rows, cost, shape, policy
         n = rows.stop - rows.start
@@ -82,28 +82,28 @@ class Receivers:
         self._name_room(room, n, f)
 
         cpu = np.arange(rows.start, rows.stop)[:, None]
-        # From a request to the loop's end, and acks to read from a CPU on, the sender not counted as a target.
+        # Time from a request to the end of the loop, and time to read the acks from a CPU on, both without the sender.
         self.requests_ns, self.acks_ns = (
             (reachable - 1.0 - cpu) * cost["enqueue_ns"],
             (reachable - cpu) * cost["ack_ns"],
         )
 
     def _name_room(self, room: Room, rows: int, senders: int) -> None:
-        """Which part of the room holds what; two names for one part mean that it is used for one after the other."""
+        """Name the parts of the room; two names of one part are for uses at different times."""
         n, f = slice(rows), slice(senders)
         self.resume, self.work, self.row_mask = room.resume.part(n), room.work.part(n), room.row_mask[n]
         self.by_socket = self.resume.ns.reshape(-1, self.shape.sockets, self.resume.ns.shape[1])  # [turn, socket, lane]
         self.here, self.there = room.here.part(n), room.there.part(n)
-        # of the senders among them, who come first
+        # rows of the senders, which come first
         self.sender_resume, self.free, self.part = room.resume.part(f), room.free.part(f), room.part.part(f)
         self.sender_mask, self.computing = room.sender_mask[f], room.computing.part(f)
-        self.delay = room.work.part(f)  # once the run's end is known
-        self.disturbed, self.ahead = room.here.part(f), room.there.part(f)  # once requests are queued
+        self.delay = room.work.part(f)  # after the end of the run is known
+        self.disturbed, self.ahead = room.here.part(f), room.there.part(f)  # after requests are queued
 
     def mark(self, limit: np.ndarray) -> None:
-        """Mark the CPUs whose last run has begun by their request: they find its queue taken.
+        """Mark the CPUs whose last handler run took its queue before the request came.
 
-        CPUs below the sender have one target less after them.
+        CPUs below the sender have one target fewer after them.
         """
         begun, marked = np.add(self.cpus.run_begin, self.requests_ns, out=self.work.ns), self.marked
         np.less_equal(begun, limit + self.cost["enqueue_ns"], out=marked.set)
@@ -112,7 +112,7 @@ class Receivers:
         marked.words |= self.there.words
 
     def run(self, requests: Requests) -> Delayed:
-        """The handler runs of a flush event, and what they delay. The sender's row means nothing."""
+        """Schedule the handler runs of a flush event and their delays. The row of the sender has no meaning."""
         cost, cpus, resume, work, mask = self.cost, self.cpus, self.resume, self.work, self.row_mask
         arrival = resume.ns
         np.copyto(arrival, requests.write[self.rows])
@@ -125,7 +125,7 @@ class Receivers:
             select(cost["idle_exit_ns"].view(np.int64), mask[idle], out=work.bits[idle])
             arrival[idle] += work.ns[idle]
 
-        # The work of each request goes in at `resume`: a joined run is resumed where it ended, after time 0.
+        # The work of each request is added at `resume`: a joined run continues at its end, after time 0.
         widen(self.marked.set, out=mask)
         select(resume.bits, mask, out=resume.bits)
         np.maximum(resume.ns, cpus.run_end, out=resume.ns)
@@ -139,15 +139,15 @@ class Receivers:
         return self._delay(requests) if self.busy else Delayed()
 
     def _wait_for_interrupts(self) -> None:
-        """A run finds its CPU reading acks, or has to wait until its local flush is over."""
+        """A run interrupts the reads of acks, or waits until the local flush ends."""
         resume, senders = self.sender_resume, self.senders
-        np.greater_equal(resume.ns, senders.acked, out=self.computing.set)  # or in its local flush, so far
+        np.greater_equal(resume.ns, senders.acked, out=self.computing.set)  # or in the local flush
         np.add(senders.acked, senders.own, out=self.free.ns)
         select(self.free.bits, widen(self.computing.set, out=self.sender_mask), out=self.part.bits)
         np.maximum(resume.ns, self.part.ns, out=resume.ns)
 
     def _delay(self, requests: Requests) -> Delayed:
-        """A run delays what it finds on its CPU: ack reading, compute, or the sending loop."""
+        """A run delays the current work of its CPU: reads of acks, compute, or the sending loop."""
         senders, resume, delay, part, mask = (
             self.senders,
             self.sender_resume.ns,
@@ -179,10 +179,10 @@ class Receivers:
         return Delayed(self.computing.count(), self.disturbed.count(), refills, upgrades)
 
     def _refill(self, full: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What full flushes in handler runs cost compute, added to the delay; refills and upgrades of `Delayed`.
+        """Add the misses after full flushes in handler runs to the delay; return refills and upgrades of `Delayed`.
 
-        Inside a flush event they lengthen the next compute, once. A full flush of a run that flushed ranges before
-        counts as one.
+        During a flush event such misses lengthen the next compute once. A run with earlier range flushes and one full
+        flush counts as a full flush.
         """
         cost, cpus, senders, f, busy = self.cost, self.cpus, self.senders, self.flushers, self.busy
         new, begin, full_run = self.marked.set[:busy, full], cpus.run_begin[:busy, full], cpus.full_run[:busy, full]
@@ -195,7 +195,7 @@ class Receivers:
         in_compute = flushes.copy()
         in_compute[:f] &= inside
         elsewhere = flushes[:f] & ~inside
-        drawn = elsewhere & in_event & ~senders.refilled[:, full]  # the compute after is drawn already
+        drawn = elsewhere & in_event & ~senders.refilled[:, full]  # the next compute is drawn already
         extra += np.where(drawn, more, 0.0)
         self.delay.ns[:, full] += extra
         senders.refilled[:, full] |= drawn
@@ -206,7 +206,7 @@ class Receivers:
         return refills, upgrades
 
     def acks(self) -> tuple[np.ndarray, np.ndarray]:
-        """End of the last request, and when all acks of these CPUs are read."""
+        """The end of the last request, and the time at which all acks of these CPUs are read."""
         done, is_done_ns = self.cpus.run_end, -self.cost["irq_exit_ns"]
         if self.policy.done is Done.RUN_BEGUN:
             done, is_done_ns = self.cpus.run_begin, self.cost["irq_entry_ns"] + self.cost["take_ns"]

@@ -4,7 +4,7 @@ Kernel: arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(): local flush, then cpum
 Ref:    arm64 TLBI ... IS with DSB ISH, AMD INVLPGB with TLBSYNC: one broadcast at a time, the sender waits
 
 Every step serves one flush event in every lane, and the kernel entries that check the line before it. Arrays are
-[cpu, lane]; [lane] where unsaid; times are absolute. `compiled/server.py` says the same, one CPU at a time.
+[cpu, lane], or [lane] unless noted; times are absolute. `compiled/server.py` simulates the same CPU by CPU.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from sim.topology import Shape
 
 @dataclass
 class Senders:
-    """The CPUs that make flush events, every field [cpu, lane]."""
+    """The senders; every field is [cpu, lane]."""
 
-    # the flush event to come
+    # the next flush event
     kind: np.ndarray  # index of its kind
     start: np.ndarray
     arrival: np.ndarray  # at the server
     # misses
-    refills_next: np.ndarray  # flushed by others while in a flush event: the next compute refills
+    refills_next: np.ndarray  # flushed by another CPU during a flush event, so the next compute refills
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Visit:
 
 @dataclass
 class Checkers:
-    """The busy CPUs as they check the mark on kernel entries, every field [cpu, lane]; no CPUs if they do not."""
+    """The checks of busy CPUs at kernel entries; every field is [cpu, lane], empty if there are no checks."""
 
     entry: np.ndarray  # next kernel entry
     used: np.ndarray  # draws of entries used
@@ -54,18 +54,18 @@ class Checkers:
 
 @dataclass
 class Marks:
-    """The marks that kernel entries check, every field [lane]."""
+    """The marks that kernel entries check; every field is [lane]."""
 
-    latest: np.ndarray  # end of the latest one,
-    marker: np.ndarray  # by whom,
-    other: np.ndarray  # and of the latest one by anybody else
+    latest: np.ndarray  # end of the latest mark
+    marker: np.ndarray  # CPU of the latest mark
+    other: np.ndarray  # end of the latest mark by another CPU
 
 
 class Server(Steps):
     """The state of all lanes of a group, and the step that serves one flush event in each."""
 
     def __init__(self, shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, source: FlushEvents) -> None:
-        """`cost` holds the parameters that the policy reads, each [lane]; `source` draws flush events and entries."""
+        """`cost` has the parameters that the policy reads, each [lane]; `source` draws flush events and entries."""
         self.shape, self.policy, self.source, self.cost = shape, policy, source, dict(cost)
         lanes = len(source.replica_row)
         self.hardware = policy.targets is Targets.HARDWARE
@@ -85,27 +85,27 @@ class Server(Steps):
         self._watch()
 
     def _lay_out(self, lanes: int) -> None:
-        """What follows from costs and the number of lanes alone."""
+        """Set the values that depend only on costs and the number of lanes."""
         self.lanes, self.lane = lanes, np.arange(lanes)
         on_a_line = self.line is Line.GLOBAL
         self.burst = self.cost["line_burst"] if on_a_line else np.zeros(lanes)  # 0: in order of arrival
         self.line_ns = line_times_ns(self.shape, self.cost) if on_a_line else None  # [lane, distance]
         self.cluster = self.shape.cluster
         leaves = self.hardware and self.shape.delivery != "apic"
-        self.leave_ns = self.cost["exit_ns"] if leaves else np.zeros(lanes)  # for the hypervisor and back
+        self.leave_ns = self.cost["exit_ns"] if leaves else np.zeros(lanes)  # exit to the hypervisor and back
         self.flags_ns = (
             flags_ns(self.shape, self.cost) if self.line is Line.PER_CPU else np.zeros((self.shape.flushers, lanes))
         )
         self.fabric_ns = np.array([self._fabric_ns(pages) for pages in self.source.pages])  # [kind, lane]
 
     def _watch(self) -> None:
-        """Who comes next is known without looking at every CPU in every step."""
+        """Track the next CPU without a scan of all CPUs in every step."""
         self._next_arrival = Earliest(self.senders.arrival, blocks=not self.hardware)  # a broadcast delays all CPUs
         if self.checking:
             self._next_checker = Earliest(self.checkers.entry)
 
     def _begin_entries(self) -> None:
-        """Kernel entries of every busy CPU: a Poisson stream each, and what is known of the mark by CPU."""
+        """Start the kernel entries of every busy CPU, a Poisson process each, and the state of the marks."""
         self.checking = self.source.checking
         busy, lanes = self.shape.busy if self.checking else 0, self.lanes
         self.checkers = Checkers(
@@ -117,7 +117,7 @@ class Server(Steps):
             self._next_entry(np.full(lanes, k), np.zeros(lanes), everywhere)
 
     def _next_entry(self, cpu: np.ndarray, after: np.ndarray, where: np.ndarray) -> None:
-        """The next kernel entry of `cpu`, a drawn time after `after`, in the lanes where it is asked for."""
+        """Schedule the next kernel entry of `cpu`, a drawn time after `after`, in the lanes of the mask `where`."""
         checkers, at = self.checkers, (cpu, self.lane)
         used = checkers.used[at]
         self.source.entry_draws.reserve(int(used.max()) + 1)
@@ -128,7 +128,7 @@ class Server(Steps):
         checkers.used[at] = used + where
 
     def _fabric_ns(self, pages: int) -> np.ndarray:
-        """A hardware broadcast of so many pages."""
+        """The time of a hardware broadcast of this many pages."""
         cost = self.cost
         if not self.hardware:
             return np.zeros(self.lanes)
@@ -188,7 +188,7 @@ class Server(Steps):
         self._next_arrival.changed(cpu)
 
     def _next_in_line(self) -> np.ndarray:
-        """Who visits next: a waiter of the owner's cluster, while it is that one's turn, or who came first."""
+        """The next visitor: a waiter of the owner's cluster during its turns, else the first to arrive."""
         first, visit, arrival = self._next_arrival.row(), self.visit, self.senders.arrival  # ties: the lowest CPU
         if self.line_ns is None:
             return first
@@ -198,14 +198,14 @@ class Server(Steps):
         return np.where(waits, cpu, first)
 
     def _own(self, cpu: np.ndarray, end: np.ndarray, here: np.ndarray) -> None:
-        """`cpu` has visited the server, in the lanes where it was there."""
+        """`cpu` has visited the server, in the lanes of the mask `here`."""
         visit = self.visit
         again = (self.cluster[cpu] == self.cluster[visit.owner]) & (visit.turns < self.burst)
         visit.turns = np.where(here, np.where(again, visit.turns + 1, 1), visit.turns)
         visit.free, visit.owner = np.where(here, end, visit.free), np.where(here, cpu, visit.owner)
 
     def _mark(self, cpu: np.ndarray, end: np.ndarray) -> None:
-        """Remember a mark that kernel entries will check; its CPU enters the kernel after it at the earliest."""
+        """Keep a mark for the checks at kernel entries; the next kernel entry of its CPU is after the mark."""
         entry, marks, at = self.checkers.entry, self.marks, (cpu, self.lane)
         entry[at] = np.maximum(entry[at], end)
         self._next_checker.changed(cpu)
@@ -213,7 +213,7 @@ class Server(Steps):
         marks.latest, marks.marker = end, cpu
 
     def _serve_entries(self) -> bool:
-        """Serve the next kernel entry in the lanes where it comes before the next mark; whether there was one."""
+        """Serve the next kernel entry in lanes in which it comes before the next mark; return whether there was one."""
         visit, checkers, marks, counts, senders = self.visit, self.checkers, self.marks, self.tally, self.senders
         cpu = self._next_checker.row()
         at = (cpu, self.lane)
@@ -221,7 +221,7 @@ class Server(Steps):
         here = entered < self._next_arrival.least()
         if not here.any():
             return False
-        entered = np.where(here, entered, 0.0)  # elsewhere it may be infinite, where nobody enters the kernel
+        entered = np.where(here, entered, 0.0)  # in other lanes it may be infinite, if no CPU enters the kernel
         end = np.maximum(entered, visit.free) + self._service_ns(cpu, np.zeros_like(cpu))
         marked = np.where(cpu == marks.marker, marks.other, marks.latest)
         flushes = here & (marked > checkers.checked[at])
@@ -244,7 +244,7 @@ class Server(Steps):
         return True
 
     def _service_ns(self, cpu: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        """How long the server is `cpu`'s."""
+        """The service time of `cpu`."""
         if self.hardware:
             grant = np.maximum(self.senders.arrival[cpu, self.lane], self.visit.free)
             waiters = (self.senders.arrival <= grant).sum(axis=0) - 1
@@ -254,7 +254,7 @@ class Server(Steps):
         return self.line_ns[self.lane, distances(self.shape)[self.visit.owner, cpu]]
 
     def _refill_ns(self, at: tuple[np.ndarray, np.ndarray], full: np.ndarray) -> np.ndarray:
-        """What the misses after its local flush add to a CPU's next compute."""
+        """The time that misses after its local flush add to the next compute of a CPU."""
         if self.policy.local is Local.NEVER and not self.hardware:
             return np.zeros(self.lanes)
         refill = full | self.senders.refills_next[at]
@@ -266,7 +266,7 @@ class Server(Steps):
         return np.where(refill, self.cost["refill_ns"], range_ns)
 
     def _refill_all(self, cpu: np.ndarray, full: np.ndarray, end: np.ndarray) -> None:
-        """A whole-TLB broadcast empties every busy CPU's TLB: compute in progress grows, else the next one, once."""
+        """A broadcast of a full flush empties the TLBs of busy CPUs, which lengthens their current or next compute."""
         senders = self.senders
         others = np.ones_like(senders.refills_next)
         others[cpu, self.lane] = False

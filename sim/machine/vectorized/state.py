@@ -1,6 +1,6 @@
-"""The state of the vectorized machines, and the memory that they work in.
+"""The state of the vectorized machines, and their working memory.
 
-The last axis of every array is the lane. What the compiled loops remember has the same name there.
+The last axis of every array is the lane. The compiled loops have the same names for their state.
 Times are absolute and in ns.
 """
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
     State = TypeVar("State", bound=DataclassInstance)
 
-# Before any time. Finite, because two of them are subtracted; negative, because times begin at 0, so that the sign bit
-# alone tells it from a time; and so long ago that no cost which is added to it leads to a time.
+# Before any time. It is finite, since differences of two are taken; negative, since times begin at 0, so that the sign
+# bit alone distinguishes it from a time; and so low that no sum with a cost is a time.
 NEVER = -1e200
 
 
 def keep(state: State, lanes: np.ndarray) -> State:
-    """The state of these lanes (indices) alone, in arrays of its own."""
+    """The state of these lanes (indices), copied."""
     return type(state)(**{field.name: aligned(getattr(state, field.name)[..., lanes]) for field in fields(state)})
 
 
 def view(state: State, rows: slice) -> State:
-    """The state of some rows, in the same memory."""
+    """A view of the state of some rows."""
     return type(state)(**{field.name: getattr(state, field.name)[rows] for field in fields(state)})
 
 
 @dataclass
 class Served:
-    """The flush event that the last step served, every field [lane]."""
+    """The flush event that the last step served; every field is [lane]."""
 
-    now: np.ndarray  # its time
-    wait_ns: np.ndarray  # length of a flush event that is over
-    window_ns: np.ndarray  # how long another busy CPU could use what was flushed; NaN: not known on this scale
+    now: np.ndarray  # time of the flush event
+    wait_ns: np.ndarray  # length of a finished flush event
+    window_ns: np.ndarray  # stale window of another busy CPU; NaN if it is on the slow time scale
 
     @classmethod
     def nothing(cls, lanes: int) -> Served:
@@ -50,12 +50,12 @@ class Served:
 
 
 class Steps:
-    """A machine that serves one flush event in every lane at a step; all but `step` and `keep` of a `Machine`."""
+    """A `Machine` without `step` and `keep`, which serves one flush event in every lane per step."""
 
     lanes: int
     served: Served
     source: FlushEvents
-    tally: Records  # what is counted, [lane]
+    tally: Records  # counts, [lane]
 
     def step(self) -> None:
         """Serve the next flush event of every lane."""
@@ -63,7 +63,7 @@ class Steps:
 
     @property
     def compute_end(self) -> np.ndarray:
-        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
+        """The begin of the next flush event of each sender, [cpu, lane]; any time before now if it is in one."""
         raise NotImplementedError
 
     @property
@@ -73,18 +73,18 @@ class Steps:
 
     @property
     def window_p99_isolated_ns(self) -> np.ndarray:
-        """Of isolated CPUs, which only the compiled engine has, [lane]."""
+        """NaN, [lane]: only the compiled engine has isolated CPUs."""
         return np.full(self.lanes, np.nan)
 
     @property
     def computed_ns(self) -> np.ndarray:
-        """How long CPUs have computed until their last flush events, all together, [lane]."""
+        """The total compute of all senders until the last flush event, [lane]."""
         return self.source.computed_ns(self.source.used, self.compute_end, self.now)
 
     def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane].
+        """Serve one flush event per row in every lane; fill in their waits and windows, [event, lane].
 
-        `counts` after each of `batches` of equal length, [batch, lane].
+        Returns `counts` after each of `batches` of equal length, [batch, lane].
         """
         counts = np.repeat(no_counts(self.lanes)[None], batches, axis=0)
         for row in range(len(waits)):
@@ -105,15 +105,15 @@ class Steps:
 
 @dataclass
 class Cpus:
-    """The last handler run of every CPU that requests can reach, every field [cpu, lane]."""
+    """The last handler run of every CPU that requests can reach; every field is [cpu, lane]."""
 
-    run_begin: np.ndarray  # it takes the queue one `irq_entry_ns` later
-    run_end: np.ndarray  # of that run, or of the CPU's ICR writes after it: no run begins before
-    full_run: np.ndarray  # begin of the last run that flushed fully; NaN: none
+    run_begin: np.ndarray  # begin of the run, which takes the queue `irq_entry_ns` later
+    run_end: np.ndarray  # end of the run, or of later ICR writes: no run begins before
+    full_run: np.ndarray  # begin of the last run with a full flush; NaN: none
 
     @classmethod
     def idle(cls, rows: int, reachable: int, lanes: int) -> Cpus:
-        """No run yet. Rows from `reachable` on are padding: a run there has always begun, so none is asked for."""
+        """CPUs without a run yet. Rows from `reachable` on are padding: they are never marked, since no run begins."""
         run_begin = fill((rows, lanes), NEVER)
         run_begin[reachable:] = -NEVER
         return cls(
@@ -125,24 +125,24 @@ class Cpus:
 
 @dataclass
 class Senders:
-    """The CPUs that make flush events by interrupt, every field [sender, lane]."""
+    """The senders; every field is [sender, lane]."""
 
-    # the flush event to come, or whose sending loop is in progress
+    # the flush event that is next or in its sending loop
     kind: np.ndarray  # index of its kind
     start: np.ndarray
     loop_end: np.ndarray
-    # the flush event whose loop ended last
+    # the last flush event after its loop
     began: np.ndarray
-    last_done: np.ndarray  # last request done
-    acked: np.ndarray  # all acks read
+    last_done: np.ndarray  # end of its last request
+    acked: np.ndarray  # end of the reads of acks
     own: np.ndarray  # length of the local flush that ends it
     # misses
-    refilled: np.ndarray  # the compute after that event refills already
-    refills_next: np.ndarray  # flushed fully while sending: the compute after that refills
+    refilled: np.ndarray  # whether the compute after that event refills already
+    refills_next: np.ndarray  # flushed fully during the sending loop, so the next compute refills
 
     @classmethod
     def computing(cls, senders: int, lanes: int) -> Senders:
-        """No flush event yet, and none to come."""
+        """Senders without flush events."""
         shape = (senders, lanes)
         return cls(
             kind=fill(shape, 0, np.int64),
@@ -159,7 +159,7 @@ class Senders:
 
 @dataclass(frozen=True)
 class Sender:
-    """The CPU whose flush event is served in each lane; flat indices are of [cpu, lane] or [kind, lane] arrays."""
+    """The sender of the served flush event in each lane; flat indices are for [cpu, lane] or [kind, lane] arrays."""
 
     cpu: np.ndarray
     at: np.ndarray  # flat index of the CPU
@@ -167,35 +167,35 @@ class Sender:
     now: np.ndarray  # end of its loop
     began: np.ndarray
     socket: np.ndarray
-    full: np.ndarray  # whether its range is a full flush
-    local_ns: np.ndarray  # length of a local flush at its end
-    local_full: np.ndarray  # whether the local flush, whenever that is, is full,
-    local_flushes: np.ndarray  # and whether there is one
-    run_begin: np.ndarray  # of its own last handler run
+    full: np.ndarray  # whether its range needs a full flush
+    local_ns: np.ndarray  # length of the local flush after the loop
+    local_full: np.ndarray  # whether the local flush is full
+    local_flushes: np.ndarray  # whether there is a local flush
+    run_begin: np.ndarray  # begin of the last handler run on the sender
     run_end: np.ndarray
     full_run: np.ndarray
 
 
 @dataclass(frozen=True)
 class Room:
-    """Memory that the receivers work in, block of rows after block of rows, so that no step allocates large arrays.
+    """Working memory of the receivers, reused for each block of rows, so that no step allocates large arrays.
 
-    Nothing in it outlives a call of `mark`, `run` or `acks`. Rows are those of a block.
+    Its contents are valid within one call of `mark`, `run` or `acks`. Rows are those of a block.
     """
 
-    resume: Times  # when a run begins, or where one that a request joins goes on
-    work: Times  # how long a run takes; then how long that delays what it finds on its CPU
-    free: Times  # end of the flush event that a run finds
-    part: Times  # what a mask leaves of one of the times
-    row_mask: np.ndarray  # int64, of the CPUs of a block
-    sender_mask: np.ndarray  # int64, of the senders among them, its first rows
+    resume: Times  # begin of a new run, or continuation of a joined run
+    work: Times  # length of a run, then its delay of other work
+    free: Times  # end of the flush event on the CPU of a run
+    part: Times  # masked times
+    row_mask: np.ndarray  # int64 mask for the CPUs of a block
+    sender_mask: np.ndarray  # int64 mask for the senders, its first rows
     here: Flags
     there: Flags
     computing: Flags
 
     @classmethod
     def empty(cls, rows: int, lanes: int) -> Room:
-        """Room for blocks of so many rows, values unset."""
+        """Room for blocks of this many rows, values unset."""
         return cls(
             resume=Times.empty(rows, lanes),
             work=Times.empty(rows, lanes),
