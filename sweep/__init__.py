@@ -33,7 +33,7 @@ def simulate(
     Keys, values and defaults are those of the command line: any parameter of the model and any control of a grid by its
     name, such as `invlpg_ns=300`, `costs="literature"` or `replicas=8`. What is not given is what
     `conf/config.yaml` and the machine say; `jobs` is then the number of CPUs. A list, an array or a column of pandas is
-    an axis, and axes multiply. `draws=N` simulates each point under N draws of the costs, too: `draw` tells them apart,
+    an axis, and axes multiply. `draws=N` simulates each point under N cost samples, too: `draw` tells them apart,
     and is 0 for the representative one. `config_dir` is a folder of your own machines and workloads, as `--config-dir`
     is. `engine`, `policy_path`, `points`, `max_points` and `max_cpu_hours` are as on the command line.
 

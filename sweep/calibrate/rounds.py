@@ -225,7 +225,7 @@ def _chances(
 
 
 def _fit(pool: Pool, name: str, mine: np.ndarray) -> Fit:
-    """A fit's weights; BadInput where they cannot be trusted."""
+    """A fit's weights; BadInput if they cannot be trusted."""
     log = np.zeros(len(pool.chance))
     for at in np.flatnonzero(mine).tolist():
         row = pool.rows[at]

@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def check_name(name: str) -> None:
-    """BadInput where a file of this name could not be given on a command line."""
+    """BadInput if a file of this name could not be given on a command line."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise BadInput(f"--name={name!r}: must be small letters, digits and _, a letter first")
     if name in NO_NAMES:
@@ -46,7 +46,7 @@ def add_into(parser: Parser) -> None:
 
 
 def finished(out: str) -> Folder:
-    """The folder of a finished run, whose run.json is one; BadInput where it cannot be read."""
+    """The folder of a finished run, whose run.json is one; BadInput if it cannot be read."""
     from sweep.store.folder import open_run
     from sweep.store.run_json import read_run
     from sweep.tables.frame import reading
@@ -59,7 +59,7 @@ def finished(out: str) -> Folder:
 
 @contextmanager
 def writing(given: argparse.Namespace) -> Iterator[Folder]:
-    """The folder that is written, made if it is not there; BadInput where it cannot be written."""
+    """The folder that is written, made if it is not there; BadInput if it cannot be written."""
     from sweep.store.folder import look, open_folder
 
     place = given.out if given.into is None else given.into

@@ -29,7 +29,7 @@ PLAIN = ("1", "name", "pages: weight")  # units that are not printed
 def shown_point(
     out: str, index: str, config_dir: str | None = None, policy_path: str | None = None, most: int = 0
 ) -> str:
-    """A point's parameters with value, unit and origin; BadInput where the run has no such point."""
+    """A point's parameters with value, unit and origin; BadInput if the run has no such point."""
     if not (index.isascii() and index.isdecimal() and len(index) < 19):
         raise BadInput(f"sweep show point OUT {index}: the index of a point is a whole number, 0 or more")
     number = int(index)
@@ -53,7 +53,7 @@ def shown_point(
 def _composed_again(
     folder: Folder, run: Mapping[str, Any], config_dir: str | None, policy_path: str | None
 ) -> tuple[Composition, Plan]:
-    """What a run was asked to do, and its plan; BadInput where the files say something else by now."""
+    """What a run was asked to do, and its plan; BadInput if the files say something else by now."""
     overrides = [text for text in run["overrides"] if text.lstrip("+").partition("=")[0] != "policy_path"]
     if len(overrides) < len(run["overrides"]):
         if policy_path is None:

@@ -76,7 +76,7 @@ def parser() -> Parser:
 
 
 def read(arguments: Sequence[str]) -> Request | None:
-    """The request of a command line; None where its answer is printed already. BadInput for anything that is off."""
+    """The request of a command line; None if its answer is printed already. BadInput for anything that is off."""
     given, strange = parser().parse_known_intermixed_args(arguments)
     if strange:
         raise BadInput(f"unknown option {strange[0]!r}; see `sweep --help`")

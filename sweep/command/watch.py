@@ -11,7 +11,7 @@ from sweep.store.folder import Folder
 from sweep.store.status import as_line, as_text, status
 
 LOOK_S = 2.0  # between two looks on a terminal
-LINE_S = 10.0  # between two lines where there is none
+LINE_S = 10.0  # between two lines if there is none
 
 
 def watch(folder: Folder, look_s: float = LOOK_S, line_s: float = LINE_S) -> None:

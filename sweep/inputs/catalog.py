@@ -62,7 +62,7 @@ class Entry:
 
 
 def check_quantity(name: str, value: Any, where: str) -> Any:
-    """A checked value of a parameter or deriving quantity; BadInput where it is out of range."""
+    """A checked value of a parameter or deriving quantity; BadInput if it is out of range."""
     if name not in QUANTITIES:
         raise BadInput(f"{where}: unknown key {name!r}{did_you_mean(name, QUANTITIES)}")
     if name in PARAMETERS:
@@ -165,7 +165,7 @@ def _kind(document: Document, kind: Any) -> Kind:
 
 
 def _check_kind(document: Document, kind: Kind, names: set[str]) -> None:
-    """BadInput where a workload gives what its kind has not."""
+    """BadInput if a workload gives what its kind has not."""
     other = Kind.LOOP if kind is Kind.BUILD else Kind.BUILD
     for wrong in sorted(names & {*defining(other)})[:1]:
         raise BadInput(f"{document.place((wrong,))}: {wrong} is of {other.value}, and the workload is {kind.value}")

@@ -43,7 +43,7 @@ class Costs:
         return hashlib.sha256("\n".join(self.keys).encode() + np.ascontiguousarray(self.values).tobytes()).hexdigest()
 
     def column(self, key: str) -> np.ndarray | None:
-        """The values of a key, [draw], or None where it is not among these costs."""
+        """The values of a key, [draw], or None if it is not among these costs."""
         return self.values[:, self.keys.index(key)] if key in self.keys else None
 
 
@@ -97,7 +97,7 @@ def literature(known: Mapping[str, Quantity], draws: int, seed: int) -> Costs:
 
 
 def posterior(stored: Costs, known: Mapping[str, Quantity], draws: int, seed: int) -> Costs:
-    """Stored draws, with the priors of what they do not speak of; BadInput where fewer are stored."""
+    """Stored draws, with the priors of what they do not speak of; BadInput if fewer are stored."""
     if draws >= len(stored.values):
         raise BadInput(f"draws={draws}: costs={stored.name} holds {len(stored.values) - 1}; give fewer")
     rest = {key: quantity for key, quantity in known.items() if key not in stored.keys}

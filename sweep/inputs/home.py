@@ -11,7 +11,7 @@ from sweep.inputs.conf import conf_dir
 
 
 def expanded(given: str, key: str) -> str:
-    """A path or URI with `~` as the home folder; BadInput where that is not known."""
+    """A path or URI with `~` as the home folder; BadInput if that is not known."""
     if not given.startswith("~"):
         return given
     path = os.path.expanduser(given)
@@ -32,7 +32,7 @@ def own_folder(given: str | None = None) -> Path:
 
 
 def folders_of(config_dir: str | None, key: str = "--config-dir") -> list[Path]:
-    """The folders of configuration files, the user's own first; BadInput, in which `key` gave it, where it is none."""
+    """The folders of configuration files, the user's own first; BadInput, in which `key` gave it, if it is none."""
     if not config_dir:
         return [conf_dir()]
     own = Path(expanded(config_dir, key)).resolve()
@@ -42,7 +42,7 @@ def folders_of(config_dir: str | None, key: str = "--config-dir") -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """The user's cache, for programs that are compiled here; BadInput where there is none that only he can write."""
+    """The user's cache, for programs that are compiled here; BadInput if there is none that only he can write."""
     folder, why = find_cache()
     if folder is None:
         raise BadInput(f"no folder for compiled programs: {why}; set XDG_CACHE_HOME to a folder of your own")
@@ -62,7 +62,7 @@ def write_own(path: Path, content: str | bytes) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """BadInput where nothing can be written there, before anything is measured."""
+    """BadInput if nothing can be written there, before anything is measured."""
     there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise BadInput(f"{there}: cannot be written; give --config-dir DIR")

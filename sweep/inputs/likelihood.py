@@ -123,7 +123,7 @@ def _measured(base: float | np.ndarray, added: np.ndarray, discrepancy: float, s
 def estimate_discrepancy(groups: Sequence[tuple[np.ndarray, float]]) -> float:
     """The standard deviation of the model's error, most likely under measurements that were not fitted.
 
-    Each group is one policy on one machine: by how much its measured values lie above those of each draw of the costs,
+    Each group is one policy on one machine: by how much its measured values lie above those of each cost sample,
     mean logarithm of what is added, [draw], and the standard deviation of that by run-to-run spread. The draws are
     equally likely, so the costs' uncertainty is no error of the model. NaN without a group.
     """

@@ -114,7 +114,7 @@ class Measured:
         return [Build(**{str(name): value for name, value in row.items()}) for row in rows]
 
     def choose(self, which: Any) -> tuple[Table, ...]:
-        """The tables of these names, or `all`; BadInput where there is none of a name."""
+        """The tables of these names, or `all`; BadInput if there is none of a name."""
         if which == "all":
             return self.tables
         wanted = which if isinstance(which, list) else [which]
@@ -203,7 +203,7 @@ def read_table(name: str, path: Path) -> Table:
 
 
 def _check_point(point: Mapping[str, Any], where: str) -> None:
-    """BadInput where a key is no column of results, or its value is not one number or name."""
+    """BadInput if a key is no column of results, or its value is not one number or name."""
     for key, value in point.items():
         if key not in NAMES and key not in PARAMETERS:
             raise BadInput(
@@ -215,7 +215,7 @@ def _check_point(point: Mapping[str, Any], where: str) -> None:
 
 
 def _check_fitted(table: TableFile, row: RowFile, where: str) -> None:
-    """BadInput where a row that is to be fitted is no single value of a metric that flush events alone make."""
+    """BadInput if a row that is to be fitted is no single value of a metric that flush events alone make."""
     metric = row.metric or table.metric
     if metric not in FITTED:
         raise BadInput(f"{where}: role=fitted: metric={metric}: must be {', '.join(FITTED[:-1])} or {FITTED[-1]}")

@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 
 def meant(name: str, known: Collection[str]) -> str:
-    """The known name of the same letters; the name as it was typed where there is none."""
+    """The known name of the same letters; the name as it was typed if there is none."""
     if name in known or name.isascii():
         return name
     return next((each for each in known if normalize("NFKC", each) == normalize("NFKC", name)), name)

@@ -113,7 +113,7 @@ def read_yaml(path: Path, where: str) -> Document:
 
 
 def read_text(path: Path, where: str) -> str:
-    """A file's text, without a byte-order mark; BadInput where it cannot be read."""
+    """A file's text, without a byte-order mark; BadInput if it cannot be read."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadInput(f"{where}: {path.stat().st_size} bytes: must be at most {MOST_BYTES}")
@@ -143,7 +143,7 @@ def parse_yaml(text: str, where: str) -> Document:
 
 
 def check_resolvers(document: Document) -> None:
-    """BadInput where a text asks a resolver: files are handed around, and the environment is the user's own."""
+    """BadInput if a text asks a resolver: files are handed around, and the environment is the user's own."""
     for key, value in _texts(document.content, ()):
         if RESOLVER.search(value):
             raise BadInput(
@@ -153,7 +153,7 @@ def check_resolvers(document: Document) -> None:
 
 
 def question_of(path: Path) -> str:
-    """The question of a grid: its first comment, before anything else; empty where there is none or no text."""
+    """The question of a grid: its first comment, before anything else; empty if there is none or no text."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             for line in file:

@@ -70,7 +70,7 @@ class Runner(Checked):
         return "ray", f"about {estimate_s:.0f} CPU s of work: on Ray"
 
     def where(self) -> str:
-        """The address of the cluster, or local; BadInput where RAY_ADDRESS names no head."""
+        """The address of the cluster, or local; BadInput if RAY_ADDRESS names no head."""
         if self.address:
             return self.address
         address = os.environ.get("RAY_ADDRESS") or "local"
@@ -80,7 +80,7 @@ class Runner(Checked):
 
 
 def wrong_address(address: str) -> str | None:
-    """What is wrong with the address of a Ray head, and what to give instead; None where nothing shows."""
+    """What is wrong with the address of a Ray head, and what to give instead; None if nothing shows."""
     if address.startswith(("http://", "https://")):
         return f"is Ray's Jobs API; submit with `ray job submit --address {address}`, or give HOST:PORT of the head"
     if address.startswith("ray://"):

@@ -26,7 +26,7 @@ WANTED = (
 
 @dataclass
 class Counted:
-    """What files say, None where they do not."""
+    """What files say, None if they do not."""
 
     sent: float | None = None  # flush events
     received: float | None = None  # requests, by all CPUs
@@ -86,7 +86,7 @@ def loads(counted: Counted, cpus: int) -> list[Load]:
 
 
 def check(out: Counted, seconds: float | None) -> None:
-    """BadInput where no rate follows; `seconds` is what the user says."""
+    """BadInput if no rate follows; `seconds` is what the user says."""
     if out.since_start and seconds is None:
         raise BadInput(
             f"{out.source}: one snapshot counts since the start: give a second one, or the uptime as --seconds"
@@ -101,7 +101,7 @@ def check(out: Counted, seconds: float | None) -> None:
 
 
 def _two(out: Counted, held: list[tuple[str, Any]]) -> tuple[Any, Any]:
-    """The earlier and the later snapshot; the earlier is empty where there is one."""
+    """The earlier and the later snapshot; the earlier is empty if there is one."""
     if len(held) == 1:
         out.since_start = True
         out.notes.append("One snapshot counts since the start of the host; a count that went round since is too small.")

@@ -101,7 +101,7 @@ def seen_of_perf(counts: Mapping[str, float]) -> dict[str, float]:
 
 
 def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]]:
-    """Run a command and say what it asked for, and what could not be counted; BadInput where it cannot be run."""
+    """Run a command and say what it asked for, and what could not be counted; BadInput if it cannot be run."""
     if shutil.which(command[0]) is None:
         raise BadInput(f"{command[0]!r}: no such command")
     missing: list[str] = []

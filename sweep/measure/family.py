@@ -40,7 +40,7 @@ def read_family() -> FamilyFile:
 
 
 def core_of(host: Topology, given: str | None, where: str) -> str:
-    """The core file that is given, or the one of this processor; BadInput where there is none."""
+    """The core file that is given, or the one of this processor; BadInput if there is none."""
     known = sorted({_core(machine) for machine in catalog([conf_dir()])["machine"].values()})
     if given is not None and given not in known:
         raise BadInput(f"--core={given!r}: no machine is known with such a core{did_you_mean(given, known)}")
@@ -52,7 +52,7 @@ def core_of(host: Topology, given: str | None, where: str) -> str:
 
 
 def known_core(host: Topology) -> str | None:
-    """The core file of this processor; None where it is not named, or has none."""
+    """The core file of this processor; None if it is not named, or has none."""
     rows = read_family().cores
     return next((row.core for row in rows if re.search(row.pattern, host.processor, re.IGNORECASE)), None)
 

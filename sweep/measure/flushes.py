@@ -94,7 +94,7 @@ STRANGE = {  # what people also have, by a piece of it
 
 
 def read_flushes(files: Sequence[tuple[str, str]], seconds: float | None, kernel: str | None) -> Counted:
-    """What files, each a name and a text, say together; BadInput where one is not understood or no flush is counted."""
+    """What files, each a name and a text, say together; BadInput if one is not understood or no flush is counted."""
     held: dict[str, list[tuple[str, Any]]] = defaultdict(list)
     for where, given in files:
         text = plain(given)

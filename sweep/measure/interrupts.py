@@ -51,7 +51,7 @@ def _leading(words: list[str]) -> list[str]:
 
 
 def _check(rows: Rows, cpus: int, begins: Mapping[str, int], where: str) -> None:
-    """BadInput where a row that is wanted has not a count for each CPU."""
+    """BadInput if a row that is wanted has not a count for each CPU."""
     for name in WANTED:
         others = [len(counts) for each, counts in rows.items() if each in WANTED]
         expected = cpus or max(others, default=0)
@@ -61,7 +61,7 @@ def _check(rows: Rows, cpus: int, begins: Mapping[str, int], where: str) -> None
 
 
 def read_interrupts(text: str, where: str = "/proc/interrupts") -> dict[str, list[int]]:
-    """The rows of one snapshot; empty of an empty text, as containers show it. BadInput where there are several."""
+    """The rows of one snapshot; empty of an empty text, as containers show it. BadInput if there are several."""
     found = snapshots(text, where)
     if len(found) > 1:
         raise BadInput(f"{where}: holds {len(found)} snapshots: give one a file")
@@ -69,7 +69,7 @@ def read_interrupts(text: str, where: str = "/proc/interrupts") -> dict[str, lis
 
 
 def between(before: Rows, after: Rows, where: str) -> dict[str, list[int]]:
-    """Interrupts of each CPU between two snapshots; BadInput where a count went down.
+    """Interrupts of each CPU between two snapshots; BadInput if a count went down.
 
     A count is 32 bits wide: one that was near its end and is small now has gone round. A row that is new began at 0.
     """

@@ -32,7 +32,7 @@ FORBIDDEN = 3  # exit code of the helper where the kernel refuses the call
 
 
 def helper(source: Path = SOURCE) -> Path:
-    """The compiled program, made on first use in the user's cache; Unmeasurable where that cannot be done.
+    """The compiled program, made on first use in the user's cache; Unmeasurable if that cannot be done.
 
     What is executed is written by this user, in a folder that nobody else can write.
     """

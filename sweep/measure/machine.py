@@ -124,7 +124,7 @@ def hypervisor(cpuinfo: str, sys_type: str, detected: str) -> str | None:
 
 
 def delivery_of_guest(log: str) -> str | None:
-    """How interrupts leave a guest by its kernel log; None where that is not readable from its beginning.
+    """How interrupts leave a guest by its kernel log; None if that is not readable from its beginning.
 
     C: arch/x86/kernel/kvm.c  kvm_setup_pv_ipi(); arch/x86/hyperv/hv_apic.c  hv_apic_init(). Where the processor sends
     a guest's interrupts by itself, the guest is not told.
@@ -135,7 +135,7 @@ def delivery_of_guest(log: str) -> str | None:
 
 
 def read_kernel_config(text: str) -> tuple[str | None, int | None]:
-    """Accounting mode and tick from a kernel configuration; None where it does not say."""
+    """Accounting mode and tick from a kernel configuration; None if it does not say."""
     irq_time = re.search(r"^CONFIG_IRQ_TIME_ACCOUNTING=y$", text, re.MULTILINE)
     tick = re.search(r"^CONFIG_TICK_CPU_ACCOUNTING=y$", text, re.MULTILINE)
     hz = re.search(r"^CONFIG_HZ=(\d+)$", text, re.MULTILINE)
@@ -176,7 +176,7 @@ def _points(root: str) -> list[str]:
 
 
 def output_of(*command: str) -> str:
-    """What a command prints; nothing where it cannot be run."""
+    """What a command prints; nothing if it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10)
     except (OSError, subprocess.SubprocessError):

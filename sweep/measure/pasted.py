@@ -14,7 +14,7 @@ NUMBER = rf"(?:\d{{1,3}}(?:[{SPACES} ']\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*)"  # what
 
 
 def recorded(path: str, option: str) -> str:
-    """A recorded file's text, `~` and pipes included; BadInput where it cannot be read or is no text."""
+    """A recorded file's text, `~` and pipes included; BadInput if it cannot be read or is no text."""
     try:
         with open(expanded(path, option), "rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -40,7 +40,7 @@ def _joined(lines: re.Match[str]) -> str:
 
 
 def number(text: str, whole: bool = False) -> float | None:
-    """A number with thousands apart by comma, dot, apostrophe or blank; None where it is none.
+    """A number with thousands apart by comma, dot, apostrophe or blank; None if it is none.
 
     One comma or dot alone parts thousands where a `whole` number is read, and is the decimal one otherwise.
     """

@@ -24,7 +24,7 @@ def read_perf(text: str, where: str) -> dict[str, float]:
 
     Left out is what was not counted, not supported, counted in user mode alone, on one kind of core alone or for a part
     of the time: perf extrapolates that, and on a hybrid processor to the time on the other kind of core, too.
-    BadInput where the file has other columns, as with -I, or an event twice, as with --append.
+    BadInput if the file has other columns, as with -I, or an event twice, as with --append.
     """
     counts: dict[str, float] = {}
     for line in text.splitlines():

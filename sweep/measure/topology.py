@@ -41,7 +41,7 @@ DISTANCES = ("sibling", "cluster", "socket", "cross")  # as in the parameters li
 class Topology:
     """A host's CPUs."""
 
-    name: str  # of the processor; empty where the file does not tell it
+    name: str  # of the processor; empty if the file does not tell it
     processor: str  # VENDOR FAMILY/MODEL NAME
     places: np.ndarray  # socket, last-level cache and core of every CPU that is online, [cpu, 3]
     numbered: bool  # whether the file says which CPU is where
@@ -67,7 +67,7 @@ class Topology:
 
     @property
     def cluster_cores(self) -> int | None:
-        """How many cores share a last-level cache; None where it is one, or all of a socket."""
+        """How many cores share a last-level cache; None if it is one, or all of a socket."""
         cores = np.unique(self.places, axis=0)
         most = int(np.unique(cores[:, :2], axis=0, return_counts=True)[1].max())
         return most if 1 < most < len(cores) // self.sockets else None
@@ -85,7 +85,7 @@ class Topology:
 
 
 def topology_here(cpus: Sequence[int], root: Path = Path("/sys/devices/system/cpu")) -> Topology:
-    """This machine's CPUs of these numbers, by the kernel's files; each a core of one socket where there are none."""
+    """This machine's CPUs of these numbers, by the kernel's files; each a core of one socket if there are none."""
 
     def number(cpu: int, name: str, otherwise: int) -> int:
         try:
@@ -220,7 +220,7 @@ def _cpus(ranges: str, where: str) -> list[int]:
 
 
 def read_matrix(text: str, where: str, cpus: int) -> np.ndarray:
-    """Times between each two CPUs, [cpu, cpu], ns, NaN where not measured; BadInput where it is of another form."""
+    """Times between each two CPUs, [cpu, cpu], ns, NaN where not measured; BadInput if it is of another form."""
     rows = [row for row in csv.reader(text.splitlines()) if row]
     if not 1 < len(rows) == cpus or any(len(row) != cpus for row in rows):
         raise BadInput(f"{where}: has {len(rows)} rows: must have {cpus} rows and columns, one of each CPU of lscpu")

@@ -23,7 +23,7 @@ FULL_PAGES = 1024  # as many as a full flush stands for: more than any ceiling
 
 @dataclass(frozen=True)
 class Traced:
-    """Counts or shares of flushes by reason and pages; `pages` is None where they are not told."""
+    """Counts or shares of flushes by reason and pages; `pages` is None if they are not told."""
 
     counts: Mapping[tuple[int, int | None], float]
     seconds: float | None = None

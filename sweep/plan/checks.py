@@ -100,7 +100,7 @@ def check_points(plan: Plan, where: str) -> None:
 
 
 def check_hours(plan: Plan, most: float) -> None:
-    """BadInput where a sweep takes longer than the user may mean."""
+    """BadInput if a sweep takes longer than the user may mean."""
     hours = float(plan.chunk_cost_s().sum()) / 3600  # of a cut, only what it cuts out
     if hours > most:
         raise BadInput(
@@ -235,7 +235,7 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
 
 
 def _check_no_loop(columns: Mapping[str, np.ndarray], mine: np.ndarray, at: Any) -> None:
-    """BadInput where a build is given what only a closed loop has, beyond its default."""
+    """BadInput if a build is given what only a closed loop has, beyond its default."""
     for name in OF_LOOPS:
         if name in columns:
             default = PARAMETERS[name].default
@@ -247,7 +247,7 @@ def _check_no_loop(columns: Mapping[str, np.ndarray], mine: np.ndarray, at: Any)
 
 
 def _check_user_mode(columns: Mapping[str, np.ndarray], policy: Policy, mine: np.ndarray, at: Any) -> None:
-    """BadInput where CPUs in user mode never come back, or are preempted vCPUs too."""
+    """BadInput if CPUs in user mode never come back, or are preempted vCPUs too."""
     numbers = {name: column for name, column in columns.items() if column.dtype == float}
     doubtful = numbers.get("held_share", np.zeros(len(mine))) > 0.0
     for name in ("kernel_entries_per_s", "isolated_entries_per_s"):

@@ -46,7 +46,7 @@ def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _base(columns: dict[str, np.ndarray], name: str, factor: str) -> np.ndarray:
-    """The column that a factor is of; BadInput where there is none."""
+    """The column that a factor is of; BadInput if there is none."""
     if name not in columns:
         raise BadInput(f"{factor}: is of {name}, which is not given")
     return columns[name]

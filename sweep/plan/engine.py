@@ -21,7 +21,7 @@ APPROXIMATE = "broadcasts are approximated by numpy, in two events for a flush e
 
 
 def choose_engine(plan: Plan, asked: str, again: bool = False) -> Plan:
-    """The plan with its engine; BadInput where that cannot simulate it.
+    """The plan with its engine; BadInput if that cannot simulate it.
 
     `again`: other plans follow it, so loops are compiled though that takes longer than this one.
     """
@@ -61,7 +61,7 @@ def _is_vectorizable(plan: Plan) -> bool:
 
 
 def _check_vectorized(plan: Plan) -> None:
-    """BadInput where a point is of what the numpy engine does not model."""
+    """BadInput if a point is of what the numpy engine does not model."""
     defaults = {name: PARAMETERS[name].default for name in ASKED} | {"policy": "", "cores": 1}
     for block, firsts in plan.shapes():
         columns = plan.space.block_columns(block, firsts) if len(firsts) else {"policy": np.empty(0)}

@@ -50,7 +50,7 @@ class Composition:
 
     @cached_property
     def policies(self) -> Policies:
-        """Every policy by name; BadInput where the folder of the user's own is none."""
+        """Every policy by name; BadInput if the folder of the user's own is none."""
         if self.policy_path is not None and not os.path.isdir(self.policy_path):
             raise BadInput(f"policy_path={self.policy_path!r}: no such folder")
         return Policies(None if self.policy_path is None else Path(self.policy_path).resolve())
@@ -141,7 +141,7 @@ def with_tables(asked: Composition, where: str) -> dict[str, Any]:
 
 
 def _check_size(asked: Composition, points: int) -> tuple[int, int] | None:
-    """The cut; BadInput where it holds more points than the user may mean, before any of them is looked at."""
+    """The cut; BadInput if it holds more points than the user may mean, before any of them is looked at."""
     if points > MOST_POINTS:
         raise BadInput(f"{asked.grid}: {points:.3g} points: must be at most {MOST_POINTS:g}")
     cut = None if asked.points is None else _cut(asked.points, points)
@@ -174,7 +174,7 @@ def _control(
 
 
 def _draws(content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str) -> int:
-    """How many draws of the costs each point is simulated under, beside the representative one."""
+    """How many cost samples each point is simulated under, beside the representative one."""
     given = [source.pop("draws") for source in (pinned, content, defaults) if "draws" in source]
     draws = 0 if not given or given[0] is None else given[0]  # null on the command line switches a grid's own off
     if isinstance(draws, bool) or not isinstance(draws, int) or not 0 <= draws <= MOST_DRAWS:

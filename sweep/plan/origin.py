@@ -41,7 +41,7 @@ class Origin:
     name: str
     value: Any  # None: not given
     unit: str
-    origin: str  # of one that is taken as it is given; empty where it is made
+    origin: str  # of one that is taken as it is given; empty if it is made
     made_of: tuple[Piece, ...] = ()  # factors of a number; of `range_pages` the mix, and the share of large ranges
 
 
@@ -139,7 +139,7 @@ class _Point:
         return (Piece(name, value, self.say(name)),) if is_known(value) else ()
 
     def _value(self, name: str) -> Any:
-        """A quantity before anything is made from it; None where nobody says it."""
+        """A quantity before anything is made from it; None if nobody says it."""
         for source in (self.given, self.drawn):
             if name in source:
                 return source[name]

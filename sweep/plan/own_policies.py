@@ -27,7 +27,7 @@ sys.stdout.write("tried")
 
 
 def try_policy(folder: str, name: str, where: str) -> None:
-    """BadInput where a policy's file cannot be imported, ends its process, or does not come to an end."""
+    """BadInput if a policy's file cannot be imported, ends its process, or does not come to an end."""
     path = policy_files(folder).get(name)
     if path is None:
         return
@@ -38,7 +38,7 @@ def try_policy(folder: str, name: str, where: str) -> None:
 
 @lru_cache(maxsize=256)
 def _try(folder: str, name: str, mtime_ns: int, size: int) -> str:
-    """What is wrong with a file as it is now; empty where nothing is."""
+    """What is wrong with a file as it is now; empty if nothing is."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     try:
         tried = subprocess.run(

@@ -47,7 +47,7 @@ def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
 
 
 def _asked(words: Sequence[str]) -> dict[str, str]:
-    """The words by key; BadInput where one is no pair, or comes twice."""
+    """The words by key; BadInput if one is no pair, or comes twice."""
     out: dict[str, str] = {}
     for word in words:
         key, is_pair, value = word.partition("=")
@@ -60,7 +60,7 @@ def _asked(words: Sequence[str]) -> dict[str, str]:
 
 
 def _is_one_of(column: pd.Series, name: str, text: str) -> pd.Series:
-    """Where a column has one of the values of a word; BadInput where it never has."""
+    """Where a column has one of the values of a word; BadInput if it never has."""
     values = [each.strip() for each in text.removeprefix("[").removesuffix("]").split(",")]
     known: Mapping[str, Any] = {f"{v:g}" if isinstance(v, float) else str(v): v for v in column.dropna().unique()}
     for value in values:

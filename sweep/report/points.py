@@ -25,7 +25,7 @@ FIXED = ("machine", "workload", "policy")  # filters of the page
 MOST_BINS = 64  # values on one axis; above it they are binned
 MOST_ROWS = 24_000  # that a page carries
 MOST_CELLS = 320_000  # numbers of metrics
-BANDS = {  # by whether there are draws of the costs
+BANDS = {  # by whether there are cost samples
     False: "Means over replicas; a band is their 95 % interval.",
     True: "Medians over the draws of the costs; a band is 5 to 95 % of them.",
 }
@@ -34,7 +34,7 @@ BANDS = {  # by whether there are draws of the costs
 def read_points(file: pq.ParquetFile, constants: bool = False) -> tuple[pd.DataFrame, list[str]]:
     """A row per point that was simulated, and the parameters that the sweep varies on their own.
 
-    `<metric>_lo` and `<metric>_hi` of what is DRAWN are the 95 % interval over replicas; under draws of the costs what
+    `<metric>_lo` and `<metric>_hi` of what is DRAWN are the 95 % interval over replicas; under cost samples what
     is DRAWN is the median over these, between their 5 and 95 %, and the rest is of the representative draw. Constant
     columns are left out, column by column, so that a large file does not have to fit into memory, but for `constants`.
     `attrs["notes"]` says which points are not there.

@@ -11,12 +11,12 @@ BUILT_FROM = PACKAGE / "commit.txt"  # in a package alone; deploy/hatch_build.py
 
 
 def commit() -> str | None:
-    """The commit and whether files that it holds were changed; None where neither git nor the package knows."""
+    """The commit and whether files that it holds were changed; None if neither git nor the package knows."""
     return of_checkout(PACKAGE.parent) or (BUILT_FROM.read_text().strip() if BUILT_FROM.exists() else None)
 
 
 def of_checkout(root: Path) -> str | None:
-    """The same of the checkout with this root, or None where it is none; whatever repository git is told of."""
+    """The same of the checkout with this root, or None if it is none; whatever repository git is told of."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         found = subprocess.run(

@@ -54,7 +54,7 @@ def simulate(given: Mapping[str, Any], config_dir: str | os.PathLike[str] | None
 
 
 def _plan(given: Mapping[str, Any], config_dir: str | None) -> Plan:
-    """The plan of a call, checked; BadInput where it cannot be."""
+    """The plan of a call, checked; BadInput if it cannot be."""
     for key in given:
         if key in KEYS and key not in OF_CALLS:
             raise BadInput(f"{key}: is of a run into a folder, and nothing is written here; leave it out")

@@ -136,13 +136,13 @@ class Cluster:
         self._say_lost(ENDED)
 
     def cpus_busy(self) -> float | None:
-        """CPUs that Ray has given to tasks, as of the last second; None where this process has no Ray."""
+        """CPUs that Ray has given to tasks, as of the last second; None if this process has no Ray."""
         import ray
 
         return _cpus_busy(int(time.monotonic())) if ray.is_initialized() else None
 
     def report(self, run: str, points: int, done: int, per_second: float) -> None:
-        """Say how far a run is as metrics of Ray, labelled by the run; nothing where this process has no Ray."""
+        """Say how far a run is as metrics of Ray, labelled by the run; nothing if this process has no Ray."""
         import ray
 
         if ray.is_initialized():

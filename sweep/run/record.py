@@ -32,7 +32,7 @@ FILES = (NAME, "results.parquet", "results.sha256", "failures.parquet", "journal
 
 
 def check(folder: Folder, run: dict[str, Any]) -> None:
-    """BadInput where a run cannot be in this folder: it is of another plan, or not ours to write."""
+    """BadInput if a run cannot be in this folder: it is of another plan, or not ours to write."""
     where = f"out={folder}"
     if folder.local:
         _check_access(folder, where)
@@ -70,7 +70,7 @@ def claimed(folder: Folder, run: dict[str, Any]) -> Iterator[None]:
 
 
 def check_versions(folder: Folder, run: dict[str, Any]) -> None:
-    """BadInput where what is there was computed by another numpy: its numbers and ours would stand side by side."""
+    """BadInput if what is there was computed by another numpy: its numbers and ours would stand side by side."""
     before, now = read_run(folder).get("versions", {}).get("numpy"), run["versions"]["numpy"]
     if before not in (None, now):
         raise BadInput(

@@ -15,7 +15,7 @@ class Request:
     composition: Composition
     runner: Runner
     overrides: tuple[str, ...] = ()
-    command: str = ""  # as it can be typed again; empty where no command line asked
+    command: str = ""  # as it can be typed again; empty if no command line asked
     config_dir: str | None = None  # the user's own folder of configuration files
     out: str | None = None
     max_cpu_hours: float = 24.0

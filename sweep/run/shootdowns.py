@@ -122,7 +122,7 @@ def simulated(
 
 
 def effort(targets: int, policies: int) -> dict[str, int]:
-    """How much is simulated of flush events that notify so many CPUs: flush events, and draws of the costs."""
+    """How much is simulated of flush events that notify so many CPUs: flush events, and cost samples."""
     events = REQUESTS / (policies * targets)
     draws = min(max(int(events / EVENTS[0]), DRAWS[0]), DRAWS[1])
     window = int(min(max(events / draws, EVENTS[0]), EVENTS[1]))

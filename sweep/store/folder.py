@@ -88,7 +88,7 @@ class Folder:
 
     @contextmanager
     def _readable(self, name: str) -> Iterator[None]:
-        """BadInput where something is there and cannot be read; FileNotFoundError where nothing is."""
+        """BadInput where something is there and cannot be read; FileNotFoundError if nothing is."""
         try:
             yield
         except FileNotFoundError:
@@ -103,7 +103,7 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to write in pieces that is there under its name only when whole; Stopped where it cannot be."""
+        """A file to write in pieces that is there under its name only when whole; Stopped if it cannot be."""
         target = self.child(name)
         directory = os.path.dirname(target) if self.local else tempfile.gettempdir()
         temporary = os.path.join(directory, temporary_name(os.path.basename(target)))
@@ -206,7 +206,7 @@ def _size(path: str) -> int:
 
 
 def open_folder(out: str, make: bool = True) -> Folder:
-    """The folder of a path or URI, made if it is not there; BadInput where it cannot be written."""
+    """The folder of a path or URI, made if it is not there; BadInput if it cannot be written."""
     folder = look(out)
     if not make:
         return folder
@@ -221,7 +221,7 @@ def open_folder(out: str, make: bool = True) -> Folder:
 
 
 def look(out: str) -> Folder:
-    """The folder of a path or URI, whether it is there or not; BadInput where a store does not answer."""
+    """The folder of a path or URI, whether it is there or not; BadInput if a store does not answer."""
     shown = without_credentials(out)
     if slip := re.match(r"(s3|gs|gcs|abfss?|hdfs|viewfs|file):(?!//)/?", out):
         remedy = without_credentials(f"{slip[1]}://{'/' * (slip[1] == 'file')}{out[slip.end() :]}")
@@ -290,7 +290,7 @@ def _wait_for_answer(uri: str) -> None:
 
 
 def open_run(out: str) -> Folder:
-    """The folder of a finished run; BadInput where there is none."""
+    """The folder of a finished run; BadInput if there is none."""
     folder = look(out)
     for name in ("run.json", "results.parquet"):
         if not folder.is_file(name):

@@ -139,7 +139,7 @@ class Lock:
             self._kernel = None
 
     def _create(self, path: str) -> None:
-        """Whole or not at all, and only where there is none."""
+        """Whole or not at all, and only if there is none."""
         temporary = os.path.join(self.folder.path, temporary_name(NAME))
         try:
             with open(temporary, "wb", opener=private) as file:
@@ -186,7 +186,7 @@ def held(folder: Folder) -> Iterator[Lock]:
 
 
 def read(folder: Folder) -> Holder | None:
-    """What the lock of a folder says, or None where there is none; of one that cannot be read, nobody."""
+    """What the lock of a folder says, or None if there is none; of one that cannot be read, nobody."""
     try:
         return admit(Holder, json.loads(folder.read(NAME)))
     except FileNotFoundError:

@@ -104,7 +104,7 @@ def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
 def check_footer(
     table: pa.Table, found: Mapping[str, str], chunk: int, plan: str, replicas: int, **wanted: str
 ) -> None:
-    """ValueError where a part that verifies is of another plan or chunk, or has other rows than its footer says."""
+    """ValueError if a part that verifies is of another plan or chunk, or has other rows than its footer says."""
     for key, value in ({"plan": plan, "chunk": str(chunk)} | wanted).items():
         if found.get(key) != value:
             raise ValueError(f"{key} is {found.get(key)!r}, not {value!r}")
@@ -182,7 +182,7 @@ def committed(folder: Folder, chunks: int | None = None) -> list[int]:
 
 
 def chunk_of(name: str) -> int | None:
-    """The chunk whose part has this name in parts/; None where there is none."""
+    """The chunk whose part has this name in parts/; None if there is none."""
     number = name.removeprefix("part-").removesuffix(".parquet")
     if not (number.isascii() and number.isdecimal() and len(number) < 19):
         return None

@@ -21,7 +21,7 @@ def space() -> str:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None where there is none, or only its remains."""
+    """When a process started, in clock ticks since boot; None if there is none, or only its remains."""
     fields = _fields(pid)
     return None if fields is None or fields[STATE] in ("Z", "X") else int(fields[START])
 

@@ -134,7 +134,7 @@ def _digest(folder: Folder) -> str:
 
 
 def _disbelief(folder: Folder, digest: str) -> str | None:
-    """Why the results are not believed; None where they are."""
+    """Why the results are not believed; None if they are."""
     if not folder.is_file(DIGEST):
         return f"has no {DIGEST} beside it"
     words = folder.read(DIGEST).decode("ascii", "replace").split()

@@ -125,7 +125,7 @@ def _repeated(kind: pa.DataType, value: float | str | None, rows: int) -> pa.Arr
 
 
 def _as_text(pages: np.ndarray) -> np.ndarray:
-    """Pages and their weights as JSON; null where they are not known."""
+    """Pages and their weights as JSON; null if they are not known."""
     listed = pages.tolist()
     text = {each: None if each is None else json.dumps({str(p): w for p, w in each}) for each in set(listed)}
     return np.array([text[each] for each in listed], dtype=object)

@@ -47,7 +47,7 @@ class Run(Written):
 
 
 def read_run(folder: Folder) -> dict[str, Any]:
-    """What run.json says, checked; BadInput where there is none, or none of ours."""
+    """What run.json says, checked; BadInput if there is none, or none of ours."""
     where = f"{folder}/{NAME}"
     if not folder.exists(NAME):
         raise BadInput(f"{folder}: holds no {NAME}; give the folder of a run")

@@ -39,7 +39,7 @@ class Run:
 
 
 def find_runs(root: Folder) -> list[Run]:
-    """Every run at or below a folder, the one that was written last first; BadInput where there is no such folder."""
+    """Every run at or below a folder, the one that was written last first; BadInput if there is no such folder."""
     try:
         there = root.filesystem.get_file_info(root.path).type == fs.FileType.Directory
     except (OSError, pa.ArrowException) as error:

@@ -1,4 +1,4 @@
-"""5/50/95 % bands of a run's tables over draws of the costs."""
+"""5/50/95 % bands of a run's tables over cost samples."""
 
 from __future__ import annotations
 

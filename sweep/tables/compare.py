@@ -112,7 +112,7 @@ def _unpaired(a: pd.DataFrame, b: pd.DataFrame, keys: Sequence[str]) -> pd.DataF
 
 
 def _intervals(made: pd.DataFrame) -> np.ndarray:
-    """The difference over its half-width; NaN where that is not known, infinity where every replica says the same."""
+    """The difference over its half-width; NaN if that is not known, infinity where every replica says the same."""
     rounding = ROUNDING * np.maximum(made["a"].abs(), made["b"].abs())
     difference = made["difference"].abs().where(made["difference"].abs() > rounding, 0.0)
     half = made["half"].where(~(made["half"] <= rounding), 0.0)

@@ -96,7 +96,7 @@ class Shared(dict):
 def attrs_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     """What results say of themselves in their schema's metadata, as pandas reads it: units, plan, coordinates.
 
-    BadInput where they are damaged.
+    BadInput if they are damaged.
     """
     where = "results.parquet, its metadata"
     try:

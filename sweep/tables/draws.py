@@ -1,4 +1,4 @@
-"""Rows of results by their draw of the costs: the representative one, and those of the posterior (or the priors)."""
+"""Rows of results by their cost sample: the representative one, and those of the posterior (or the priors)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ NEEDED = [name for name in schema().names if name not in ("draw", "status")]  # 
 def load(out: str | PathLike[str]) -> pd.DataFrame:
     """A row per point and replica; `attrs["units"]` by column, `attrs["run"]` what run.json says.
 
-    Raises BadInput where `out` is not the folder of a finished run.
+    Raises BadInput if `out` is not the folder of a finished run.
     """
     with reading(out):
         folder = open_run(str(out))
@@ -45,7 +45,7 @@ def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
     """The rows of several runs, one run after the other, with a column `run`: the folder as it is given here.
 
     `attrs["units"]` by column; `attrs["runs"]` what the run.json of each says, by folder. A point's index counts within
-    its run. Raises BadInput where a folder is not that of a finished run or is given twice, and where the code that
+    its run. Raises BadInput if a folder is not that of a finished run or is given twice, and where the code that
     simulated two of them differs, so that their numbers are not of one model.
     """
     folders = [str(out) for out in ([outs] if isinstance(outs, str | PathLike) else outs)]
@@ -109,7 +109,7 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def open_results(folder: Folder, needed: Sequence[str]) -> pq.ParquetFile:
-    """results.parquet, to be read column by column; BadInput where it is damaged or lacks a column that is needed."""
+    """results.parquet, to be read column by column; BadInput if it is damaged or lacks a column that is needed."""
     where = folder.child("results.parquet")
     file = results.read_results(folder)
     try:
@@ -145,7 +145,7 @@ def _plain(column: pd.Series) -> Any:
 
 
 def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:
-    """Metrics over what the sweep varies, [axis, ..., draw, replica]; ValueError where the points are not a full grid.
+    """Metrics over what the sweep varies, [axis, ..., draw, replica]; ValueError if the points are not a full grid.
 
     An axis that follows from another one, as sockets do from cores in a zip, becomes a coordinate of it. Runs that
     were joined are an axis too where each has all points.

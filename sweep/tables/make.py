@@ -68,7 +68,7 @@ TABLES = {  # every table with what it says
 def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points") -> dict[str, pd.DataFrame]:
     """Every table that the results allow, that of the `named` answer first; a summary always, of failed points too.
 
-    No point of the results equals an earlier one. `measured` is what they are held against. Under draws of the costs a
+    No point of the results equals an earlier one. `measured` is what they are held against. Under cost samples a
     table is of the representative draw, with 5/50/95 % over the others beside its values.
     """
     every, results = results, simulated(results)
@@ -137,7 +137,7 @@ def answer_of(folder: Folder) -> str:
 
 
 def check_answer(named: str | None, grid: str) -> None:
-    """BadInput where a grid names an answer that there is none of."""
+    """BadInput if a grid names an answer that there is none of."""
     if named is not None and named not in ANSWERS:
         raise BadInput(f"grid {grid}: answer={named!r}: no such answer{did_you_mean(named, ANSWERS)}")
 

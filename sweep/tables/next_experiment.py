@@ -1,6 +1,6 @@
 """What to measure next: how much each point of a sweep, measured, would tell of the costs and of the other points.
 
-A pure function of a run under draws of the costs, which are equally likely: `sweep next OUT`.
+A pure function of a run under cost samples, which are equally likely: `sweep next OUT`.
 Measured times are taken as linear in the logarithms of the costs, with run-to-run spread and the model's own error.
 """
 
@@ -31,7 +31,7 @@ def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int
     `information_bits` about all costs together; `most_about` the parameter whose variance (of its logarithm) is
     expected to shrink most, by `its_share`; `others_share` the expected shrinkage of the other points' predictions, on
     average; `predicted_share` that of the point `predict`. On machines that are not `fitted` the model errs more.
-    BadInput where there are too few draws or no such point.
+    BadInput if there are too few draws or no such point.
     """
     others = posterior_draws(simulated(without_copies(results))).query("policy != 'vanilla' and added_s > 0")
     others = others.assign(point=setting(others), log_added=np.log(others["added_s"]))

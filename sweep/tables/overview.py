@@ -68,7 +68,7 @@ def answer(tables: Tables) -> Answer | None:
 
 
 def _cheapest(table: pd.DataFrame, which: str) -> str:
-    """The policy with the least ratio, and its window; empty where there is none."""
+    """The policy with the least ratio, and its window; empty if there is none."""
     if table.empty:
         return ""
     row = table.nsmallest(1, "ratio").iloc[0]

@@ -108,7 +108,7 @@ def _unbeaten(front: pd.DataFrame, cost: str) -> str:
 
 
 def _without(rows: pd.DataFrame, cost: str) -> str:
-    """What some policies of the front presuppose, and what is cheapest without; empty where none does."""
+    """What some policies of the front presuppose, and what is cheapest without; empty if none does."""
     known = Policies()
     needs = {name: known[name].presupposes for name in rows["policy"].unique() if name in known}
     missing = [name for name in rows[rows["front"]]["policy"].unique() if needs.get(name)]

@@ -22,7 +22,7 @@ Tables = Mapping[str, pd.DataFrame]
 
 @dataclass(frozen=True)
 class Answer:
-    """Sentences, and the table that shows what they are about; `table` is None where the main one does."""
+    """Sentences, and the table that shows what they are about; `table` is None if the main one does."""
 
     sentences: list[str]
     table: pd.DataFrame | None = None
@@ -39,7 +39,7 @@ def marked(said: str, cores: float) -> str:
 
 
 def unmet(row: pd.Series) -> str:
-    """That a rate is not met, and what is; empty where it is, or none was asked for."""
+    """That a rate is not met, and what is; empty if it is, or none was asked for."""
     met = row.get("rate_met", float("nan"))
     if not met < MET:
         return ""

@@ -62,7 +62,7 @@ def _spoken_of(rows: pd.DataFrame, name: str) -> object:
 
 
 def word(name: str, value: object, per_core: bool = False) -> list[str]:
-    """What a column's value is called; nothing where it is not given, or is said by another column."""
+    """What a column's value is called; nothing if it is not given, or is said by another column."""
     if value != value or (name == "jobs" and per_core):
         return []
     text = f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -57,7 +57,7 @@ def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
 
 
 def terminal_width() -> int:
-    """Columns of the terminal; 100 where there is none."""
+    """Columns of the terminal; 100 if there is none."""
     return shutil.get_terminal_size((100, 24)).columns
 
 

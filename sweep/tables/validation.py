@@ -22,7 +22,7 @@ ARITHMETIC = ("interrupts_per_flush",)  # metrics that no cost moves, so that th
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run predicts of a measured row under each draw of the costs, every series by draw.
+    """What a run predicts of a measured row under each cost sample, every series by draw.
 
     The metric is `base + added`, or `rate` over that: a time without flush events, and what they add.
     """
@@ -54,11 +54,11 @@ class Prediction:
 
 
 def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
-    """Measured values beside 5/50/95 % of what a measurement would show, draws of the costs and the model's error in.
+    """Measured values beside 5/50/95 % of what a measurement would show, cost samples and the model's error in.
 
     On a machine that the costs were fitted to the model errs by `discrepancy` of `conf/likelihood.yaml`; on any other
     by what the tables of all machines but that one and the fitted ones say, under the same costs. `inside_90` is
-    whether the measured value lies in the interval, null where it went into the point or is one that costs are fitted
+    whether the measured value lies in the interval, null if it went into the point or is one that costs are fitted
     to.
     """
     predictions = _predictions(results, measured)

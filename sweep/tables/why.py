@@ -138,7 +138,7 @@ def influence(results: pd.DataFrame) -> pd.DataFrame:
     """Which costs matter: the share of a point's variance over draws that each cost explains alone, the largest first.
 
     Both as logarithms: the cost of a point's flush events, and the quantities that its policy reads; of a policy of
-    one's own, all that vary. BadInput where there are fewer than LEAST_DRAWS draws.
+    one's own, all that vary. BadInput if there are fewer than LEAST_DRAWS draws.
     """
     first, names = means(representative(results), [])
     others = posterior_draws(results)
@@ -186,7 +186,7 @@ def answer(tables: Tables) -> Answer | None:
 
 
 def _varies(row: pd.Series, costs: pd.DataFrame) -> str:
-    """The costs that a policy's result varies with; empty where none is known."""
+    """The costs that a policy's result varies with; empty if none is known."""
     mine = costs[costs["point"] == row["point"]].head(TOLD)
     said = [f"{cost} ({share(part)})" for cost, part in zip(mine["cost"], mine["share"], strict=True)]
     said[:1] = [each.replace(")", " of the variance)") for each in said[:1]]

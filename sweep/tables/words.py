@@ -20,7 +20,7 @@ def number(value: float) -> str:
 
 
 def one_length(mix: str) -> str | None:
-    """How many pages all ranges of a `range_pages` have; None where they are of several lengths."""
+    """How many pages all ranges of a `range_pages` have; None if they are of several lengths."""
     only = re.fullmatch(r'\{"(\d+)": [\d.]+\}', mix)
     return only[1] if only else None
 

@@ -23,7 +23,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     if given.rows < 0:
         raise BadInput(f"--rows={given.rows}: must be at least 0")
     if given.markdown == given.csv == "-":
@@ -44,7 +44,7 @@ def main(given: Namespace) -> int:
 
 
 def _write_file(file: str, option: str, text: str) -> None:
-    """Write a text to a file, all or nothing, or to standard output; BadInput where the file cannot be written."""
+    """Write a text to a file, all or nothing, or to standard output; BadInput if the file cannot be written."""
     from sweep.errors import printable
     from sweep.store.folder import look
 

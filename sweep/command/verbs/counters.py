@@ -100,7 +100,7 @@ def _text(path: str) -> str:
 
 
 def _live(seconds: float) -> list[tuple[str, str]]:
-    """Two snapshots of this machine, and its lscpu; BadInput where this is not Linux."""
+    """Two snapshots of this machine, and its lscpu; BadInput if this is not Linux."""
     if platform.system() != "Linux":
         raise BadInput("sweep counters: give files: only Linux has counters of its own to read")
     print(f"sweep: this machine's counters, for {seconds:g} s", file=sys.stderr)
@@ -116,7 +116,7 @@ def _live(seconds: float) -> list[tuple[str, str]]:
 
 
 def _cpus(counted: Counted, jobs: int | None) -> tuple[int, int]:
-    """CPUs of the host, and how many of them were busy; BadInput where nothing says it, or files contradict."""
+    """CPUs of the host, and how many of them were busy; BadInput if nothing says it, or files contradict."""
     least = max(2, round(counted.received / counted.sent) + 1 if counted.received and counted.sent else 2)
     busy = jobs or (math.ceil(counted.busy) if counted.busy else None)
     cpus = counted.cpus or (max(busy, least) if busy else None)

@@ -17,7 +17,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.command import listing
 
     print(listing.listed(given.kind, folders_of(given.config_dir)))

@@ -21,7 +21,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.tables.frame import read_results
     from sweep.tables.make import measured_of, write
     from sweep.tables.next_experiment import next_experiment

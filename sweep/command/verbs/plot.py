@@ -26,7 +26,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.report.chosen import chosen_plot
     from sweep.report.pictures import write_picture
 

@@ -18,7 +18,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.report.page import read_plots, write_page
 
     folders = [finished(out) for out in given.runs]

@@ -25,7 +25,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.store.folder import look
     from sweep.tables.frame import reading
 

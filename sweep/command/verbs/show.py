@@ -29,7 +29,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.command import listing
 
     words = [each.partition("=")[2] for each in given.of_run if each.startswith("policy_path=")]

@@ -17,7 +17,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.command.watch import watch
     from sweep.store.folder import open_folder
     from sweep.store.run_json import read_run

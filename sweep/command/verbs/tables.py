@@ -16,7 +16,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.tables.make import tables_and_answer, write, write_answer
 
     made, said = tables_and_answer(finished(given.out))

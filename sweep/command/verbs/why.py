@@ -20,7 +20,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.tables.answer import answer
     from sweep.tables.draws import posterior_draws
     from sweep.tables.frame import read_results
