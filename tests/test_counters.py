@@ -283,9 +283,8 @@ def test_the_command_answers_in_three_sentences_and_a_table(tmp_path, monkeypatc
     assert main(["counters", "-", "--seconds", "10", "--lscpu", "lscpu.txt", "--kernel", "5.15.0"]) == 0
     first, second, third, blank, head, *rest = capsys.readouterr().out.splitlines()
     assert first == (
-        "standard input, 10 s: 4,000 to 12,000 flush events a second notified 1 to 3 other CPUs each (how many is not "
-        "counted: 3 at most), which received 12,000 requests by interrupt a "
-        "second."
+        "standard input, 10 s: 4,000 to 12,000 flush events a second notified 1 to 3 other CPUs each (their "
+        "number was not counted: at most 3), which received 12,000 requests by interrupt a second."
     )
     assert second.startswith("Under mm_shootdown_reading (Linux 5.13 to 5.18) the busy CPUs, which all send, lose 0.")
     assert third.startswith("With 4 times the CPUs, 16, the busy CPUs, which all send, lose ")
@@ -310,8 +309,8 @@ def test_the_command_answers_in_three_sentences_and_a_table(tmp_path, monkeypatc
         (["a", "b", "--seconds", "1", "--jobs", "9"], "--jobs=9: the host has 4 CPUs"),
         (["a", "b", "--seconds", "1", "--jobs", "1"], "--jobs=1: must be at least 2"),
         (["a", "b", "--seconds", "1", "--machine", "xeon_816"], "did you mean 'xeon_8160'?"),
-        (["maps", "--seconds", "1"], "maps: does not say how many CPUs there are: give --lscpu FILE or --jobs N"),
-        (["maps", "a", "b", "--seconds", "1"], "each flush notified 9 CPUs, so 10 at least are busy, not 4"),
+        (["maps", "--seconds", "1"], "maps: has no number of CPUs: give --lscpu FILE or --jobs N"),
+        (["maps", "a", "b", "--seconds", "1"], "each flush notified 9 CPUs, so at least 10 are busy, not 4"),
     ],
 )  # fmt: skip
 def test_what_is_missing_or_contradicts_ends_with_two_and_a_sentence(tmp_path, monkeypatch, capsys, arguments, said):

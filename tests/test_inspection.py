@@ -24,7 +24,7 @@ def test_a_dry_run_says_what_it_would_be_and_writes_nothing(tmp_path, monkeypatc
     assert main(["+grid=smoke", "jobs=[1,2,4]", "dry_run=true"]) == 0
     said = capsys.readouterr().out
     for wanted in (
-        "12 x 2 replicas = 24 lanes", "chunks     1, 0 done already in outputs/smoke/", "CPU-hours", "of results",
+        "12 x 2 replicas = 24 lanes", "chunks     1, 0 already done in outputs/smoke/", "CPU-hours", "of results",
         "first      policy=vanilla machine=i5_3550", "last       policy=xpfo_deferred", "a pilot of 3 points",
     ):  # fmt: skip
         assert wanted in said
@@ -149,7 +149,7 @@ def test_one_replica_says_nothing_of_an_interval(seed, value):
     assert found.table["intervals"].isna().all()
     said = compare.as_text(found, "system_time_s", 10)
     assert "0 moved by more than one interval" in said
-    assert "1 points of which that is not known: an interval needs two replicas" in said
+    assert "1 points without an interval: it needs two replicas" in said
     assert "inf" not in said
 
 

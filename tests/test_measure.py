@@ -91,7 +91,7 @@ def test_without_a_compiler_it_says_what_to_install(tmp_path, monkeypatch):
 def brief(point):
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
-        pytest.skip("one CPU only: there is nobody to interrupt")
+        pytest.skip("one CPU only: there is no other CPU to interrupt")
     try:
         for seed in range(20):  # whoever else runs here may hold the CPUs for a while
             seen = measure_point(helper(), point, 0.1, seed, cpus)
@@ -160,7 +160,7 @@ def test_the_user_says_how_interrupts_leave_a_guest_and_no_other_machine(tmp_pat
     monkeypatch.setattr(own_machine.os, "sched_getaffinity", lambda _: {0, 1})
     words = ["measure", "--config-dir", str(tmp_path / "own"), "--no-fit", "--delivery"]
     assert main([*words, "exit"]) == 2
-    assert "--delivery=exit: this machine is no guest" in capsys.readouterr().err
+    assert "--delivery=exit: no hypervisor was found" in capsys.readouterr().err
     assert main([*words, "post"]) == 2
     assert "--delivery: invalid choice: 'post'" in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
@@ -245,7 +245,7 @@ FIRST, SECOND = RECORDED.splitlines()[:2]
 )
 def test_a_table_of_another_form_is_one_sentence_and_nothing_is_made(tmp_path, capsys, text, message):
     if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("one CPU only: there is nobody to interrupt")
+        pytest.skip("one CPU only: there is no other CPU to interrupt")
     path = tmp_path / "m.csv"
     path.write_bytes(text.encode("latin-1"))
     assert main(["measure", "--config-dir", str(tmp_path / "own"), "--measured", str(path)]) == 2

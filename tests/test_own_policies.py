@@ -64,7 +64,7 @@ def test_of_two_policies_of_one_name_the_users_is_used_and_said_and_later_sweeps
         (folder / f"{name}.py").write_text(NOBODY, encoding="utf-8")
     given = [*RUN, f"policy_path={folder}", "policy=[xpfo_deferred,mine]", f"out={tmp_path}/own"]
     assert main(given) == 0
-    assert "policy xpfo_deferred: the file of" in capsys.readouterr().err
+    assert "policy xpfo_deferred: the file in" in capsys.readouterr().err
     own = pd.read_parquet(tmp_path / "own" / "results.parquet").set_index("policy")["system_time_s"]
     assert own["xpfo_deferred"] == own["mine"]
     assert main([*RUN, "policy=xpfo_deferred", f"out={tmp_path}/ours", "quiet=true"]) == 0

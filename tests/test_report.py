@@ -166,7 +166,7 @@ def test_the_page_says_on_what_costs_its_numbers_stand(browser, patch, grid):
     opened(browser, patch)
     lead = browser.find_element(By.CLASS_NAME, "lead").text
     assert "“calibrated”, fitted to published times, central published ones, nothing fitted" in lead
-    assert "over 8 draws of the costs" in lead
+    assert "over 8 cost samples" in lead
     opened(browser, grid)
     assert "hold no uncertainty of costs" in browser.find_element(By.CLASS_NAME, "lead").text
 
@@ -522,7 +522,7 @@ def test_a_plot_that_cannot_be_is_one_line_and_no_file(grid, tmp_path, capsys, w
 
 def test_two_runs_are_one_page(browser, grid, patch, tmp_path, capsys):
     assert main(["report", str(grid), str(patch)]) == 2
-    assert "give the folder of that page, --out DIR" in capsys.readouterr().err
+    assert "give the page's folder by --out DIR" in capsys.readouterr().err
     assert main(["report", str(grid), str(patch), "--out", str(tmp_path), "--no-plots"]) == 0
     opened(browser, tmp_path)
     assert browser.get_log("browser") == []

@@ -288,7 +288,7 @@ def test_rows_whose_points_are_not_in_the_run_are_counted(run, tables, capsys):
     made = make_tables(short, measured, "validation")
     assert len(made["validation"]) == len(validation(results, measured)) - 2 * 24
     (said,) = [note for note in next(iter(made.values())).attrs["notes"] if "measured rows" in note]
-    assert said.startswith("48 of 164 measured rows are not predicted")
+    assert said.startswith("48 of 164 measured rows have no prediction")
     assert make_tables(results, measured, "validation")["validation_summary"].attrs["notes"] == []
 
 

@@ -1,4 +1,4 @@
-"""`sweep list`: names that can be used, a line each."""
+"""`sweep list`: all names, a line each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sweep.inputs.home import folders_of
 
 def parser() -> Parser:
     """Its options."""
-    parser = Parser("sweep list", "What there is: name, one line, and unit and range where it has one.")
-    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; default all names")
+    parser = Parser("sweep list", "List names with a line each; parameters with unit and range.")
+    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; default: all names")
     add_config_dir(parser)
     return parser
 

@@ -1,4 +1,4 @@
-"""`sweep tables`: the tables of a finished run again, without simulating."""
+"""`sweep tables`: rebuild the tables of a finished run, without simulating."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sweep.command.options import Parser, add_into, finished, writing
 
 def parser() -> Parser:
     """Its options."""
-    parser = Parser("sweep tables", "Make the tables of a run again, without simulating.")
+    parser = Parser("sweep tables", "Rebuild the tables of a run, without simulating.")
     parser.add_argument("out", metavar="OUT", help="the run's folder")
     add_into(parser)
     return parser
