@@ -123,7 +123,7 @@ BAD = [
     (["+grid=smoke", "jobs=1", "jobs=4"], "'jobs=1' and 'jobs=4': jobs is given twice"),
     (["+grid=smoke", "+grid=jobs"], "'+grid=smoke' and '+grid=jobs': grid is given twice"),
     (["+grid=smoke", "jobs=range(0,3000000000)"], "steps:3000000000"),
-    (["+grid=smoke", "+range_pages=[{1: 1},{1: 2}]"], "twice; equal points would be counted"),
+    (["+grid=smoke", "+range_pages=[{1: 1},{1: 2}]"], "twice; equal points would count"),
     (["+grid=exposure", "grid.blocks.0.policy='2 x cores'"], "a policy's name is letters"),
     (
         ["+grid=point", "workload=one_shooter", "policy=membarrier", "alloc_per_kunmap=2"],
@@ -222,7 +222,7 @@ def test_a_dry_run_of_a_policy_whose_points_fail_says_so(tmp_path, capsys):
     [
         (
             ["locks_per_operation=2"],
-            "locks_per_operation=2.0 is of a closed loop, and workload kernel_build is a build",
+            "locks_per_operation=2.0 needs a closed loop, and workload kernel_build is a build",
         ),
         (["isolated=5"], "isolated=5: must be at most 0, the busy CPUs that make no flush events; give flushers"),
         (["policy=xpfo_in_kernel", "held_share=0.1"], "held_share: no engine models preempted vCPUs beside"),

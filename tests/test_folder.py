@@ -61,11 +61,11 @@ def flip(path, at):
 def test_a_flipped_bit_of_the_results_is_not_read_and_the_same_command_makes_them_again(run, where, capsys):
     expected = results(run)
     flip(run / "results.parquet", int(where * len(expected)))
-    with pytest.raises(BadInput, match="is not what was written"):
+    with pytest.raises(BadInput, match="it does not match"):
         sweep.load(run)
     for verb in (["tables", str(run)], ["report", str(run)], ["compare", str(run), str(run)]):
         assert main(verb) == 2
-        assert "makes it again from its parts" in capsys.readouterr().err
+        assert "rebuilds it from its parts" in capsys.readouterr().err
     assert main([*QUIET, f"out={run}"]) == 0
     assert results(run) == expected
     assert len(sweep.load(run))
@@ -268,7 +268,7 @@ def test_a_uri_with_one_slash_is_refused_with_the_remedy(out, capsys, tmp_path, 
     assert main([*QUIET, f"out='{out}'"]) == 2
     scheme, _, rest = out.partition(":")
     wanted = f"{scheme}:///{rest[1:]}" if scheme == "file" else f"{scheme}://{rest.lstrip('/')}"
-    assert f"a URI has two slashes: {wanted}" in capsys.readouterr().err
+    assert f"a URI must have two slashes: {wanted}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

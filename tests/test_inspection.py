@@ -200,7 +200,7 @@ def test_load_gives_units_and_the_run(pair):
     assert frame.attrs["run"]["grid"] == "smoke"
     for name in ("units", "run"):  # whose copies took longer than the tables of a point
         assert frame[frame["cores"] > 0]["system_time_s"].attrs[name] is frame.attrs[name]
-    with pytest.raises(BadInput, match=r"holds no run\.json"):
+    with pytest.raises(BadInput, match=r"it has no run\.json"):
         sweep.load(pair[0] / "tables")
 
 

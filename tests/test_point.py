@@ -240,7 +240,7 @@ def test_a_folder_of_configuration_cannot_say_what_is_run_or_written(tmp_path, s
     text = (conf_dir() / "config.yaml").read_text(encoding="utf-8")
     (tmp_path / "config.yaml").write_text(re.sub(rf"^{said.partition(':')[0]}: .*$", said, text, flags=re.MULTILINE))
     assert main(["--config-dir", str(tmp_path), "+grid=smoke", "dry_run=true"]) == 2
-    assert "only the command line may say it" in capsys.readouterr().err
+    assert "allowed only on the command line" in capsys.readouterr().err
 
 
 def test_a_runner_of_the_users_folder_is_used_where_the_command_line_names_it(tmp_path, capsys):

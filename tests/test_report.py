@@ -456,7 +456,7 @@ def test_a_report_needs_neither_ray_nor_hydra(patch):
 def test_a_folder_without_a_run_is_named(tmp_path, capsys):
     assert main(["report", str(tmp_path / "none")]) == 2
     assert main(["report", str(tmp_path)]) == 2
-    assert "holds no run.json" in capsys.readouterr().err
+    assert "it has no run.json" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

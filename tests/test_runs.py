@@ -245,7 +245,7 @@ def test_what_cannot_be_joined_is_a_sentence(two, tmp_path):
         sweep.concat([])
     with pytest.raises(BadInput, match="is given twice"):
         sweep.concat([two / "second", str(two / "second")])
-    with pytest.raises(BadInput, match=r"holds no run.json"):
+    with pytest.raises(BadInput, match=r"it has no run.json"):
         sweep.concat([two / "second", tmp_path])
 
 
