@@ -214,7 +214,7 @@ def test_a_dry_run_of_a_policy_whose_points_fail_says_so(tmp_path, capsys):
         "POLICY = Policy(local=Local.FIRST, events=events)\n"
     )
     assert main(["+grid=smoke", "policy=bad", f"policy_path={tmp_path}", "dry_run=true"]) == 0
-    assert "no pilot: a point fails: ValueError: always" in capsys.readouterr().out
+    assert "no pilot, because a point fails: ValueError: always" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_draws_of_measured_costs_repeat_the_broadcast_that_was_measured(tmp_path
         assert "smp_call_function_many" in said
         assert "was fitted: " not in said  # the machine was measured, whichever costs are used
     assert main(["report", str(tmp_path / "this_machine"), "--no-plots"]) == 0
-    assert "fitted to what `sweep measure` saw there" in (tmp_path / "this_machine" / "report.html").read_text()
+    assert "fitted to measurements of `sweep measure`" in (tmp_path / "this_machine" / "report.html").read_text()
     assert spread["this_machine"] < 1.5
     assert np.log(spread["literature"]) > 2 * np.log(spread["this_machine"])
 

@@ -38,7 +38,7 @@ def test_a_dry_run_knows_what_is_done(tmp_path, capsys):
     parts[0].unlink()
     before = sorted(tmp_path.rglob("*"))
     assert main(["+grid=smoke", "dry_run=true", "chunk_s=0.05", out, *SMALL]) == 0
-    assert f"chunks     {len(parts)}, {len(parts) - 1} done already" in capsys.readouterr().out
+    assert f"chunks     {len(parts)}, {len(parts) - 1} already done" in capsys.readouterr().out
     assert main(["+grid=smoke", "dry_run=true", "seed=1", out, *SMALL]) == 0
     assert "another plan" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before

@@ -241,7 +241,7 @@ def test_runs_of_different_code_are_not_joined(copied):
 
 
 def test_what_cannot_be_joined_is_a_sentence(two, tmp_path):
-    with pytest.raises(BadInput, match="no run is given"):
+    with pytest.raises(BadInput, match="no run given"):
         sweep.concat([])
     with pytest.raises(BadInput, match="is given twice"):
         sweep.concat([two / "second", str(two / "second")])

@@ -239,7 +239,7 @@ def test_points_are_asked_for_once():
     (TABLE.replace("measured: 2000", "measured: -1"), "rows.0: measured=-1: must be above 0"),
     (TABLE.replace("metric: flush_wait_ns", "metric: flush_wait"), "no such metric; did you mean 'flush_wait_ns'"),
     (TABLE.replace("note: rough", "role: guess"), "rows.1: role='guess': must be predict, input, at_least or fitted"),
-    (TABLE.replace("note: rough", "role: fitted"), r"rows.1: role=fitted: between=\[2000.0, 3000.0\]: a fitted row must be"),
+    (TABLE.replace("note: rough", "role: fitted"), r"rows.1: role=fitted: between=\[2000.0, 3000.0\]: a fitted row"),
     (TABLE.replace("note: rough", "role: fitted, metric: ratio"), "metric=ratio: must be flush_wait_ns, "),
     (TABLE.replace("rows:", "less: {jobs: 1}\nrows:").replace("measured: 2000", "measured: 2000, role: fitted"),
      r"rows.0: role=fitted: less=\{'jobs': 1\}: a fitted row must be one unchanged value"),
@@ -277,7 +277,7 @@ def test_a_table_that_is_not_there_is_named(capsys):
 
 def test_the_page_says_how_many_are_inside(run):
     assert main(["report", str(run)]) == 0
-    assert "measured values lie inside the interval of their prediction" in drawn(run)
+    assert "measured values lie inside their prediction intervals" in drawn(run)
     assert {"predicted.svg", "tlb-flush1.svg"} <= {path.name for path in (run / "plots").iterdir()}
     assert isinstance(sweep.load(run), pd.DataFrame)
 

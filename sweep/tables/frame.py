@@ -53,7 +53,7 @@ def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
         raise BadInput("no run given: concat needs at least one folder")
     places = [look(out).path for out in folders]
     if twice := next((out for at, out in enumerate(folders) if places[at] in places[:at]), None):
-        raise BadInput(f"{twice}: given twice; its rows would count as two runs")
+        raise BadInput(f"{twice}: is given twice; its rows would count as two runs")
     frames = {out: load(out) for out in folders}
     first, *others = folders
     codes = {out: frame.attrs["run"]["code"] for out, frame in frames.items()}
