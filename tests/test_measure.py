@@ -150,7 +150,7 @@ def test_a_guests_kernel_log_says_how_its_interrupts_leave(log, delivery):
 def test_a_machine_with_two_kinds_of_core_says_so():
     alike = Facts("a processor", 24, 1, 1, "Linux 6.1.0 x86_64", None, {}, None, None)
     assert set(replace(alike, hybrid=True).lines()) - set(alike.lines()) == {
-        "The cores are of two kinds, and those of the model of one: costs hold for both together."
+        "The cores are of two kinds, and the model has one: costs are for both together."
     }
 
 
@@ -225,7 +225,7 @@ FIRST, SECOND = RECORDED.splitlines()[:2]
         ("", "has no column 'call'"),
         ("call;callers\nmembarrier;1\n", "has no column 'call'"),
         (FIRST.replace("measured_p50_ns", "p50") + "\n" + SECOND, "has no column 'measured_p50_ns'"),
-        (FIRST, "holds no point"),
+        (FIRST, "has no point"),
         (FIRST + "\n" + SECOND.replace("membarrier", "mlock"), "line 2: call='mlock': must be membarrier"),
         (FIRST + "\n" + SECOND.replace("membarrier,1", "membarrier,one"), "line 2: callers='one': must be a whole"),
         (FIRST + "\n" + SECOND.replace("membarrier,1", "membarrier,1.5"), "line 2: callers='1.5': must be a whole"),
