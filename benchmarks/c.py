@@ -1,7 +1,7 @@
 """Broadcasts by interrupts in C, for policy xpfo: built by gcc in a temporary folder, called through ctypes on arrays.
 
-`broadcast.c` is what a programmer would write who needs nothing else; it shows what a compiled engine could reach.
-`Machine` is driven as the engines are (`sim/machine/engines.py`).
+`broadcast.c` is a direct program for this one task, as a bound for a compiled engine. `Machine` has the interface of
+the engines (`sim/machine/engines.py`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def has_gcc() -> bool:
 def build() -> ctypes.CDLL:
     """The compiled program."""
     if not has_gcc():
-        raise ModuleNotFoundError("gcc is not installed: it compiles the program in C")
+        raise ModuleNotFoundError("gcc is not installed: it is needed for the program in C")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, "broadcast.so")
         subprocess.run(["gcc", *OPTIONS, "-o", library, SOURCE, "-lm"], check=True)
@@ -62,7 +62,7 @@ class Machine:
     """All lanes of a group."""
 
     def __init__(self, shape: Shape, cost: Mapping[str, np.ndarray], events: FlushEvents) -> None:
-        """As `build_machine` takes them; the policy is xpfo."""
+        """Arguments as of `build_machine`; the policy is xpfo."""
         self._program, self._events, self.lanes = build(), events, len(events.replica_row)
         slowed = np.zeros(shape.cores, dtype=bool)
         slowed[: shape.busy] = shape.with_sibling(shape.busy)
@@ -95,7 +95,7 @@ class Machine:
 
     @property
     def counts(self) -> Records:
-        """As the engines count."""
+        """Counts in the engines' form."""
         out = no_counts(self.lanes)
         for name, values in zip(COUNTS, self._arrays["counts"].T, strict=True):
             out[name] = values
@@ -105,9 +105,9 @@ class Machine:
         self._arrays["counts"][:] = 0.0
 
     def serve(self, waits: np.ndarray, windows: np.ndarray) -> None:
-        """Serve as many flush events in every lane as there are rows; their waits and windows, [event, lane]."""
+        """Serve one flush event per row in every lane; write their waits and windows, [event, lane]."""
         while self._arrays["used"].max() + len(waits) + 1 >= self._events.tables()[0].shape[2]:
-            self._events.draw_ahead(True, False)  # of one CPU there may be so many more
+            self._events.draw_ahead(True, False)  # one CPU may need that many more
         tables = dict(zip(("compute", "which", "pages"), self._events.tables(), strict=False))
         arrays = self._arrays | tables
         for name, values in arrays.items():

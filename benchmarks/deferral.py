@@ -1,7 +1,7 @@
-"""What does a deferred flush cost the engine, by CPUs? `python -m benchmarks.deferral [--quick]`.
+"""How long does the engine take for a deferred flush, by CPUs? `python -m benchmarks.deferral [--quick]`.
 
-`xpfo_deferred` leaves one note on one line whatever the number of CPUs; `xpfo_deferred_percpu` reads a flag per CPU.
-Both sides have the same lanes, events and draws, and every number of CPUs is timed in turn, several times over.
+`xpfo_deferred` makes one mark on one line for any number of CPUs; `xpfo_deferred_percpu` reads a flag per CPU. Both
+sides have the same lanes, events and draws, and all numbers of CPUs are timed alternately, several times.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sweep.store.rows import columns_of
 
 CPUS = (4, 16, 64, 256, 1024)
 POLICIES = ("xpfo_deferred", "xpfo_deferred_percpu")
-LANES = 32  # of one group, as many as fit side by side with 1024 CPUs
+LANES = 32  # of one group, which fit into memory with 1024 CPUs
 STEPS = 50  # of a round
-TARGET = 1.5  # 1024 CPUs over 4, flat but for the memory that 1024 CPUs touch
+TARGET = 1.5  # 1024 CPUs over 4, which differ only in memory used
 
 
 def point(policy: str, cpus: int) -> dict[str, object]:
@@ -38,17 +38,17 @@ def point(policy: str, cpus: int) -> dict[str, object]:
 
 
 class Captured(Exception):
-    """The machine that a call of `simulate` was about to run."""
+    """The machine inside a call of `simulate`, before it runs."""
 
 
 def serve(machine: Any, posts: int) -> None:
-    """So many posts in every lane."""
+    """Make this many marks in every lane."""
     waits = np.empty((posts, machine.lanes))
     machine.serve(waits, np.empty_like(waits))
 
 
 def machine(policy: str, cpus: int) -> Any:
-    """What serves the posts, after every CPU has made some."""
+    """The machine that makes the marks, after a warm-up of every CPU."""
 
     def capture(machine: Any, *_: Any) -> None:
         raise Captured(machine)
@@ -66,10 +66,10 @@ def machine(policy: str, cpus: int) -> Any:
 
 @cache
 def measure(quick: bool = False) -> dict[tuple[str, int], float]:
-    """Microseconds a post of one lane, by policy and CPUs.
+    """Microseconds per mark of one lane, by policy and CPUs.
 
-    The best of many short rounds, each side in turn, since others may use the machine; drawing more numbers, which
-    happens ever more rarely, is in none of the best.
+    The best of many short alternating rounds, since other processes may use the machine. Drawing more numbers becomes
+    rare, and is in none of the best rounds.
     """
     machines = {(policy, cpus): machine(policy, cpus) for policy in POLICIES for cpus in CPUS}
     best = dict.fromkeys(machines, float("inf"))
@@ -82,7 +82,7 @@ def measure(quick: bool = False) -> dict[tuple[str, int], float]:
 
 
 def ratios(quick: bool = True) -> dict[str, float]:
-    """Time per post with 1024 CPUs over that with 4, by policy, and the microseconds themselves."""
+    """Time per mark with 1024 CPUs over that with 4, by policy, and the microseconds themselves."""
     took = measure(quick)
     out = {
         f"{policy}: {CPUS[-1]} over {CPUS[0]} CPUs": took[policy, CPUS[-1]] / took[policy, CPUS[0]]
@@ -94,14 +94,14 @@ def ratios(quick: bool = True) -> dict[str, float]:
 def main() -> None:
     quick = "--quick" in sys.argv
     took = measure(quick)
-    print(f"us a post, {LANES} lanes side by side\n\n CPUs " + " ".join(f"{p:>22}" for p in POLICIES))
+    print(f"us a mark, {LANES} lanes side by side\n\n CPUs " + " ".join(f"{p:>22}" for p in POLICIES))
     for cpus in CPUS:
         print(f"{cpus:5d} " + " ".join(f"{took[policy, cpus]:22.2f}" for policy in POLICIES))
     grown = took["xpfo_deferred", CPUS[-1]] / took["xpfo_deferred", CPUS[0]]
     met = "met" if grown <= TARGET else "missed"
     print(
         f"\nratio: {grown:.2f}\n"
-        f"A post costs the engine {grown:.2f} times as much with {CPUS[-1]} CPUs as with {CPUS[0]}; "
+        f"A mark takes {grown:.2f} times as long with {CPUS[-1]} CPUs as with {CPUS[0]}; "
         f"the target, at most {TARGET} times, is {met}."
     )
 

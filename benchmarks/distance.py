@@ -1,4 +1,4 @@
-"""How far numpy's approximation of broadcasts is from simulating every request.
+"""The difference of numpy's approximation of broadcasts from a simulation of every request.
 
     python -m benchmarks.distance [--quick]
 
@@ -43,7 +43,7 @@ def patch() -> Cases:
 
 
 def design(cases: int) -> Cases:
-    """Machines of other sizes and loads (a Halton sequence: no library needed to repeat it)."""
+    """Machines of other sizes and loads (a Halton sequence, which needs no library)."""
     base, out = known("xeon_8160"), {}
     for number in range(1, cases + 1):
         size, socket, job, mode, load = (_radical_inverse(number, prime) for prime in (2, 3, 5, 7, 11))
@@ -66,7 +66,7 @@ def _radical_inverse(number: int, base: int) -> float:
 
 
 def closed_loops(most: int) -> Cases:
-    """Loops with hardly any compute between flush events, every CPU a sender."""
+    """Loops with hardly any compute between flush events, in which every CPU sends."""
     base = known("xeon_8160") | {"think_ns": 300.0}
     return {f"loop of {n}": base | {"cores": 4 * -(-n // 4), "jobs": n} for n in LOOPS if n <= most}
 

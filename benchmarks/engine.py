@@ -1,15 +1,15 @@
-"""How many flush events a second do the engines serve, against one another, against C and against SimPy?
+"""How many flush events a second do the engines serve, compared with each other, with C and with SimPy?
 
     python -m benchmarks.engine [--quick]
 
 Compares, on one thread and in one process: compiled loops under numba, numpy with all lanes at once (for broadcasts an
-approximation, for deferrals the same bits), broadcasts in C (`benchmarks/broadcast.c`), and what really happens as one
-writes it in SimPy (`benchmarks/usual.py`). Policy xpfo, or xpfo_deferred where said, central costs of conf/machine, the
+approximation, for deferrals the same bits), broadcasts in C (`benchmarks/broadcast.c`), and broadcasts in the usual
+form of SimPy (`benchmarks/usual.py`). Policy xpfo, or xpfo_deferred if stated, central costs of conf/machine, the
 kernel build's flush events; 4 replicas of points that differ in `refill_ns`.
 
-Both sides are warmed up alike, then serve the same number of flush events in turn, several times over; the best CPU
-time of each side counts, and their results are compared. Compilation, construction and warm-up are outside. Draws are
-made by doubling, in some rounds only, so never in the best one.
+Both sides have the same warm-up, then alternately serve the same number of flush events, several times; the best CPU
+time of each side counts, and their results are compared. Compilation, construction and warm-up are not timed. Draws are
+made by doubling, only in some rounds, so never in the best one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SAME = 1e-9  # relative: the exact rule in C
 NEAR = 0.01  # relative: SimPy counts a flush event when its own flush is over, so the last one may not be the same
 
 Served = tuple[np.ndarray, np.ndarray]  # waits and windows, [event, lane]
-Side = Callable[[int], Served]  # what serves so many flush events in every lane
+Side = Callable[[int], Served]  # serves this many flush events in every lane
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ SIMPY = Size("xeon_8160", 96, 60, 8, 1536, 256, 250.0)
 
 
 class Lanes:
-    """The points of a size, ready for every side."""
+    """The points of a size, prepared for every side."""
 
     def __init__(self, size: Size, alike: bool = False, policy: str = "xpfo") -> None:
         self.size = size
@@ -131,7 +131,7 @@ def side(machine: Any) -> Side:
 
 
 def in_turn(sides: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """The best time of each side, in s of CPU time: others may use the machine too."""
+    """The best time of each side, in s of CPU time: other processes may use the machine."""
     best = [np.inf] * len(sides)
     for _ in range(rounds):
         for at, each in enumerate(sides):
@@ -142,7 +142,7 @@ def in_turn(sides: Sequence[Callable[[], object]], rounds: int) -> list[float]:
 
 
 def compare(size: Size, sides: list[Side], rounds: int) -> tuple[list[float], float]:
-    """Flush events a second of two sides, and the largest relative difference of their results; 0: the same bits."""
+    """Flush events a second of two sides, and the largest relative difference of their results; 0: equal bits."""
     found: list[list[Served]] = [[], []]
 
     def note(at: int) -> None:
@@ -156,14 +156,14 @@ def compare(size: Size, sides: list[Side], rounds: int) -> tuple[list[float], fl
 
 
 def off(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest relative difference; 0 where the bits are the same."""
+    """The largest relative difference; 0 for equal bits."""
     if found.tobytes() == expected.tobytes():
         return 0.0
     return float(np.nanmax(np.abs(found - expected) / np.maximum(np.abs(expected), 1e-300)))
 
 
 def report(what: str, rates: list[float], target: float, agreement: str) -> float:
-    """Print a row; the ratio."""
+    """Print a row; return the ratio."""
     ratio = rates[0] / rates[1]
     verdict = "met" if ratio >= target else "NOT met"
     print(
@@ -192,7 +192,7 @@ def over_vectorized(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
 
 
 def over_c(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
-    """The compiled engine over the same in C."""
+    """The compiled engine over the program in C."""
     lanes = Lanes(IN_C)
     rates, apart = compare(IN_C, [lanes.engine("compiled"), lanes.in_c()], rounds)
     yield f"compiled over C, {IN_C.name}", report(f"compiled / C, {IN_C.name}", rates, IN_C.target, same(apart, SAME))
@@ -203,7 +203,7 @@ def over_c(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
 
 
 def over_simpy(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
-    """The compiled engine over SimPy, whose one lane has the draws of replica 0."""
+    """The compiled engine over SimPy, whose single lane has the draws of replica 0."""
     flushes = 16 if quick else SIMPY.events
     lanes = Lanes(SIMPY, alike=True)
     engine, machine, warmup = lanes.engine("compiled"), lanes.simpy(), SIMPY.warmup
@@ -225,13 +225,13 @@ def over_simpy(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
 
 
 def hand_over(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
-    """Microseconds of a call that hands a lane to its loop, which has nothing to do."""
+    """Microseconds of a call that passes a lane to its loop, without any work."""
     calls, nothing = 100 if quick else 10_000, np.empty(0)
     for policy in ("xpfo", "xpfo_deferred", "xpfo_deferred_test_first"):
         machine = Lanes(Size("xeon_8160", 96, 60, 4, 0, 0), policy=policy).machine("compiled")
         lane, loop = machine._lanes[0], machine._loop
         (took,) = in_turn([lambda: [loop(lane, nothing, nothing, no_counts(1), 0) for _ in range(calls)]], rounds)  # noqa: B023
-        print(f"handing a lane of {policy} to its loop: {took / calls * 1e6:.1f} us", flush=True)
+        print(f"passing a lane of {policy} to its loop: {took / calls * 1e6:.1f} us", flush=True)
         yield f"us to hand over a lane, {policy}", took / calls * 1e6
 
 
@@ -265,7 +265,7 @@ def compile_times(quick: bool, rounds: int) -> Iterator[tuple[str, float]]:
 
 
 def ratios(quick: bool = False) -> dict[str, float]:
-    """Measure and print; the first side over the other in flush events a second, by name, and plain times."""
+    """Measure and print; return ratios of flush events a second, by name, and plain times."""
     if not has_compiler():
         raise ModuleNotFoundError("numba is not installed: there are no compiled loops to measure")
     rounds = 3 if quick else 7
@@ -274,7 +274,7 @@ def ratios(quick: bool = False) -> dict[str, float]:
     for part in (over_vectorized, over_c, over_simpy, hand_over, compile_times):
         try:
             out.update(part(quick, rounds))
-        except ModuleNotFoundError as error:  # gcc, or what is an extra
+        except ModuleNotFoundError as error:  # gcc, or an extra
             print(f"left out: {error}")
     return out
 

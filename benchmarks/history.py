@@ -1,7 +1,6 @@
 """Every benchmark in its quick form, and its ratios in `benchmarks/history.csv`. `python -m benchmarks.history`.
 
-A ratio is of two sides of one run, so that rows of different machines can be compared; plain times are there beside
-them.
+A ratio compares two sides of one run, so rows of different machines can be compared; plain times are also included.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def main() -> None:
     for name in BENCHMARKS:
         try:
             found = importlib.import_module(f"benchmarks.{name}").ratios()
-        except ModuleNotFoundError as error:  # what a benchmark compares with is an extra
+        except ModuleNotFoundError as error:  # the package compared with is an extra
             print(f"{name}: left out: {error}")
             continue
         for what, ratio in found.items():

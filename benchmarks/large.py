@@ -1,8 +1,8 @@
 """Does a large sweep spend its time simulating, on all workers? `python -m benchmarks.large [--quick]`.
 
-Spread chunks of `+grid=large`, cut short, are computed and committed as a run does it: the share of CPU time inside
-`sim`; two Ray workers over one against two plain processes over one; and, from all chunks of the plan as they would
-take by the sample's times, the share of worker time that is idle at the end.
+A sample of shortened chunks of `+grid=large` is computed and committed as in a run: the share of CPU time inside `sim`;
+the speed-up of two Ray workers against that of two plain processes; and, with the sample's times for all chunks of the
+plan, the share of worker time that is idle at the end.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sweep.store.folder import open_folder
 from sweep.store.parts import part_name
 
 TARGET_SHARE, TARGET_SCALING = 0.90, 0.95
-LEAST_GAIN = 1.6  # of two plain processes over one: below, others use the machine and scaling cannot be judged
+LEAST_GAIN = 1.6  # of two plain processes over one: below, the machine is busy and scaling cannot be measured
 
 
 def sample(quick: bool) -> tuple[Plan, list[int]]:
-    """Short chunks and some of them, spread by estimated cost, most expensive first."""
+    """A plan with short chunks, and a sample of them over all estimated costs, most expensive first."""
     cores = [4, 16, 32] if quick else [4, 16, 64, 128]  # beyond, one chunk takes a minute
     plan = plans.large(chunk_s=0.1 if quick else 0.5, zip={"cores": cores, "sockets": [1] * len(cores)})
     cost = plan.chunk_cost_s()
@@ -71,7 +71,7 @@ def plain(plan: Plan, number: int) -> int:
 
 
 def best(carry: Callable[[], Iterable[object]], chunks: int) -> float:
-    """Chunks a second, the best of two passes: others may use the machine."""
+    """Chunks a second, the best of two passes: other processes may use the machine."""
     took = []
     for _ in range(2):
         begun = time.perf_counter()
@@ -81,14 +81,14 @@ def best(carry: Callable[[], Iterable[object]], chunks: int) -> float:
 
 
 def by_processes(plan: Plan, chunks: list[int], workers: int) -> float:
-    """Chunks a second of plain processes that are up and warm."""
+    """Chunks a second of plain processes after a warm-up."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(plain, [plan] * workers, chunks[-workers:]))
         return best(lambda: pool.map(plain, [plan] * len(chunks), chunks), len(chunks))
 
 
 def by_ray(plan: Plan, chunks: list[int], workers: int) -> float:
-    """Chunks a second of a local Ray that is up and warm."""
+    """Chunks a second of a local Ray after a warm-up."""
     import ray
 
     settings = Runner(kind="ray", address="local")
@@ -101,7 +101,7 @@ def by_ray(plan: Plan, chunks: list[int], workers: int) -> float:
 
 
 def idle(seconds: np.ndarray, workers: int) -> float:
-    """Share of worker time that is idle when the chunks are handed out in this order, one by one."""
+    """Share of worker time that is idle if the chunks are sent in this order, one by one."""
     free = [0.0] * workers
     for each in seconds:
         heapq.heappush(free, heapq.heappop(free) + each)
@@ -114,12 +114,12 @@ def measure(quick: bool = False) -> dict[str, float]:
     share, took = inside(plan, chunks)
     cost = plan.chunk_cost_s()
     middle, count = len(cost) // 2, 8 if quick else 24
-    alike = np.argsort(-cost, kind="stable")[middle : middle + count].tolist()  # of about one length: no tail
+    alike = np.argsort(-cost, kind="stable")[middle : middle + count].tolist()  # of similar length, so without a tail
     rates = {}
     for workers in (1, 2):  # in turn
         rates["plain", workers] = by_processes(plan, alike, workers)
         rates["ray", workers] = by_ray(plan, alike, workers)
-    dear = [number for number in took if cost[number] >= np.median(cost[list(took)])]  # like those of long chunks
+    dear = [number for number in took if cost[number] >= np.median(cost[list(took)])]  # similar to long chunks
     over = np.array([took[number] / cost[number] for number in dear])
     whole = plans.large()
     planned = np.sort(whole.chunk_cost_s())[::-1]
@@ -136,7 +136,7 @@ def measure(quick: bool = False) -> dict[str, float]:
 
 
 def ratios(quick: bool = True) -> dict[str, float]:
-    """All of it, each a ratio of two sides of one run; scaling only where it can be judged."""
+    """All ratios, each of two sides of one run; scaling only if it can be measured."""
     found = measure(quick)
     judged = found["two plain processes over one"] >= LEAST_GAIN
     return {name: ratio for name, ratio in found.items() if judged or " over " not in name}
@@ -150,7 +150,7 @@ def main() -> None:
     gain = found["two plain processes over one"]
     judged = "met" if scaling >= TARGET_SCALING else "missed"
     if gain < LEAST_GAIN:
-        judged = f"not judged: two plain processes gain {gain:.2f} here, so the machine is busy"
+        judged = f"not measured: two plain processes gain {gain:.2f}, so the machine is busy"
     print(
         f"\n{100 * share:.1f} % of the CPU time is simulation (target {100 * TARGET_SHARE:.0f} %, "
         f"{'met' if share >= TARGET_SHARE else 'missed'}), and two Ray workers gain {scaling:.2f} of what two plain "

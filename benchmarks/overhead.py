@@ -1,8 +1,8 @@
-"""What does the runner cost a point, beside its simulation? `python -m benchmarks.overhead [--quick]`.
+"""How long does the runner take for a point, besides its simulation? `python -m benchmarks.overhead [--quick]`.
 
-The engine is left out: its metrics are there at once. What remains is what a run does: plan, columns, Arrow table,
-part, fsync, rename, journal. Beside it, one job, task or call per point, as Hydra, Ray and joblib do it. Memory is
-measured in processes of their own.
+The engine is replaced by constant metrics. The rest is the work of a run: plan, columns, Arrow table, part, fsync,
+rename, journal. It is compared with one job, task or call per point of Hydra, Ray and joblib. Memory is measured in
+separate processes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def nothing(point: int) -> dict[str, float]:
 
 
 def whole_run(kind: str, points: int, size: int, ready: Any = None) -> dict[str, float]:
-    """A run into an empty folder; microseconds a point: all but compaction, of it fsync, and compaction."""
+    """A run into an empty folder; microseconds per point: all but compaction, fsync alone, and compaction."""
     plan = plans.wide(points)
     plan.__dict__["chunks"] = np.arange(0, points + 1, size)
     computing, compacting, fsync, spent = simulation.compute, work.compact, os.fsync, {"fsync": 0.0, "compact": 0.0}
@@ -78,7 +78,7 @@ def whole_run(kind: str, points: int, size: int, ready: Any = None) -> dict[str,
 
 
 def hydra_us(launcher: str, jobs: int) -> float:
-    """Microseconds a job of `--multirun`, without Hydra's own start."""
+    """Microseconds per job of `--multirun`, without Hydra's start."""
     took = []
     with tempfile.TemporaryDirectory() as folder:
         app = Path(folder) / "app.py"
@@ -93,7 +93,7 @@ def hydra_us(launcher: str, jobs: int) -> float:
 
 
 def others_us(quick: bool) -> dict[str, float]:
-    """One task or call per point; a Ray is running."""
+    """Microseconds of one task or call per point, with a running Ray."""
     import joblib
     import ray
 
@@ -114,7 +114,7 @@ def others_us(quick: bool) -> dict[str, float]:
 
 @cache
 def measure(quick: bool = False) -> dict[tuple[str, int], dict[str, float]]:
-    """The best of several rounds, by runner and points a chunk; and, with 0 points a chunk, what others do."""
+    """The best of several rounds, by runner and points per chunk; other programs have 0 points per chunk."""
     import ray
 
     best: dict[tuple[str, int], dict[str, float]] = {}
@@ -134,7 +134,7 @@ def measure(quick: bool = False) -> dict[tuple[str, int], dict[str, float]]:
 
 
 def memory(kind: str) -> None:
-    """Print the driver's memory in MB after 1e5 and 1e6 points, without what it shares with Ray's object store."""
+    """Print the driver's memory in MB after 1e5 and 1e6 points, without memory shared with Ray's object store."""
     done, size, write = 0, 5_000, Folder.write
 
     def counted(folder, name, content):
@@ -154,14 +154,14 @@ def memory(kind: str) -> None:
 
 @cache
 def grown_mb(kind: str) -> float:
-    """How much a driver's memory grows from 1e5 to 1e6 points."""
+    """Growth of a driver's memory from 1e5 to 1e6 points."""
     command = [sys.executable, "-m", "benchmarks.overhead", "--memory", kind]
     early, late = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-2:]
     return float(late) - float(early)
 
 
 def ratios(quick: bool = True) -> dict[str, float]:
-    """What others cost a point over what the runner costs it with 1000 points a chunk, and the microseconds."""
+    """Time per point of other programs over the runner's with 1000 points per chunk, and the microseconds."""
     took = measure(quick)
     ours = took["ray", 1_000]["us"]
     out = {f"{name} over the runner": each["us"] / ours for (name, size), each in took.items() if not size}
@@ -190,7 +190,7 @@ def main() -> None:
     met = all(worst[size] <= TARGETS_US[size] for size in worst)
     said = " and ".join(f"{worst[size]:.2f} us with {size} points a chunk" for size in worst)
     print(
-        f"\nThe runner costs a point at most {said}; the targets, "
+        f"\nThe runner takes at most {said} for a point; the targets, "
         f"{' and '.join(f'{each:g} us' for each in TARGETS_US.values())}, are {'met' if met else 'missed'}."
     )
 

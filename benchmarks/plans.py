@@ -1,4 +1,4 @@
-"""Plans that several benchmarks cut their work from."""
+"""Plans of several benchmarks."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def large(chunk_s: float = 10.0, **changes: Any) -> Plan:
 
 
 def wide(points: int) -> Plan:
-    """As many points, 100 ceilings of a range of refills."""
+    """A plan of this many points: 100 ceilings for each value of a range of refills."""
     return of({"jobs": 4, "ceiling": list(range(100)), "refill_ns": {"from": 0, "to": points, "steps": points // 100}})

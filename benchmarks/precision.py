@@ -1,8 +1,8 @@
-"""What does stopping a lane at its precision save? `python -m benchmarks.precision [--quick]`.
+"""How much work does stopping a lane at its precision save? `python -m benchmarks.precision [--quick]`.
 
-Spread points of `+grid=large` stop at the grid's precision, or run a fixed window: the shortest one that gives the same
-90th percentile of relative half-widths. Then, whether stopping moves the mean: many replicas that stop, against long
-runs.
+A sample of points of `+grid=large` stops at the grid's precision, or runs a fixed window: the shortest one with the
+same 90th percentile of relative half-widths. Then many replicas that stop are compared with long runs, for a bias of
+the mean.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sweep.plan.plan import Plan
 TARGET = 3.0
 PRECISION = 0.02  # of +grid=large, as its longest window is
 WINDOW = 1024
-FIXED = range(256, 2049, 32)  # windows to choose from: whole batches
-SHARE = 90  # percentile of half-widths that is to be equal
+FIXED = range(256, 2049, 32)  # possible windows, of whole batches
+SHARE = 90  # percentile of half-widths that must be equal
 
 
 def parameters(plan: Plan, point: int) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def lanes(points: list[dict[str, Any]], replicas: int, **changes: Any) -> tuple[
 
 
 def sample(quick: bool) -> list[dict[str, Any]]:
-    """Spread points of the grid up to 64 CPUs, vanilla left out: it has no events."""
+    """A sample of the grid's points up to 64 CPUs, without vanilla, which has no events."""
     plan = plans.large()
     step = len(plan) // (24 if quick else 150)
     points = [parameters(plan, point) for point in range(step // 2, len(plan), step | 1)]
@@ -52,7 +52,7 @@ def sample(quick: bool) -> list[dict[str, Any]]:
 def saved(quick: bool) -> dict[str, float]:
     """Events and CPU time of the fixed window over those of stopping, of equal accuracy."""
     points = sample(quick)
-    lanes(points[:3], 3, precision=[PRECISION], window_events=[64])  # draws and imports are there
+    lanes(points[:3], 3, precision=[PRECISION], window_events=[64])  # makes draws and imports
     half, events, cpu_s = lanes(points, 3, precision=[PRECISION], window_events=[WINDOW])
     wanted = np.nanpercentile(half, SHARE)
     low, high = 0, len(FIXED) - 1
@@ -71,7 +71,7 @@ def saved(quick: bool) -> dict[str, float]:
 
 @cache
 def bias(quick: bool) -> list[tuple[str, float, float]]:
-    """Policy, relative difference of the mean of stopped lanes from long runs, and its 95 % half-width, by point."""
+    """By point: policy, relative difference of means of stopped lanes and long runs, and its 95 % half-width."""
     out = []
     plan = plans.of(
         {"policy": ["xpfo_deferred", "xpfo", "xpfo_deferred_percpu", "xpfo_kernel_entry"], "cores": 8, "jobs": 8,

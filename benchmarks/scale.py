@@ -1,8 +1,8 @@
-"""How many chunks a second can one driver hand out and commit? `python benchmarks/scale.py [SECONDS [CPUS]]`.
+"""How many chunks a second can one driver send and commit? `python benchmarks/scale.py [SECONDS [CPUS]]`.
 
 The chunks sleep and return the rows of a real one, on a local Ray of more logical CPUs than this machine has: each CPU
-is a process here, so what is found is a lower bound. Committing is what a run does: table, checksum, fsync, rename,
-journal; by the driver, or with `runner.commit=workers` by the worker that computed the chunk.
+is a process here, so the result is a lower bound. A commit is that of a run: table, checksum, fsync, rename, journal;
+by the driver, or with `runner.commit=workers` by the chunk's worker.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def sleeping(sleep_s: float):
 
 
 def measure(cpus: int, sleep_s: float, length_s: float, commit: str) -> float:
-    """Chunks a second after the first `cpus` of them, each of which waits for its process to start."""
+    """Chunks a second after the first `cpus` of them, which wait for the start of their processes."""
     simulation.compute = sleeping(sleep_s)
     plan = plan_of(4_000_000)
     plan.__dict__["chunks"] = np.arange(0, len(plan), ROWS // plan.replicas)

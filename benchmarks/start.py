@@ -1,7 +1,7 @@
-"""How long until a small sweep is done? `python -m benchmarks.start [--quick]`.
+"""How long does a small sweep take? `python -m benchmarks.start [--quick]`.
 
-`python -m sweep +grid=smoke runner=serial` against a Python that only imports numpy, pandas and Hydra, in turn, best
-of each.
+`python -m sweep +grid=smoke runner=serial`, compared with a Python that only imports numpy, pandas and Hydra; the best
+of alternating runs.
 """
 
 from __future__ import annotations

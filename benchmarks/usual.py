@@ -1,12 +1,12 @@
 """A broadcast by interrupts written the usual way: a process per CPU in SimPy, a timeout per step.
 
-The same story as `sim/machine/compiled/exact.py`: llist_add on each target's call_single_queue, ICR writes,
-csd_lock_wait target by target, own flush; the receiver takes its queue and flushes request after request.
+The same steps as `sim/machine/compiled/exact.py`: llist_add on each target's call_single_queue, ICR writes,
+csd_lock_wait target by target, local flush; the receiver takes its queue and flushes request after request.
 
-SimPy has no cheap way to say "a handler run delays what it finds": interrupting a process, or a preemptive resource,
-costs an exception and a new request each time. So work has an end that runs put off, and looks again when it is up.
-Events at one instant come in the order in which they were scheduled, not by CPU; apart from that the numbers are those
-of `sim/machine/compiled/exact.py`.
+SimPy has no cheap form of "a handler run delays interrupted work": interrupting a process, or a preemptive resource,
+needs an exception and a new request each time. So work has an end that handler runs postpone, and is checked again at
+that time. Events at one instant are in the order of scheduling, not by CPU; otherwise the numbers are those of
+`sim/machine/compiled/exact.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import simpy
 
 from sim.draws import COMPUTE, KIND, PAGES, stream
 
-RANGE, FULL = 1, 2  # what a flush drops, the greater including the less
+RANGE, FULL = 1, 2  # size of a flush; the greater includes the less
 MOST = 4096  # flush events of a CPU
 Steps = Generator[simpy.Event, Any, None]
 
@@ -40,13 +40,13 @@ def draws(replica: int) -> Callable[[int, int], tuple[float, float, float]]:
 
 
 class Cpu:
-    """One CPU as its process and the handler runs on it see it."""
+    """The state of one CPU for its process and its handler runs."""
 
     def __init__(self) -> None:
         self.phase = "idle"
-        self.work_end = 0.0  # when its work ends unless a run puts it off
-        self.closed_until = 0.0  # interrupts are off, or a run is on
-        self.call_single_queue: list[tuple[float, int, simpy.Event]] = []  # (work, what it drops, done)
+        self.work_end = 0.0  # end of its work unless a run postpones it
+        self.closed_until = 0.0  # interrupts off, or a handler run
+        self.call_single_queue: list[tuple[float, int, simpy.Event]] = []  # (work, size of flush, done)
         self.queue_owner, self.queue_free = -1, 0.0  # its cache line: last owner, occupied until then
         self.dropped = 0  # since the last compute
 
@@ -81,12 +81,12 @@ class Machine:
             self.env.process(self.busy(k))
 
     def simulate(self, flushes: int) -> None:
-        """Go on until so many flush events in all are over."""
+        """Run until this many flush events are done in total."""
         self.wanted, self.reached = flushes, self.env.event()
         self.env.run(until=self.reached)
 
     def work(self, cpu: Cpu, phase: str, length: float) -> Steps:
-        """Work that handler runs put off."""
+        """Work that handler runs postpone."""
         cpu.phase, cpu.work_end = phase, self.env.now + length
         yield self.env.timeout(length)
         while cpu.work_end > self.env.now:
@@ -115,7 +115,7 @@ class Machine:
             self.waits.append(env.now - begin)
             if len(self.waits) == self.wanted:
                 self.reached.succeed()
-            yield from self.work(cpu, "return", 0.0)  # a run that was held back goes first
+            yield from self.work(cpu, "return", 0.0)  # a delayed run comes first
 
     def broadcast(self, k: int, cpu: Cpu, local: float, drops: int) -> Steps:
         """smp_call_function_many()"""
@@ -143,7 +143,7 @@ class Machine:
             if not done.triggered:
                 cpu.phase = "wait"
                 yield done
-                if cpu.closed_until > env.now:  # a run has this CPU
+                if cpu.closed_until > env.now:  # during a handler run
                     yield from self.work(cpu, "wait", cpu.closed_until - env.now)
             yield from self.work(cpu, "read", cost["ack_lines"] * self.line(j, k))
 
@@ -155,12 +155,12 @@ class Machine:
         return k % self.physical
 
     def slow_sender(self, k: int) -> float:
-        """The other thread of a core is half of all CPUs away."""
+        """The factor for a sender with a busy sibling, which is half of all CPUs away."""
         others = (k - self.physical, k + self.physical)
         return self.slow if any(0 <= other < min(self.cost["jobs"], self.cost["cores"]) for other in others) else 1.0
 
     def line(self, owner: int, taker: int) -> float:
-        """How long a cache line takes between two CPUs of a machine without clusters."""
+        """The time of a cache line between two CPUs of a machine without clusters."""
         if owner == taker:
             return self.cost["line_hit_ns"]
         if self.core(owner) == self.core(taker):
@@ -169,7 +169,7 @@ class Machine:
         return self.cost["line_cross_ns" if cross else "line_socket_ns"]
 
     def take_queue(self, j: int, k: int) -> float:
-        """How long it takes until CPU k has the line of CPU j's queue."""
+        """The time until CPU k has the line of CPU j's queue."""
         target, now = self.cpus[j], self.env.now
         owner = j if target.queue_owner < 0 else target.queue_owner
         target.queue_free = max(now, target.queue_free) + self.cost["queue_lines"] * self.line(owner, k)
@@ -177,7 +177,7 @@ class Machine:
         return target.queue_free - now
 
     def run(self, j: int, latency: float) -> Steps:
-        """An interrupt on its way, and the handler run it begins."""
+        """An interrupt in transit, and its handler run."""
         env, cpu = self.env, self.cpus[j]
         yield env.timeout(latency)
         if cpu.phase == "idle" and cpu.closed_until <= env.now:
@@ -201,7 +201,7 @@ class Machine:
             done.succeed()
 
     def put_off(self, cpu: Cpu, length: float) -> None:
-        """A run has the CPU for so long: work stands still, waiting for an ack goes on."""
+        """A handler run takes this time: work is postponed, waiting for an ack is not."""
         cpu.closed_until = self.env.now + length
         cpu.work_end = max(cpu.work_end, cpu.closed_until) if cpu.phase == "wait" else cpu.work_end + length
 
@@ -215,7 +215,7 @@ def broadcast(
     events: int,
     warmup_events: int,
 ) -> dict[str, float]:
-    """Means per flush event over `events` of them after `warmup_events`; `cost` as `sim.simulate` takes it."""
+    """Means per flush event over `events` of them after `warmup_events`; `cost` as for `sim.simulate`."""
     machine = Machine(cost, think_ns, alloc_share, draw)
     machine.simulate(warmup_events)
     begin, runs = machine.env.now, machine.runs

@@ -270,7 +270,9 @@ class Policy:
             if place == "kernel_entry" and mark.reads_line:
                 raise ValueError(f"kernel_entry: must be None with {mark.write}: no engine models these checks")
             if place == "kernel_entry" and self.has_deadline:
-                raise ValueError(f"kernel_entry: must be None with deadline_ns={mark.deadline_ns:g}: no engine models both")
+                raise ValueError(
+                    f"kernel_entry: must be None with deadline_ns={mark.deadline_ns:g}: no engine models both"
+                )
             if place == "kernel_entry" and mark.line is not Line.GLOBAL:
                 raise ValueError(f"kernel_entry: must be None with {mark.line}: engines model only {Line.GLOBAL}")
         if len({check.clears for check in checks.values()}) > 1:

@@ -1,4 +1,4 @@
-"""Sweeps of simulated TLB-flush policies: Hydra describes, Ray carries, Parquet keeps."""
+"""Sweeps of simulated TLB-flush policies, with Hydra, Ray and Parquet."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def simulate(
     """Simulate points in this process: a row per point and replica, in the columns of `results.parquet`.
 
     Keys, values and defaults are those of the command line: any parameter of the model and any control of a grid by its
-    name, such as `invlpg_ns=300`, `costs="literature"` or `replicas=8`. What is not given is what
-    `conf/config.yaml` and the machine say; `jobs` is then the number of CPUs. A list, an array or a column of pandas is
-    an axis, and axes multiply. `draws=N` simulates each point under N draws of the costs, too: `draw` tells them apart,
-    and is 0 for the representative one. `config_dir` is a folder of your own machines and workloads, as `--config-dir`
-    is. `engine`, `policy_path`, `points`, `max_points` and `max_cpu_hours` are as on the command line.
+    name, such as `invlpg_ns=300`, `costs="literature"` or `replicas=8`. Defaults come from `conf/config.yaml` and the
+    machine; that of `jobs` is the number of CPUs. A list, an array or a column of pandas is an axis; axes multiply.
+    `draws=N` also simulates each point under N cost samples, by `draw`, which is 0 for the representative one.
+    `config_dir` is a folder of your own machines and workloads, like `--config-dir`. `engine`, `policy_path`, `points`,
+    `max_points` and `max_cpu_hours` are as on the command line.
 
-    Constant columns are there, too. `attrs["units"]` has the unit of each column, `attrs["plan"]` the plan's hash. The
+    Constant columns are included. `attrs["units"]` has the unit of each column, `attrs["plan"]` the plan's hash. The
     same points give the same bits as on the command line.
 
-    Raises ValueError in one line that names key, value and what is allowed. A point that fails, and an approximation
-    (`engine="vectorized"` for broadcasts by interrupts), are warned of.
+    Raises ValueError in one line with key, value and allowed values. Warnings tell of failed points and of an
+    approximation (`engine="vectorized"` for broadcasts by interrupts).
     """
     from sweep.run import notebook
 
@@ -57,14 +57,14 @@ def load(out: str | PathLike[str]) -> pandas.DataFrame:
 
 
 def concat(outs: Iterable[str | PathLike[str]]) -> pandas.DataFrame:
-    """The results of several runs of one version of the model, told apart by the column `run`; units in `attrs`."""
+    """The results of several runs of one version of the model, with a column `run`; units in `attrs`."""
     from sweep.tables import frame
 
     return frame.concat(outs)
 
 
 def to_xarray(results: pandas.DataFrame) -> xarray.Dataset:
-    """What `load` gave as a Dataset over the axes of a full grid; needs the extra `xarray`."""
+    """Results of `load` as a Dataset over the axes of a full grid; needs the extra `xarray`."""
     from sweep.tables import frame
 
     return frame.to_xarray(results)

@@ -1,4 +1,4 @@
-"""The command: `sweep +grid=NAME KEY=VALUE ...` runs a sweep, `sweep VERB ...` does something with one."""
+"""The command: `sweep +grid=NAME KEY=VALUE ...` runs a sweep, `sweep VERB ...` works with runs and hosts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != str(Path(__file__).resolve().parent.parent):
-    del sys.path[0]  # the working folder, as `python -m sweep` puts it there: a sim.py in it is not ours
+    del sys.path[0]  # the working folder, added by `python -m sweep`: a sim.py in it is not ours
 
 from sweep.command import verbs
 from sweep.errors import BadInput, Stopped, Unmeasurable
 from sweep.messages import Forgiving, forgiving, say
 
-FEW_COLLECTIONS = 100_000  # objects made between two: imports make a million of them, and no garbage
+FEW_COLLECTIONS = 100_000  # objects between two: imports make a million, and no garbage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code. The one place that answers a user's mistake.
+    """Run the command line; return the exit code. Only this function reports mistakes.
 
     0 done; 1 stopped (no room, a hung node, a machine that cannot be measured), 129, 130 or 143 by a signal: the same
-    command goes on; 2 bad input, nothing was started; 3 done, but points failed. No message that cannot be written
-    changes it.
+    command continues; 2 bad input, nothing was started; 3 done, but points failed. A message that cannot be written
+    does not change it.
     """
     with forgiving():
         try:
@@ -32,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             printed = bool(given) and (given[0] in verbs.VERBS or "--completion" in given)  # a run has a folder
             if printed and isinstance(sys.stdout, Forgiving) and sys.stdout.full:
-                raise Stopped(1, "standard output: no space left for what was asked for")
+                raise Stopped(1, "standard output: no space left")
             return code
         except (BadInput, Unmeasurable, Stopped) as error:
             say(f"sweep: {error}")
             return error.code if isinstance(error, Stopped) else 2 if isinstance(error, BadInput) else 1
-        except KeyboardInterrupt:  # before or after the simulation, which has its own
+        except KeyboardInterrupt:  # outside the simulation, which handles signals itself
             say("sweep: stopped by SIGINT")
             return 130
 
@@ -46,14 +46,14 @@ def _run(arguments: list[str]) -> int:
     try:
         os.getcwd()
     except FileNotFoundError:
-        raise BadInput("the working folder is gone: change to one that is there") from None
+        raise BadInput("the working folder does not exist any more: change to another") from None
     if {"_ARGCOMPLETE", "COMP_LINE", "COMP_POINT"} <= os.environ.keys():  # a shell's Tab
         from sweep.command.completion import answer
 
         answer()
     if arguments and arguments[0] in verbs.VERBS:
         return verbs.run(arguments[0], arguments[1:])
-    from sweep.command import usage  # Hydra takes half a second, and a verb does without
+    from sweep.command import usage  # Hydra takes half a second; verbs do not need it
 
     request = usage.read(arguments)
     if request is None:
@@ -71,7 +71,7 @@ def console() -> None:
     """Entry point of the `sweep` script."""
     gc.set_threshold(FEW_COLLECTIONS)
     code = main()
-    gc.freeze()  # what is left ends with the process: nobody need look through it
+    gc.freeze()  # the process ends, so no object need be collected
     sys.exit(code)
 
 

@@ -1,4 +1,4 @@
-"""What is said to the user: on streams that may be gone, and without the credentials that stand in URIs."""
+"""Messages to the user: on streams that may be closed, and without credentials of URIs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ RUN = re.compile(r"""[^\s'"\\]+""")  # of characters that may be a URI
 
 
 def without_credentials(text: str) -> str:
-    """A text in which no URI holds keys, secrets or tokens."""
+    """A text without keys, secrets or tokens in URIs."""
     if "://" not in text:
         return text
     return PARAMETERS.sub(r"\1***", RUN.sub(lambda run: _masked(run[0]), text))
 
 
 def _masked(run: str) -> str:
-    """`scheme://key:secret@bucket` without what stands before the `@`."""
+    """`scheme://key:secret@bucket` without the part before the `@`."""
     scheme, found, rest = run.partition("://")
     before, at, _ = rest.partition("@")
     if not found or not at or ("/" in before and ":" not in before):
@@ -34,19 +34,19 @@ def _masked(run: str) -> str:
 
 
 def say(text: str) -> None:
-    """A line on stderr; dropped where nobody can read it."""
+    """A line on stderr; dropped if stderr is closed."""
     stream = sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr)
     stream.write("\n".join(map(printable, without_credentials(text).split("\n"))) + "\n")
     stream.flush()
 
 
 class Forgiving:
-    """A text stream whose errors stop nothing: what cannot be written is dropped, and what has no code replaced."""
+    """A text stream without errors: text that cannot be written is dropped, and unencodable characters are replaced."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._gone = stream is None
-        self.full = False  # whether there was no room for what was written
+        self.full = False  # whether there was no room for some text
 
     def write(self, text: str) -> int:
         if self._stream is None or self._gone:
@@ -85,7 +85,7 @@ class Forgiving:
             self._drop(error)
 
     def _drop(self, error: Exception) -> None:
-        """Write no more; what the stream still holds goes nowhere, or the interpreter's end would fail of it."""
+        """Stop writing; buffered text is discarded, or it would fail at the interpreter's end."""
         self._gone = True
         self.full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         for standard in (sys.__stdout__, sys.__stderr__):
@@ -98,7 +98,7 @@ class Forgiving:
 
 @contextmanager
 def forgiving() -> Iterator[None]:
-    """Within, standard output and standard error are streams whose errors stop nothing."""
+    """Inside the block, standard output and standard error are Forgiving."""
     _open_standard_files()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (stream if isinstance(stream, Forgiving) else Forgiving(stream) for stream in before)
@@ -111,7 +111,7 @@ def forgiving() -> Iterator[None]:
 
 
 def _open_standard_files() -> None:
-    """Where 0, 1 or 2 is closed the next file opened would get that number, and a library's complaints with it."""
+    """Open 0, 1 and 2 if closed: else the next opened file would get that number, and a library's messages."""
     for number in range(3):
         try:
             os.fstat(number)

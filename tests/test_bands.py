@@ -1,4 +1,4 @@
-"""Bands over draws of the costs, and what to measure next."""
+"""Bands over cost samples, and what to measure next."""
 
 import numpy as np
 import pandas as pd
@@ -120,7 +120,7 @@ def test_experiments_are_ranked_by_a_prediction_of_ones_choice():
 
 def test_too_few_draws_are_refused_with_what_to_give(run, capsys):
     assert main(["next", str(run)]) == 2
-    assert "give draws=64 to the sweep" in capsys.readouterr().err
+    assert "give the sweep draws=64" in capsys.readouterr().err
 
 
 GRID = """# What next?

@@ -344,7 +344,7 @@ def test_a_calibration_ends_with_how_well_it_predicts_what_it_left_out(calibrate
     said = (calibrated / "tables" / "answer.txt").read_text().splitlines()
     left_out = table[~table["fitted_on"].isin(["literature alone", "all rows"])]
     worst = left_out.loc[left_out["error_pct"].abs().idxmax()]
-    assert said[0].startswith("Of rows that a fit left out, 6 of 6 lie in the interval of their prediction")
+    assert said[0].startswith("Of the rows left out of a fit, 6 of 6 lie inside their 90 % prediction intervals")
     assert f"{worst['error_pct']:+.1f} % ({worst['policy']} on {worst['machine']}" in said[0]
     posterior = pd.read_csv(calibrated / "tables" / "posterior.csv")
     moved = (posterior["verdict"] == "moved by the data").sum()
@@ -400,9 +400,9 @@ def test_a_design_that_is_too_small_is_refused_with_what_to_do(tmp_path, builds,
         ("grid.fit.candidates=128", "fit.candidates=128: must be above fit.draws=4096"),
         ("+grid.fit.drawz=128", "unknown key 'fit.drawz'; did you mean 'draws'?"),
         ("grid.fit.name=literature", "must be a plain word, and not literature"),
-        ("draws=64", "draws=: no meaning for a calibration"),
-        ("delivery=apic", "delivery=: no meaning for a calibration, whose points are the measured rows"),
-        ("machine=i5_3550", "machine=: no meaning for a calibration, whose points are the measured rows"),
+        ("draws=64", "draws=: not allowed in a calibration"),
+        ("delivery=apic", "delivery=: not allowed in a calibration, whose points are the measured rows"),
+        ("machine=i5_3550", "machine=: not allowed in a calibration, whose points are the measured rows"),
     ],
 )
 def test_bad_settings_of_a_fit_are_named(override, said, capsys):
@@ -442,7 +442,7 @@ def test_own_rows_are_fitted_beside_the_published_ones_or_instead(tmp_path):
     assert list(fits_of(rows("all"))) == ["all rows", "sync rows", "i5_3550", "xeon_8160", "skylake_guest_80"]
     assert list(fits_of(rows("own"))) == ["all rows", "sync rows", "i5_3550", "xeon_8160"]
     alone = compose(["+grid=calibrate"], [conf_dir()])
-    with pytest.raises(BadInput, match=r"fit\.rows=own: holds no row with fitted=yes"):
+    with pytest.raises(BadInput, match=r"fit\.rows=own: needs a row with fitted=yes"):
         rows_to_fit(alone.composition, "own")
 
 

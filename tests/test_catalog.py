@@ -107,10 +107,10 @@ def test_a_wrong_file_is_refused_by_key(content, said):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"one": "defaults: [xeon_8160, i5_3550, _self_]\n"}, "may name one file, and _self_"),
+        ({"one": "defaults: [xeon_8160, i5_3550, _self_]\n"}, "must be one file and _self_"),
         (
             {"one": "defaults: [two, _self_]\n", "two": "defaults: [one, _self_]\n"},
-            "one builds on two builds on one: a circle",
+            "one builds on two builds on one: must not be a circle",
         ),
         ({"one": "defaults: [/core/skylke, _self_]\n"}, "no such core; did you mean 'skylake'?"),
         ({"one": "defaults: xeon_8160\n"}, r"must be a list, like \[xeon_8160, _self_\]"),

@@ -136,7 +136,7 @@ def test_the_committed_costs_are_whole_and_fitted_to_the_marked_rows(tmp_path):
     content = yaml.safe_load(path.read_text()) | {"digest": "0"}
     (tmp_path / "calibrated.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "calibrated.parquet").write_bytes(path.with_suffix(".parquet").read_bytes())
-    with pytest.raises(BadInput, match=r"are not those that calibrated\.yaml speaks of"):
+    with pytest.raises(BadInput, match=r"calibrated\.parquet must have the digest in calibrated\.yaml"):
         read(tmp_path / "calibrated.yaml")
 
 

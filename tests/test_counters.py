@@ -31,36 +31,36 @@ def given(*names, **more):
 
 
 ALONE = {  # every input by itself: a piece of the sentence with which it is refused, or None where it is enough
-    "bpftrace_tlb_flush_reasons.txt": "how long it was counted: give --seconds",
-    "cortenmm_mprotect.csv": "holds cycles of calls, no counts of flushes",
-    "ebizzy_output.txt": "holds the time of a command, no counts of flushes",
-    "ftrace_csd_ipi_quoted_printable.txt": "holds function-call interrupts by ftrace",
-    "interrupts_12cpu_after.txt": "one snapshot counts since the start",
-    "interrupts_12cpu_before.txt": "one snapshot counts since the start",
-    "interrupts_2vcpu_virtio.txt": "one snapshot counts since the start",
-    "interrupts_4cpu_cal_wrapped.txt": "one snapshot counts since the start",
-    "interrupts_8cpu_heavy.txt": "one snapshot counts since the start",
-    "ipi_benchmark_2vcpu_ipiv.txt": "holds times of ipi_benchmark",
-    "ipi_benchmark_dmesg.txt": "holds times of ipi_benchmark",
-    "ipi_benchmark_power.md": "holds times of ipi_benchmark",
+    "bpftrace_tlb_flush_reasons.txt": "has no duration: give --seconds",
+    "cortenmm_mprotect.csv": "contains cycles of calls, no counts of flushes",
+    "ebizzy_output.txt": "contains the time of a command, no counts of flushes",
+    "ftrace_csd_ipi_quoted_printable.txt": "contains function-call interrupts by ftrace",
+    "interrupts_12cpu_after.txt": "one snapshot counts since boot",
+    "interrupts_12cpu_before.txt": "one snapshot counts since boot",
+    "interrupts_2vcpu_virtio.txt": "one snapshot counts since boot",
+    "interrupts_4cpu_cal_wrapped.txt": "one snapshot counts since boot",
+    "interrupts_8cpu_heavy.txt": "one snapshot counts since boot",
+    "ipi_benchmark_2vcpu_ipiv.txt": "contains times of ipi_benchmark",
+    "ipi_benchmark_dmesg.txt": "contains times of ipi_benchmark",
+    "ipi_benchmark_power.md": "contains times of ipi_benchmark",
     "lscpu_J_flat_288cpu.json": "threads: not there: must be a line like `Thread(s) per core: 2`",
     "lscpu_J_nested_i7_8565u.json": "sockets: not there: must be a line like `Socket(s): 1`",
-    "lscpu_ampere_altra.txt": "holds the CPUs of a host (lscpu), no counts of flushes",
-    "lscpu_e_french.txt": "holds the CPUs of a host (lscpu), no counts of flushes",
-    "lscpu_e_hybrid_12900k.txt": "holds the CPUs of a host (lscpu), no counts of flushes",
+    "lscpu_ampere_altra.txt": "contains the CPUs of a host (lscpu), no counts of flushes",
+    "lscpu_e_french.txt": "contains the CPUs of a host (lscpu), no counts of flushes",
+    "lscpu_e_hybrid_12900k.txt": "contains the CPUs of a host (lscpu), no counts of flushes",
     "monitor_peaks_german.md": None,
-    "numactl_H_256cpu.txt": "holds NUMA nodes by numactl",
-    "perf_script_ipi_tlb_fixture.txt": "1 flushes of other CPUs in 1.9e-05 s: at least 10 make a rate",
-    "perf_stat_make_j96_vmlinux.txt": "holds counts of perf stat without tlb:tlb_flush, no counts of flushes",
-    "perf_top_tlb_flush.txt": "holds shares of samples of tlb:tlb_flush, no counts of flushes",
-    "strace_c_munmap.txt": "holds times of system calls by strace -c",
-    "stressng_tlb_shootdown_arm64.txt": "holds operations a second of stress-ng",
-    "tracecmd_isolated_counts.txt": "holds function calls to other CPUs, counted by name, without seconds",
-    "vmstat_ebizzy_after.txt": "one snapshot counts since the start",
-    "vmstat_ebizzy_before.txt": "one snapshot counts since the start",
-    "wis_lock2_spr_192.tsv": "holds means and deviations of a lock benchmark",
-    "wis_page_fault1_16vcpu.csv": "holds operations a second of will-it-scale",
-    "wis_pin_fast_256cpu.csv": "holds operations a second of will-it-scale",
+    "numactl_H_256cpu.txt": "contains NUMA nodes by numactl",
+    "perf_script_ipi_tlb_fixture.txt": "1 flushes of other CPUs in 1.9e-05 s: a rate needs at least 10",
+    "perf_stat_make_j96_vmlinux.txt": "contains counts of perf stat without tlb:tlb_flush, no counts of flushes",
+    "perf_top_tlb_flush.txt": "contains shares of samples of tlb:tlb_flush, no counts of flushes",
+    "strace_c_munmap.txt": "contains times of system calls by strace -c",
+    "stressng_tlb_shootdown_arm64.txt": "contains operations a second of stress-ng",
+    "tracecmd_isolated_counts.txt": "contains function calls to other CPUs, counted by name, without seconds",
+    "vmstat_ebizzy_after.txt": "one snapshot counts since boot",
+    "vmstat_ebizzy_before.txt": "one snapshot counts since boot",
+    "wis_lock2_spr_192.tsv": "contains means and deviations of a lock benchmark",
+    "wis_page_fault1_16vcpu.csv": "contains operations a second of will-it-scale",
+    "wis_pin_fast_256cpu.csv": "contains operations a second of will-it-scale",
 }
 TOGETHER = [  # inputs that are enough with one another or with --seconds, and what they say
     (
@@ -93,7 +93,7 @@ TOGETHER = [  # inputs that are enough with one another or with --seconds, and w
 def test_every_input_has_an_outcome_here():
     assert {path.name for path in INPUTS.iterdir()} - {"README.md"} == set(ALONE)
     seen = {name for names, _, _ in TOGETHER for name in names}
-    refused_for_good = {name for name, said in ALONE.items() if said and "holds" in said}
+    refused_for_good = {name for name, said in ALONE.items() if said and "contains" in said}
     assert set(ALONE) - seen - refused_for_good == {
         "lscpu_J_flat_288cpu.json", "lscpu_J_nested_i7_8565u.json", "perf_script_ipi_tlb_fixture.txt",
     }  # fmt: skip
@@ -171,21 +171,21 @@ def test_rows_are_pasted_quoted_wrapped_and_twice_in_one_text():
     [
         ("TLB: 1 2 TLB\nCAL: 1 2 3 Function\n", "f, line 1: row TLB has 2 counts for 3 CPUs"),
         ("CPU0 CPU1\nLOC: 1 2 x\nTLB: 1 TLB shootdowns\n", "f, line 3: row TLB has 1 counts for 2 CPUs"),
-        ("LOC: 1 2 x\nTLB: 1,2 3 TLB shootdowns\n", "f, line 2: row TLB: '1,2' is not the count of a CPU"),
+        ("LOC: 1 2 x\nTLB: 1,2 3 TLB shootdowns\n", "f, line 2: row TLB: '1,2' must be the count of a CPU"),
         ("TLB: TLB shootdowns\n", "f, line 1: row TLB has no counts"),
-        ("           CPU0\nIPI1: 5 Function call interrupts\n", "f: no row TLB, which x86 alone has"),
-        ("TLB: 5 TLB\n\nTLB: 4 TLB\n", "f: row TLB went down: is BEFORE after AFTER?"),
+        ("           CPU0\nIPI1: 5 Function call interrupts\n", "f: no row TLB, which only x86 has"),
+        ("TLB: 5 TLB\n\nTLB: 4 TLB\n", "f: row TLB went down: give the earlier file first"),
         ("TLB: 1 T\nTLB: 2 T\nTLB: 3 T\n", "f: too many files or snapshots with rows of /proc/interrupts"),
-        ("TLB: 5 6 TLB\nTLB: 5 6 TLB\n", "f: 0 flushes of other CPUs in 3 s: at least 10 make a rate"),
+        ("TLB: 5 6 TLB\nTLB: 5 6 TLB\n", "f: 0 flushes of other CPUs in 3 s: a rate needs at least 10"),
         ("nr_tlb_remote_flush 12,5\nnr_tlb_remote_flush_received 5\n", "f, line 1: 'nr_tlb_remote_flush 12,5'"),
         ("nr_free_pages 12\nnr_dirty 5\n", "f: no nr_tlb_remote_flush and nr_tlb_remote_flush_received"),
         ("[001] 1.5: tlb:tlb_flush: pages:1 reason:remote (1)\nx tlb:tlb_flush: pages:1 rea", "f, line 2: must be"),
         ("@[4]: 7\n@[comm]: 3\n", "f, line 2: '@[comm]: 3': must be counts by reason of tlb:tlb_flush"),
         ("| TLB Shootdowns/s | 1.2.3 |\n", "f, line 1: no number of TLB shootdowns a second"),
         ("cpu 1 2 3\nTLB: 11 TLB\n", "f: no `cpu` line with eight modes"),
-        ("TLB: 20 30 TLB\nCPU(s): 4\nThread(s) per core: 1\nSocket(s): 1\n", "f: 2 CPUs, and lscpu shows 4"),
+        ("TLB: 20 30 TLB\nCPU(s): 4\nThread(s) per core: 1\nSocket(s): 1\n", "f: 2 CPUs, but lscpu shows 4"),
         ("", "f: is empty"),
-        ("nothing of the kind\n", "f: nothing of it is understood; give two snapshots"),
+        ("nothing of the kind\n", "f: unknown format; give two snapshots"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_by_file_and_line(text, said):
@@ -283,9 +283,8 @@ def test_the_command_answers_in_three_sentences_and_a_table(tmp_path, monkeypatc
     assert main(["counters", "-", "--seconds", "10", "--lscpu", "lscpu.txt", "--kernel", "5.15.0"]) == 0
     first, second, third, blank, head, *rest = capsys.readouterr().out.splitlines()
     assert first == (
-        "standard input, 10 s: 4,000 to 12,000 flush events a second notified 1 to 3 other CPUs each (how many is not "
-        "counted: 3 at most), which received 12,000 requests by interrupt a "
-        "second."
+        "standard input, 10 s: 4,000 to 12,000 flush events a second notified 1 to 3 other CPUs each (their "
+        "number was not counted: at most 3), which received 12,000 requests by interrupt a second."
     )
     assert second.startswith("Under mm_shootdown_reading (Linux 5.13 to 5.18) the busy CPUs, which all send, lose 0.")
     assert third.startswith("With 4 times the CPUs, 16, the busy CPUs, which all send, lose ")
@@ -303,15 +302,15 @@ def test_the_command_answers_in_three_sentences_and_a_table(tmp_path, monkeypatc
     ("arguments", "said"),
     [
         (["no_file"], "FILE: No such file or directory: 'no_file'"),
-        (["a", "b"], "b: does not say for how long it was counted: give --seconds"),
+        (["a", "b"], "b: has no duration: give --seconds"),
         (["a", "b", "--seconds", "0"], "--seconds=0: must be above 0"),
         (["a", "b", "--seconds", "1", "--kernel", "new"], "--kernel='new': must be a release like 6.1.0"),
         (["--lscpu", "a"], "--lscpu is of another host: give its counters, too"),
         (["a", "b", "--seconds", "1", "--jobs", "9"], "--jobs=9: the host has 4 CPUs"),
         (["a", "b", "--seconds", "1", "--jobs", "1"], "--jobs=1: must be at least 2"),
         (["a", "b", "--seconds", "1", "--machine", "xeon_816"], "did you mean 'xeon_8160'?"),
-        (["maps", "--seconds", "1"], "maps: does not say how many CPUs there are: give --lscpu FILE or --jobs N"),
-        (["maps", "a", "b", "--seconds", "1"], "each flush notified 9 CPUs, so 10 at least are busy, not 4"),
+        (["maps", "--seconds", "1"], "maps: has no number of CPUs: give --lscpu FILE or --jobs N"),
+        (["maps", "a", "b", "--seconds", "1"], "each flush notified 9 CPUs, so at least 10 are busy, not 4"),
     ],
 )  # fmt: skip
 def test_what_is_missing_or_contradicts_ends_with_two_and_a_sentence(tmp_path, monkeypatch, capsys, arguments, said):

@@ -60,7 +60,7 @@ def test_a_run_on_an_object_store_has_the_same_bytes_continues_and_is_locked(buc
     for name in ("results.parquet", "parts/part-00000001.parquet"):
         bucket.delete_file(f"bucket/run/{name}")
     assert main([word for word in (*SMALL, there) if word != "quiet=true"]) == 0
-    assert "1 of 2 chunks are there already" in capsys.readouterr().err
+    assert "1 of 2 chunks are already done" in capsys.readouterr().err
     assert read("results.parquet") == (here / "results.parquet").read_bytes()
     assert main(["status", "s3://bucket/run"]) == 0
     assert "finished" in capsys.readouterr().out

@@ -175,7 +175,7 @@ def test_a_users_file_in_place_of_ours_is_said(tmp_path, capsys):
     (tmp_path / "grid").mkdir()
     (tmp_path / "grid" / "smoke.yaml").write_text("# Mine?\njobs: 4\n", encoding="utf-8")
     assert main(["--config-dir", str(tmp_path), "+grid=smoke", "dry_run=true"]) == 0
-    assert "grid/smoke: the file of" in capsys.readouterr().err
+    assert "grid/smoke: the file in" in capsys.readouterr().err
 
 
 REMEDIES = ["jobs=range(1,5)", "jobs=choice(1,2)", "jobs=1,2", "precision=0,01", "policy=xpfo,xpfo_deferred"]

@@ -152,7 +152,7 @@ def test_points_of_overlapping_blocks_are_counted_once(tmp_path, capsys):
         given = ("--config-dir", str(tmp_path), f"+grid={name}", f"out={tmp_path}/{name}", "runner=serial")
         assert main([*given, "report=true"]) == 0
     said = capsys.readouterr().out
-    assert said.count("2 points equal an earlier one in every parameter and are counted once") == 1
+    assert said.count("2 points equal an earlier one in every parameter; each counts once") == 1
     once, twice = (sweep.load(tmp_path / name) for name in ("once", "twice"))
     assert (len(once), len(twice)) == (16, 32)
     tables = [pd.read_csv(tmp_path / name / "tables" / "summary.csv") for name in ("once", "twice")]

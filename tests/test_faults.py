@@ -59,7 +59,7 @@ def _goes_on_in_one_process(out, expected):
     before = faults.parts(out)
     code, said = faults.finish(faults.start(out, *faults.GRID, "runner=serial"))
     assert code == 0, said
-    assert f"{before} of {faults.CHUNKS} chunks are there already" in said
+    assert f"{before} of {faults.CHUNKS} chunks are already done" in said
     faults.check(out, expected)
 
 
@@ -116,7 +116,7 @@ def test_a_signal_ends_the_run_and_the_same_command_continues(tmp_path, runner, 
     before = faults.parts(tmp_path)
     ended, said = faults.finish(faults.start(tmp_path, *faults.GRID, "runner=serial"))
     assert ended == 0, said
-    assert f"{before} of {faults.CHUNKS} chunks are there already" in said
+    assert f"{before} of {faults.CHUNKS} chunks are already done" in said
     assert pq.read_metadata(tmp_path / "results.parquet").num_rows == 2 * faults.CHUNKS
 
 
@@ -361,7 +361,7 @@ def test_points_of_an_older_run_are_taken_over_by_content(tmp_path, sweep_in, ca
     monkeypatch.setattr(simulation, "compute", lambda plan, points: computed.extend(points) or compute(plan, points))
     arguments = [*SMALL, "runner=serial", f"out={tmp_path}"]
     assert main([*arguments, f"reuse={old}"]) == 0
-    assert "8 of 12 points were taken over" in capsys.readouterr().err
+    assert "8 of 12 points were reused" in capsys.readouterr().err
     assert len(computed) == 4
     assert results(tmp_path) == expected
 

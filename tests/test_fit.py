@@ -170,7 +170,7 @@ def test_the_files_that_are_written_are_swept(tmp_path, capsys):
     measured = measured_of(curves(["membarrier", "dontneed"]), truth())
     virtual = replace(guest(2, "hypercall"), mitigations={"meltdown": "Mitigation: PTI"})
     assert fit_and_write(measured, CONTENT, virtual, _folder(tmp_path)).table is not None
-    assert "points that the fit has not seen" in capsys.readouterr().out
+    assert "points left out of the fit" in capsys.readouterr().out
     text = (tmp_path / "machine" / "this_machine.yaml").read_text()
     for fact in ("a processor", "Linux 6.1.0", "hypervisor: kvm", "about ten times", "meltdown: Mitigation: PTI"):
         assert fact in text
@@ -208,9 +208,9 @@ def test_draws_of_measured_costs_repeat_the_broadcast_that_was_measured(tmp_path
         assert main(["tables", str(tmp_path / name)]) == 0
         said = capsys.readouterr().out
         assert "smp_call_function_many" in said
-        assert "No row was fitted" not in said  # the machine was measured, whichever costs are used
+        assert "was fitted: " not in said  # the machine was measured, whichever costs are used
     assert main(["report", str(tmp_path / "this_machine"), "--no-plots"]) == 0
-    assert "fitted to what `sweep measure` saw there" in (tmp_path / "this_machine" / "report.html").read_text()
+    assert "fitted to measurements of `sweep measure`" in (tmp_path / "this_machine" / "report.html").read_text()
     assert spread["this_machine"] < 1.5
     assert np.log(spread["literature"]) > 2 * np.log(spread["this_machine"])
 
@@ -224,7 +224,7 @@ def _folder(own):
     ("changes", "message"),
     [
         ({"prior": "xeon_8610"}, "prior='xeon_8610': no such machine; did you mean 'xeon_8160'?"),
-        ({"guest_prior": "xeon_8160"}, "guest_prior='xeon_8160': has no interval of exit_ns; name a guest's machine"),
+        ({"guest_prior": "xeon_8160"}, "guest_prior='xeon_8160': has no interval of exit_ns; give a guest's machine"),
         ({"held_out": 1}, "held_out=1: must be a whole number from 2 to 100"),
         ({"nosie": 1}, "unknown key 'nosie'; did you mean 'noise'?"),
         ({"calls": {"mlock": {}}}, "calls.mlock='mlock': must be membarrier, dontneed"),

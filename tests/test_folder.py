@@ -61,11 +61,11 @@ def flip(path, at):
 def test_a_flipped_bit_of_the_results_is_not_read_and_the_same_command_makes_them_again(run, where, capsys):
     expected = results(run)
     flip(run / "results.parquet", int(where * len(expected)))
-    with pytest.raises(BadInput, match="is not what was written"):
+    with pytest.raises(BadInput, match="it does not match"):
         sweep.load(run)
     for verb in (["tables", str(run)], ["report", str(run)], ["compare", str(run), str(run)]):
         assert main(verb) == 2
-        assert "makes it again from its parts" in capsys.readouterr().err
+        assert "rebuilds it from its parts" in capsys.readouterr().err
     assert main([*QUIET, f"out={run}"]) == 0
     assert results(run) == expected
     assert len(sweep.load(run))
@@ -123,7 +123,7 @@ def test_a_table_that_cannot_be_made_does_not_hide_that_points_failed(monkeypatc
     monkeypatch.setattr("sweep.run.driver.write_tables", lambda folder: pd.DataFrame()["no such column"])
     assert main([*QUIET, f"out={tmp_path}"]) == 3
     said = capsys.readouterr().err
-    assert "points failed: see" in said
+    assert "points failed; " in said
     assert "tables or page cannot be made: KeyError" in said
 
 
@@ -152,7 +152,7 @@ def test_only_names_of_parts_count(run, capsys):
 def test_a_file_where_a_folder_must_be_is_said_and_nothing_is_written(tmp_path, name, capsys):
     (tmp_path / name).write_text("mine")
     assert main([*QUIET, f"out={tmp_path}"]) == 2
-    assert f"{name} is a file, and a folder of that name is needed" in capsys.readouterr().err
+    assert f"{name} must be a folder, and is a file" in capsys.readouterr().err
     assert names(tmp_path) == [name]
 
 
@@ -162,7 +162,7 @@ def test_a_folder_where_a_file_must_be_is_said_and_nothing_is_lost(run, name, ca
     (run / name).mkdir()
     before = names(run)
     assert main([*QUIET, f"out={run}"]) == 2
-    assert f"{name} is a folder, and a file of that name is needed" in capsys.readouterr().err
+    assert f"{name} must be a file, and is a folder" in capsys.readouterr().err
     assert names(run) == before
 
 
@@ -223,7 +223,7 @@ def test_what_belongs_to_another_user_is_said_before_work_starts(run, name, caps
 
 def test_a_refused_reuse_leaves_nothing_behind(run, tmp_path, capsys):
     assert main([*QUIET, f"out={tmp_path}/new", "seed=7", f"reuse={run}"]) == 2
-    assert "was run with seed 0, not 7" in capsys.readouterr().err
+    assert "has seed 0, not 7" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
@@ -268,7 +268,7 @@ def test_a_uri_with_one_slash_is_refused_with_the_remedy(out, capsys, tmp_path, 
     assert main([*QUIET, f"out='{out}'"]) == 2
     scheme, _, rest = out.partition(":")
     wanted = f"{scheme}:///{rest[1:]}" if scheme == "file" else f"{scheme}://{rest.lstrip('/')}"
-    assert f"a URI has two slashes: {wanted}" in capsys.readouterr().err
+    assert f"a URI must have two slashes: {wanted}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -338,7 +338,7 @@ def test_what_is_damaged_while_a_run_goes_on_is_said_and_the_same_command_mends_
     assert said.count("\n") == 1, said
     if "JSON" in how or "json" in how:
         assert code == 0
-        assert "run.json was removed or changed while the sweep ran, and is written again" in said
+        assert "run.json was removed or changed during the sweep, and is written again" in said
     else:
         assert code == 1
         assert "parts/part-000000" in said

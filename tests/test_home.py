@@ -145,7 +145,7 @@ def homeless(monkeypatch, tmp_path):
 @pytest.mark.parametrize("arguments", [["measure"], ["profile", "--", "true"]])
 def test_a_user_without_a_home_is_told_what_to_give(homeless, arguments, capsys):
     assert main(arguments) == 2
-    wanted = "sweep: no home folder is known here: give --config-dir DIR, or set HOME or XDG_CONFIG_HOME\n"
+    wanted = "sweep: the home folder is not known: give --config-dir DIR, or set HOME or XDG_CONFIG_HOME\n"
     assert capsys.readouterr().err == wanted
 
 

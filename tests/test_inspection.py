@@ -24,7 +24,7 @@ def test_a_dry_run_says_what_it_would_be_and_writes_nothing(tmp_path, monkeypatc
     assert main(["+grid=smoke", "jobs=[1,2,4]", "dry_run=true"]) == 0
     said = capsys.readouterr().out
     for wanted in (
-        "12 x 2 replicas = 24 lanes", "chunks     1, 0 done already in outputs/smoke/", "CPU-hours", "of results",
+        "12 x 2 replicas = 24 lanes", "chunks     1, 0 already done in outputs/smoke/", "CPU-hours", "of results",
         "first      policy=vanilla machine=i5_3550", "last       policy=xpfo_deferred", "a pilot of 3 points",
     ):  # fmt: skip
         assert wanted in said
@@ -38,7 +38,7 @@ def test_a_dry_run_knows_what_is_done(tmp_path, capsys):
     parts[0].unlink()
     before = sorted(tmp_path.rglob("*"))
     assert main(["+grid=smoke", "dry_run=true", "chunk_s=0.05", out, *SMALL]) == 0
-    assert f"chunks     {len(parts)}, {len(parts) - 1} done already" in capsys.readouterr().out
+    assert f"chunks     {len(parts)}, {len(parts) - 1} already done" in capsys.readouterr().out
     assert main(["+grid=smoke", "dry_run=true", "seed=1", out, *SMALL]) == 0
     assert "another plan" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
@@ -149,7 +149,7 @@ def test_one_replica_says_nothing_of_an_interval(seed, value):
     assert found.table["intervals"].isna().all()
     said = compare.as_text(found, "system_time_s", 10)
     assert "0 moved by more than one interval" in said
-    assert "1 points of which that is not known: an interval needs two replicas" in said
+    assert "1 points without an interval: it needs two replicas" in said
     assert "inf" not in said
 
 
@@ -200,7 +200,7 @@ def test_load_gives_units_and_the_run(pair):
     assert frame.attrs["run"]["grid"] == "smoke"
     for name in ("units", "run"):  # whose copies took longer than the tables of a point
         assert frame[frame["cores"] > 0]["system_time_s"].attrs[name] is frame.attrs[name]
-    with pytest.raises(BadInput, match=r"holds no run\.json"):
+    with pytest.raises(BadInput, match=r"it has no run\.json"):
         sweep.load(pair[0] / "tables")
 
 

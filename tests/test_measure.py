@@ -91,7 +91,7 @@ def test_without_a_compiler_it_says_what_to_install(tmp_path, monkeypatch):
 def brief(point):
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
-        pytest.skip("one CPU only: there is nobody to interrupt")
+        pytest.skip("one CPU only: there is no other CPU to interrupt")
     try:
         for seed in range(20):  # whoever else runs here may hold the CPUs for a while
             seen = measure_point(helper(), point, 0.1, seed, cpus)
@@ -150,7 +150,7 @@ def test_a_guests_kernel_log_says_how_its_interrupts_leave(log, delivery):
 def test_a_machine_with_two_kinds_of_core_says_so():
     alike = Facts("a processor", 24, 1, 1, "Linux 6.1.0 x86_64", None, {}, None, None)
     assert set(replace(alike, hybrid=True).lines()) - set(alike.lines()) == {
-        "The cores are of two kinds, and those of the model of one: costs hold for both together."
+        "The cores are of two kinds, and the model has one: costs are for both together."
     }
 
 
@@ -160,7 +160,7 @@ def test_the_user_says_how_interrupts_leave_a_guest_and_no_other_machine(tmp_pat
     monkeypatch.setattr(own_machine.os, "sched_getaffinity", lambda _: {0, 1})
     words = ["measure", "--config-dir", str(tmp_path / "own"), "--no-fit", "--delivery"]
     assert main([*words, "exit"]) == 2
-    assert "--delivery=exit: this machine is no guest" in capsys.readouterr().err
+    assert "--delivery=exit: no hypervisor was found" in capsys.readouterr().err
     assert main([*words, "post"]) == 2
     assert "--delivery: invalid choice: 'post'" in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
@@ -225,7 +225,7 @@ FIRST, SECOND = RECORDED.splitlines()[:2]
         ("", "has no column 'call'"),
         ("call;callers\nmembarrier;1\n", "has no column 'call'"),
         (FIRST.replace("measured_p50_ns", "p50") + "\n" + SECOND, "has no column 'measured_p50_ns'"),
-        (FIRST, "holds no point"),
+        (FIRST, "has no point"),
         (FIRST + "\n" + SECOND.replace("membarrier", "mlock"), "line 2: call='mlock': must be membarrier"),
         (FIRST + "\n" + SECOND.replace("membarrier,1", "membarrier,one"), "line 2: callers='one': must be a whole"),
         (FIRST + "\n" + SECOND.replace("membarrier,1", "membarrier,1.5"), "line 2: callers='1.5': must be a whole"),
@@ -245,7 +245,7 @@ FIRST, SECOND = RECORDED.splitlines()[:2]
 )
 def test_a_table_of_another_form_is_one_sentence_and_nothing_is_made(tmp_path, capsys, text, message):
     if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("one CPU only: there is nobody to interrupt")
+        pytest.skip("one CPU only: there is no other CPU to interrupt")
     path = tmp_path / "m.csv"
     path.write_bytes(text.encode("latin-1"))
     assert main(["measure", "--config-dir", str(tmp_path / "own"), "--measured", str(path)]) == 2

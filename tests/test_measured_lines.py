@@ -108,7 +108,7 @@ def test_the_real_helper_measures_a_pair_and_contended_lines(monkeypatch, tmp_pa
         ("kind,cpus,one,other,ns\npair,2,0,1,fast\n", "line 2: ns='fast': must be a number from 0.0001 to"),
         ("kind,cpus,one,other,ns\nlock,2,0,1,5\n", "line 2: kind='lock': must be pair"),
         ("kind,cpus\npair,2\n", "line 2: ns: not given"),
-        ("", "must be a lines.csv that `sweep measure` wrote"),
+        ("", "must be a lines.csv of `sweep measure`"),
     ],
 )
 def test_a_table_of_another_form_is_named_by_its_line(text, message, tmp_path):

@@ -108,8 +108,8 @@ def test_what_the_command_refuses_is_refused_in_its_words(capsys, monkeypatch, t
     ("keys", "said"),
     [
         ({"invlpg": 300}, "unknown key 'invlpg'; did you mean 'invlpg_ns'?"),
-        ({"out": "here"}, "out: is of a run into a folder, and nothing is written here; leave it out"),
-        ({"runner": "ray"}, "runner: is of a run into a folder"),
+        ({"out": "here"}, "out: needs a run into a folder, and a call writes none; leave it out"),
+        ({"runner": "ray"}, "runner: needs a run into a folder"),
         ({"cores": "4"}, "cores='4': must be"),
         ({"policy": 3}, "policy='3': a policy's name is letters"),
         ({"config_dir": "nowhere"}, "config_dir=nowhere: no such folder"),
@@ -133,7 +133,7 @@ def test_a_folder_of_ones_own_comes_first_and_is_told(tmp_path):
         frame = sweep.simulate(policy="xpfo_deferred", machine="desk", config_dir=tmp_path, **SMALL)
     assert set(frame["cores"]) == set(frame["jobs"]) == {8.0}
     (tmp_path / "machine" / "i5_3550.yaml").write_text("defaults: [haswell, _self_]\n")
-    with pytest.warns(UserWarning, match="machine/i5_3550: your own file, not the one") as warned:
+    with pytest.warns(UserWarning, match="machine/i5_3550: your own file replaces") as warned:
         sweep.simulate(policy="vanilla", machine="haswell", config_dir=tmp_path, **SMALL)
     assert warned[0].filename == __file__
 
@@ -154,7 +154,7 @@ def test_a_point_that_fails_is_told_and_the_others_stay(monkeypatch):
         return simulate(**parameters)
 
     monkeypatch.setattr(compute, "simulate", failing)
-    with pytest.warns(UserWarning, match="1 of 2 points failed, and their metrics are NaN: point 1: ArithmeticError"):
+    with pytest.warns(UserWarning, match="1 of 2 points failed and have NaN metrics: point 1: ArithmeticError"):
         frame = sweep.simulate(policy="xpfo_deferred", machine="i5_3550", cores=[4, 8], **SMALL)
     assert frame.groupby("cores")["system_time_s"].count().tolist() == [SMALL["replicas"], 0]
 

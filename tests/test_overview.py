@@ -40,11 +40,12 @@ def test_each_policy_has_its_ratio_at_one_setting_and_the_worst_of_all(results):
 
 def test_the_sentences_name_the_cheapest_the_safe_and_the_worst(results):
     said = answer({"overview": overview(results)}, ["xeon_8160"], "overview").sentences
-    assert said[0].endswith("over the system time without XPFO: xpfo_deferred 1.60x* and xpfo 90x*.")
-    assert "xpfo_deferred, 1.60x*, with stale windows of 70 ms" in said[1]
-    assert "of those that presuppose something, xpfo_unmapped_pool, 1.20x*" in said[1]
-    assert said[2] == "In all settings below 2x: xpfo_no_flush, xpfo_unmapped_pool and xpfo_deferred (3 of 4 policies)."
-    assert said[3].startswith("At worst xpfo takes 90")
+    assert said[0].endswith("relative to the system time without XPFO: xpfo_deferred 1.60x* and xpfo 90x*.")
+    assert "xpfo_deferred, 1.60x*, with a p99 stale window of 70 ms" in said[1]
+    assert "among those that presuppose something, xpfo_unmapped_pool, 1.20x*" in said[1]
+    safe = "xpfo_no_flush, xpfo_unmapped_pool and xpfo_deferred"
+    assert said[2] == f"3 of 4 policies stay below 2x in all settings: {safe}."
+    assert said[3].startswith("The worst case is xpfo with 90x")
     assert "128 CPUs" in said[3]
 
 

@@ -76,7 +76,7 @@ def test_each_origin_is_named():
     assert last["broadcast_ns"] == NOT_GIVEN
     assert last["ceiling"] == "linux core"
     assert last["base_system_s"] == "workload kernel_build on i5_3550"
-    assert last["draw"] == "one of 1 draws of the costs"
+    assert last["draw"] == "one of 1 cost samples"
     assert last["refill_ns"] == "draw 1 of ivy_bridge core"
     assert last["tick_hz"] == "draw 1 of all machines"
 
@@ -141,8 +141,8 @@ def test_lines_fit_the_terminal(finished, most):
         (["-1"], "a whole number, 0 or more"),
         (["1.5"], "a whole number, 0 or more"),
         (["9" * 30], "a whole number, 0 or more"),
-        ([], "the folder of a run and the index of a point"),
-        (["1", "2"], "the folder of a run and the index of a point"),
+        ([], "a run's folder and a point's index"),
+        (["1", "2"], "a run's folder and a point's index"),
     ],
 )
 def test_a_point_that_is_not_there_is_a_sentence(finished, arguments, wanted, capsys):
@@ -183,7 +183,7 @@ def test_files_that_have_changed_since_the_run_are_named(run, capsys):
     change(run, plan="of other files", sources=sources, commit="abc")
     assert main(["show", "point", str(run), "0"]) == 2
     said = capsys.readouterr().err
-    assert "its files have changed since: sources.machines.i5_3550.ceiling was 34 and is 33" in said
+    assert "its files have changed: sources.machines.i5_3550.ceiling was 34 and is 33" in said
     assert "commit abc" in said
     assert said.count("\n") == 1
 
@@ -229,7 +229,7 @@ def test_a_point_of_somebody_elses_run_is_shown_without_running_the_code_that_it
     run = sweep_in("+grid=smoke", "policy=mine", f"policy_path={tmp_path}/theirs", "window_events=64", "replicas=1")
     taken.unlink()
     assert main(["show", "point", str(run), "0"]) == 2
-    assert "has policies of its own, which are Python: give the folder" in capsys.readouterr().err
+    assert "has policies of its own, which are code: give their folder" in capsys.readouterr().err
     assert not taken.exists()
     assert main(["show", "point", str(run), "0", "--policy-path", str(tmp_path / "theirs")]) == 0
     assert "mine" in capsys.readouterr().out
@@ -240,7 +240,7 @@ def test_a_folder_of_configuration_cannot_say_what_is_run_or_written(tmp_path, s
     text = (conf_dir() / "config.yaml").read_text(encoding="utf-8")
     (tmp_path / "config.yaml").write_text(re.sub(rf"^{said.partition(':')[0]}: .*$", said, text, flags=re.MULTILINE))
     assert main(["--config-dir", str(tmp_path), "+grid=smoke", "dry_run=true"]) == 2
-    assert "only the command line may say it" in capsys.readouterr().err
+    assert "allowed only on the command line" in capsys.readouterr().err
 
 
 def test_a_runner_of_the_users_folder_is_used_where_the_command_line_names_it(tmp_path, capsys):

@@ -88,7 +88,7 @@ def test_a_real_command_is_profiled(tmp_path):
         (["--name", "My Build", "--", "true"], "--name='My Build': must be small letters"),
         (["--jobs", "0", "--", "true"], "--jobs=0: must be at least 1"),
         (["--", "no-such-command-here"], "'no-such-command-here': no such command"),
-        (["--", "false"], "'false' ended with exit code 1: nothing is written"),
+        (["--", "false"], "'false' ended with exit code 1: no file was written"),
         (["--vmstat", "nowhere", "nowhere"], "No such file or directory: 'nowhere'"),
         (["--vmstat", *recorded("stat")], "user_s is not known"),
         (["--vmstat", *recorded("vmstat")], "user_s is not known: give --stat"),
@@ -133,7 +133,7 @@ def test_a_command_is_a_comment_on_one_line_and_keeps_its_secrets(tmp_path, keep
 def test_a_name_that_is_a_value_of_its_own_is_refused_before_the_command_runs(name, tmp_path, capsys):
     given = ["profile", "--config-dir", str(tmp_path / "own"), "--name", name, "--", "touch", str(tmp_path / "ran")]
     assert main(given) == 2
-    assert f"--name={name}: is a value of its own" in capsys.readouterr().err
+    assert f"--name={name}: has another meaning on a command line" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,7 +192,7 @@ def spoilt(content, random):
 def test_what_went_down_is_said_so(capsys, tmp_path):
     files = [f"--{name}" if part == 0 else recorded(name)[2 - part] for name in ("vmstat", "stat") for part in range(3)]
     assert main(["profile", "--config-dir", str(tmp_path), *files]) == 2
-    assert "went down: is BEFORE after AFTER?" in capsys.readouterr().err
+    assert "went down: give BEFORE, then AFTER" in capsys.readouterr().err
 
 
 PERF = """5000000,,page-faults,100,100.00,,
@@ -235,7 +235,7 @@ def test_a_count_that_perf_extrapolates_is_not_measured():
     [
         (PERF + PERF, "page-faults is counted twice"),
         ("1.000100000,2500000,,page-faults,1,100.00,,\n", "perf stat -I"),
-        ("12,,branch-misses,1,100.00,,\n", "nothing of it is used; events that are: cpu-migrations"),
+        ("12,,branch-misses,1,100.00,,\n", "no used event in it; used are cpu-migrations"),
     ],
 )
 def test_what_perf_printed_otherwise_is_refused(perf, said):

@@ -165,10 +165,10 @@ def test_the_patchs_plot_holds_the_tables_numbers(browser, patch):
 def test_the_page_says_on_what_costs_its_numbers_stand(browser, patch, grid):
     opened(browser, patch)
     lead = browser.find_element(By.CLASS_NAME, "lead").text
-    assert "“calibrated”, fitted to published times, central published ones, nothing fitted" in lead
-    assert "over 8 draws of the costs" in lead
+    assert "“calibrated”, fitted to published times, published central values, nothing fitted" in lead
+    assert "over 8 cost samples" in lead
     opened(browser, grid)
-    assert "hold no uncertainty of costs" in browser.find_element(By.CLASS_NAME, "lead").text
+    assert "without the uncertainty of costs" in browser.find_element(By.CLASS_NAME, "lead").text
 
 
 def test_the_lines_are_the_means_of_the_results_at_one_setting(browser, grid):
@@ -456,7 +456,7 @@ def test_a_report_needs_neither_ray_nor_hydra(patch):
 def test_a_folder_without_a_run_is_named(tmp_path, capsys):
     assert main(["report", str(tmp_path / "none")]) == 2
     assert main(["report", str(tmp_path)]) == 2
-    assert "holds no run.json" in capsys.readouterr().err
+    assert "it has no run.json" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -508,11 +508,11 @@ def test_one_metric_is_drawn_against_one_parameter_by_a_command(grid, tmp_path, 
 @pytest.mark.parametrize(("words", "said"), [
     (["y=ratioo"], "y=ratioo: must be one of this run's; did you mean 'ratio'?"),
     (["x=policy"], "x=policy: must be one of this run's; there are: ceiling, cores, jobs"),
-    (["policy=xpf"], "policy=xpf: this run has vanilla, xpfo, xpfo_deferred"),
+    (["policy=xpf"], "policy=xpf: must be one of vanilla, xpfo, xpfo_deferred"),
     (["cores=4", "cores=8"], "cores: is given twice; a list is cores=[a,b]"),
     (["cores"], "'cores': must be KEY=VALUE, like y=flush_wait_ns"),
     (["corse=4"], "unknown key 'corse'; did you mean 'cores'?"),
-    (["x=cores", "cores=4"], "nothing to draw against cores: no line has two points"),
+    (["x=cores", "cores=4"], "nothing to draw against cores: every line has one point"),
 ])  # fmt: skip
 def test_a_plot_that_cannot_be_is_one_line_and_no_file(grid, tmp_path, capsys, words, said):
     assert main(["plot", str(grid), *words, "--out", str(tmp_path / "none")]) == 2
@@ -522,7 +522,7 @@ def test_a_plot_that_cannot_be_is_one_line_and_no_file(grid, tmp_path, capsys, w
 
 def test_two_runs_are_one_page(browser, grid, patch, tmp_path, capsys):
     assert main(["report", str(grid), str(patch)]) == 2
-    assert "give the folder of that page, --out DIR" in capsys.readouterr().err
+    assert "give the page's folder by --out DIR" in capsys.readouterr().err
     assert main(["report", str(grid), str(patch), "--out", str(tmp_path), "--no-plots"]) == 0
     opened(browser, tmp_path)
     assert browser.get_log("browser") == []
@@ -567,7 +567,7 @@ def test_a_million_rows_are_aggregated_and_the_page_says_so(tmp_path, patch, bro
     assert all(len(next(iter(table.values()))) <= 24_000 for table in embedded["tables"])
     notes = " ".join(each.text for each in browser.find_elements(By.CLASS_NAME, "note"))
     assert "refill_ns is in 64 bins" in notes
-    assert re.search(r"The page holds \d+ of \d+ values of refill_ns", notes)
+    assert re.search(r"The page has \d+ of \d+ values of refill_ns", notes)
 
 
 def test_a_point_is_the_mean_of_its_replicas_whatever_the_order_of_rows(grid, tmp_path):

@@ -125,7 +125,7 @@ def test_a_folder_without_runs_says_so_and_one_that_is_not_there_is_refused(tmp_
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     assert main(["runs", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == f"{tmp_path}: holds no runs\n"
+    assert capsys.readouterr().out == f"{tmp_path}: no runs found\n"
     for arguments in ([], ["nowhere"], ["file"], ["file/below"], ["a\0b"], ["x" * 5000]):
         assert main(["runs", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
@@ -200,7 +200,7 @@ def test_a_comparison_that_cannot_be_written_is_a_sentence(two, given, tmp_path,
 
 def test_two_comparisons_on_standard_output_are_refused(two, capsys):
     assert main(["compare", str(two), str(two), "--csv", "-", "--markdown", "-"]) == 2
-    assert "give a file for one of them" in capsys.readouterr().err
+    assert "only one of them may be standard output" in capsys.readouterr().err
 
 
 def test_names_that_are_markup_are_text_in_a_markdown_table(copied, capsys):
@@ -236,16 +236,16 @@ def test_runs_of_different_code_are_not_joined(copied):
     change(copied / "second", code="0123456789abcdef")
     with pytest.raises(BadInput) as refused:
         sweep.concat([copied / "smoke" / "first", copied / "second"])
-    assert f"{copied}/smoke/first and {copied}/second: were simulated by different code" in str(refused.value)
+    assert f"{copied}/smoke/first and {copied}/second: simulated by different code" in str(refused.value)
     assert "01234567" in str(refused.value)
 
 
 def test_what_cannot_be_joined_is_a_sentence(two, tmp_path):
-    with pytest.raises(BadInput, match="no run is given"):
+    with pytest.raises(BadInput, match="no run given"):
         sweep.concat([])
     with pytest.raises(BadInput, match="is given twice"):
         sweep.concat([two / "second", str(two / "second")])
-    with pytest.raises(BadInput, match=r"holds no run.json"):
+    with pytest.raises(BadInput, match=r"it has no run.json"):
         sweep.concat([two / "second", tmp_path])
 
 

@@ -183,7 +183,7 @@ def test_a_part_of_another_run_is_not_taken_for_this_ones(sweep_in, tmp_path, ca
     for part in (fewer / "parts").iterdir():
         shutil.copy(part, tmp_path / "mixed" / "parts")
     assert main([*small, "replicas=2", "jobs=[1,2]", f"reuse={tmp_path}/mixed", f"out={tmp_path}/new"]) == 0
-    assert "0 of 2 points were taken over" in capsys.readouterr().err
+    assert "0 of 2 points were reused" in capsys.readouterr().err
     assert (tmp_path / "new" / "results.parquet").read_bytes() == (right / "results.parquet").read_bytes()
 
 

@@ -183,13 +183,13 @@ def test_a_key_that_no_policy_reads_is_refused_with_what_they_read(tmp_path, cap
     )
     assert main(["--config-dir", str(tmp_path), "+grid=odd", f"out={tmp_path}/out"]) == 2
     said = capsys.readouterr().err
-    assert "'handler_fixed_ns' is read by none of its policies" in said
-    assert "read are flush_fixed_ns;" in said
+    assert "'handler_fixed_ns' is used by none of its policies" in said
+    assert "similar keys: flush_fixed_ns;" in said
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["line_cross_ns=null"], "policy xpfo reads line_cross_ns, and neither machine xeon_8160 nor"),
+    (["line_cross_ns=null"], "policy xpfo needs line_cross_ns: neither machine xeon_8160 nor"),
     (["engine=vectorized", "cores=6", "jobs=6"], "policy xpfo: engine=vectorized: does not model sockets of unequal"),
 ])  # fmt: skip
 def test_a_machine_that_the_point_cannot_have_is_refused_before_anything_starts(tmp_path, capsys, words, said):
@@ -204,7 +204,7 @@ def test_a_sweep_larger_than_its_limit_does_not_start(tmp_path, capsys):
     from sweep.__main__ import main
 
     assert main(["+grid=smoke", "max_points=3", f"out={tmp_path}/out"]) == 2
-    assert "give max_points=4 to go on" in capsys.readouterr().err
+    assert "; give max_points=4" in capsys.readouterr().err
     assert main(["+grid=large", "max_cpu_hours=0.001", f"out={tmp_path}/out"]) == 2
     assert "give max_cpu_hours=" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

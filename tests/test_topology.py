@@ -119,7 +119,7 @@ def test_cores_of_two_kinds_are_said(tmp_path, capsys):
     assert main(["machine", "--lscpu", str(tmp_path / "e.txt"), *own]) == 0
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "the model knows one" in said
+    assert "the model has one" in said
     text = (tmp_path / "own" / "machine" / "mine.yaml").read_text()
     assert f"# {said}" in text
     assert "cores: 24\n" in text
@@ -200,14 +200,14 @@ def test_clusters_that_are_not_told_are_a_relatives(tmp_path, capsys):
         ('{"lscpu": [', [], "must be JSON as of `lscpu -J`"),
         (HEAD, [], "no output of lscpu"),
         (HEAD + "0 - - - ::: no\n", [], "no CPU that is online"),
-        (extended([(0, 0, 0), (0, 1, 0)]), [], "the processor is not named: give --core NAME; there are: haswell"),
+        (extended([(0, 0, 0), (0, 1, 0)]), [], "the processor has no name: give --core NAME; there are: haswell"),
         (FRENCH.replace(" 94", " 7").replace("i7-6820HK", "new"), [], "has no core file: give --core NAME"),
-        (FRENCH, ["--core", "zen33"], "--core='zen33': no machine is known with such a core; did you mean 'zen3'?"),
+        (FRENCH, ["--core", "zen33"], "--core='zen33': no such core; did you mean 'zen3'?"),
         (FRENCH, ["--name", "no/name"], "--name='no/name': must be small letters"),
         (FRENCH, ["--core-to-core", "none.csv"], "No such file or directory: 'none.csv'"),
         (FRENCH, ["--core-to-core", "{short}"], "has 2 rows: must have 8 rows and columns"),
         (FRENCH, ["--core-to-core", "{words}"], "line 2: 'fast': must be a time in ns, or blank"),
-        (FRENCH, ["--core-to-core", "{blank}"], "holds no time between two CPUs"),
+        (FRENCH, ["--core-to-core", "{blank}"], "has no time between two CPUs"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_and_nothing_is_written(text, more, message, tmp_path, capsys):

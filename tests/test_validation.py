@@ -239,16 +239,16 @@ def test_points_are_asked_for_once():
     (TABLE.replace("measured: 2000", "measured: -1"), "rows.0: measured=-1: must be above 0"),
     (TABLE.replace("metric: flush_wait_ns", "metric: flush_wait"), "no such metric; did you mean 'flush_wait_ns'"),
     (TABLE.replace("note: rough", "role: guess"), "rows.1: role='guess': must be predict, input, at_least or fitted"),
-    (TABLE.replace("note: rough", "role: fitted"), r"rows.1: role=fitted: between=\[2000.0, 3000.0\]: a fitted row is"),
+    (TABLE.replace("note: rough", "role: fitted"), r"rows.1: role=fitted: between=\[2000.0, 3000.0\]: a fitted row"),
     (TABLE.replace("note: rough", "role: fitted, metric: ratio"), "metric=ratio: must be flush_wait_ns, "),
     (TABLE.replace("rows:", "less: {jobs: 1}\nrows:").replace("measured: 2000", "measured: 2000, role: fitted"),
-     r"rows.0: role=fitted: less=\{'jobs': 1\}: a fitted row is one value, as it is"),
+     r"rows.0: role=fitted: less=\{'jobs': 1\}: a fitted row must be one unchanged value"),
     (TABLE.replace("title: mine\n", ""), "title: not given"),
     (TABLE.replace("note: rough", "note: rough, rol: input"), "rows.1: unknown key 'rol'; did you mean 'role'"),
     (TABLE.replace("flushers: 1", "flushers: [1, 2]"), r"rows.0: flushers=\[1, 2\]: must be one number"),
     (TABLE.replace("flushers: 1", "flushers: 0.5 x jobs"), "rows.0: flushers='0.5 x jobs': must be one number"),
     (TABLE.replace("flushers: 1", "range_pages: {8: 1}"), r"rows.0: range_pages=\{8: 1\}: must be one name"),
-    (TABLE.replace("title: mine", "title: mine\ncurve: cores"), "rows.0: cores: not given, and it varies"),
+    (TABLE.replace("title: mine", "title: mine\ncurve: cores"), "rows.0: cores: not given, and the curve varies it"),
 ])  # fmt: skip
 def test_a_table_that_is_wrong_is_refused_in_one_line(tmp_path, text, said):
     (tmp_path / "mine.yaml").write_text(text)
@@ -277,7 +277,7 @@ def test_a_table_that_is_not_there_is_named(capsys):
 
 def test_the_page_says_how_many_are_inside(run):
     assert main(["report", str(run)]) == 0
-    assert "measured values lie inside the interval of their prediction" in drawn(run)
+    assert "measured values lie inside their prediction intervals" in drawn(run)
     assert {"predicted.svg", "tlb-flush1.svg"} <= {path.name for path in (run / "plots").iterdir()}
     assert isinstance(sweep.load(run), pd.DataFrame)
 
@@ -288,7 +288,7 @@ def test_rows_whose_points_are_not_in_the_run_are_counted(run, tables, capsys):
     made = make_tables(short, measured, "validation")
     assert len(made["validation"]) == len(validation(results, measured)) - 2 * 24
     (said,) = [note for note in next(iter(made.values())).attrs["notes"] if "measured rows" in note]
-    assert said.startswith("48 of 164 measured rows are not predicted")
+    assert said.startswith("48 of 164 measured rows have no prediction")
     assert make_tables(results, measured, "validation")["validation_summary"].attrs["notes"] == []
 
 

@@ -1,4 +1,4 @@
-"""What a calibration answers: how well the rows that a fit left out are predicted, and which costs the data moved."""
+"""The answer of a calibration: the predictions of rows left out of a fit, and the costs moved by the data."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def answer(tables: Mapping[str, pd.DataFrame]) -> Answer:
     sentences = []
     left_out = rows[~prior & ~fitted]
     if len(left_out):
-        sentences.append(f"Of rows that a fit left out, {_inside(left_out)}; {_worst(left_out)}.")
-    sentences.append(f"By literature alone {_inside(rows[prior])}; with all rows fitted, {_worst(rows[fitted])}.")
+        sentences.append(f"Of the rows left out of a fit, {_inside(left_out)}; {_worst(left_out)}.")
+    sentences.append(f"With literature costs {_inside(rows[prior])}; with all rows fitted {_worst(rows[fitted])}.")
     moved = costs[costs["verdict"] == "moved by the data"]
     most = moved.loc[moved["shift"].abs().sort_values(ascending=False, kind="stable").index]
     named = [
@@ -35,7 +35,7 @@ def answer(tables: Mapping[str, pd.DataFrame]) -> Answer:
 
 
 def _inside(rows: pd.DataFrame) -> str:
-    return f"{rows['inside_90'].sum()} of {len(rows)} lie in the interval of their prediction where nine of ten should"
+    return f"{rows['inside_90'].sum()} of {len(rows)} lie inside their 90 % prediction intervals"
 
 
 def _worst(rows: pd.DataFrame) -> str:

@@ -1,6 +1,6 @@
-"""A quick stand-in for the simulation: the log of what flush events add as a quadratic of the logs of the costs.
+"""An emulator of the simulation: the log of the time added by flush events as a quadratic of the logs of costs.
 
-It only chooses which draws are worth simulating, and spreads Sobol indices; what is reported of a fit is simulated.
+It only chooses the draws to simulate, and gives Sobol indices; reported numbers of a fit are simulated.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # penalties that are tried, of a feature's mean square
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # penalties to try, relative to a feature's mean square
 FOLDS = 5
 
 
@@ -18,16 +18,16 @@ FOLDS = 5
 class Emulator:
     """A fitted quadratic of some columns of values [draw, key]."""
 
-    columns: np.ndarray  # which keys it reads
+    columns: np.ndarray  # the keys that it reads
     names: np.ndarray  # of those, bool: one of two names, not a number
     middle: np.ndarray
     scale: np.ndarray
     coefficients: np.ndarray
-    residual: float  # standard deviation of the error, of the log, on draws it was not fitted to
+    residual: float  # standard deviation of the log's error, on draws left out of the fit
     explained: float  # share of the variance there (R^2)
 
     def log_added(self, values: np.ndarray, block: int = 1 << 15) -> np.ndarray:
-        """The log of what flush events add, [draw]."""
+        """The log of the added time, [draw]."""
         parts = [
             _features((_logs(part[:, self.columns], self.names) - self.middle) / self.scale) @ self.coefficients
             for part in np.array_split(values, max(1, len(values) // block))
@@ -68,5 +68,5 @@ def _solve(features: np.ndarray, wanted: np.ndarray, ridges: Sequence[float]) ->
     """Least squares with each of these penalties, [ridge, feature]."""
     normal, right = features.T @ features, features.T @ wanted
     squares = np.diag(np.diag(normal))
-    squares[0, 0] = 0.0  # the constant is not held back
+    squares[0, 0] = 0.0  # the constant has no penalty
     return np.stack([np.linalg.solve(normal + ridge * squares, right) for ridge in ridges])

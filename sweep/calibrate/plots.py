@@ -1,4 +1,4 @@
-"""The plots of a calibration: predictions of what was left out, the posterior, and which costs matter."""
+"""The plots of a calibration: predictions of rows left out, the posterior, and the costs that matter."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def plots(tables: Mapping[str, pd.DataFrame]) -> list[Plot]:
 
 
 def predictions(validation: pd.DataFrame) -> list[Plot]:
-    """Measured values beside what each fit says a measurement would show, a plot for each metric."""
+    """Measured values beside the predictions of each fit, a plot for each metric."""
     return [_predictions(str(metric), rows) for metric, rows in validation.groupby("metric", sort=False)]
 
 
 def _predictions(metric: str, validation: pd.DataFrame) -> Plot:
     rows = []
-    alike = validation.groupby(["machine", "policy"])["setting"].nunique() > 1  # told apart by their settings alone
+    alike = validation.groupby(["machine", "policy"])["setting"].nunique() > 1  # differ only in their settings
     for _, row in validation.iterrows():
         setting = f", {row['setting']}" if alike[row["machine"], row["policy"]] else ""
         what = f"{row['policy']} on {row['machine']}{setting}, from {row['fitted_on']}"
@@ -37,12 +37,12 @@ def _predictions(metric: str, validation: pd.DataFrame) -> Plot:
         rows.append(keep | {"source": "predicted", metric: row["predicted_50"]} | ends)
     frame = pd.DataFrame(rows).sort_values(["machine", "policy"], kind="stable", ignore_index=True)
     note = (
-        "Median and 90 % interval of what a measurement would show, run spread and the model's error included. From "
-        "literature alone is the prior's prediction; from all rows nothing is left out."
+        "Median and 90 % prediction interval, run spread and the model's error included. Literature alone is the "
+        "prior; a fit to all rows leaves none out."
     )
     label = "system time of the build, s" if metric == "system_time_s" else f"{metric}, {METRICS[metric].unit}"
     return Plot(
-        f"predictions_{metric}", f"Predicted by what was fitted, and measured: {metric}", note, "dots", frame, metric,
+        f"predictions_{metric}", f"Predicted by each fit, and measured: {metric}", note, "dots", frame, metric,
         "what", labels={metric: label}, series="source", log=(metric,),
     )  # fmt: skip
 
@@ -57,19 +57,19 @@ def posterior(table: pd.DataFrame) -> Plot:
         for when in ("prior", "posterior")
     ]
     return Plot(
-        "posterior", "The costs that the data moved", "Median and 90 % interval, before and after.", "dots",
-        pd.DataFrame(rows), "over", "what", labels={"over": "over the prior's median"}, series="source", log=("over",),
+        "posterior", "The costs that the data moved", "Median and 90 % interval, before and after the fit.", "dots",
+        pd.DataFrame(rows), "over", "what", labels={"over": "relative to prior median"}, series="source", log=("over",),
     )  # fmt: skip
 
 
 def indices(table: pd.DataFrame) -> Plot:
-    """Sobol total indices of what flush events add, the largest of each row."""
+    """Sobol total indices of the time added by flush events, the largest of each row."""
     chosen = table.groupby(["machine", "policy", "setting"], sort=False).head(MOST // 2).copy()
     chosen["what"] = chosen["parameter"] + ", " + chosen["of"]
     chosen["source"] = chosen["policy"] + " on " + chosen["machine"] + ", " + chosen["setting"]
-    note = "Share of the prior variance of what flush events add (log) that a parameter has a hand in, by the emulator."
+    note = "Share of the prior variance of added time (log) in which a parameter takes part, by the emulator."
     return Plot(
-        "total_indices", "Which costs matter", note, "dots", chosen[["what", "source", "total_index"]], "total_index",
+        "total_indices", "Costs that matter", note, "dots", chosen[["what", "source", "total_index"]], "total_index",
         "what", labels={"total_index": "Sobol total index"}, series="source",
     )  # fmt: skip
 
@@ -85,8 +85,8 @@ def ranks(table: pd.DataFrame) -> Plot:
         | {"count_hi": counts.quantile(0.95).to_numpy()}
     )
     note = (
-        f"How often a known parameter had this rank among draws of its posterior: mean and 5 to 95 % over parameters. "
-        f"Right is {expected:.0f}, 5 to 95 % of chance {expected - band:.0f} to {expected + band:.0f}."
+        f"Counts of each rank of a known parameter among draws of its posterior: mean and 5 to 95 % over parameters. "
+        f"Expected: {expected:.0f}; 5 to 95 % by chance: {expected - band:.0f} to {expected + band:.0f}."
     )
     return Plot(
         "ranks", "Simulation-based calibration", note, "lines", frame, "rank", "count",
@@ -95,7 +95,7 @@ def ranks(table: pd.DataFrame) -> Plot:
 
 
 def table(posterior: pd.DataFrame) -> Plot:
-    """Every parameter, before and after."""
-    note = "Of one of two names: the probability of the alternative."
+    """Every parameter, before and after the fit."""
+    note = "For a choice of two names: the probability of the alternative."
     whose = posterior.rename(columns={"machine": "whose"})
     return Plot("parameters", "All parameters", note, "table", whose, series="verdict")

@@ -1,4 +1,4 @@
-"""Every simulated draw of a calibration, and weights of them."""
+"""All simulated draws of a calibration, and their weights."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sweep.inputs.catalog import Quantity
 
 @dataclass(frozen=True)
 class Pool:
-    """Every simulated draw."""
+    """All simulated draws."""
 
     known: Mapping[str, Quantity]  # priors by OWNER/QUANTITY
     values: np.ndarray  # [draw, key]
-    added: np.ndarray  # what flush events add, each row in its own unit, [row, draw]
-    chance: np.ndarray  # with which a draw was chosen, [draw]
-    first: int  # draws of the first round, which are of the prior alone
+    added: np.ndarray  # time added by flush events, each row in its own unit, [row, draw]
+    chance: np.ndarray  # probability of choosing a draw, [draw]
+    first: int  # draws of the first round, from the prior
     rows: Sequence[MeasuredRow]
-    read: Sequence[np.ndarray]  # which keys move each row
+    read: Sequence[np.ndarray]  # the keys that each row depends on
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,6 @@ class Fit:
     """Weights of the pool's draws under some rows."""
 
     name: str
-    weights: np.ndarray  # [draw], they add up to 1
+    weights: np.ndarray  # [draw], with sum 1
     size: float  # effective draws
     k: float  # Pareto's

@@ -1,4 +1,4 @@
-"""The representative draw of a posterior: it stands for all draws, so that a sweep need not carry them."""
+"""The representative draw of a posterior, which a sweep can use in place of all draws."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sweep.inputs.prior import bounds, central
 from sweep.inputs.weights import quantiles
 
 STEPS = 6  # of the secant method; the times are nearly linear in the logarithms of the costs
-ALIKE = 1e-9  # of the largest variance: times that vary together but for this are one
+ALIKE = 1e-9  # of the largest variance: times with less independent variance count as one
 
 
 def representative_draw(pool: Pool, fit: Fit, added: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Values [key]: the most central ones under which the fitted rows take their posterior predictive medians.
+    """Values [key]: the most central ones that give the fitted rows their posterior predictive medians.
 
-    Of two names the likelier. Every cost that moves a fitted row starts at its median and follows, in logarithms, its
-    regression on the rows' times over the posterior's draws, until the simulation gives the medians; the others are at
-    their central values. `added` simulates values [key] into what flush events add [row].
+    Of two names the likelier. Every cost that a fitted row depends on starts at its median and follows, in logarithms,
+    its regression on the rows' times over the posterior's draws, until the simulation gives the medians; the others
+    have their central values. `added` simulates values [key] into the time added by flush events [row].
     """
     known = list(pool.known.items())
     middle = np.array([quantiles(each, fit.weights, (0.5,))[0] for each in np.log(pool.added)])  # [row]
@@ -43,7 +43,7 @@ def representative_draw(pool: Pool, fit: Fit, added: Callable[[np.ndarray], np.n
     whole = [QUANTITIES[known[at][0].partition("/")[2]].whole for at in moved]
 
     def values() -> np.ndarray:
-        """Those that move a row, as they are now, [moved]."""
+        """The present values of costs that a row depends on, [moved]."""
         now = np.clip(np.exp(at_now), low, high)
         return np.where(whole, np.rint(now), now)
 

@@ -1,10 +1,10 @@
-"""`+grid=calibrate`: what published measurements say about the uncertain costs, and how well they predict one another.
+"""`+grid=calibrate`: uncertain costs fitted to published measurements, and predictions of rows left out.
 
 Two rounds of simulation, each a sweep like any other. The first takes the beginning of a long Sobol sequence over the
-priors. An emulator fitted to it says which later points of that sequence are likely under some fit; the second round
-simulates a random sample of these, each with a known probability. A fit weighs every simulated draw by its likelihood,
-from what is simulated, over the probability with which it was chosen: the emulator decides what is simulated, never
-what is reported. Ref: Poisson sampling with the Horvitz-Thompson estimator.
+priors. An emulator fitted to it finds later points of that sequence that are likely under some fit; the second round
+simulates a random sample of these, each with a known probability. A fit weighs every simulated draw by its simulated
+likelihood over its probability of being chosen: the emulator affects only the choice, never the reported numbers.
+Ref: Poisson sampling with the Horvitz-Thompson estimator.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from sweep.store.results import read_results
 from sweep.tables.make import write, write_answer
 from sweep.tables.text import as_text, terminal_width
 
-LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a fit that is reported
-FIXED = ("draws", "costs", "cores")  # by the measured rows, besides what their points give
-DEFENCE = 1 / 512  # of the candidates are simulated whatever the emulator says
+LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a reported fit
+FIXED = ("draws", "costs", "cores")  # by the measured rows, besides the keys of their points
+DEFENCE = 1 / 512  # share of candidates simulated without regard to the emulator
 
 
 class Settings(Checked):
@@ -83,11 +83,11 @@ class _Grid(Checked):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Points of the priors that may be simulated, and the measured rows that they are held to."""
+    """Points of the priors that may be simulated, and the measured rows to fit."""
 
     rows: Sequence[MeasuredRow]
     known: Mapping[str, Quantity]  # priors by OWNER/QUANTITY
-    read: Sequence[np.ndarray]  # which keys move each row
+    read: Sequence[np.ndarray]  # the keys that each row depends on
     values: np.ndarray  # [candidate, key]
 
     def costs(self, which: slice | np.ndarray) -> dict[str, Costs]:
@@ -96,7 +96,7 @@ class Candidates:
 
 
 def calibrate(request: Request) -> int:
-    """Both rounds, the tables, and costs that later runs use by name; the exit code."""
+    """Run both rounds, write the tables, and costs for later runs by name; return the exit code."""
     settings = admit(_Grid, {"fit": request.composition.content["fit"]}).fit
     rows = rows_to_fit(request.composition, settings.rows)
     _refuse_what_the_rows_fix(request, rows)
@@ -111,7 +111,7 @@ def calibrate(request: Request) -> int:
     if request.dry_run:
         print(dry_run.describe(first, request.runner, f"{out}/literature"))
         most = settings.draws_a_fit * len(fits_of(rows))
-        print(f"These are {settings.draws} draws; then a second round, of {settings.draws_a_fit} to {most} more.")
+        print(f"The first round has {settings.draws} draws, the second {settings.draws_a_fit} to {most} more.")
         return 0
     if code := carry_out(request, first, f"{out}/literature"):
         return code
@@ -163,7 +163,7 @@ def _finish(
         print(*paragraphs(found), sep="\n")
         shown = tables_by_name["validation"] if found.table is None else found.table
         print(f"\n{as_text(shown, width=min(terminal_width(), 200))}\n\n{folder}")
-        print(f"use them: sweep --config-dir {folder} costs={settings.name} ...")
+        print(f"next: sweep --config-dir {folder} costs={settings.name} ...")
 
 
 def _refuse_what_the_rows_fix(request: Request, rows: Sequence[MeasuredRow]) -> None:
@@ -175,7 +175,7 @@ def _refuse_what_the_rows_fix(request: Request, rows: Sequence[MeasuredRow]) -> 
     }
     strange = [f"{name}=" for name, value in given.items() if value is not None]
     if strange:
-        raise BadInput(f"{', '.join(strange)}: no meaning for a calibration, whose points are the measured rows")
+        raise BadInput(f"{', '.join(strange)}: not allowed in a calibration, whose points are the measured rows")
 
 
 def _emulators(candidates: Candidates, settings: Settings, added: np.ndarray) -> list[emulator.Emulator]:
@@ -195,7 +195,7 @@ def _open(request: Request, rows: Sequence[MeasuredRow], costs: Mapping[str, Cos
 
 
 def _added(folder: Folder, part: str, rows: Sequence[MeasuredRow]) -> np.ndarray:
-    """What flush events add, simulated, each row in its own unit, [row, draw]."""
+    """The simulated time added by flush events, each row in its own unit, [row, draw]."""
     columns = ["point", "status", *dict.fromkeys(row.added for row in rows)]
     table = read_results(Folder(folder.filesystem, folder.child(part))).read(columns).to_pandas()
     failed = table[table["status"] != "ok"]
@@ -208,7 +208,7 @@ def _added(folder: Folder, part: str, rows: Sequence[MeasuredRow]) -> np.ndarray
 def _chances(
     values: np.ndarray, emulators: list[emulator.Emulator], rows: Sequence[MeasuredRow], settings: Settings
 ) -> np.ndarray:
-    """With what probability each candidate is simulated, [candidate]; 1 for those of the first round."""
+    """The probability of simulating each candidate, [candidate]; 1 in the first round."""
     likely = np.stack(
         [
             log_likelihood(row.measured, row.base, np.exp(each.log_added(values)), row.cores)
@@ -225,7 +225,7 @@ def _chances(
 
 
 def _fit(pool: Pool, name: str, mine: np.ndarray) -> Fit:
-    """A fit's weights; BadInput where they cannot be trusted."""
+    """A fit's weights; BadInput if they are unreliable."""
     log = np.zeros(len(pool.chance))
     for at in np.flatnonzero(mine).tolist():
         row = pool.rows[at]
@@ -234,7 +234,7 @@ def _fit(pool: Pool, name: str, mine: np.ndarray) -> Fit:
     fit = Fit(name, weights / weights.sum(), effective_size(weights), pareto_k(weights))
     if fit.size < LEAST_SIZE or fit.k > MOST_K:
         raise BadInput(
-            f"fitted on {name}: {fit.size:.0f} effective draws and Pareto k {fit.k:.2f}; {LEAST_SIZE:.0f} or more and "
-            f"{MOST_K} or less are needed: give more grid.fit.draws, .candidates or .draws_a_fit"
+            f"fitted on {name}: {fit.size:.0f} effective draws and Pareto k {fit.k:.2f}: must be at least "
+            f"{LEAST_SIZE:.0f} and at most {MOST_K}; give more grid.fit.draws, .candidates or .draws_a_fit"
         )
     return fit

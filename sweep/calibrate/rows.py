@@ -1,4 +1,4 @@
-"""What is fitted: measured rows of builds and of tables, and which costs move each of them."""
+"""The rows to fit: measured rows of builds and of tables, and the costs that each depends on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Which = Literal["all", "own", "published"]
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """A measured value: a `base` that is there without flush events, and what these add to it."""
+    """A measured value: a `base` without flush events, and the time that these add."""
 
     source: str
-    point: Mapping[str, Any]  # where it was measured: a block of a grid
+    point: Mapping[str, Any]  # its point, as a block of a grid
     cores: float
     metric: str
     base: float  # in the metric's unit
@@ -49,7 +49,7 @@ class MeasuredRow:
 
     @property
     def added(self) -> str:
-        """The metric of results that flush events add."""
+        """The metric of the time added by flush events."""
         return "added_s" if self.metric == "system_time_s" else self.metric
 
     @property
@@ -67,7 +67,7 @@ def _short(value: Any) -> str:
 
 
 def rows_to_fit(composition: Composition, which: Which) -> list[MeasuredRow]:
-    """The measured rows that are fitted: of the package, of the user's own folder, or of both."""
+    """The measured rows to fit: of the package, of the user's own folder, or of both."""
     measured, theirs = composition.measured, published()
     builds = [*measured.fitted_builds]
     tables = [*measured.tables]
@@ -79,21 +79,21 @@ def rows_to_fit(composition: Composition, which: Which) -> list[MeasuredRow]:
     rows = [*map(_of_build, builds), *(row for table in tables for row in _of_table(table, composition))]
     if not rows:
         raise BadInput(
-            f"fit.rows={which}: holds no row with fitted=yes in {FILE}, and none with role=fitted in a table of "
-            "validation/; --config-dir is read"
+            f"fit.rows={which}: needs a row with fitted=yes in {FILE}, or one with role=fitted in a table of "
+            "validation/; give --config-dir"
         )
     return rows
 
 
 def _of_build(build: Build) -> MeasuredRow:
-    """System time beside that of vanilla, which is an input."""
+    """A system time, with that of vanilla as an input."""
     names = ("machine", "workload", "policy", "cores", "jobs")
     point = {name: getattr(build, name) for name in names} | {"base_system_s": build.vanilla_s}
     return MeasuredRow(build.source, point, build.cores, "system_time_s", build.vanilla_s, build.measured_s)
 
 
 def _of_table(table: Table, composition: Composition) -> Iterator[MeasuredRow]:
-    """The fitted rows of a table: nothing of what they measure is there without flush events."""
+    """The fitted rows of a table, whose metrics are 0 without flush events."""
     for row in table.rows:
         if row.role == "fitted":
             machine = composition.check("machine", row.point.get("machine"), f"validation/{table.name}")
@@ -102,7 +102,7 @@ def _of_table(table: Table, composition: Composition) -> Iterator[MeasuredRow]:
 
 
 def read_by(known: Collection[str], row: MeasuredRow, machine: Entry, workload: Entry) -> np.ndarray:
-    """Which of the keys OWNER/QUANTITY move a row, [key]."""
+    """Whether a row depends on each key OWNER/QUANTITY, [key]."""
     read = set(reads(Policies()[row.policy], workload.kind))
     moving = {
         f"{owner}/{name}"
@@ -113,7 +113,7 @@ def read_by(known: Collection[str], row: MeasuredRow, machine: Entry, workload: 
 
 
 def fits_of(rows: Sequence[MeasuredRow]) -> dict[str, np.ndarray]:
-    """What is fitted, by name, and to which rows, [row]: to all, and to parts that predict the others."""
+    """The fits by name, with their rows, [row]: all rows, and parts that predict the others."""
     machines = np.array([row.machine for row in rows])
     sync = np.array([row.policy == "xpfo" for row in rows])
     fits = {"all rows": np.ones(len(rows), dtype=bool)} | ({"sync rows": sync} if 0 < sync.sum() < len(rows) else {})
@@ -122,9 +122,9 @@ def fits_of(rows: Sequence[MeasuredRow]) -> dict[str, np.ndarray]:
 
 
 def left_out(rows: Sequence[MeasuredRow], read: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """By what was fitted, the rows that it predicts, [row]; of what was fitted to all of them, none is left out.
+    """By fit, the rows that it predicts, [row]; for the fit to all rows, the rows themselves.
 
-    A fit says something of a row that it left out where some cost moves that row and one of its own.
+    A fit predicts a row left out if they depend on a common cost.
     """
     fits = fits_of(rows)
     every = fits.pop("all rows")

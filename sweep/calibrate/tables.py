@@ -1,4 +1,4 @@
-"""What a calibration found: tables of the posterior, of left-out predictions and of trust, and costs to go on with."""
+"""Results of a calibration: tables of the posterior, of predictions and of checks, and costs for later runs."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def _prior_weights(pool: Pool) -> np.ndarray:
 
 
 def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
-    """Predictions of what each fit left out: what a measurement would show, run spread and model error in.
+    """Predictions of the rows left out of each fit, run spread and model error included.
 
-    `inside_90` by their 90 % interval; `crps` in the row's unit, of the fit and of literature alone. `error` is the
-    standard error of `predicted_50` from the number of draws.
+    `inside_90` is by the 90 % interval; `crps` is in the row's unit, for the fit and for literature alone. `error` is
+    the standard error of `predicted_50` from the number of draws.
     """
     records = []
     for name, predicted in left_out(pool.rows, pool.read).items():
@@ -80,10 +80,10 @@ def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
 
 
 def posterior(pool: Pool, prior: Fit, fit: Fit) -> pd.DataFrame:
-    """Each uncertain quantity before and after; of one of two names, the probability of the alternative.
+    """Each uncertain quantity before and after the fit; for two names, the probability of the alternative.
 
-    `shrinkage` is the share of the prior's variance (of the logarithm) that is gone, `shift` how far the mean went, in
-    prior standard deviations. `error` is the standard error of `posterior_50` from the number of draws.
+    `shrinkage` is the lost share of the prior's variance (of the logarithm), `shift` the change of the mean, in prior
+    standard deviations. `error` is the standard error of `posterior_50` from the number of draws.
     """
     records = []
     for at, (key, quantity) in enumerate(pool.known.items()):
@@ -126,10 +126,10 @@ def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
 
 
 def ranks(pool: Pool) -> pd.DataFrame:
-    """Simulation-based calibration over the first round: where known parameters lie among their posterior's draws.
+    """Simulation-based calibration over the first round: ranks of known parameters among their posterior's draws.
 
     Each truth is a draw of the prior; its rows, measured with noise, are fitted by all other draws. The rank of
-    the truth among 15 draws of that posterior is uniform if the likelihood and the weighing are right.
+    the truth among 15 draws of that posterior is uniform if likelihood and weights are correct.
     Ref: Talts, Betancourt, Simpson, Vehtari, Gelman. `p` is of a chi-squared test, not corrected for many parameters.
     """
     from scipy.stats import chisquare
@@ -158,9 +158,9 @@ def ranks(pool: Pool) -> pd.DataFrame:
 
 
 def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
-    """Sobol total indices of the logarithm of what flush events add over the priors, by the emulator.
+    """Sobol total indices of the logarithm of added time over the priors, by the emulator.
 
-    The share of the variance that a parameter has a hand in; `explained` is the emulator's R^2 on draws left out.
+    The share of the variance in which a parameter takes part; `explained` is the emulator's R^2 on draws left out.
     """
     keys = list(pool.known)
     base = sobol(2 * len(keys), 1 << BASE, 0)

@@ -1,7 +1,7 @@
-"""Shell completion by argcomplete, which `eval "$(sweep --completion)"` turns on in bash and zsh.
+"""Shell completion by argcomplete; `eval "$(sweep --completion)"` enables it in bash and zsh.
 
-The shell asks this program at each Tab, by the variables that argcomplete's script sets. What is offered comes from the
-parsers themselves: options from what they declare, words from the metavar that an argument has.
+The shell runs this program at each Tab, with variables set by argcomplete's script. Completions come from the parsers:
+options from their declarations, words from an argument's metavar.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from sweep.inputs.costs import LITERATURE, Stored
 from sweep.inputs.home import folders_of
 from sweep.plan.points import NAMES
 
-ASKED = "_ARGCOMPLETE"  # is set where a shell asks: which of the words is the command
+ASKED = "_ARGCOMPLETE"  # set by a shell: the index of the command among the words
 Completer = Callable[..., Iterable[str]]
 
 
 def answer() -> None:
-    """Answer the shell that asks, and end the process."""
+    """Answer the shell, and end the process."""
     line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
     words = split_line(line)[3]
     verb = words[1] if len(words) > 1 and words[1] in VERBS else None
@@ -44,7 +44,7 @@ def answer() -> None:
 
 
 def _complete_by_metavar(parser: Parser) -> None:
-    """Give each argument what completes it."""
+    """Give each argument its completer."""
     folders, files = DirectoriesCompleter(), FilesCompleter()
     known: dict[str, Completer] = {
         **dict.fromkeys(("OUT", "OUT N", "A", "B", "FOLDER", "DIR"), folders),
@@ -53,21 +53,21 @@ def _complete_by_metavar(parser: Parser) -> None:
         "NAME": _names,
         "KEY=VALUE": partial(_overrides, folders),
     }
-    for action in parser._actions:  # argparse has no other way to them
+    for action in parser._actions:  # argparse has no public list
         metavar = action.metavar[0] if isinstance(action.metavar, tuple) else action.metavar
         if metavar in known:
             action.completer = known[metavar]  # type: ignore[attr-defined]
 
 
 def _names(parsed_args: Any, **_: Any) -> list[str]:
-    """Whatever `sweep show` knows."""
+    """All names for `sweep show`."""
     from sweep.command.listing import names
 
     return ["point", *names(folders_of(getattr(parsed_args, "config_dir", None)))]
 
 
 def _overrides(folders: Completer, prefix: str, parsed_args: Any, **_: Any) -> list[str]:
-    """Verbs, keys, and the values of a key where they are names or folders."""
+    """Verbs, keys, and values of keys that are names or folders."""
     key, given, start = prefix.partition("=")
     if not given:
         return [*(VERBS if not parsed_args.overrides else ()), "+grid=",
@@ -76,7 +76,7 @@ def _overrides(folders: Completer, prefix: str, parsed_args: Any, **_: Any) -> l
         return [f"{key}={each}" for each in folders(start)]
     try:
         return [f"{key}={value}" for value in _values(key, parsed_args.config_dir)]
-    except BadInput:  # of a folder that is none, which the command itself will say
+    except BadInput:  # a missing folder, which the command itself reports
         return []
 
 

@@ -1,7 +1,7 @@
-"""Hydra composes once, here and only here; from then on there are typed models.
+"""Composition by Hydra, once and only here; all later stages have typed models.
 
-Files are read by the one reader and handed to Hydra as data, so that no path and no file of the user's enters its
-grammar. Keys whose values are names, folders or other text never meet Hydra: what is given stays text.
+Files are read by `sweep.inputs.reader` and given to Hydra as data, so that no path or file of the user enters its
+grammar. Keys of names, folders or other text do not pass through Hydra: their values stay text.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from sweep.run.request import Request
 
 GROUPS = ("machine", "workload", "costs", "policy")  # axes whose values are names
 TEXTS = (*settings.TEXTS, "runner.address", "grid", "runner")
-GRID = "the_grid"  # what the composed grid is called inside Hydra, whatever its file's name
+GRID = "the_grid"  # name of the composed grid inside Hydra
 ITEM = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^,"'\[\]]*?))\s*(?:,|$)""")
-MOST_SAID = 12  # values of a list that a remedy spells out
+MOST_SAID = 12  # values of a list in a remedy
 
 
 @dataclass(frozen=True)
 class Override:
-    """KEY=VALUE of the command line: `value` as it was meant, `text` as it was typed."""
+    """KEY=VALUE of the command line: the parsed `value`, and the `text` as typed."""
 
     key: str
     value: Any
@@ -47,7 +47,7 @@ class Override:
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = "") -> Request:
-    """The request that the configuration files and overrides describe; BadInput for anything that is off."""
+    """The request of the configuration files and overrides; BadInput for any mistake."""
     paths = paths_of("grid", folders)
     given = [_parse(text, paths, folders) for text in overrides]
     chosen: dict[str, Any] = {}
@@ -55,7 +55,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
         if override.key in chosen:
             first = next(earlier for earlier in given if earlier.key == override.key)
             raise BadInput(f"{first.text!r} and {override.text!r}: {override.key} is given twice; a list is one value, "
-                           f"in quotes where the shell would split it, like '{override.key}=[A,B]'")  # fmt: skip
+                           f"quoted for the shell, like '{override.key}=[A,B]'")  # fmt: skip
         chosen[override.key] = override.value
     grid = chosen.get("grid")
     if grid is None:
@@ -101,7 +101,7 @@ def _as_yaml(content: Mapping[str, Any]) -> str:
 
 
 def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) -> Document:
-    """The content of `runner/NAME.yaml`; a file of the user's folder only where the command line names it."""
+    """The content of `runner/NAME.yaml`; a file of the user's folder only if the command line names it."""
     paths = paths_of("runner", folders if name is not None else [conf_dir()])
     name = meant(str(base.get("runner", "auto") if name is None else name), paths)
     if name not in paths:
@@ -112,12 +112,12 @@ def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) ->
 
 
 def _composed(given: Sequence[Override], grid: Path, runner: Document) -> tuple[dict[str, Any], settings.Runner]:
-    """The grid's content and the runner, with what the command line changes in them."""
+    """The grid's content and the runner, with the command line's changes."""
     document = read_yaml(grid, f"grid/{grid.stem}")
     check_resolvers(document)
     content = {} if document.content is None else document.content
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
-        raise BadInput(f"{document.where}: must be a mapping of axes, with words for keys")
+        raise BadInput(f"{document.where}: must be a mapping of axes with words as keys")
     store = ConfigStore.instance()
     fields = [(name, Any, field(default=None)) for name in ("grid", "runner")]
     store.store(name="schema", node=make_dataclass("Config", fields))
@@ -127,11 +127,11 @@ def _composed(given: Sequence[Override], grid: Path, runner: Document) -> tuple[
     inner = [override for override in given if override.key.startswith(("grid.", "runner."))]
     plain = [override.text for override in inner if override.key not in TEXTS]
     try:
-        sys.modules.setdefault("hydra_plugins", None)  # type: ignore[arg-type]  # nobody's are loaded
-        with hydra.initialize_config_module("hydra.conf", version_base="1.3"):  # holds no group or name of ours
+        sys.modules.setdefault("hydra_plugins", None)  # type: ignore[arg-type]  # no plugins are loaded
+        with hydra.initialize_config_module("hydra.conf", version_base="1.3"):  # without groups or names of ours
             config = hydra.compose("composed", [f"+grid={GRID}", *plain])
             composed = OmegaConf.to_container(config, resolve=True)
-    except Exception as error:  # Hydra's and OmegaConf's many kinds: the user's words are what is wrong
+    except Exception as error:  # Hydra and OmegaConf raise many kinds; the input is wrong
         raise BadInput(f"{document.where}: {_one_line(error)}") from None
     assert isinstance(composed, dict)
     chosen = {str(key): value for key, value in dict(composed["runner"]).items()}
@@ -144,20 +144,20 @@ class _Chosen(Checked):
 
 
 def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Override:
-    """An override with its value as it was meant; what Hydra would answer unhelpfully is answered here."""
+    """An override with its parsed value; mistakes with unhelpful messages in Hydra are reported here."""
     key, equals, typed = text.partition("=")
     added, bare = key.startswith("+"), meant(key.lstrip("+"), ("grid", *KEYS))
     if not equals or not bare:
         raise BadInput(f"{text!r}: must be KEY=VALUE")
     if bare.startswith("~") or "@" in bare:
-        raise BadInput(f"{text!r}: keys are set here, not removed or moved: write KEY=VALUE")
+        raise BadInput(f"{text!r}: keys cannot be removed or moved: write KEY=VALUE")
     if bare == "grid":
         return _grid(text, added, typed, grids, folders)
     head, dot, _ = bare.partition(".")
     if head not in KEYS and not (head == "grid" and dot):
         raise BadInput(f"{text!r}: unknown key {bare!r}{did_you_mean(bare, KEYS)}")
     if dot and head not in ("grid", "runner"):
-        raise BadInput(f"{text!r}: {head} has no parts; give a parameter of its own, like `{bare.rpartition('.')[2]}=`")
+        raise BadInput(f"{text!r}: {head} has no parts; give the parameter itself, like `{bare.rpartition('.')[2]}=`")
     if bare in TEXTS or bare in GROUPS:
         return Override(bare, _names(bare, typed, text), text)
     return Override(bare, _value(text, bare, typed), text)
@@ -166,16 +166,16 @@ def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Ove
 def _grid(text: str, added: bool, typed: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Override:
     name = meant(_names("grid", typed, text), grids)
     if not added:
-        raise BadInput(f"{text!r}: a grid is added, not overridden: write `+grid={name}`")
+        raise BadInput(f"{text!r}: must be added, not overridden: write `+grid={name}`")
     if typed.strip().startswith("["):
-        raise BadInput(f"{text!r}: one grid at a time")
+        raise BadInput(f"{text!r}: must be one grid")
     if name not in grids:
         raise BadInput(f"grid {name!r}: no such grid{did_you_mean(name, grids)}\n{listing(folders)}")
     return Override("grid", name, text)
 
 
 def _names(key: str, typed: str, text: str) -> Any:
-    """What stands for a name, a list of names, or other text: as it was typed, quotes taken off."""
+    """A name, a list of names, or other text, taken literally without its quotes."""
     stripped = typed.strip()
     if not stripped:
         raise BadInput(f"{text!r}: {key} must be given a value")
@@ -185,7 +185,7 @@ def _names(key: str, typed: str, text: str) -> Any:
         return _unquoted(stripped) if stripped[0] in "\"'" else typed
     if not stripped.startswith("["):
         if "," in stripped and stripped[0] not in "\"'":
-            raise BadInput(f"{text!r}: sweeps are grids here; give a list, like `{key}=[{stripped}]`")
+            raise BadInput(f"{text!r}: must be a list in place of Hydra's sweep, like `{key}=[{stripped}]`")
         return _unquoted(stripped)
     inner, items, at = stripped[1:-1], [], 0
     while at < len(inner) or (at == 0 and inner == ""):
@@ -209,13 +209,13 @@ def _value(text: str, key: str, typed: str) -> Any:
     try:
         override = OverridesParser.create().parse_override(f"{key}={typed}")
         swept = override.is_sweep_override()
-        value = override._value if swept else _plain(override.value())  # what is swept, to say it as it is done here
+        value = override._value if swept else _plain(override.value())  # a sweep, to show it as a list
     except BadInput as error:
         raise BadInput(f"{text!r}: {error}") from None
-    except Exception as error:  # the grammar's many kinds
+    except Exception as error:  # the grammar raises many kinds
         raise BadInput(f"{text!r}: must be KEY=VALUE: {_one_line(error)}") from None
     if swept:
-        raise BadInput(f"{text!r}: sweeps are grids here; give a list, like `{_as_list(key, value)}`")
+        raise BadInput(f"{text!r}: must be a list in place of Hydra's sweep, like `{_as_list(key, value)}`")
     return value
 
 
@@ -226,12 +226,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     if isinstance(value, ChoiceSweep | RangeSweep):
-        raise BadInput(f"a sweep inside a list: write out its values, like `{_as_list('KEY', value)}`")
+        raise BadInput(f"must not be a sweep inside a list: give its values, like `{_as_list('KEY', value)}`")
     return getattr(value, "text", value)
 
 
 def _as_list(key: str, value: Any) -> str:
-    """A sweep of Hydra's as the list, range or number that means it here."""
+    """Hydra's sweep as the equivalent list, range or number."""
     if isinstance(value, RangeSweep):
         start, step = (0 if value.start is None else value.start), value.step
         count = max(0, math.ceil((value.stop - start) / step)) if step and value.stop is not None else 0

@@ -1,4 +1,4 @@
-"""Columns of text that fit the terminal: what is too long for its column goes on in the next line."""
+"""Columns of text that fit the terminal: text too long for its column continues in the next line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GAP = 2  # spaces between two columns
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = (), folded: Sequence[int] = (), most: int = 0) -> str:
     """Rows of cells as lines of at most `most` characters, or of the terminal's width.
 
-    Columns whose numbers are in `right` are aligned right. Those in `folded` are narrowed where there is no room.
+    Columns with indices in `right` are aligned right; those in `folded` are narrowed if there is no room.
     """
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""`sweep list` and `sweep show`: what there is, and what one of these is."""
+"""`sweep list` and `sweep show`: all names, and one of them explained."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from sweep.tables.text import terminal_width
 
 Folders = Sequence[Path]
 WORDS = (
-    "A source that begins with `measured` is of this processor, one with `family` of a relative of it; "
-    "with `estimate` nobody has measured it."
+    "Sources that begin with `measured` are of this processor, with `family` of a relative; `estimate` is not measured."
 )
 
 
@@ -33,7 +32,7 @@ WORDS_OF_POLICIES = {
 
 
 def listed(kind: str | None, folders: Folders) -> str:
-    """Every name of a kind with one line; without a kind, the names of all kinds."""
+    """Every name of a kind with its line; without a kind, the names of all kinds."""
     if kind is None:
         paragraphs = []
         for word in KINDS:
@@ -58,9 +57,9 @@ def _everything(folders: Folders) -> dict[str, Mapping[str, str]]:
 
 
 def shown(name: str, folders: Folders, policy_path: str | None = None) -> str:
-    """What one name stands for; every meaning where it is a name of several kinds.
+    """The meaning of a name; all of them if it belongs to several kinds.
 
-    A policy of the user's own stands in the folder `policy_path`; its docstring is read, and nothing of it is run.
+    The user's own policies are in the folder `policy_path`; only their docstrings are read, and no code runs.
     """
     if policy_path is not None and name in (own := Policies(expanded(policy_path, "policy_path"))):
         return f"policy {name}, {own.path(name)}\n\n{own.text(name)}"
@@ -79,7 +78,7 @@ def _closest(name: str, known: Sequence[str]) -> str:
 
 
 def _names(kind: str, folders: Folders) -> Mapping[str, str]:
-    """One line of each name of a kind."""
+    """The names of a kind, each with its line."""
     if kind == "policies":
         policies = Policies()
         return {name: policies.title(name) for name in policies}
@@ -112,7 +111,7 @@ def _entry(kind: str, entry: Entry) -> str:
     built = f", built on {entry.parent.name}" if entry.parent else ""
     lines = [f"{kind} {entry.name}: {entry.title}{built}", ""]
     if entry.parent:
-        lines[1:1] = ["In brackets: whose a value is that is taken over.", WORDS]
+        lines[1:1] = ["In brackets: the owner of an inherited value.", WORDS]
     lines += [_quantity(name, quantity, _taken_from(entry, name)) for name, quantity in entry.quantities.items()]
     for machine, quantities in entry.machines.items():
         lines += ["", f"on {machine}:", *(_quantity(name, quantity, "") for name, quantity in quantities.items())]
@@ -120,7 +119,7 @@ def _entry(kind: str, entry: Entry) -> str:
 
 
 def _taken_from(entry: Entry, name: str) -> str:
-    """Whose a quantity is, in brackets, where it is not the entry's own."""
+    """The owner of an inherited quantity, in brackets."""
     owner = entry.origin(name)
     return "" if owner == entry.name else f"[{owner}] "
 
@@ -135,7 +134,7 @@ def value_text(name: str, quantity: Quantity) -> str:
 
 
 def _quantity(name: str, quantity: Quantity, taken_from: str) -> str:
-    """Its value, interval and unit; then whose it is, where it is taken over, and how it is known."""
+    """Its value, interval and unit; then its owner, if inherited, and its source."""
     value = value_text(name, quantity)
     if quantity.low is not None and quantity.low != quantity.high:
         value += f" ({quantity.low:g} to {quantity.high:g})"

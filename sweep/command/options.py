@@ -1,4 +1,4 @@
-"""Options as argparse reads them, with a mistake answered like any other one."""
+"""Options of argparse, with mistakes reported like all others."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sweep.inputs.home import expanded
 if TYPE_CHECKING:
     from sweep.store.folder import Folder
 
-KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics", "words")  # of names
-NO_NAMES = ("true", "false", "null", "nan", "inf")  # an override `workload=true` is no text
+KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics", "words")  # kinds of names
+NO_NAMES = ("true", "false", "null", "nan", "inf")  # as an override, `workload=true` is no text
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are BadInput: one line and exit code 2, whatever command."""
+    """A parser with errors as BadInput: one line and exit code 2 for any command."""
 
     def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
         super().__init__(
@@ -33,20 +33,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def check_name(name: str) -> None:
-    """BadInput where a file of this name could not be given on a command line."""
+    """BadInput if a command line cannot name a file like this."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise BadInput(f"--name={name!r}: must be small letters, digits and _, a letter first")
     if name in NO_NAMES:
-        raise BadInput(f"--name={name}: is a value of its own on a command line; choose another name")
+        raise BadInput(f"--name={name}: has another meaning on a command line; choose another name")
 
 
 def add_into(parser: Parser) -> None:
-    """The option of the folder that is written."""
-    parser.add_argument("--out", dest="into", metavar="DIR", help="write there; default is the run's folder itself")
+    """Add the option of the output folder."""
+    parser.add_argument("--out", dest="into", metavar="DIR", help="output folder (default: the run's folder)")
 
 
 def finished(out: str) -> Folder:
-    """The folder of a finished run, whose run.json is one; BadInput where it cannot be read."""
+    """The folder of a finished run with a valid run.json; BadInput if it cannot be read."""
     from sweep.store.folder import open_run
     from sweep.store.run_json import read_run
     from sweep.tables.frame import reading
@@ -59,7 +59,7 @@ def finished(out: str) -> Folder:
 
 @contextmanager
 def writing(given: argparse.Namespace) -> Iterator[Folder]:
-    """The folder that is written, made if it is not there; BadInput where it cannot be written."""
+    """The output folder, created if needed; BadInput if it cannot be written."""
     from sweep.store.folder import look, open_folder
 
     place = given.out if given.into is None else given.into
@@ -80,7 +80,7 @@ def writing(given: argparse.Namespace) -> Iterator[Folder]:
 
 
 def add_config_dir(parser: Parser) -> None:
-    """The option of the user's own folder."""
+    """Add the option of the user's own folder."""
     parser.add_argument(
-        "--config-dir", metavar="DIR", help="your own grids, machines, workloads and measurements, before ours"
+        "--config-dir", metavar="DIR", help="your own grids, machines, workloads and measurements; they come first"
     )

@@ -1,7 +1,7 @@
-"""`sweep show point OUT N`: one point of a run, and where each of its parameters comes from.
+"""`sweep show point OUT N`: one point of a run, with the origin of each parameter.
 
-The run is composed again from what its run.json says; where that gives another sweep by now, it is refused. A run may
-come from somebody else: policies of its own are Python, which is run only from a folder that the user names himself.
+The run is composed again from its run.json; if that gives another sweep by now, it is refused. A run may come from
+somebody else: its own policies are Python code, which runs only from a folder that the user names.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ PLAIN = ("1", "name", "pages: weight")  # units that are not printed
 def shown_point(
     out: str, index: str, config_dir: str | None = None, policy_path: str | None = None, most: int = 0
 ) -> str:
-    """A point's parameters with value, unit and origin; BadInput where the run has no such point."""
+    """A point's parameters with value, unit and origin; BadInput if the run has no such point."""
     if not (index.isascii() and index.isdecimal() and len(index) < 19):
-        raise BadInput(f"sweep show point OUT {index}: the index of a point is a whole number, 0 or more")
+        raise BadInput(f"sweep show point OUT {index}: N must be a whole number, 0 or more")
     number = int(index)
     with reading(out):
         folder = look(expanded(out, "OUT"))
@@ -46,19 +46,19 @@ def shown_point(
     ]  # fmt: skip
     lines = [f"point {number} of {folder}, grid {plan.name}", "", aligned(rows, folded=(1, 2), most=most)]
     if run["plan"] != plan.hash:
-        lines += ["", "The code has changed since this run: these are the values that it would simulate now."]
+        lines += ["", "The code has changed since this run: the values are those of a simulation now."]
     return "\n".join(lines)
 
 
 def _composed_again(
     folder: Folder, run: Mapping[str, Any], config_dir: str | None, policy_path: str | None
 ) -> tuple[Composition, Plan]:
-    """What a run was asked to do, and its plan; BadInput where the files say something else by now."""
+    """A run's composition and plan; BadInput if the files have changed."""
     overrides = [text for text in run["overrides"] if text.lstrip("+").partition("=")[0] != "policy_path"]
     if len(overrides) < len(run["overrides"]):
         if policy_path is None:
-            raise BadInput(f"{folder}: has policies of its own, which are Python: give the folder whose files may be "
-                           "run, like `--policy-path DIR`")  # fmt: skip
+            raise BadInput(f"{folder}: has policies of its own, which are code: give their folder, like "
+                           "`--policy-path DIR`, if it may run")  # fmt: skip
         overrides.append(f"policy_path={policy_path}")
     try:
         request = compose(overrides, folders_of(config_dir or _config_dir(run["command"])))
@@ -69,13 +69,13 @@ def _composed_again(
         now = json.loads(json.dumps(describe(plan, request), default=str))
         for part in ("points", "sources"):
             if changed := difference(part, run.get(part), now[part]):
-                where = f"; they are as they were in commit {run['commit']}" if run.get("commit") else ""
-                raise BadInput(f"{folder}: its files have changed since: {changed}{where}")
+                where = f"; the run used those of commit {run['commit']}" if run.get("commit") else ""
+                raise BadInput(f"{folder}: its files have changed: {changed}{where}")
     return request.composition, plan
 
 
 def _config_dir(command: str) -> str | None:
-    """The user's own folder that a command names."""
+    """The user's own folder in a command."""
     try:
         words = shlex.split(command)
     except ValueError:

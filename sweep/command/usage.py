@@ -16,45 +16,45 @@ from sweep.inputs.home import folders_of
 from sweep.run.request import Request
 
 USAGE = """\
-overrides people use:
-  policy=xpfo machine=i5_3550 cores=8 jobs=8    what is simulated; any parameter of the model
-  'ceiling=[0,33,512]'                          a list makes an axis, in place of the grid's of that name
+common overrides:
+  policy=xpfo machine=i5_3550 cores=8 jobs=8    parameters of the points, all those of the model
+  'ceiling=[0,33,512]'                          a list is an axis and replaces the grid's
   policy='["xpfo*","!xpfo_broadcast"]'          policies by pattern
   costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)
-  draws=64                                      5/50/95 % bands: each point under so many draws of its costs
-  replicas=16 precision=0.002 seed=1            how well
-  dry_run=true                                  how much work it would be; writes nothing
-  out=outputs/mine                              where; the same command again continues there
-  runner=serial | runner=ray runner.cpus=4      one process, or Ray
-  quiet=true report=false                       print nothing; make no report.html
+  draws=64                                      5/50/95 % bands over 64 cost samples
+  replicas=16 precision=0.002 seed=1            precision and seed
+  dry_run=true                                  estimate of the work; writes nothing
+  out=outputs/mine                              output folder; the same command continues a run
+  runner=serial | runner=ray runner.cpus=4      this process, or Ray
+  quiet=true report=false                       no printed output; no report.html
 
 examples:
   sweep +grid=patch                             the patch's table
   sweep +grid=point policy=xpfo_deferred cores=96 jobs=60
   sweep +grid=cores 'policy=[xpfo,xpfo_deferred]' jobs='1 x cores' dry_run=true
   sweep +grid=point machine=epyc_milan_2s jobs=256 'policy=[xpfo,xpfo_deferred,xpfo_broadcast]'    INVLPGB or not
-  sweep +grid=ceiling workload=fork_server      whether one workload wants another ceiling
-  sweep +grid=cores workload=unmapped_alloc rate_per_s=20000 policy=xpfo    from how many CPUs a rate takes 10 %
-  sweep +grid=isolated                          what flushes of housekeeping CPUs do to isolated CPUs
-  sweep +grid=fabric                            from how many senders hardware broadcasts saturate
+  sweep +grid=ceiling workload=fork_server      the best ceiling for one workload
+  sweep +grid=cores workload=unmapped_alloc rate_per_s=20000 policy=xpfo    CPUs from which a rate costs 10 %
+  sweep +grid=isolated                          effect of housekeeping CPUs' flushes on isolated CPUs
+  sweep +grid=fabric                            senders that saturate hardware broadcasts
 
 verbs (each with --help):
   sweep list [KIND]                             policies, machines, workloads, grids, parameters, tables, metrics, words
-  sweep show NAME                               what one of these is
-  sweep show point OUT N                        every parameter of point N of a run, and where it comes from
-  sweep runs [FOLDER]                           the runs below a folder, and what tells them apart
-  sweep status OUT [--watch]                    how far a run is; again and again until it ends
-  sweep report OUT [OUT ...]                    report.html again, and plots/ as PNG and SVG; of two runs, one page
-  sweep plot OUT y=flush_wait_ns x=cores        one metric against one parameter, as PNG and SVG
+  sweep show NAME                               one of these names, explained
+  sweep show point OUT N                        every parameter of point N of a run, and its origin
+  sweep runs [FOLDER]                           the runs below a folder, and their different settings
+  sweep status OUT [--watch]                    progress of a run; --watch repeats it to the end
+  sweep report OUT [OUT ...]                    rebuild report.html, and plots/ as PNG and SVG, for one run or several
+  sweep plot OUT y=flush_wait_ns x=cores        a metric against a parameter, as PNG and SVG
   sweep explore                                 a page with machine, CPUs, policies and load as controls
-  sweep tables OUT                              its tables again
-  sweep compare A B [--markdown FILE]           which points moved between two runs; --csv FILE has all of them
-  sweep why OUT                                 what is saturated in a run, and which costs matter
-  sweep next OUT                                what to measure next, from a run with draws
-  sweep machine --lscpu FILE                    another host, as a machine file
-  sweep measure                                 broadcasts on this machine, as a machine file
-  sweep profile -- COMMAND                      a command's work, as a workload file
-  sweep counters FILE ...                       what a host's TLB flushes cost, by its /proc/interrupts and the like
+  sweep tables OUT                              rebuild its tables
+  sweep compare A B [--markdown FILE]           points that moved between two runs; --csv FILE has all of them
+  sweep why OUT                                 saturated resources of a run, and the costs that matter
+  sweep next OUT                                the most informative next measurements, from a run with draws
+  sweep machine --lscpu FILE                    a machine file for another host
+  sweep measure                                 a machine file for this host, from measured broadcasts
+  sweep profile -- COMMAND                      a workload file from a command
+  sweep counters FILE ...                       cost of a host's TLB flushes, from /proc/interrupts and the like
   eval "$(sweep --completion)"                  completion in this shell"""
 
 
@@ -77,17 +77,16 @@ def parser() -> Parser:
 
 
 def read(arguments: Sequence[str]) -> Request | None:
-    """The request of a command line; None where its answer is printed already. BadInput for anything that is off."""
+    """The request of a command line; None if its answer is already printed. BadInput for any mistake."""
     given, strange = parser().parse_known_intermixed_args(arguments)
     if strange:
         raise BadInput(f"unknown option {strange[0]!r}; see `sweep --help`")
     if given.multirun:
         raise BadInput(
-            "-m is refused: it would start one job per point. Give a list instead, like `ceiling=[0,33,512]`, or write "
-            "a grid file"
+            "-m is refused: it would start one job per point. Give a list like `ceiling=[0,33,512]`, or a grid file"
         )
     if given.cfg not in (None, "job"):
-        raise BadInput(f"--cfg {given.cfg}: must be job; Hydra's own settings are not used here")
+        raise BadInput(f"--cfg {given.cfg}: must be job; Hydra's own settings are not used")
     folders = folders_of(given.config_dir)
     if given.completion:
         from argcomplete.shell_integration import shellcode
@@ -100,5 +99,5 @@ def read(arguments: Sequence[str]) -> Request | None:
     request = compose(given.overrides, folders, shlex.join(["sweep", *arguments]))
     if not request.quiet:
         for name in hidden_files(folders):
-            print(f"{name}: the file of {given.config_dir}, not the one that comes with sweep", file=sys.stderr)
+            print(f"{name}: the file in {given.config_dir} replaces the one of sweep", file=sys.stderr)
     return request

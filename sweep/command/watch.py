@@ -1,4 +1,4 @@
-"""`sweep status OUT --watch`: how far a run is, looked at again and again until it ends."""
+"""`sweep status OUT --watch`: the progress of a run, updated until its end."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from sweep.store.folder import Folder
 from sweep.store.status import as_line, as_text, status
 
-LOOK_S = 2.0  # between two looks on a terminal
-LINE_S = 10.0  # between two lines where there is none
+LOOK_S = 2.0  # between two updates on a terminal
+LINE_S = 10.0  # between two lines without a terminal
 
 
 def watch(folder: Folder, look_s: float = LOOK_S, line_s: float = LINE_S) -> None:
-    """Show the status until no driver is at work, or Ctrl-C: on a terminal redrawn, elsewhere a line every `line_s`."""
+    """Show the status until no driver is running, or Ctrl-C: redrawn on a terminal, else a line every `line_s`."""
     with suppress(KeyboardInterrupt):
         if sys.stdout.isatty():
             _redraw(folder, look_s)
@@ -31,7 +31,7 @@ def _print_line(folder: Folder) -> dict[str, Any]:
 
 
 def _redraw(folder: Folder, look_s: float) -> None:
-    """The status in the same place of the terminal, where the last one stays."""
+    """The status in one place of the terminal; the last one stays."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

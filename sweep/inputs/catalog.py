@@ -1,4 +1,4 @@
-"""Machines and workloads by name: quantities with unit, range and source, and the model's parameters made from them.
+"""Machines and workloads by name: quantities with unit, range and source.
 
 The files are `conf/machine/*.yaml` and `conf/workload/*.yaml`. A quantity is a plain value, or a mapping of `central`,
 `low` and `high` (its 5th and 95th percentile), `least` and `most` (hard bounds), `unit` and `source`.
@@ -27,7 +27,7 @@ KINDS = {"build": Kind.BUILD, "loop": Kind.LOOP}
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with what is known of it; `alternative` and `share` for one of two names."""
+    """A number with interval, bounds and source; `alternative` and `share` are for one of two names."""
 
     central: Any
     low: float | None = None
@@ -51,18 +51,18 @@ class Entry:
     name: str
     title: str
     quantities: Mapping[str, Quantity]
-    machines: Mapping[str, Mapping[str, Quantity]]  # of a workload: what differs by machine
-    parent: Entry | None = None  # what it builds on
+    machines: Mapping[str, Mapping[str, Quantity]]  # of a workload: quantities that differ by machine
+    parent: Entry | None = None  # the entry that it builds on
     own: frozenset[str] = frozenset()  # quantities that its own file gives
     kind: Kind = Kind.BUILD  # of a workload
 
     def origin(self, name: str) -> str:
-        """The entry whose file a quantity comes from."""
+        """The entry whose file has a quantity."""
         return self.name if self.parent is None or name in self.own else self.parent.origin(name)
 
 
 def check_quantity(name: str, value: Any, where: str) -> Any:
-    """A checked value of a parameter or deriving quantity; BadInput where it is out of range."""
+    """A checked value of a parameter or quantity; BadInput if it is out of range."""
     if name not in QUANTITIES:
         raise BadInput(f"{where}: unknown key {name!r}{did_you_mean(name, QUANTITIES)}")
     if name in PARAMETERS:
@@ -77,7 +77,7 @@ def check_quantity(name: str, value: Any, where: str) -> Any:
 
 
 class Catalog(Mapping[str, Entry]):
-    """The machines, or the workloads, by name; each is read from its file, and what it builds on, when first used."""
+    """The machines, or the workloads, by name; each file, and its parent's, is read on first use."""
 
     def __init__(self, group: str, folders: Sequence[Path], bases: Catalog | None = None) -> None:
         """A file of this group builds on another one, `NAME`, or on one of `bases`, `/GROUP/NAME`."""
@@ -111,11 +111,11 @@ class Catalog(Mapping[str, Entry]):
             raise BadInput(f"{where}: {shorten(content)}: must be a mapping of quantities")
         content = dict(content)
         parent = self._parent(document, content.pop("defaults", None), (*above, name))
-        owner = f"{name} {CORE}" if self._group == CORE else name  # a machine may be called like its core
+        owner = f"{name} {CORE}" if self._group == CORE else name  # a machine and its core may have one name
         return read_entry(owner, Document(where, content, document.lines), parent)
 
     def _parent(self, document: Document, defaults: Any, above: tuple[str, ...]) -> Entry | None:
-        """What a file builds on: `defaults: [NAME, _self_]`, or `/core/NAME`, a microarchitecture."""
+        """The parent of a file: `defaults: [NAME, _self_]`, or `/core/NAME`, a microarchitecture."""
         if defaults is None:
             return None
         place = document.place(("defaults",))
@@ -123,7 +123,7 @@ class Catalog(Mapping[str, Entry]):
             raise BadInput(f"{place}: defaults={shorten(defaults)}: must be a list, like [xeon_8160, _self_]")
         names = [str(name) for name in defaults if name != "_self_"]
         if len(names) > 1:
-            raise BadInput(f"{place}: defaults={shorten(defaults)}: may name one file, and _self_")
+            raise BadInput(f"{place}: defaults={shorten(defaults)}: must be one file and _self_")
         for name in names:
             group, _, base = name.removeprefix("/").rpartition("/")
             if self._bases is not None and group == self._bases._group:
@@ -131,7 +131,7 @@ class Catalog(Mapping[str, Entry]):
                     raise BadInput(f"{place}: defaults: {name!r}: no such {group}{did_you_mean(base, self._bases)}")
                 return self._bases[base]
             if name in above:
-                raise BadInput(f"{place}: {' builds on '.join([*above, name])}: a circle")
+                raise BadInput(f"{place}: {' builds on '.join([*above, name])}: must not be a circle")
             if name not in self.paths:
                 raise BadInput(f"{place}: defaults: {name!r}: no such {self._group}{did_you_mean(name, self.paths)}")
             return self._entry(name, above)
@@ -139,12 +139,12 @@ class Catalog(Mapping[str, Entry]):
 
 
 def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
-    """Every machine and workload there is, by group and name; of two of one name the first folder's."""
+    """Every machine and workload by group and name; the first folder's comes first."""
     return {"machine": Catalog("machine", folders, Catalog(CORE, folders)), "workload": Catalog("workload", folders)}
 
 
 def read_entry(name: str, document: Document, parent: Entry | None = None) -> Entry:
-    """A machine or workload from the content of its file, every key checked, on top of what it builds on."""
+    """A machine or workload from the content of its file, every key checked, on top of its parent."""
     content = dict(document.content)
     own = frozenset(map(str, content))
     title = content.pop("title", name)
@@ -165,18 +165,18 @@ def _kind(document: Document, kind: Any) -> Kind:
 
 
 def _check_kind(document: Document, kind: Kind, names: set[str]) -> None:
-    """BadInput where a workload gives what its kind has not."""
+    """BadInput if a workload has a quantity of the other kind."""
     other = Kind.LOOP if kind is Kind.BUILD else Kind.BUILD
     for wrong in sorted(names & {*defining(other)})[:1]:
-        raise BadInput(f"{document.place((wrong,))}: {wrong} is of {other.value}, and the workload is {kind.value}")
+        raise BadInput(f"{document.place((wrong,))}: {wrong} needs {other.value}, and the workload is {kind.value}")
     if kind is Kind.LOOP and len(names & {*defining(kind)}) != 1:
-        raise BadInput(f"{document.place(('kind',))}: kind=loop: give one of {', '.join(defining(kind))}")
+        raise BadInput(f"{document.place(('kind',))}: kind=loop: needs one of {', '.join(defining(kind))}")
 
 
 def _by_machine(
     document: Document, content: Any, inherited: Mapping[str, Mapping[str, Quantity]]
 ) -> dict[str, dict[str, Quantity]]:
-    """What a workload says of single machines."""
+    """A workload's quantities for single machines."""
     if not isinstance(content, Mapping | None):
         raise BadInput(f"{document.place(('machines',))}: machines={shorten(content)}: must be a mapping of machines")
     machines = {}
@@ -192,14 +192,14 @@ def _by_machine(
 def _quantities(
     document: Document, path: tuple[Any, ...], content: Mapping[Any, Any], inherited: Mapping[str, Quantity]
 ) -> dict[str, Quantity]:
-    """Checked quantities; a mapping adds to what is inherited of the same one."""
+    """Checked quantities; a mapping adds to the inherited one."""
     return {
         str(key): _quantity(document, (*path, key), value, inherited.get(str(key))) for key, value in content.items()
     }
 
 
 class QuantityFile(Checked):
-    """A quantity as a file gives it."""
+    """A quantity in a file."""
 
     central: Any
     low: float | None = None
@@ -227,7 +227,7 @@ def _quantity(document: Document, path: tuple[Any, ...], value: Any, inherited: 
         if getattr(quantity, given) is not None:
             check_quantity(name, getattr(quantity, given), f"{where}, {given}")
     if quantity.uncertain and QUANTITIES[name].certain:
-        raise BadInput(f"{where}: {name}: is a size of the point, and cannot be drawn: give one number")
+        raise BadInput(f"{where}: {name}: must be one number: a size of the point has no interval")
     bounds = (quantity.least, quantity.low, quantity.central, quantity.high, quantity.most)
     ordered = [bound for bound in bounds if bound is not None]
     if quantity.alternative is None and ordered != sorted(ordered):
@@ -238,12 +238,12 @@ def _quantity(document: Document, path: tuple[Any, ...], value: Any, inherited: 
 
 
 def quantities_of(machine: Entry, workload: Entry) -> dict[str, Quantity]:
-    """What is known of a workload on a machine: the workload's own first, then what it says of this machine."""
+    """The quantities of a workload on a machine: the workload's replace the machine's, those for both replace all."""
     return {name: quantity for name, (_, quantity) in origin(machine, workload).items()}
 
 
 def origin(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]]:
-    """The same with the name of the entry that each comes from; MACHINE+WORKLOAD where it belongs to both."""
+    """The same with the name of each one's entry; MACHINE+WORKLOAD if it belongs to both."""
     both = workload.machines.get(machine.name, {})
     return (
         {name: (machine.origin(name), quantity) for name, quantity in machine.quantities.items()}

@@ -1,4 +1,4 @@
-"""Where the configuration files are, which there are, and what the grids ask."""
+"""The folders and files of the configuration, and the grids' questions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sweep.inputs.reader import names_in, question_of
 
 
 def conf_dir() -> Path:
-    """The configuration that comes with the package: inside it when installed, beside it in a checkout."""
+    """The package's configuration: inside it when installed, beside it in a checkout."""
     here = Path(__file__).resolve().parent.parent
     return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
 
@@ -28,7 +28,7 @@ def questions(folders: Sequence[Path]) -> dict[str, str]:
 
 
 def hidden_files(folders: Sequence[Path]) -> list[str]:
-    """Files of the user's own folder that stand in for ours of the same name, as GROUP/NAME."""
+    """Files of the user's own folder that replace ours of the same name, as GROUP/NAME."""
     hidden = []
     for group in ("grid", "machine", "workload", "costs", "runner", "measure", "validation"):
         ours = names_in(conf_dir() / group)

@@ -1,4 +1,4 @@
-"""The uncertain costs: draws of them from the literature's intervals, or from a posterior fitted to measurements.
+"""Cost samples, from the literature's intervals or from a posterior fitted to measurements.
 
 A quantity's `low` and `high` are the 5th and 95th percentile of a log-normal split at `central`, its median, cut off at
 its hard bounds. Machines are independent of each other; a workload's quantities and the kernel's are the same on all.
@@ -23,12 +23,12 @@ from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, origin
 from sweep.inputs.prior import central, sobol, values_at
 
 LITERATURE = "literature"  # the costs whose row 0 are the central values
-REPRESENTATIVE = 0  # the draw that stands for all the others
+REPRESENTATIVE = 0  # the draw that represents the others
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Values of uncertain quantities by name of whose they are. Row 0 is the representative draw.
+    """Values of uncertain quantities by owner and name. Row 0 is the representative draw.
 
     A quantity that is one of two names is 0 for the central one and 1 for the alternative.
     """
@@ -36,19 +36,19 @@ class Costs:
     name: str
     keys: tuple[str, ...] = ()  # OWNER/QUANTITY
     values: np.ndarray = field(default_factory=lambda: np.empty((1, 0)))  # [draw, key]
-    stamp: Mapping[str, Any] = field(default_factory=dict)  # what it was fitted on
+    stamp: Mapping[str, Any] = field(default_factory=dict)  # the measurements that it was fitted to
 
     @property
     def digest(self) -> str:
         return hashlib.sha256("\n".join(self.keys).encode() + np.ascontiguousarray(self.values).tobytes()).hexdigest()
 
     def column(self, key: str) -> np.ndarray | None:
-        """The values of a key, [draw], or None where it is not among these costs."""
+        """The values of a key, [draw], or None if it is not among these costs."""
         return self.values[:, self.keys.index(key)] if key in self.keys else None
 
 
 def uncertain(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]]:
-    """Quantities of a workload on a machine that are not known exactly: whose each is, and what is known."""
+    """Uncertain quantities of a workload on a machine, each with its owner."""
     return {
         name: ("any" if QUANTITIES[name].of_kernel else owner, quantity)
         for name, (owner, quantity) in origin(machine, workload).items()
@@ -57,9 +57,9 @@ def uncertain(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]
 
 
 def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool = True) -> dict[str, np.ndarray]:
-    """The draws of every quantity that these costs speak of, [draw]; instruction costs at the draw's clock, if wanted.
+    """The draws of every quantity of these costs, [draw]; instruction costs at the draw's clock, if wanted.
 
-    A cost that a file gives as a plain number is not drawn, and is at the machine's own clock.
+    A cost that is a plain number in a file is not drawn, and is at the machine's own clock.
     """
     values_by_name = {}
     clock = costs.column(f"{machine.origin('clock_scale')}/clock_scale") if clock_scale else None
@@ -74,7 +74,7 @@ def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool
 
 
 def priors(machines: Iterable[Entry], workloads: Iterable[Entry], reads: Collection[str] = ()) -> dict[str, Quantity]:
-    """What is known of every uncertain quantity, by OWNER/QUANTITY; of those seldom read only what is in `reads`."""
+    """Every uncertain quantity, by OWNER/QUANTITY; those seldom read only if they are in `reads`."""
     workloads = list(workloads)
     quantities = {
         f"{owner}/{name}": quantity
@@ -97,9 +97,9 @@ def literature(known: Mapping[str, Quantity], draws: int, seed: int) -> Costs:
 
 
 def posterior(stored: Costs, known: Mapping[str, Quantity], draws: int, seed: int) -> Costs:
-    """Stored draws, with the priors of what they do not speak of; BadInput where fewer are stored."""
+    """Stored draws, with priors for all other quantities; BadInput if fewer are stored."""
     if draws >= len(stored.values):
-        raise BadInput(f"draws={draws}: costs={stored.name} holds {len(stored.values) - 1}; give fewer")
+        raise BadInput(f"draws={draws}: must be at most {len(stored.values) - 1} with costs={stored.name}")
     rest = {key: quantity for key, quantity in known.items() if key not in stored.keys}
     fresh = literature(rest, draws, seed) if rest else None
     columns = [
@@ -112,7 +112,7 @@ def posterior(stored: Costs, known: Mapping[str, Quantity], draws: int, seed: in
 
 
 class Stored(Mapping[str, Costs]):
-    """The costs in `costs/` of these folders by name, each read when first used; folders given first win."""
+    """The costs in `costs/` of these folders by name, each read on first use; earlier folders come first."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._paths = {
@@ -130,7 +130,7 @@ class Stored(Mapping[str, Costs]):
 
 
 def read(path: Path) -> Costs:
-    """Costs as `write` leaves them: NAME.yaml with the stamp and row 0, NAME.parquet with all draws."""
+    """Costs in the form of `written_costs`: NAME.yaml with the stamp and row 0, NAME.parquet with all draws."""
     try:
         stamp = yaml.safe_load(path.read_text(encoding="utf-8"))
         table = pq.ParquetFile(path.with_suffix(".parquet")).read()
@@ -140,5 +140,5 @@ def read(path: Path) -> Costs:
     except (OSError, yaml.YAMLError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
         raise BadInput(f"costs={path.stem}: cannot be read: {type(error).__name__}: {error}") from None
     if costs.digest != wanted:
-        raise BadInput(f"costs={path.stem}: the draws in {path.stem}.parquet are not those that {path.name} speaks of")
+        raise BadInput(f"costs={path.stem}: {path.stem}.parquet must have the digest in {path.name}")
     return costs

@@ -1,4 +1,4 @@
-"""The typed door: what comes from outside meets a pydantic model, and what is wrong with it is one sentence."""
+"""Typed input: outside data is checked by a pydantic model, and a mistake becomes one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.reader import Document
 
 Model = TypeVar("Model", bound="Checked")
-LONGEST = 80  # characters of a value that a sentence repeats
+LONGEST = 80  # characters of a value in a sentence
 QUOTE = "'"
 SAID = {  # by pydantic's kind of error
     "bool_type": "must be true or false",
@@ -32,19 +32,19 @@ SAID = {  # by pydantic's kind of error
 
 
 class Checked(BaseModel):
-    """A model that takes no key it does not know, and no text for a number, nor a truth value."""
+    """A model that refuses unknown keys, and texts or truth values for numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Written(Checked):
-    """What another version of this program may have written: keys that are not known are let through."""
+    """Data that another version of this program may have written: unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=False, frozen=True)
 
 
 def admit(model: type[Model], source: Document | Mapping[str, Any] | Any, where: str = "") -> Model:
-    """A checked model; BadInput naming the key, the value and what is allowed, and the line where it stands."""
+    """A checked model; BadInput with key, value, allowed values, and line."""
     document = source if isinstance(source, Document) else Document(where, source)
     content = document.content
     if not isinstance(content, Mapping):
@@ -59,7 +59,7 @@ def admit(model: type[Model], source: Document | Mapping[str, Any] | Any, where:
 
 
 def sentence(error: ValidationError, model: type[BaseModel], document: Document) -> str:
-    """The first thing that is wrong, in one line."""
+    """The first mistake, in one line."""
     first = error.errors(include_url=False)[0]
     key = tuple(part for part in first["loc"] if not (isinstance(part, str) and "[" in part))
     place, name = document.place(key), ".".join(map(str, key))
@@ -73,7 +73,7 @@ def sentence(error: ValidationError, model: type[BaseModel], document: Document)
 
 
 def _allowed(kind: str, context: Mapping[str, Any], message: str) -> str:
-    """What is allowed, in our words."""
+    """The allowed values, in our words."""
     if kind in SAID:
         return SAID[kind].format(**context)
     if kind == "literal_error":
@@ -83,7 +83,7 @@ def _allowed(kind: str, context: Mapping[str, Any], message: str) -> str:
 
 
 def shorten(value: Any) -> str:
-    """A value as a sentence repeats it."""
+    """A value for a sentence."""
     if value is None:
         return "null"
     try:
@@ -94,10 +94,10 @@ def shorten(value: Any) -> str:
 
 
 def _fields(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """The keys of a model, or of the model that stands in it at `path`, in a list or a mapping too."""
+    """The keys of a model, or of the model at `path` in it, also in a list or a mapping."""
     for part in path:
         field = model.model_fields.get(str(part))
-        model = (_model_in(field.annotation) if field else None) or model  # an index leads to no other model
+        model = (_model_in(field.annotation) if field else None) or model  # an index keeps the model
     return list(model.model_fields)
 
 

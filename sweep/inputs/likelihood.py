@@ -1,8 +1,8 @@
-"""How likely a measured value is under a simulated one, and what a measurement of it would show.
+"""The likelihood of a measured value under a simulated one, and predicted measurements.
 
 measured = (base + added * exp(d)) * exp(e), with d ~ N(0, discrepancy) an error of the model for this policy and
-machine, and e ~ N(0, run_spread) from run to run. `base` is what is there without flush events: the system time of
-vanilla, or nothing of a flush event's own length. The numbers are `conf/likelihood.yaml`.
+machine, and e ~ N(0, run_spread) from run to run. `base` is the value without flush events: the system time of
+vanilla, or 0 for a flush event's own length. The numbers are in `conf/likelihood.yaml`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sweep.inputs.door import Checked, admit
 from sweep.inputs.reader import read_yaml
 
 NODES = 31  # of the quadrature over run-to-run spread
-NOISE = 32  # measurements imagined for each draw
-DISCREPANCIES = np.geomspace(0.01, 3.0, 229)  # 2.5 % apart, of which the most likely one is taken
+NOISE = 32  # predicted measurements for each draw
+DISCREPANCIES = np.geomspace(0.01, 3.0, 229)  # 2.5 % apart; the most likely one is the estimate
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
@@ -33,19 +33,19 @@ class Spread:
     run: float
     discrepancy_up_to: float
     cores: float
-    elsewhere: float  # the model's error on a machine that no row was fitted on
+    elsewhere: float  # the model's error on a machine that was not fitted
 
     def discrepancy(self, cores: float, fitted: bool = True) -> float:
-        """Of the model's error at so many CPUs, on a machine that the costs were fitted to or on another."""
+        """Standard deviation of the model's error at this number of CPUs, on a fitted machine or another one."""
         return (self.discrepancy_up_to if fitted else self.elsewhere) * self.wider(cores)
 
     def wider(self, cores: float) -> float:
-        """By how much the model errs more beyond the largest machine measured."""
+        """The factor of the model's error beyond the largest measured machine."""
         return 1.0 + max(0.0, float(np.log2(cores / self.cores)))
 
 
 def is_beyond(cores: pd.Series) -> pd.Series:
-    """Whether so many CPUs are more than any measured build ran on; not where they are not known."""
+    """Whether the CPUs are more than those of any measured build; False if they are not known."""
     return cores > spread().cores
 
 
@@ -68,7 +68,7 @@ class Likelihood(Checked):
 
 @lru_cache(maxsize=1)
 def spread() -> Spread:
-    """What `conf/likelihood.yaml` says."""
+    """The numbers of `conf/likelihood.yaml`."""
     file = admit(Likelihood, read_yaml(conf_dir() / "likelihood.yaml", "likelihood.yaml"))
     return Spread(
         file.run_spread.central,
@@ -79,7 +79,7 @@ def spread() -> Spread:
 
 
 def log_likelihood(measured: float, base: float, added: np.ndarray, cores: float) -> np.ndarray:
-    """Of one measured value, [...] like `added`, all in one unit; both errors integrated out."""
+    """Log likelihood of one measured value, [...] like `added`, in its unit; both errors are integrated out."""
     nodes, weights = hermegauss(NODES)
     without_run = measured * np.exp(-spread().run * nodes)  # [node]
     possible = without_run > base
@@ -92,14 +92,14 @@ def log_likelihood(measured: float, base: float, added: np.ndarray, cores: float
 
 
 def measured_again(base: float, added: np.ndarray, cores: float) -> np.ndarray:
-    """What measurements of these draws would show, [draw, NOISE]; the same noise at any call."""
+    """Predicted measurements for these draws, [draw, NOISE]; every call has the same noise."""
     return shown_again(base, added, spread().discrepancy(cores))
 
 
 def shown_again(base: float | np.ndarray, added: np.ndarray, discrepancy: float) -> np.ndarray:
-    """What measurements of these draws would show, [draw, NOISE], if the model errs by so much in what is added.
+    """Predicted measurements for these draws, [draw, NOISE], with this error of the model in the added part.
 
-    `base` is what is there without flush events, of all draws or of each, [draw], in the unit of `added`.
+    `base` is the value without flush events, for all draws or for each, [draw], in the unit of `added`.
     """
     from scipy.special import ndtri
     from scipy.stats import qmc
@@ -121,11 +121,11 @@ def _measured(base: float | np.ndarray, added: np.ndarray, discrepancy: float, s
 
 
 def estimate_discrepancy(groups: Sequence[tuple[np.ndarray, float]]) -> float:
-    """The standard deviation of the model's error, most likely under measurements that were not fitted.
+    """The most likely standard deviation of the model's error under measurements that were not fitted.
 
-    Each group is one policy on one machine: by how much its measured values lie above those of each draw of the costs,
-    mean logarithm of what is added, [draw], and the standard deviation of that by run-to-run spread. The draws are
-    equally likely, so the costs' uncertainty is no error of the model. NaN without a group.
+    Each group is one policy on one machine: the mean logarithm of the added part, measured over simulated, [draw], and
+    its standard deviation by run-to-run spread. The draws are equally likely, so the uncertainty of costs is no error
+    of the model. NaN without a group.
     """
     if not groups:
         return float("nan")

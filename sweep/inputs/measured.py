@@ -1,4 +1,4 @@
-"""What was measured, in `measurements.csv` and `validation/`: system times of builds, and tables that are predicted.
+"""Measurements in `measurements.csv` and `validation/`: system times of builds, and tables to predict.
 
 Both come from the package and from the user's own folder, whose rows and tables come first.
 """
@@ -22,13 +22,13 @@ from sweep.inputs.door import Checked, Written, admit, shorten
 from sweep.inputs.reader import check_resolvers, read_yaml
 
 FILE = "measurements.csv"
-FITTED_HERE = "fitted"  # source of a quantity of a machine that a measurement of that machine narrowed
+FITTED_HERE = "fitted"  # source of a machine's quantity fitted to measurements of that machine
 NAMES = ("policy", "machine", "workload")
 Positive = Annotated[float, Field(gt=0, le=1e15)]
-Point = dict[str, str | int | float]  # one value by parameter, or by name of a policy, machine or workload
-# Is predicted; went into the point; bounds from below; costs are fitted to it.
+Point = dict[str, str | int | float]  # values by parameter, policy, machine and workload
+# A role: predicted; input of the point; lower bound; fitted.
 Role = Literal["predict", "input", "at_least", "fitted"]
-FITTED = ("flush_wait_ns", "flush_wait_p50_ns", "flush_wait_p99_ns")  # of which nothing is there without flush events
+FITTED = ("flush_wait_ns", "flush_wait_p50_ns", "flush_wait_p99_ns")  # metrics of flush events alone
 
 
 class Build(Checked):
@@ -47,7 +47,7 @@ class Build(Checked):
 
 
 class RowFile(Written):
-    """A row of a table in `validation/`; every other key is one of its point."""
+    """A row of a table in `validation/`; all other keys belong to its point."""
 
     measured: Positive
     between: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
@@ -82,8 +82,8 @@ class Row(Written):
     point: Point
     metric: str
     measured: Positive
-    less: Point | None = None  # the point whose metric is taken off
-    between: tuple[float, float] | None = None  # where the measured value is only known to lie
+    less: Point | None = None  # the point whose metric is subtracted
+    between: tuple[float, float] | None = None  # bounds, if the value is not known exactly
     role: Role = "predict"
     note: str = ""
 
@@ -95,26 +95,26 @@ class Table(Written):
     title: str
     source: str
     rows: list[Row]
-    curve: str | None = None  # the key that varies along it
+    curve: str | None = None  # the key that varies along the curve
     times: Positive = 1.0  # the metric is multiplied by this
 
 
 @dataclass(frozen=True)
 class Measured:
-    """All that was measured."""
+    """All measurements."""
 
     builds: pd.DataFrame = field(default_factory=lambda: _frame([]))
     tables: tuple[Table, ...] = ()
-    fitted_machines: frozenset[str] = frozenset()  # that the costs are fitted to
+    fitted_machines: frozenset[str] = frozenset()  # machines of fitted rows
 
     @property
     def fitted_builds(self) -> list[Build]:
-        """The system times that costs are fitted to; those of vanilla are inputs."""
+        """The fitted system times; those of vanilla are inputs."""
         rows = self.builds.query("fitted == 'yes' and policy != 'vanilla'").to_dict("records")
         return [Build(**{str(name): value for name, value in row.items()}) for row in rows]
 
     def choose(self, which: Any) -> tuple[Table, ...]:
-        """The tables of these names, or `all`; BadInput where there is none of a name."""
+        """The tables of these names, or `all`; BadInput for an unknown name."""
         if which == "all":
             return self.tables
         wanted = which if isinstance(which, list) else [which]
@@ -126,7 +126,7 @@ class Measured:
 
 
 def points_of(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """Every point that some row needs, once, as a block of a grid."""
+    """Every point of the rows, once, as a block of a grid."""
     points: list[dict[str, Any]] = []
     for table in tables:
         for row in table.rows:
@@ -135,7 +135,7 @@ def points_of(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 
 def read_measured(folders: Sequence[Path]) -> Measured:
-    """All that was measured, of these folders; those given first come first."""
+    """All measurements in these folders, in their order."""
     rows = list(dict.fromkeys(row for folder in folders for row in _builds(folder)))
     tables = tuple(read_table(name, path) for name, path in paths_of("validation", folders).items())
     return Measured(_frame(rows), tables, _fitted_machines(rows, tables))
@@ -149,7 +149,7 @@ def _fitted_machines(builds: Sequence[Build], tables: Sequence[Table]) -> frozen
 
 
 def published() -> Measured:
-    """What comes with the package."""
+    """The package's measurements."""
     return read_measured([conf_dir()])
 
 
@@ -170,7 +170,7 @@ def _builds(folder: Path) -> Iterator[Build]:
 
 
 def _number(name: str, value: str) -> Any:
-    """A cell of a column of numbers as a number, if it is one."""
+    """A cell as a number, if its column has numbers and it is one."""
     if name not in ("cores", "jobs", "vanilla_s", "measured_s"):
         return value
     try:
@@ -181,7 +181,7 @@ def _number(name: str, value: str) -> Any:
 
 
 def read_table(name: str, path: Path) -> Table:
-    """A table of `validation/`; BadInput naming key, value and what is allowed."""
+    """A table of `validation/`; BadInput with key, value and allowed values."""
     document = read_yaml(path, f"validation/{name}")
     check_resolvers(document)
     content = admit(TableFile, document)
@@ -194,7 +194,7 @@ def read_table(name: str, path: Path) -> Table:
         for each in (point, less or {}):
             _check_point(each, where)
         if content.curve is not None and content.curve not in point:
-            raise BadInput(f"{where}: {content.curve}: not given, and it varies along the curve")
+            raise BadInput(f"{where}: {content.curve}: not given, and the curve varies it")
         if row.role == "fitted":
             _check_fitted(content, row, where)
         given = {"metric": content.metric, **row.model_dump(exclude_none=True)}
@@ -203,7 +203,7 @@ def read_table(name: str, path: Path) -> Table:
 
 
 def _check_point(point: Mapping[str, Any], where: str) -> None:
-    """BadInput where a key is no column of results, or its value is not one number or name."""
+    """BadInput if a key is no column of results, or its value is not a single number or name."""
     for key, value in point.items():
         if key not in NAMES and key not in PARAMETERS:
             raise BadInput(
@@ -215,17 +215,17 @@ def _check_point(point: Mapping[str, Any], where: str) -> None:
 
 
 def _check_fitted(table: TableFile, row: RowFile, where: str) -> None:
-    """BadInput where a row that is to be fitted is no single value of a metric that flush events alone make."""
+    """BadInput if a row to fit is not a single value of a metric of flush events alone."""
     metric = row.metric or table.metric
     if metric not in FITTED:
         raise BadInput(f"{where}: role=fitted: metric={metric}: must be {', '.join(FITTED[:-1])} or {FITTED[-1]}")
     for key, given in (("less", table.less), ("between", row.between)):
         if given is not None:
-            raise BadInput(f"{where}: role=fitted: {key}={shorten(given)}: a fitted row is one value, as it is")
+            raise BadInput(f"{where}: role=fitted: {key}={shorten(given)}: a fitted row must be one unchanged value")
 
 
 class Kept(Written):
-    """`measured` of a run.json: what a run keeps, so that its tables can be made wherever it is carried."""
+    """`measured` of a run.json, from which a run's tables can be made anywhere."""
 
     builds: list[Build] = Field(default_factory=list)
     tables: list[Table] = Field(default_factory=list)
@@ -233,7 +233,7 @@ class Kept(Written):
 
 
 def as_json(measured: Measured, which: Any = None, machines: Collection[str] = ()) -> dict[str, Any]:
-    """What a run that predicts these tables keeps; costs of `machines` were fitted to measurements of their own."""
+    """`measured` of a run that predicts these tables; costs of `machines` were fitted to their own measurements."""
     tables = () if which is None else measured.choose(which)
     return {
         "builds": measured.builds.to_dict("records"),
@@ -243,7 +243,7 @@ def as_json(measured: Measured, which: Any = None, machines: Collection[str] = (
 
 
 def from_json(content: Any, where: str) -> Measured:
-    """The same again; what the package has where a run keeps nothing."""
+    """The measurements of a run.json; the package's if it has none."""
     if content is None:
         return published()
     kept = admit(Kept, content, where)

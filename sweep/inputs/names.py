@@ -1,4 +1,4 @@
-"""Names as they are meant: the same letters are the same name, in whatever Unicode form each text writes them."""
+"""Names in any Unicode form: the same letters are the same name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 
 def meant(name: str, known: Collection[str]) -> str:
-    """The known name of the same letters; the name as it was typed where there is none."""
+    """The known name of the same letters; without one, the name as typed."""
     if name in known or name.isascii():
         return name
     return next((each for each in known if normalize("NFKC", each) == normalize("NFKC", name)), name)

@@ -41,7 +41,7 @@ def quantile(key: str, quantity: Quantity, uniform: np.ndarray) -> np.ndarray:
     score = ndtri(below + uniform * (above - below))
     value = np.where(score < 0, _branch(quantity, score, quantity.low), _branch(quantity, score, quantity.high))
     least, most = bounds(key, quantity)
-    value = np.clip(value, least, most)  # what is left of rounding
+    value = np.clip(value, least, most)  # removes rounding errors
     parameter = QUANTITIES[key.partition("/")[2]]
     return np.rint(value) if parameter.whole else value
 
@@ -56,7 +56,7 @@ def bounds(key: str, quantity: Quantity) -> tuple[float, float]:
 
 
 def _branch(quantity: Quantity, score: np.ndarray, end: float | None) -> np.ndarray:
-    """One side of the split distribution at these normal scores; linear where a logarithm cannot be."""
+    """One side of the split distribution at these normal scores; linear if there is no logarithm."""
     middle, end = float(quantity.central), float(quantity.central if end is None else end)
     width = np.abs(score) / Z95
     if middle > 0 and end > 0:
@@ -65,7 +65,7 @@ def _branch(quantity: Quantity, score: np.ndarray, end: float | None) -> np.ndar
 
 
 def _probability(key: str, quantity: Quantity) -> tuple[float, float]:
-    """Of the unbounded distribution, the probability below the lower and below the upper hard bound."""
+    """The probability of the unbounded distribution below the lower and below the upper hard bound."""
     from scipy.special import ndtr
 
     return tuple(float(ndtr(_score(quantity, bound))) for bound in bounds(key, quantity))  # type: ignore[return-value]

@@ -1,6 +1,6 @@
-"""The one reader of YAML, of version 1.2: `1e3` is a number, `010` is ten, and `on` and `1:30` are text.
+"""The only reader of YAML, of version 1.2: `1e3` is a number, `010` is ten, and `on` and `1:30` are text.
 
-What people hand around is data: it may not take all memory, refer to itself, or read the environment.
+Files of other people are data: they must not use all memory, refer to themselves, or read the environment.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sweep.errors import BadInput, printable
 
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 40
-MOST_NODES = 100_000  # aliases counted as what they stand for
+MOST_NODES = 100_000  # with expanded aliases
 MOST_DIGITS = 30  # of a whole number
 NAME = re.compile(r"[^\W_][\w.+-]*")  # of a file: letters and digits, `.`, `_`, `-`, `+` inside
-NAMED = ("policy", "machine", "workload", "costs", "runner")  # keys whose values are names, and so stay text
+NAMED = ("policy", "machine", "workload", "costs", "runner")  # keys with names as values, which stay text
 RESOLVER = re.compile(r"\$\{[^}]*:")  # `${oc.env:HOME}`; `${cores}` stays
 
 
@@ -31,7 +31,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     yaml_implicit_resolvers: Mapping[str, list[tuple[str, re.Pattern[str]]]] = {}
 
 
-_SCALARS = (  # YAML 1.2, 10.3.2: what a plain scalar is, and with what it may begin
+_SCALARS = (  # YAML 1.2, 10.3.2: plain scalars, and their first characters
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
@@ -57,7 +57,7 @@ def _float(loader: Any, node: yaml.ScalarNode) -> float:
 
 
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    """A mapping whose keys are plain and differ."""
+    """A mapping with plain and different keys."""
     seen: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -70,7 +70,7 @@ def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 def _text(node: yaml.Node) -> Any:
-    """A name or a list of names as they are written, whatever they look like."""
+    """A name or a list of names, taken literally."""
     if isinstance(node, yaml.SequenceNode):
         return [_text(item) for item in node.value]
     return str(node.value) if isinstance(node, yaml.ScalarNode) else None
@@ -93,14 +93,14 @@ for _tag in ("set", "timestamp", "binary", "omap", "pairs"):
 
 @dataclass(frozen=True)
 class Document:
-    """What a file says, and on which line each of its keys stands."""
+    """The content of a file, and the line of each key."""
 
     where: str
     content: Any
     lines: Mapping[tuple[Any, ...], int] = field(default_factory=dict)
 
     def place(self, key: tuple[Any, ...]) -> str:
-        """Where a key stands, as precisely as it is known: `grid/mine, line 3`."""
+        """The place of a key, as precisely as known: `grid/mine, line 3`."""
         for length in range(len(key), 0, -1):
             if (line := self.lines.get(tuple(key[:length]))) is not None:
                 return f"{self.where}, line {line}"
@@ -108,12 +108,12 @@ class Document:
 
 
 def read_yaml(path: Path, where: str) -> Document:
-    """The one document of a file; BadInput naming file and line where it is no YAML, too large, or no plain data."""
+    """The single document of a file; BadInput with file and line if it is no YAML, too large, or no plain data."""
     return parse_yaml(read_text(path, where), where)
 
 
 def read_text(path: Path, where: str) -> str:
-    """A file's text, without a byte-order mark; BadInput where it cannot be read."""
+    """A file's text, without a byte-order mark; BadInput if it cannot be read."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadInput(f"{where}: {path.stat().st_size} bytes: must be at most {MOST_BYTES}")
@@ -125,7 +125,7 @@ def read_text(path: Path, where: str) -> str:
 
 
 def parse_yaml(text: str, where: str) -> Document:
-    """The same of a text."""
+    """The single document of a text."""
     try:
         _check_size(text)
         loader = _Loader(text)
@@ -143,17 +143,17 @@ def parse_yaml(text: str, where: str) -> Document:
 
 
 def check_resolvers(document: Document) -> None:
-    """BadInput where a text asks a resolver: files are handed around, and the environment is the user's own."""
+    """BadInput if a text uses a resolver: other people's files must not read the user's environment."""
     for key, value in _texts(document.content, ()):
         if RESOLVER.search(value):
             raise BadInput(
-                f"{document.place(key)}: {value!r}: resolvers like ${{oc.env:...}} are off in files; give the value on "
+                f"{document.place(key)}: {value!r}: must not use a resolver like ${{oc.env:...}}; give the value on "
                 "the command line"
             )
 
 
 def question_of(path: Path) -> str:
-    """The question of a grid: its first comment, before anything else; empty where there is none or no text."""
+    """The question of a grid: a comment at its beginning; empty without one."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             for line in file:
@@ -168,7 +168,7 @@ def question_of(path: Path) -> str:
 
 
 def names_in(folder: Path) -> dict[str, Path]:
-    """The YAML files of a folder by name; hidden files, folders, and names that cannot be given are passed over."""
+    """The YAML files of a folder by name, without hidden files, folders, and names that a user could not give."""
     try:
         paths = sorted(folder.glob("*.yaml"))
     except OSError:
@@ -185,7 +185,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _check_size(text: str) -> None:
-    """MarkedYAMLError for what would take too much depth or memory, aliases counted as copies."""
+    """MarkedYAMLError if a text needs too much depth or memory, with expanded aliases."""
     sizes: dict[str, int] = {}  # nodes of an anchor
     open_nodes: list[tuple[str | None, int]] = []  # anchor, and nodes before it
     nodes = 0
@@ -205,7 +205,7 @@ def _check_size(text: str) -> None:
             if anchor:
                 sizes[anchor] = nodes - before
         if nodes > MOST_NODES or len(open_nodes) > MOST_DEPTH:
-            limit = f"at most {MOST_NODES} values, {MOST_DEPTH} deep, aliases counted as copies"
+            limit = f"at most {MOST_NODES} values, {MOST_DEPTH} deep, with expanded aliases"
             raise yaml.MarkedYAMLError(problem=f"is too large: {limit}", problem_mark=event.start_mark)
 
 

@@ -1,4 +1,4 @@
-"""Settings of a run that are no parameters of the model: each with its type and its bounds."""
+"""Settings of a run besides the model's parameters, each with its type and bounds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sweep.inputs.door import Checked
 
 HEAD = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}")
 Positive = Annotated[float, Field(gt=0)]
-PLACES = ("out", "policy_path", "reuse")  # what is written, executed or read: folders, which no file may name
-TEXTS = (*PLACES, "points", "commit")  # what is given stays text, whatever it looks like
+PLACES = ("out", "policy_path", "reuse")  # folders that are written, executed or read: not allowed in files
+TEXTS = (*PLACES, "points", "commit")  # values taken literally
 
 
 class Settings(Checked):
-    """The part of `conf/config.yaml` that says where, how long and how loud."""
+    """The part of `conf/config.yaml` about output, limits and messages."""
 
     out: str | None = None
     policy_path: str | None = None
@@ -44,7 +44,7 @@ class Settings(Checked):
 
 
 class Runner(Checked):
-    """How chunks are carried, from `conf/runner/`."""
+    """The runner of chunks, from `conf/runner/`."""
 
     kind: Literal["auto", "serial", "ray"] = "auto"
     serial_below_s: Annotated[float, Field(ge=0)] = 60.0
@@ -62,15 +62,15 @@ class Runner(Checked):
         return value
 
     def choose(self, estimate_s: float) -> tuple[str, str]:
-        """serial or ray, and why, in words."""
+        """serial or ray, and the reason in words."""
         if self.kind != "auto":
             return self.kind, f"runner={self.kind}"
         if estimate_s < self.serial_below_s:
-            return "serial", f"about {estimate_s:.0f} CPU s of work: one process, without Ray's start"
-        return "ray", f"about {estimate_s:.0f} CPU s of work: on Ray"
+            return "serial", f"estimated {estimate_s:.0f} CPU seconds: running in this process"
+        return "ray", f"estimated {estimate_s:.0f} CPU seconds: running on Ray"
 
     def where(self) -> str:
-        """The address of the cluster, or local; BadInput where RAY_ADDRESS names no head."""
+        """The address of the cluster, or local; BadInput if RAY_ADDRESS names no head."""
         if self.address:
             return self.address
         address = os.environ.get("RAY_ADDRESS") or "local"
@@ -80,11 +80,11 @@ class Runner(Checked):
 
 
 def wrong_address(address: str) -> str | None:
-    """What is wrong with the address of a Ray head, and what to give instead; None where nothing shows."""
+    """The mistake in the address of a Ray head, with a remedy; None without a visible one."""
     if address.startswith(("http://", "https://")):
         return f"is Ray's Jobs API; submit with `ray job submit --address {address}`, or give HOST:PORT of the head"
     if address.startswith("ray://"):
-        return "is Ray's client, which sweeps do without; give HOST:PORT of the head, without `ray://`"
+        return "is Ray's client, which sweeps do not use; give HOST:PORT of the head, without `ray://`"
     if address not in ("local", "auto") and not HEAD.fullmatch(address):
         return "must be HOST:PORT of a running head, or local"
     return None

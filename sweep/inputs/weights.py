@@ -1,4 +1,4 @@
-"""Weighted draws: what they say, and whether they can be trusted."""
+"""Weighted draws: quantiles, scores, and whether they are reliable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def effective_size(weights: np.ndarray) -> float:
 
 
 def pareto_k(weights: np.ndarray) -> float:
-    """Shape of a generalised Pareto distribution fitted to the largest weights; above 0.7 they cannot be trusted.
+    """Shape of a generalised Pareto distribution fitted to the largest weights; above 0.7 they are unreliable.
 
     Ref: Vehtari, Simpson, Gelman, Yao, Gabry, Pareto smoothed importance sampling. Not positive: a bounded tail.
     """
@@ -21,7 +21,7 @@ def pareto_k(weights: np.ndarray) -> float:
     ordered = np.sort(weights)
     excess = ordered[-tail:] - ordered[-tail - 1]
     if not excess[-1] > 1e-12 * ordered[-1]:
-        return -np.inf  # all the same
+        return -np.inf  # equal weights
     return float(genpareto.fit(excess[excess > 0] / excess.mean(), floc=0.0)[0])
 
 
@@ -34,7 +34,7 @@ def quantiles(values: np.ndarray, weights: np.ndarray, shares: tuple[float, ...]
 
 
 def median_error(values: np.ndarray, weights: np.ndarray) -> float:
-    """Standard error of the weighted median from the number of draws: an interval of ranks, turned into values."""
+    """Standard error of the weighted median from the number of draws: an interval of ranks, converted to values."""
     half = 0.5 / np.sqrt(effective_size(weights))
     low, high = quantiles(values, weights, (0.5 - half, 0.5 + half))
     return float(0.5 * (high - low))

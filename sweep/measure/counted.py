@@ -1,7 +1,7 @@
-"""What a host's counters say of its TLB flushes, and what they leave open.
+"""TLB flushes of a host from its counters, with the unknowns.
 
-A flush event here notifies other CPUs; each of these receives a request. What is not counted stays unknown, and nothing
-is taken as 0 in silence.
+A flush event here notifies other CPUs; each of these receives a request. Values that were not counted stay unknown, and
+never become 0 silently.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sweep.measure.tracepoints import FULL_PAGES, RECEIVED, SEND
 
 MOST = 2.0**63  # flushes that a kernel counts
 LONGEST_S = 1e10
-FEWEST = 10  # flushes or requests that make a rate
+FEWEST = 10  # flushes or requests for a rate
 OLD_KERNEL = "4.7"  # the last that printed CAL less TLB
 WANTED = (
     "give two snapshots of /proc/interrupts (row TLB) or of nr_tlb_* of /proc/vmstat, or counts of tlb:tlb_flush by "
@@ -28,12 +28,12 @@ WANTED = (
 
 @dataclass
 class Counted:
-    """What files say, None where they do not."""
+    """Values from files; None if unknown."""
 
     sent: float | None = None  # flush events
     received: float | None = None  # requests, by all CPUs
     every: float | None = None  # tlb:tlb_flush of all reasons together
-    most: float | None = None  # requests received by the CPU that received most
+    most: float | None = None  # requests received by the CPU with most of them
     seconds: float | None = None
     pages: Mapping[int, float] | None = None  # weights of lengths of flush events
     cpus: int | None = None
@@ -46,13 +46,13 @@ class Counted:
     notes: list[str] = field(default_factory=list)
 
     def know(self, **more: Any) -> None:
-        """Take over what is not known yet."""
+        """Set values that are not known yet."""
         for name, value in more.items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
 
     def count(self, source: str, **more: Any) -> None:
-        """Take over counts of flushes from a file where none has any yet."""
+        """Set counts of flushes from a file, unless an earlier file had any."""
         if not self.source and any(value is not None for value in more.values()):
             self.source = source
             self.know(**more)
@@ -67,10 +67,10 @@ class Load:
 
 
 def loads(counted: Counted, cpus: int) -> list[Load]:
-    """The load that was counted; where the targets of a flush event were not, the fewest, some and the most.
+    """The counted load; with an unknown number of targets, the fewest, some and the most.
 
-    Each event notifies one CPU at least and all others of so many `cpus` at most. No CPU receives an event twice, so
-    there are at least as many events as the CPU received that received most.
+    Each event notifies at least one CPU, and at most all others of `cpus`. No CPU receives an event twice, so there are
+    at least as many events as requests of the CPU with most.
     """
     seconds = counted.seconds or 1.0
     if counted.sent and counted.received:
@@ -81,20 +81,18 @@ def loads(counted: Counted, cpus: int) -> list[Load]:
         sent = counted.sent
         if counted.received:
             sent = counted.received / targets
-        elif sent is None:  # of all reasons: the sender's own flush, its sending, and a flush of each target
+        elif sent is None:  # all reasons: the local flush, the sending, and a flush of each target
             sent = (counted.every or 0.0) / (targets + 2.0)
         out.append(Load(sent / seconds, targets))
     return out
 
 
 def check(out: Counted, seconds: float | None) -> None:
-    """BadInput where no rate follows; `seconds` is what the user says."""
+    """BadInput if no rate follows; `seconds` are the user's."""
     if out.since_start and seconds is None:
-        raise BadInput(
-            f"{out.source}: one snapshot counts since the start: give a second one, or the uptime as --seconds"
-        )
+        raise BadInput(f"{out.source}: one snapshot counts since boot: give a second one, or the uptime as --seconds")
     if out.seconds is None or not out.seconds > 0:
-        raise BadInput(f"{out.source}: does not say for how long it was counted: give --seconds")
+        raise BadInput(f"{out.source}: has no duration: give --seconds")
     if out.seconds > LONGEST_S:
         raise BadInput(f"{out.source}: {out.seconds:g} s: no host runs for so long")
     counted = max(out.sent or 0.0, out.received or 0.0, out.every or 0.0)
@@ -102,15 +100,15 @@ def check(out: Counted, seconds: float | None) -> None:
         raise BadInput(f"{out.source}: {counted:g} flushes of other CPUs: no kernel counts so many")
     if counted < FEWEST:
         raise BadInput(
-            f"{out.source}: {counted:g} flushes of other CPUs in {out.seconds:.3g} s: at least {FEWEST} make a rate"
+            f"{out.source}: {counted:g} flushes of other CPUs in {out.seconds:.3g} s: a rate needs at least {FEWEST}"
         )
 
 
 def _two(out: Counted, held: list[tuple[str, Any]]) -> tuple[Any, Any]:
-    """The earlier and the later snapshot; the earlier is empty where there is one."""
+    """The earlier and the later snapshot; the earlier is empty if there is one."""
     if len(held) == 1:
         out.since_start = True
-        out.notes.append("One snapshot counts since the start of the host; a count that went round since is too small.")
+        out.notes.append("One snapshot counts since the host's boot; a counter that has wrapped since is too small.")
         return {}, held[0][1]
     return held[0][1], held[1][1]
 
@@ -118,9 +116,9 @@ def _two(out: Counted, held: list[tuple[str, Any]]) -> tuple[Any, Any]:
 def _take_interrupts(out: Counted, held: list[tuple[str, Any]]) -> None:
     for where, rows in held:
         if "TLB" not in rows:
-            raise BadInput(f"{where}: no row TLB, which x86 alone has (arm64 flushes by hardware): {WANTED}")
+            raise BadInput(f"{where}: no row TLB, which only x86 has (arm64 flushes by hardware): {WANTED}")
         if out.host is not None and out.host.cpus != len(rows["TLB"]):
-            raise BadInput(f"{where}: {len(rows['TLB'])} CPUs, and lscpu shows {out.host.cpus}: are both of one host?")
+            raise BadInput(f"{where}: {len(rows['TLB'])} CPUs, but lscpu shows {out.host.cpus}: give files of one host")
         if max(rows.get("CAL", [0])) > WRAP // 2 and out.kernel is None:
             out.know(kernel=OLD_KERNEL)
             out.notes.append("CAL is near 2^32, as kernels before 4.8 print CAL less TLB; only TLB is used.")
@@ -136,17 +134,17 @@ def _take_vmstat(out: Counted, held: list[tuple[str, Any]]) -> None:
     before, after = _two(out, held)
     where, wanted = held[-1][0], ("nr_tlb_remote_flush", "nr_tlb_remote_flush_received")
     if not set(wanted) <= set(after):
-        raise BadInput(f"{where}: no {' and '.join(wanted)}: the kernel counts them with CONFIG_DEBUG_TLBFLUSH alone")
+        raise BadInput(f"{where}: no {' and '.join(wanted)}: the kernel counts them only with CONFIG_DEBUG_TLBFLUSH")
     more = {name: count - before.get(name, 0.0) for name, count in after.items() if name.startswith("nr_tlb_")}
     down = next((name for name, count in more.items() if count < 0), None)
     if down:
-        raise BadInput(f"{where}: {down} went down: is BEFORE after AFTER?")
+        raise BadInput(f"{where}: {down} went down: give the earlier file first")
     out.count(where, sent=more[wanted[0]], received=more[wanted[1]])
     fully, pages = (more.get(f"nr_tlb_local_flush_{name}", 0.0) for name in ("all", "one"))
     if fully + pages > 0:
         out.know(pages={each: count for each, count in ((1, pages), (FULL_PAGES, fully)) if count})
         out.notes.append(
-            f"Of the flushes {fully / (fully + pages):.0%} are taken as full, by nr_tlb_local_flush_all and _one."
+            f"{fully / (fully + pages):.0%} of flushes are assumed full, by nr_tlb_local_flush_all and _one."
         )
 
 
@@ -166,7 +164,7 @@ def _take_stat(out: Counted, held: list[tuple[str, Any]]) -> None:
     first, last = held[0][1], held[1][1]
     times = {name: last[name] - first[name] for name in ("user_s", "system_s", "idle_s")}
     if min(times.values()) < 0:
-        raise BadInput(f"{held[1][0]}: CPU time went down: is BEFORE after AFTER?")
+        raise BadInput(f"{held[1][0]}: CPU time went down: give the earlier file first")
     seconds = sum(times.values()) / last["cpus"]
     out.know(cpus=int(last["cpus"]), seconds=seconds)
     out.know(busy=(times["user_s"] + times["system_s"]) / seconds if seconds else None)
@@ -177,7 +175,7 @@ def _take_perf(out: Counted, held: list[tuple[str, Any]]) -> None:
     every = counts.get("tlb:tlb_flush")
     if not out.source and every is not None:
         out.count(held[0][0], every=every)
-        out.notes.append("perf stat counts flushes of all reasons, those at task switches too: so many at most.")
+        out.notes.append("perf stat counts flushes of all reasons, even at task switches: the load is an upper bound.")
     elapsed = counts.get("duration_time")
     out.know(seconds=elapsed and elapsed * 1e-9, busy=counts.get(UTILIZED))
 
@@ -196,7 +194,7 @@ def _take_rate(out: Counted, held: list[tuple[str, Any]]) -> None:
     if not out.source:
         out.seconds = 1.0
         out.count(held[0][0], received=held[0][1])
-        out.notes.append("The file tells a rate, perhaps a peak and not a mean.")
+        out.notes.append("The file has a rate, which may be a peak and not a mean.")
 
 
 TAKE: dict[str, Callable[[Counted, list[tuple[str, Any]]], None]] = {

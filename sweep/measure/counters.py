@@ -1,4 +1,4 @@
-"""What a run asked of the kernel, counted: by a command that is run here, or from recorded files.
+"""Counts of a run's kernel work: of a command that is run here, or from recorded files.
 
 C:   /proc/vmstat, /proc/stat, /proc/interrupts, getrusage(2), /proc/self/io; perf stat where it is permitted
 """
@@ -19,7 +19,7 @@ from sweep.errors import BadInput
 from sweep.measure.interrupts import between, read_interrupts
 from sweep.measure.perf import read_perf
 
-OF_PERF = {  # perf's events, and our names; its times are in ns
+OF_PERF = {  # perf's events, and our names; perf's times are in ns
     "cpu-migrations": "migrations", "context-switches": "switches", "page-faults": "faults",
     "raw_syscalls:sys_enter": "system_calls", "user_time": "user_s", "system_time": "system_s",
     "duration_time": "elapsed_s",
@@ -42,7 +42,7 @@ def read_counters(text: str, where: str) -> dict[str, float]:
 
 
 def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
-    """/proc/stat: seconds of all CPUs together by mode, switches, forks, and how many CPUs there are."""
+    """/proc/stat: seconds of all CPUs together by mode, switches, forks, and the number of CPUs."""
     modes = re.search(r"^cpu +((?:[0-9]{1,18} +){7}[0-9]{1,18})(?: |$)", text, re.MULTILINE)
     needed = [re.search(rf"^{name} [0-9]{{1,18}}( |$)", text, re.MULTILINE) for name in (r"cpu\d+", "ctxt")]
     if modes is None or not all(needed):
@@ -56,7 +56,7 @@ def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
 def seen_of_snapshots(
     vmstat: tuple[str, str], stat: tuple[str, str] | None, interrupts: tuple[str, str] | None, perf: str | None
 ) -> dict[str, float]:
-    """What recorded texts say of the time between two snapshots; they count the whole machine."""
+    """Counts between two recorded snapshots of the whole machine."""
     before, after = (read_counters(text, "vmstat") for text in vmstat)
     change = {name: after[name] - before.get(name, 0.0) for name in after}
     seen = {"faults": change.get("pgfault", float("nan")), "huge": change.get("thp_fault_alloc", 0.0)}
@@ -65,7 +65,7 @@ def seen_of_snapshots(
         first, last = (read_stat(text, "stat") for text in stat)
         seen |= {name: last[name] - first[name] for name in ("user_s", "system_s", "steal_s")}
         seen["switches"], seen["cpus"] = last["ctxt"] - first["ctxt"], last["cpus"]
-        if seen["steal_s"] < 0:  # some hypervisors set it back
+        if seen["steal_s"] < 0:  # some hypervisors reset it
             seen["steal_s"] = float("nan")
         else:
             all_s = sum(last[n] - first[n] for n in ("user_s", "system_s", "idle_s", "steal_s"))
@@ -78,21 +78,21 @@ def seen_of_snapshots(
         counts = read_perf(perf, "perf")
         of_perf = seen_of_perf(counts)
         if not of_perf:
-            raise BadInput(f"--perf: nothing of it is used; events that are: {', '.join(OF_PERF)}")
+            raise BadInput(f"--perf: no used event in it; used are {', '.join(OF_PERF)}")
         seen |= of_perf
     for name in ("huge", "pgalloc", "switches", "elapsed_s"):
         if seen.get(name, 0.0) < 0:
-            raise BadInput(f"recorded files: {name} went down: is BEFORE after AFTER?")
+            raise BadInput(f"recorded files: {name} went down: give BEFORE, then AFTER")
     times = "--stat, or user_time and system_time in --perf"
     for name, needs in (("user_s", times), ("system_s", times), ("faults", "pgfault in --vmstat")):
         if not seen.get(name, float("nan")) >= 0:
-            what = "went down: is BEFORE after AFTER?" if seen.get(name, 0.0) < 0 else f"is not known: give {needs}"
+            what = "went down: give BEFORE, then AFTER" if seen.get(name, 0.0) < 0 else f"is not known: give {needs}"
             raise BadInput(f"recorded files: {name} {what}")
     return seen
 
 
 def seen_of_perf(counts: Mapping[str, float]) -> dict[str, float]:
-    """perf's own counts under our names; its times are in ns."""
+    """perf's counts under our names; perf's times are in ns."""
     return {
         ours: counts[theirs] * (1e-9 if ours.endswith("_s") else 1.0)
         for theirs, ours in OF_PERF.items()
@@ -101,7 +101,7 @@ def seen_of_perf(counts: Mapping[str, float]) -> dict[str, float]:
 
 
 def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]]:
-    """Run a command and say what it asked for, and what could not be counted; BadInput where it cannot be run."""
+    """Run a command; return its counts, and sentences on missing ones; BadInput if it cannot be run."""
     if shutil.which(command[0]) is None:
         raise BadInput(f"{command[0]!r}: no such command")
     missing: list[str] = []
@@ -110,8 +110,8 @@ def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]
         events = [event for event in PERF if _perf_counts(event)]
         missing = [f"perf does not count {event} here" for event in PERF if event not in events]
         prefix = ["perf", "stat", "-x,", "-o", str(counts), "-e", ",".join(events), "--"] if events else []
-        code = Path(folder) / "code"  # perf does not hand it on reliably
-        read_stat(Path("/proc/stat").read_text(), "/proc/stat")  # what is refused is refused before the command runs
+        code = Path(folder) / "code"  # perf does not pass it on reliably
+        read_stat(Path("/proc/stat").read_text(), "/proc/stat")  # errors come before the command runs
         shell = ["sh", "-c", '"$@"; echo $? > "$0"', str(code)]
         before, begin = _snapshot(), time.monotonic()
         subprocess.run([*prefix, *shell, *command])
@@ -119,7 +119,7 @@ def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]
         ended = code.read_text().strip() if code.exists() else "unknown"
         perf = read_perf(counts.read_text(), "perf") if events and counts.exists() else {}
     if ended != "0":
-        raise BadInput(f"{command[0]!r} ended with exit code {ended}: nothing is written")
+        raise BadInput(f"{command[0]!r} ended with exit code {ended}: no file was written")
     vmstat, stat, interrupts = ((before[n], after[n]) for n in ("vmstat", "stat", "interrupts"))
     seen = seen_of_snapshots(vmstat, stat, interrupts, None)
     seen["machine_cpu_s"] = seen["user_s"] + seen["system_s"]

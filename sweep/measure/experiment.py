@@ -1,4 +1,4 @@
-"""What is measured: a checked file of `conf/measure/`."""
+"""A measurement's description: a checked file of `conf/measure/`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_POINTS = 10_000
 
 @dataclass(frozen=True)
 class Point:
-    """One experiment: so many callers of a call with a think time, and so many other CPUs that run user code."""
+    """One experiment: the callers of a call with a think time, and the other CPUs, which run user code."""
 
     call: str
     callers: int
@@ -33,7 +33,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is measured, and how it is fitted."""
+    """The points to measure, and the settings of the fit."""
 
     title: str
     seconds: float
@@ -70,7 +70,7 @@ class Curve(Checked):
         return self
 
     def points(self, cpus: int) -> list[Point]:
-        """On a machine of so many CPUs; a file for larger machines serves as well."""
+        """The points on a machine of this many CPUs; larger ones are left out."""
         numbers = [cpus if callers == 0 else callers for callers in self.callers]
         return [
             Point(self.call, callers, cpus - callers if self.others == "busy" else 0, think, pages)
@@ -82,7 +82,7 @@ class Curve(Checked):
 
 
 class Interval(Checked):
-    """What is known of a system call's own time, ns."""
+    """The interval of a system call's own time, ns."""
 
     low: Nanoseconds
     central: Nanoseconds
@@ -96,7 +96,7 @@ class Interval(Checked):
 
 
 class OwnTime(Checked):
-    """Of one call: entry and exit, and page tables by page."""
+    """The own time of a call: entry and exit, and page tables by page."""
 
     call_ns: Interval
     page_ns: Interval | None = None
@@ -134,7 +134,7 @@ class File(Checked):
 
 
 def read_experiment(path: Path, cpus: int) -> Experiment:
-    """A file of `conf/measure/` for a machine of `cpus` CPUs, every key checked; BadInput names what is off."""
+    """A file of `conf/measure/` for a machine of `cpus` CPUs, every key checked; BadInput for any mistake."""
     where = f"measure/{path.stem}"
     document = read_yaml(path, where)
     file = admit(File, document)

@@ -1,4 +1,4 @@
-"""A machine file for another host: its CPUs are those of its `lscpu`, its costs those of its family's core file."""
+"""A machine file for another host: CPUs from its `lscpu`, costs from its family's core file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sweep.measure.workload import comment
 
 
 class Row(Checked):
-    """A core file, and by what in the output of `lscpu` its processors are known."""
+    """A core file, and the pattern of its processors in the output of `lscpu`."""
 
     core: str
     pattern: str
@@ -40,32 +40,32 @@ def read_family() -> FamilyFile:
 
 
 def core_of(host: Topology, given: str | None, where: str) -> str:
-    """The core file that is given, or the one of this processor; BadInput where there is none."""
+    """The given core file, or that of this processor; BadInput if there is none."""
     known = sorted({_core(machine) for machine in catalog([conf_dir()])["machine"].values()})
     if given is not None and given not in known:
-        raise BadInput(f"--core={given!r}: no machine is known with such a core{did_you_mean(given, known)}")
+        raise BadInput(f"--core={given!r}: no such core{did_you_mean(given, known)}")
     found = given or known_core(host)
     if found is None:
-        what = f"{host.processor.strip(' /')!r} has no core file" if host.name else "the processor is not named"
+        what = f"{host.processor.strip(' /')!r} has no core file" if host.name else "the processor has no name"
         raise BadInput(f"{where}: {what}: give --core NAME; there are: {', '.join(known)}")
     return found
 
 
 def known_core(host: Topology) -> str | None:
-    """The core file of this processor; None where it is not named, or has none."""
+    """The core file of this processor; None if there is none, or it has no name."""
     rows = read_family().cores
     return next((row.core for row in rows if re.search(row.pattern, host.processor, re.IGNORECASE)), None)
 
 
 def _core(machine: Entry) -> str:
-    """The microarchitecture on which a machine is built."""
+    """The microarchitecture of a machine."""
     while not machine.name.endswith(f" {CORE}") and machine.parent is not None:
         machine = machine.parent
     return machine.name.removesuffix(f" {CORE}")
 
 
 def relatives(host: Topology, core: str) -> list[Entry]:
-    """Machines with this core that are no guests, the nearest first: by sockets, then by CPUs."""
+    """Bare-metal machines with this core, the nearest first: by sockets, then by CPUs."""
 
     def far(machine: Entry) -> tuple[float, float]:
         sockets, cpus = (float(machine.quantities[name].central) for name in ("sockets", "cores"))
@@ -76,15 +76,13 @@ def relatives(host: Topology, core: str) -> list[Entry]:
 
 
 def with_clusters(host: Topology, machines: list[Entry]) -> Topology:
-    """The host with the clusters of its nearest relative, where `lscpu` does not say which cores share a cache."""
+    """The host, with the clusters of its nearest relative if `lscpu` does not show shared caches."""
     cores = machines[0].quantities.get("cluster_cores") if machines and not host.caches_told else None
     if cores is None:
         return host
     places = host.places.copy()
     places[:, 1] = np.unique(places[:, 2], return_inverse=True)[1] // int(cores.central)
-    remark = (
-        f"The file does not say which cores share a last-level cache: {cores.central} do, as on {machines[0].name}."
-    )
+    remark = f"The file does not show shared last-level caches: {cores.central} cores each, as on {machines[0].name}."
     return replace(host, places=places, remarks=(*host.remarks, remark))
 
 
@@ -110,7 +108,7 @@ def machine_text(host: Topology, core: str, machines: list[Entry], measured: Lat
             known[name] = _widened(quantity, read_family().wider if name != "clock_scale" else 1.0) | {
                 "unit": quantity.unit, "source": f"family: {relative.name}: {quantity.source}"
             }  # fmt: skip
-    head = ["Another host, by its `lscpu`. Its costs are those of its core file, none measured on it.", *host.remarks]
+    head = ["Another host, from its `lscpu`. Its costs are those of its core file, not measured.", *host.remarks]
     order = "by `lscpu -e`" if host.numbered else "as usual on Linux, the second threads of all cores after the first"
     head += [f"CPUs are numbered {order}."] * bool(measured)
     lines = [*(comment(each) for each in head), f"defaults: [/{CORE}/{core}, _self_]"]

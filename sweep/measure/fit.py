@@ -1,9 +1,9 @@
-"""The costs of a measured machine: least squares on log latencies, held by literature priors.
+"""The costs of a measured machine: least squares on log latencies, with literature priors.
 
 Maximum a posteriori: every cost is log-normal around its literature value with its published interval, every measured
-p50 log-normal around the simulated one; the intervals are Laplace's, with noise as large as the residuals where those
-exceed the stated one. Costs that only occur as a sum share what is known of the sum by the width
-of their priors: read each one's interval, not its centre alone, and simulate under joint draws.
+p50 log-normal around the simulated one; the intervals are Laplace's, with the noise of the residuals if that exceeds
+the stated one. The measurement determines only the sum of some costs, which they share by the widths of their priors:
+use each one's interval, not only its centre, and simulate under joint draws.
 Ref: Tarantola, Inverse Problem Theory (2005), 3.2.
 """
 
@@ -32,9 +32,9 @@ from sweep.measure.topology import Latencies
 KERNEL = ("queue_lines", "csd_lines", "request_lines", "ack_lines", "line_hit_ns", "line_fill_ns")
 NO_LINES: Latencies = {}
 DRAWS = 512  # of the costs together
-ROBUST = 3.0  # standard deviations beyond which a point counts less than by its square: somebody disturbed it
-STEP = 0.1  # of the logarithms, for differences: a p50 moves in small jumps, as requests meet
-AWAY_PER_CALL = (0.9, 1.3)  # absences of the spinners a call, within which their median is the handler run
+ROBUST = 3.0  # standard deviations beyond which a point, probably disturbed, counts less than by its square
+STEP = 0.1  # of the logarithms, for differences: a p50 moves in small jumps when requests coalesce
+AWAY_PER_CALL = (0.9, 1.3)  # absences of spinners per call, for which their median is the handler run
 INTERRUPTS = ("ipi_send_ns", "ipi_latency_ns", "ipi_latency_cross_ns", "irq_entry_ns", "irq_exit_ns")
 FIXED = ("ceiling", "smt_slowdown", "idle_exit_ns", "line_sibling_ns", *KERNEL)
 
@@ -44,7 +44,7 @@ class Settings:
     """The `fit` part of an experiment's file, checked."""
 
     prior: Entry
-    guest_prior: Entry  # where interrupts leave the guest
+    guest_prior: Entry  # for guests whose interrupts exit
     noise: float
     moved: float
     virtual: float
@@ -54,18 +54,18 @@ class Settings:
     calls: Mapping[str, Mapping[str, tuple[float, float, float]]]  # low, central, high of a system call's own time
 
     def prior_of(self, machine: Facts) -> Entry:
-        """The machine whose costs are the prior of this one's."""
+        """The machine with the prior costs of this one."""
         return self.guest_prior if machine.leaves else self.prior
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What is known of one cost."""
+    """One cost with its interval."""
 
     low: float
     central: float
     high: float
-    fitted: bool  # or hardly moved from its prior
+    fitted: bool  # else hardly moved from its prior
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ class Fitted:
 
     costs: Mapping[str, Cost]
     draws: np.ndarray  # of the costs together, [draw, cost]
-    known: Mapping[str, float]  # what the fit takes as known
+    known: Mapping[str, float]  # costs that are fixed in the fit
     table: pd.DataFrame  # a row a point: measured beside simulated
     residual: float  # root mean square of the fitted log p50s over the stated noise
 
 
 def read_settings(content: Any, where: str) -> Settings:
-    """Checked settings; BadInput names key, value and what is allowed."""
+    """Checked settings; BadInput with key, value and allowed values."""
     given = admit(FitSettings, content, where)
     known = names_in(conf_dir() / "machine")
     entries = {"prior": given.prior, "guest_prior": given.guest_prior}
@@ -91,7 +91,7 @@ def read_settings(content: Any, where: str) -> Settings:
     guest = machines[given.guest_prior].quantities
     if missing := [name for name in OF_GUEST if name not in guest or not guest[name].low]:
         raise BadInput(
-            f"{where}: guest_prior={given.guest_prior!r}: has no interval of {missing[0]}; name a guest's machine"
+            f"{where}: guest_prior={given.guest_prior!r}: has no interval of {missing[0]}; give a guest's machine"
         )
     calls: dict[str, dict[str, tuple[float, float, float]]] = {
         call: {name: (each.low, each.central, each.high) for name, each in own if each is not None}
@@ -108,7 +108,7 @@ def read_settings(content: Any, where: str) -> Settings:
 def priors(
     settings: Settings, machine: Facts, calls: set[str], measured: Collection[str] = ()
 ) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of the logarithms of what the experiments can move, without what is `measured`."""
+    """Mean and standard deviation of the logarithms of fitted costs, without `measured` ones."""
     out = {}
     quantities = settings.prior_of(machine).quantities
     for name in (*COSTS, *(OF_GUEST if machine.leaves else ())):
@@ -121,21 +121,21 @@ def priors(
         out[name] = (np.log(quantity.central), np.log(quantity.high / quantity.low) / (2 * Z95) * wider)
     for call in sorted(calls):
         if call not in settings.calls:
-            raise BadInput(f"fit: calls: {call} is measured, and its own time has no prior")
+            raise BadInput(f"fit: calls: {call} is measured, but its own time has no prior")
         for name, (low, central, high) in settings.calls[call].items():
             out[f"{call}.{name}"] = (np.log(central), np.log(high / low) / (2 * Z95))
     return out
 
 
 def held_out(points: pd.DataFrame, every: int) -> np.ndarray:
-    """Which points are kept from the fit: every n-th of each curve, in order of think time and pages."""
+    """The points left out of the fit: every n-th of each curve, in order of think time and pages."""
     order = points.sort_values(["call", "callers", "spinners", "pages", "asked_think_ns"], kind="stable")
     rank = order.groupby(["call", "callers", "spinners"]).cumcount()
     return (rank.reindex(points.index) % every == every - 1).to_numpy()
 
 
 def fit(points: pd.DataFrame, settings: Settings, machine: Facts, lines: Latencies = NO_LINES) -> Fitted:
-    """Fit to the points that are not held out, and simulate all of them; times of cache lines count as measured."""
+    """Fit the points that are not held out, and simulate all; times of cache lines are fixed as measured."""
     known = priors(settings, machine, set(points["call"]), lines)
     names = list(known)
     mean, deviation = np.array(list(known.values())).T
@@ -189,14 +189,14 @@ def fit(points: pd.DataFrame, settings: Settings, machine: Facts, lines: Latenci
 
 
 def _away(points: pd.DataFrame) -> np.ndarray:
-    """Points where the spinners' absences are the handler runs: about one a call."""
+    """Points at which the spinners' absences are the handler runs: about one per call."""
     per_call = points["away_count"] / points["call_count"] / points["spinners"].clip(lower=1)
     low, high = AWAY_PER_CALL
     return ((points["callers"] == 1) & (points["spinners"] > 0) & (per_call >= low) & (per_call <= high)).to_numpy()
 
 
 def compare(points: pd.DataFrame, found: Mapping[str, np.ndarray], apart: np.ndarray, tolerance: float) -> pd.DataFrame:
-    """measured_vs_simulated: a row a point, with what the fit has not seen marked as predicted."""
+    """measured_vs_simulated: a row per point; points left out of the fit are marked as predicted."""
     table = points[["call", "callers", "spinners", "think_ns", "pages"]].copy()
     table["used"] = np.where(apart, "predicted", "fitted")
     table["measured_p50_ns"], table["simulated_p50_ns"] = points["measured_p50_ns"], found["flush_wait_p50_ns"][0]

@@ -1,4 +1,4 @@
-"""Files with counts of TLB flushes, of whatever kind: each is known by its content, and read or refused by name."""
+"""Files with counts of TLB flushes, in any known form: recognized by their content, and read or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATE = re.compile(rf"tlb shootdowns? ?/ ?s\b[^\d\n]*({NUMBER})", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Kind:
-    """One form of text: how it is known, how it is read, and what it holds where no flush is counted in it."""
+    """One form of text: its pattern, its reader, and its content in words."""
 
     pattern: str
     read: Callable[[str, str], Sequence[Any]]
@@ -31,7 +31,7 @@ class Kind:
 
 
 def _pieces(begin: str, read: Callable[[str, str], Any]) -> Callable[[str, str], list[Any]]:
-    """A reader of snapshots that stand one after another, each from a line that begins so."""
+    """A reader of consecutive snapshots, each of which begins with such a line."""
     cut = re.compile(rf"^(?=\s*{begin})", re.MULTILINE)
     return lambda text, where: [read(each, where) for each in cut.split(text) if re.match(rf"\s*{begin}", each)]
 
@@ -51,7 +51,7 @@ def _rate(text: str, where: str) -> list[float]:
 
 
 def _time(text: str, where: str) -> list[tuple[float, float]]:
-    """Seconds elapsed and of CPU time, as `time` prints them."""
+    """Seconds elapsed and of CPU time, printed by `time`."""
     rows = re.findall(rf"^(real|user|sys)\s+(?:(\d+)m)?({NUMBER}) ?s?$", text, re.MULTILINE)
     times = {name: 60.0 * float(minutes or 0) + (number(rest) or 0.0) for name, minutes, rest in rows}
     if not times.get("real", 0.0) > 0:
@@ -80,7 +80,7 @@ KINDS = {
         "the CPUs of a host (lscpu)",
     ),
 }  # fmt: skip
-STRANGE = {  # what people also have, by a piece of it
+STRANGE = {  # other common files, by a part of them
     r"^tasks,processes": "operations a second of will-it-scale",
     r"^Threads\s+QL\b": "means and deviations of a lock benchmark",
     r"Self-IPI": "times of ipi_benchmark",
@@ -94,7 +94,7 @@ STRANGE = {  # what people also have, by a piece of it
 
 
 def read_flushes(files: Sequence[tuple[str, str]], seconds: float | None, kernel: str | None) -> Counted:
-    """What files, each a name and a text, say together; BadInput where one is not understood or no flush is counted."""
+    """Counts of all files, each a name and a text; BadInput if one is unknown or no flush is counted."""
     held: dict[str, list[tuple[str, Any]]] = defaultdict(list)
     for where, given in files:
         text = plain(given)
@@ -103,7 +103,7 @@ def read_flushes(files: Sequence[tuple[str, str]], seconds: float | None, kernel
             raise BadInput(f"{where}: is empty")
         if not kinds:
             what = next((what for like, what in STRANGE.items() if re.search(like, text, re.MULTILINE)), None)
-            said = f"holds {what}, no counts of flushes" if what else "nothing of it is understood"
+            said = f"contains {what}, no counts of flushes" if what else "unknown format"
             raise BadInput(f"{where}: {said}; {WANTED}")
         for name in kinds:
             read = list(KINDS[name].read(text, where))
@@ -120,7 +120,7 @@ def read_flushes(files: Sequence[tuple[str, str]], seconds: float | None, kernel
             TAKE[name](out, held[name])
     if not out.source:
         holds = {where: KINDS[name].holds for name, each in held.items() for where, _ in each}
-        said = "; ".join(f"{where}: holds {what}" for where, what in holds.items())
+        said = "; ".join(f"{where}: contains {what}" for where, what in holds.items())
         raise BadInput(f"{said}, no counts of flushes; {WANTED}")
     check(out, seconds)
     return out

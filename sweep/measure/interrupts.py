@@ -1,4 +1,4 @@
-"""/proc/interrupts: whole, or rows of it as people paste them: without the line that names the CPUs, broken anywhere.
+"""/proc/interrupts: complete, or pasted rows of it, without the line of CPUs and broken anywhere.
 
 C:   kernel/irq/proc.c  show_interrupts(); arch/x86/kernel/irq.c  arch_show_interrupts()
 """
@@ -13,12 +13,12 @@ from sweep.errors import BadInput
 WRAP = 2**32  # of a count
 Rows = Mapping[str, list[int]]  # by name, a count for each CPU
 ROW = re.compile(r"\s*([\w.-]+):(?=\s)(.*)")
-WANTED = ("TLB", "CAL")  # rows that are never left out in silence
+WANTED = ("TLB", "CAL")  # rows with errors if damaged
 OF_ALL = ("ERR", "MIS")  # rows with one count for all CPUs
 
 
 def snapshots(text: str, where: str) -> list[dict[str, list[int]]]:
-    """Every snapshot of a text: one begins where a row comes again. BadInput names the line of a row that is none."""
+    """Every snapshot of a text: a repeated row begins a new one. BadInput with the line of a damaged row."""
     cpus, heading, name, is_open = 0, False, "", False
     out, begins = [dict[str, list[int]]()], dict[str, int]()
     for at, line in enumerate(text.splitlines(), 1):
@@ -37,7 +37,7 @@ def snapshots(text: str, where: str) -> list[dict[str, list[int]]]:
             new = _leading(words)[: cpus - len(counts) if cpus else None]
             rest = words[len(new) :]
             if name in WANTED and rest and rest[0][0].isdigit():
-                raise BadInput(f"{where}, line {at}: row {name}: {rest[0][:40]!r} is not the count of a CPU")
+                raise BadInput(f"{where}, line {at}: row {name}: {rest[0][:40]!r} must be the count of a CPU")
             counts += [int(word) for word in new]
             is_open = not rest
     for rows in out:
@@ -51,7 +51,7 @@ def _leading(words: list[str]) -> list[str]:
 
 
 def _check(rows: Rows, cpus: int, begins: Mapping[str, int], where: str) -> None:
-    """BadInput where a row that is wanted has not a count for each CPU."""
+    """BadInput if a wanted row lacks a count for some CPU."""
     for name in WANTED:
         others = [len(counts) for each, counts in rows.items() if each in WANTED]
         expected = cpus or max(others, default=0)
@@ -61,24 +61,24 @@ def _check(rows: Rows, cpus: int, begins: Mapping[str, int], where: str) -> None
 
 
 def read_interrupts(text: str, where: str = "/proc/interrupts") -> dict[str, list[int]]:
-    """The rows of one snapshot; empty of an empty text, as containers show it. BadInput where there are several."""
+    """The rows of one snapshot; none for an empty text, as in containers. BadInput if there are several."""
     found = snapshots(text, where)
     if len(found) > 1:
-        raise BadInput(f"{where}: holds {len(found)} snapshots: give one a file")
+        raise BadInput(f"{where}: has {len(found)} snapshots: give one per file")
     return found[0] if found else {}
 
 
 def between(before: Rows, after: Rows, where: str) -> dict[str, list[int]]:
-    """Interrupts of each CPU between two snapshots; BadInput where a count went down.
+    """Interrupts of each CPU between two snapshots; BadInput if a count went down.
 
-    A count is 32 bits wide: one that was near its end and is small now has gone round. A row that is new began at 0.
+    A count has 32 bits: one that was near the maximum and is small now has wrapped. A new row began at 0.
     """
     out = {}
     for name, counts in after.items():
         old = before.get(name, [0] * len(counts))
         if len(old) != len(counts):
-            raise BadInput(f"{where}: row {name} has {len(old)} counts before and {len(counts)} after: give CPUs alike")
+            raise BadInput(f"{where}: row {name} has {len(old)} counts before and {len(counts)} after: must be equal")
         out[name] = [(count - earlier) % WRAP for count, earlier in zip(counts, old, strict=True)]
         if any(more > WRAP // 2 and name in before for more in out[name]):
-            raise BadInput(f"{where}: row {name} went down: is BEFORE after AFTER?")
+            raise BadInput(f"{where}: row {name} went down: give the earlier file first")
     return out

@@ -1,4 +1,4 @@
-"""How long a cache line takes between the CPUs of this machine, pair by pair and contended, without root.
+"""Times of a cache line between the CPUs of this machine, for each pair and contended, without root.
 
 C:   sweep/measure/lines.c: a ping-pong by compare-exchange; one word that several CPUs write
 """
@@ -29,7 +29,7 @@ PAIRS_A_CALL = 100
 
 
 class Row(Written):
-    """A row of lines.csv: a pair's time of one way, or the time between writes of so many CPUs to one line."""
+    """A row of lines.csv: a pair's one-way time, or the time between writes of several CPUs to one line."""
 
     kind: Literal["pair", "plain", "atomic", "test_first"]
     cpus: Annotated[int, number(1, MOST_CPUS, whole=True)]
@@ -39,7 +39,7 @@ class Row(Written):
 
 
 def pairs_of(host: Topology) -> list[tuple[int, int]]:
-    """Pairs of CPUs by index that are measured: all of a small machine, else some of each distance."""
+    """Pairs of CPUs to measure, by index: all of a small machine, else some of each distance."""
     first, second = np.triu_indices(host.cpus, 1)
     if host.cpus > ALL_PAIRS:
         random, distance = np.random.default_rng(0), host.distances[first, second]
@@ -50,12 +50,12 @@ def pairs_of(host: Topology) -> list[tuple[int, int]]:
 
 
 def numbers_of(cpus: int) -> list[int]:
-    """How many CPUs write a contended line: powers of two, and all."""
+    """The numbers of CPUs that write a contended line: powers of two, and all."""
     return sorted({cpus, *(1 << at for at in range(cpus.bit_length()))} - {0})
 
 
 def seconds_of(host: Topology) -> float:
-    """How long all that takes."""
+    """The duration of all measurements."""
     return 1e-3 * (PAIR_MS * len(pairs_of(host)) + CONTENDED_MS * len(KINDS) * len(numbers_of(host.cpus)))
 
 
@@ -85,13 +85,11 @@ def _run(program: Path, what: str, ms: float, cpus: Sequence[int], expected_ms: 
 
 
 def read_lines(path: Path) -> pd.DataFrame:
-    """An earlier lines.csv; BadInput naming line, column and what is allowed."""
+    """An earlier lines.csv; BadInput with line, column and allowed values."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise BadInput(
-            f"{path}: must be a lines.csv that `sweep measure` wrote: {' '.join(str(error).split())}"
-        ) from None
+        raise BadInput(f"{path}: must be a lines.csv of `sweep measure`: {' '.join(str(error).split())}") from None
     rows = [admit(Row, row, f"{path}, line {at + 2}") for at, row in enumerate(table.to_dict("records"))]
     return pd.DataFrame([row.model_dump() for row in rows], columns=list(Row.model_fields))
 

@@ -1,10 +1,10 @@
-"""How long a broadcast takes on this machine, call by call: a closed loop around the kernel's own path, without root.
+"""The time of a broadcast on this machine, call by call: a closed loop around the kernel's own path, without root.
 
 C:   sweep/measure/loop.c: membarrier(2), madvise(2), mprotect(2), munmap(2) -> smp_call_function_many()
 
-The loop is C, compiled on first use by the system's compiler: an interpreter's own time and lock are of the size of
-what is measured. The curves are a file of `conf/measure/`. Calls during which a CPU was taken from a thread of ours do
-not count; of several passes over a point the median counts.
+The loop is C, compiled on first use by the system's compiler: an interpreter's time and lock are as long as the
+broadcast. The curves are a file of `conf/measure/`. Calls do not count if one of our threads lost its CPU meanwhile;
+the result of a point is the median of several passes.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sweep.measure.experiment import Experiment, Point
 from sweep.measure.machine import interrupts
 
 SOURCE = Path(__file__).with_name("loop.c")
-FORBIDDEN = 3  # exit code of the helper where the kernel refuses the call
+FORBIDDEN = 3  # exit code of the helper if the kernel refuses the call
 
 
 def helper(source: Path = SOURCE) -> Path:
-    """The compiled program, made on first use in the user's cache; Unmeasurable where that cannot be done.
+    """The program, compiled on first use in the user's cache; Unmeasurable if that fails.
 
-    What is executed is written by this user, in a folder that nobody else can write.
+    Only this user can write the program and its folder.
     """
     if platform.system() != "Linux":
         raise Unmeasurable(f"{platform.system()} has no membarrier(2) and no /proc: measure on Linux")
@@ -43,7 +43,7 @@ def helper(source: Path = SOURCE) -> Path:
     if os.path.lexists(program):
         if not not_private(program) and os.access(program, os.X_OK):
             return program
-        program.unlink()  # the folder is ours alone, so this is an old one's, from when it was not
+        program.unlink()  # from an older version with a shared folder
     compiler = next(
         (found for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if (found := shutil.which(name))), None
     )
@@ -66,7 +66,7 @@ def helper(source: Path = SOURCE) -> Path:
 
 
 def measure_point(program: Path, point: Point, seconds: float, seed: int, cpus: Sequence[int]) -> dict[str, float]:
-    """One pass over one point: what the loop saw, and interrupts per call of the whole machine."""
+    """One pass over one point: results of the loop, and interrupts per call of the whole machine."""
     used = cpus[: point.callers + point.spinners]
     numbers = (point.call, point.callers, point.spinners, point.think_ns, point.pages)
     before = interrupts()
@@ -93,7 +93,7 @@ def read_summary(text: str) -> dict[str, float]:
 
 
 def run_experiment(experiment: Experiment, progress: Any = None) -> pd.DataFrame:
-    """Every point, passes one after the other so that a disturbance does not hit one point only; a row a point."""
+    """A row per point. Passes run one after the other, so that a disturbance affects several points."""
     program, cpus = helper(), sorted(os.sched_getaffinity(0))
     seen: dict[Point, list[dict[str, float]]] = {point: [] for point in experiment.points}
     for turn in range(experiment.passes):
@@ -112,7 +112,7 @@ def run_experiment(experiment: Experiment, progress: Any = None) -> pd.DataFrame
         if passes:
             rows.append(_row(point, pd.DataFrame(passes).median()))
     if not rows:
-        raise Unmeasurable("no point could be measured: others hold the CPUs")
+        raise Unmeasurable("no point could be measured: other processes occupy the CPUs")
     return pd.DataFrame(rows)
 
 

@@ -1,6 +1,6 @@
-"""What this machine says of itself: CPUs, kernel, mitigations, hypervisor, interrupts.
+"""Facts about this machine: CPUs, kernel, mitigations, hypervisor, interrupts.
 
-The readers take the text of the kernel's files, so that recorded files serve as well. Unprivileged throughout.
+The readers take the text of the kernel's files, which may be recorded. No privileges are needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from sweep.measure.interrupts import read_interrupts
 
 TRACEPOINTS = ("tlb/tlb_flush", "ipi/ipi_send_cpumask")
-DELIVERIES = "exit where each one leaves it, hypercall where one call sends many, apic where none leaves it"
+DELIVERIES = "exit if each one exits to the hypervisor, hypercall if one call sends many, apic if none exits"
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Facts:
     sockets: int
     threads_per_core: int
     kernel: str
-    hypervisor: str | None  # None: none that shows
+    hypervisor: str | None  # None: none was found
     mitigations: Mapping[str, str]
-    accounting: str | None  # how the kernel books handler time, where it says so
+    accounting: str | None  # the kernel's accounting of handler time, if known
     tick_hz: int | None
     cluster_cores: int | None = None  # cores that share a last-level cache; None: all of a socket
-    delivery: str | None = "apic"  # how interrupts leave a CPU, as the model's parameter; None: a guest cannot tell
+    delivery: str | None = "apic"  # the model's parameter; None: unknown in a guest
     hybrid: bool = False  # cores of two kinds
 
     @property
     def leaves(self) -> bool:
-        """Whether interrupts are known to leave this guest for its hypervisor."""
+        """Whether interrupts of this guest are known to exit to its hypervisor."""
         return self.delivery in ("exit", "hypercall")
 
     @property
@@ -62,25 +62,23 @@ class Facts:
 
     @property
     def how_they_leave(self) -> str:
-        """How interrupts leave this guest, and what to do where that is not so."""
+        """The delivery of this guest's interrupts, and a remedy if it is wrong."""
         if self.delivery is None:
-            known = (
-                "How interrupts leave this guest is not known: its kernel log cannot be read. They count as not leaving"
-            )
+            known = "The delivery of this guest's interrupts is assumed to be apic, since its kernel log cannot be read"
         else:
-            known = f"Interrupts leave this guest as delivery={self.delivery} says"
-        return f"{known}; where that is wrong, give --delivery: {DELIVERIES}."
+            known = f"Interrupts of this guest have delivery={self.delivery}"
+        return f"{known}; if that is wrong, give --delivery: {DELIVERIES}."
 
 
-TWO_KINDS = "The cores are of two kinds, and those of the model of one: costs hold for both together."
+TWO_KINDS = "The cores are of two kinds, and the model has one: costs are for both together."
 VIRTUAL = (
     "This is a virtual machine: an interrupt may exit to the hypervisor, which costs about ten times as much as on "
-    "bare metal. The costs hold for this virtual machine, not for its processor."
+    "bare metal. The costs are those of this virtual machine, not of its processor."
 )
 
 
 def facts() -> Facts:
-    """Of the machine that this runs on."""
+    """The facts about this machine."""
     cpuinfo = _text("/proc/cpuinfo")
     model, sockets, threads = read_cpuinfo(cpuinfo)
     config = read_kernel_config(_kernel_config())
@@ -104,7 +102,7 @@ def facts() -> Facts:
 
 
 def read_cpuinfo(text: str) -> tuple[str, int, int]:
-    """Model name, sockets and threads a core from /proc/cpuinfo; one of each where it does not say."""
+    """Model name, sockets and threads per core from /proc/cpuinfo; one of each by default."""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     sockets = set(re.findall(r"^physical id\s*:\s*(\d+)$", text, re.MULTILINE))
     siblings = re.search(r"^siblings\s*:\s*(\d+)$", text, re.MULTILINE)
@@ -114,7 +112,7 @@ def read_cpuinfo(text: str) -> tuple[str, int, int]:
 
 
 def hypervisor(cpuinfo: str, sys_type: str, detected: str) -> str | None:
-    """Which hypervisor, or that there is one: by name where anybody says it, by the CPU's own flag else."""
+    """The hypervisor: by name if known, else by the CPU's flag."""
     if detected and detected != "none":
         return detected
     if sys_type.strip():
@@ -124,10 +122,10 @@ def hypervisor(cpuinfo: str, sys_type: str, detected: str) -> str | None:
 
 
 def delivery_of_guest(log: str) -> str | None:
-    """How interrupts leave a guest by its kernel log; None where that is not readable from its beginning.
+    """The delivery of a guest's interrupts, from its kernel log; None if that is not readable from its beginning.
 
-    C: arch/x86/kernel/kvm.c  kvm_setup_pv_ipi(); arch/x86/hyperv/hv_apic.c  hv_apic_init(). Where the processor sends
-    a guest's interrupts by itself, the guest is not told.
+    C: arch/x86/kernel/kvm.c  kvm_setup_pv_ipi(); arch/x86/hyperv/hv_apic.c  hv_apic_init(). If the processor itself
+    sends a guest's interrupts, the guest cannot know.
     """
     if re.search(r"setup pv ipis|kvm_send_ipi_mask|using ipi hypercalls", log, re.IGNORECASE):
         return "hypercall"
@@ -135,7 +133,7 @@ def delivery_of_guest(log: str) -> str | None:
 
 
 def read_kernel_config(text: str) -> tuple[str | None, int | None]:
-    """Accounting mode and tick from a kernel configuration; None where it does not say."""
+    """Accounting mode and tick from a kernel configuration; None if unknown."""
     irq_time = re.search(r"^CONFIG_IRQ_TIME_ACCOUNTING=y$", text, re.MULTILINE)
     tick = re.search(r"^CONFIG_TICK_CPU_ACCOUNTING=y$", text, re.MULTILINE)
     hz = re.search(r"^CONFIG_HZ=(\d+)$", text, re.MULTILINE)
@@ -154,7 +152,7 @@ def since_kernel(release: str, major: int, minor: int) -> bool:
 
 
 def sources_not_used() -> list[str]:
-    """What more rights would add here, one sentence each."""
+    """Measurements that need more rights, one sentence each."""
     out = []
     if not shutil.which("perf"):
         out.append("perf is not installed: no counts of migrations and context switches by process")
@@ -176,7 +174,7 @@ def _points(root: str) -> list[str]:
 
 
 def output_of(*command: str) -> str:
-    """What a command prints; nothing where it cannot be run."""
+    """The output of a command; empty if it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10)
     except (OSError, subprocess.SubprocessError):

@@ -18,7 +18,7 @@ from sweep.measure.experiment import MOST_CPUS, REGION_PAGES, Call
 
 
 def number(low: float, high: float, whole: bool = False, known: bool = True) -> BeforeValidator:
-    """A check of a field that holds a number; an empty one is not known, where that may be."""
+    """A check of a field with a number; an empty one is not known, if that is allowed."""
     kind = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
 
     def check(text: Any) -> float:
@@ -40,7 +40,7 @@ Count = Annotated[float, number(0, 1e15, known=False)]
 
 
 class Row(Written):
-    """A point of measured.csv, as `sweep measure` writes it; more columns are let through."""
+    """A point of measured.csv of `sweep measure`; other columns are ignored."""
 
     model_config = Written.model_config | {"allow_inf_nan": True}
 
@@ -66,7 +66,7 @@ class Row(Written):
 
 
 def read_measured(path: Path, cpus: int) -> pd.DataFrame:
-    """The points of a measured.csv of this machine, in order; BadInput naming line, column and what is allowed."""
+    """The points of a measured.csv of this machine, in order; BadInput with line, column and allowed values."""
     where = f"--measured={path}"
     reader = csv.DictReader(io.StringIO(read_text(path, where)), strict=True)
     rows = []
@@ -75,7 +75,7 @@ def read_measured(path: Path, cpus: int) -> pd.DataFrame:
         missing = [name for name, about in Row.model_fields.items() if about.is_required() and name not in head]
         if missing or len(set(head)) < len(head):
             what = f"has no column {missing[0]!r}" if missing else "has two columns of one name"
-            raise BadInput(f"{where}: {what}: a measured.csv that `sweep measure` wrote is needed")
+            raise BadInput(f"{where}: {what}: must be a measured.csv of `sweep measure`")
         for fields in reader:
             here = f"{where}, line {reader.line_num}"
             if None in fields or None in fields.values():
@@ -87,5 +87,5 @@ def read_measured(path: Path, cpus: int) -> pd.DataFrame:
     except csv.Error as error:
         raise BadInput(f"{where}, line {reader.line_num}: must be CSV: {error}") from None
     if not rows:
-        raise BadInput(f"{where}: holds no point")
+        raise BadInput(f"{where}: has no point")
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Numbers of the files of `measure`, as a typed door takes them."""
+"""Checked numbers in files of `measure`."""
 
 from __future__ import annotations
 

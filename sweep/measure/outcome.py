@@ -1,4 +1,4 @@
-"""Measured beside simulated: the table, and the machine as files that `sweep --config-dir` reads."""
+"""Measured beside simulated: the table, and the machine's files for `sweep --config-dir`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ machine: this_machine
 costs: this_machine
 jobs: 1 x cores
 """
-BROADCAST_PARTS = {  # of a broadcast: costs that they are the sum of
+BROADCAST_PARTS = {  # parts of a broadcast, each a sum of costs
     "sending takes": ("ipi_send_ns", "exit_ns", "enqueue_fixed_ns"),
     "delivery": ("ipi_latency_ns", "deliver_ns"),
     "entering and leaving the handler": ("irq_entry_ns", "irq_exit_ns", "receive_exit_ns"),
@@ -46,9 +46,9 @@ THIS = "this_machine"  # the name of its files
 def fit_and_write(
     measured: pd.DataFrame, content: Mapping[str, Any], machine: Facts, own: Path, lines: Latencies = NO_LINES
 ) -> Fitted:
-    """Fit half of what was measured, predict the rest, write and print everything but the picture."""
+    """Fit half of the measurements, predict the rest, write and print everything but the picture."""
     if not machine.kernel.endswith("x86_64"):
-        raise Unmeasurable(f"{machine.kernel}: only x86-64 flushes by interrupt; measured.csv is all there is here")
+        raise Unmeasurable(f"{machine.kernel}: only x86-64 flushes by interrupt; no fit, only measured.csv")
     settings = read_settings(content, "fit")
     fitted = fit(measured, settings, machine, lines)
     folder = own / "measure"
@@ -70,7 +70,7 @@ def fit_and_write(
 
 
 def joint_costs(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) -> Costs:
-    """Draws of the fitted costs together, and of what the fit took as known its value: each draw repeats the curves."""
+    """Joint draws of the fitted costs, and the values of fixed ones: each draw reproduces the curves."""
     values = np.vstack([[cost.central for cost in fitted.costs.values()], fitted.draws])
     drawn = dict(zip(fitted.costs, values.T, strict=True))
     drawn |= {name: np.full(len(values), value) for name, value in fitted.known.items()}
@@ -90,7 +90,7 @@ def joint_costs(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) -
 
 
 def one_broadcast(fitted: Fitted, prior: Mapping[str, Quantity]) -> str:
-    """What a broadcast to the fewest other CPUs takes here, and which parts of it the model has."""
+    """The time of a broadcast to the fewest other CPUs, with its parts in the model."""
     calm = fitted.table[(fitted.table["call"] == "membarrier") & (fitted.table["callers"] == 1)]
     calm = calm[calm["spinners"] >= 1].sort_values(["spinners", "think_ns"], ascending=[True, False])
     if calm.empty:
@@ -108,14 +108,14 @@ def one_broadcast(fitted: Fitted, prior: Mapping[str, Quantity]) -> str:
 
 
 def verdict(fitted: Fitted, tolerance: float) -> list[str]:
-    """How well the half that the fit has not seen is predicted, and where it is not."""
+    """The accuracy of the prediction of points left out, and the points with large errors."""
     predicted = fitted.table[fitted.table["used"] == "predicted"]
     error = predicted["error_pct"].abs()
     far = predicted[predicted["within"] == "no"]
     if predicted.empty:
-        return ["nothing was held out: every curve has one point"]
+        return ["no point was left out of the fit: every curve has one point"]
     lines = [
-        f"\nof {len(predicted)} points that the fit has not seen {len(predicted) - len(far)} are predicted within "
+        f"\n{len(predicted) - len(far)} of {len(predicted)} points left out of the fit are predicted within "
         f"{tolerance:.0%} (p50; median {error.median():.0f} %, worst {error.max():.0f} %)"
     ]
     for row in far.itertuples():
@@ -125,28 +125,28 @@ def verdict(fitted: Fitted, tolerance: float) -> list[str]:
         )
     if fitted.residual > 2.0:
         lines.append(
-            f"the fitted half itself is {fitted.residual:.1f} times the stated noise away: intervals are widened by it"
+            f"residuals of the fitted half are {fitted.residual:.1f} times the stated noise and widen the intervals"
         )
     return lines
 
 
 def of_guest(fitted: Fitted) -> list[str]:
-    """Which costs of the hypervisor the measurement could tell apart from the others."""
+    """The hypervisor's costs, and whether the measurement could separate them from others."""
     lines = []
     for name in OF_GUEST:
         if name in fitted.costs:
             cost = fitted.costs[name]
             known = f"{cost.central:.0f} ns, {cost.low:.0f} to {cost.high:.0f}"
-            unknown = "still its prior: what was measured shows only its sum with other costs of an interrupt"
+            unknown = "still its prior: the measurement shows only its sum with other costs of an interrupt"
             lines.append(f"{name}: {known if cost.fitted else unknown}")
     return lines
 
 
 def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, lines: Latencies = NO_LINES) -> str:
-    """machine/this_machine.yaml: measured lines, fitted costs, and the prior's where the experiments say nothing."""
+    """machine/this_machine.yaml: measured lines, fitted costs, and priors of the others."""
     head = ["# This machine, measured by `sweep measure`. Half of the measured p50s were fitted."]
     head += [comment(line) for line in machine.lines()]
-    head += ["# `fitted`: the measurement narrowed it. `prior`: as in the literature for another machine."]
+    head += ["# `fitted`: narrowed by the measurement. `prior`: from the literature for another machine."]
     virtual = f", under {machine.hypervisor}" if machine.hypervisor else ""
     divides = {
         name: value if machine.cpus % value == 0 else 1

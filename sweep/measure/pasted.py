@@ -1,4 +1,4 @@
-"""Text as people paste it into mail and issues, and numbers as programs print them in any language."""
+"""Text pasted into mail and issues, and numbers printed in any language."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sweep.inputs.home import expanded
 
 MOST_BYTES = 10_000_000
 SPACES = "\u00a0\u202f\u2009"  # between thousands, in French and others
-NUMBER = rf"(?:\d{{1,3}}(?:[{SPACES} ']\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*)"  # what `number` may read
+NUMBER = rf"(?:\d{{1,3}}(?:[{SPACES} ']\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*)"  # input of `number`
 
 
 def recorded(path: str, option: str) -> str:
-    """A recorded file's text, `~` and pipes included; BadInput where it cannot be read or is no text."""
+    """A recorded file's text, `~` and pipes included; BadInput if it cannot be read or is no text."""
     try:
         with open(expanded(path, option), "rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -26,7 +26,7 @@ def recorded(path: str, option: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text without marks of quoted mail and without quoted-printable; lines keep their numbers."""
+    """The text without quote marks of mail and without quoted-printable; lines keep their numbers."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if re.search(r"=3D|\w=\n", text):
         text = re.sub(r"(?:[^\n]*=\n)+[^\n]*", _joined, text)
@@ -35,14 +35,14 @@ def plain(text: str) -> str:
 
 
 def _joined(lines: re.Match[str]) -> str:
-    """Lines that a mail program has broken as one, with the blank lines that keep later ones in their place."""
+    """Lines broken by a mail program as one, with blank lines that keep later ones in place."""
     return re.sub(r"=\n(?:> ?)*", "", lines[0]) + "\n" * lines[0].count("=\n")
 
 
 def number(text: str, whole: bool = False) -> float | None:
-    """A number with thousands apart by comma, dot, apostrophe or blank; None where it is none.
+    """A number with thousands separated by comma, dot, apostrophe or blank; None if it is no number.
 
-    One comma or dot alone parts thousands where a `whole` number is read, and is the decimal one otherwise.
+    A single comma or dot separates thousands if a `whole` number is read, else decimals.
     """
     digits = re.sub(rf"[{SPACES} ']", "", text)
     marks = re.findall(r"[.,]", digits)
@@ -54,5 +54,5 @@ def number(text: str, whole: bool = False) -> float | None:
 
 
 def line_of(text: str, at: int) -> int:
-    """The number of the line in which a character stands."""
+    """The number of a character's line."""
     return text.count("\n", 0, at) + 1

@@ -1,4 +1,4 @@
-"""`perf stat`: what it prints for people, and with `-x,` or another separator for programs, in any language."""
+"""Output of `perf stat`: for people, and for programs with `-x,` or another separator, in any language."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PART = re.compile(r"\( *(\d{1,2})[.,]\d+%\)$")  # counted for a part of the time
 
 
 def read_perf(text: str, where: str) -> dict[str, float]:
-    """Counts by event, times in ns; what a hybrid processor counts on each kind of core is added up.
+    """Counts by event, times in ns; counts of each kind of core of a hybrid processor are added up.
 
-    Left out is what was not counted, not supported, counted in user mode alone, on one kind of core alone or for a part
-    of the time: perf extrapolates that, and on a hybrid processor to the time on the other kind of core, too.
-    BadInput where the file has other columns, as with -I, or an event twice, as with --append.
+    Events are left out if not counted, not supported, counted only in user mode, on one kind of core or for a part of
+    the time: perf extrapolates, on a hybrid processor even to the time on the other kind of core.
+    BadInput if the file has other columns, as with -I, or an event twice, as with --append.
     """
     counts: dict[str, float] = {}
     for line in text.splitlines():
         for event, count in (_by_fields(line, where) or _by_words(line)).items():
             if event in counts and event != UTILIZED:
-                raise BadInput(f"{where}: {event} is counted twice: give the file of one run")
+                raise BadInput(f"{where}: {event} is counted twice: give a file of one run")
             counts[event] = count
     by_kind: dict[str, list[float]] = {}
     for name, count in counts.items():

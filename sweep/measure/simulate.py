@@ -1,7 +1,7 @@
-"""The measured experiments, simulated: the same callers, think times and pages under the kernel's own policy.
+"""A simulation of the measured experiments: the same callers, think times and pages under the kernel's own policy.
 
-A system call's own time (entry, exit, page tables) takes the place of XPFO's bookkeeping: work of the sender before it
-notifies any CPU. Think times are the measured means, misses included, so no refill is added to them.
+A system call's own time (entry, exit, page tables) replaces XPFO's bookkeeping: work of the sender before it notifies
+any CPU. Think times are the measured means, misses included, so no refill is added to them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from sweep.measure.machine import Facts, since_kernel
 COSTS = (
     "flush_fixed_ns invlpg_ns flush_all_ns flush_mm_ns mask_scan_ns enqueue_fixed_ns ipi_send_ns ipi_latency_ns "
     "ipi_latency_cross_ns irq_entry_ns handler_fixed_ns irq_exit_ns line_socket_ns line_cross_ns"
-).split()  # what the experiments can move; the last half of a pair only on several sockets
+).split()  # costs that the experiments depend on; the last half of a pair only on several sockets
 CROSS = {"ipi_latency_cross_ns": "ipi_latency_ns", "line_cross_ns": "line_socket_ns"}  # to another socket, and to none
-OF_GUEST = ("exit_ns", "deliver_ns")  # what they can move besides, where interrupts leave the guest
+OF_GUEST = ("exit_ns", "deliver_ns")  # further ones in a guest whose interrupts exit
 
 
 SHOOTDOWNS = {  # policies of the kernel, the newest first, with the release that each began with
@@ -41,8 +41,8 @@ def experiments(
 ) -> dict[str, np.ndarray]:
     """Every point under every set of costs, arrays [set, point].
 
-    A set holds COSTS, what the fit takes as known, and `CALL.call_ns`, `CALL.page_ns` of every call; where
-    interrupts leave the guest OF_GUEST too.
+    A set has COSTS, fixed costs, and `CALL.call_ns`, `CALL.page_ns` of every call; in a guest whose interrupts exit,
+    also OF_GUEST.
     """
     policy = points["call"].map(policies(machine.kernel.split()[1]))
     sockets, threads = (each if machine.cpus % each == 0 else 1 for each in (machine.sockets, machine.threads_per_core))
@@ -50,7 +50,7 @@ def experiments(
     flushes_nothing = points["call"] == "membarrier"
     pages = [
         {each: float(each == int(p)) if p else 1.0 for each in lengths} for p in points["pages"]
-    ]  # the same lengths everywhere: points that differ in pages only run side by side
+    ]  # the same lengths everywhere, so that points that differ only in pages run side by side
     own_ns = np.array(
         [
             [

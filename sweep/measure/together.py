@@ -1,7 +1,7 @@
-"""Draws of fitted costs that vary together: under each of them the measured curves come out as measured, within noise.
+"""Joint draws of fitted costs: each of them reproduces the measured curves within noise.
 
-Randomised maximum likelihood: each draw is the best fit to what was measured and to the priors, both moved by their own
-noise. Near the fit a latency is a sum of costs, so it is linear in them, not in their logarithms.
+Randomised maximum likelihood: each draw is the best fit to the measurements and to the priors, both perturbed by their
+own noise. Near the fit a latency is a sum of costs, so it is linear in them, not in their logarithms.
 Ref: Oliver, Reynolds, Liu, Inverse Theory for Petroleum Reservoir Characterization (2008), 10.7.
 """
 
@@ -12,8 +12,8 @@ from scipy.special import ndtri
 
 from sweep.inputs.prior import sobol
 
-STEPS, LONGEST = 40, 0.5  # of Gauss and Newton, and how far one of them may go in logarithms
-LEAST = 0.1  # of a simulated latency, below which the sum is not trusted
+STEPS, LONGEST = 40, 0.5  # Gauss-Newton steps, and the longest one in logarithms
+LEAST = 0.1  # share of a simulated latency below which the sum is unreliable
 
 
 def draw_together(
@@ -25,7 +25,7 @@ def draw_together(
     noise: float,
     draws: int,
 ) -> np.ndarray:
-    """Logarithms of the costs, [draw, cost]; all that is given is of logarithms.
+    """Logarithms of the costs, [draw, cost]; all arguments are logarithms.
 
     `slopes` are of `simulated` at `centre`, [point, cost]; `prior` has mean and standard deviation of every cost.
     """

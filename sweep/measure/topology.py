@@ -1,6 +1,6 @@
-"""Another host's CPUs as its `lscpu` prints them, in English, German or French, and how far they are apart.
+"""Another host's CPUs from the output of `lscpu`, in English, German or French, and their distances.
 
-`lscpu`, `lscpu -J` and `lscpu -e` are read, and several of them in one file. CPUs that are offline do not count.
+`lscpu`, `lscpu -J` and `lscpu -e` are read, also several of them in one file. Offline CPUs do not count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from sweep.errors import BadInput
 from sweep.measure.experiment import MOST_CPUS
 
-LABELS = {  # of a line, without regard to case
+LABELS = {  # of a line, in any case
     "cpus": r"cpu\(s\)|processeur\(s\)",
     "online": r"on-?line cpu\(s\) list|liste der online-cpu\(s\)|liste de processeur\(s\) en ligne",
     "threads": r"thread\(s\) (per core|pro kern|par c(œ|oe)ur)",
@@ -41,12 +41,12 @@ DISTANCES = ("sibling", "cluster", "socket", "cross")  # as in the parameters li
 class Topology:
     """A host's CPUs."""
 
-    name: str  # of the processor; empty where the file does not tell it
+    name: str  # of the processor; empty if unknown
     processor: str  # VENDOR FAMILY/MODEL NAME
     places: np.ndarray  # socket, last-level cache and core of every CPU that is online, [cpu, 3]
-    numbered: bool  # whether the file says which CPU is where
-    caches_told: bool  # whether it says which cores share a last-level cache
-    remarks: tuple[str, ...]  # what the model does not know of it
+    numbered: bool  # whether the file has the place of each CPU
+    caches_told: bool  # whether it shows which cores share a last-level cache
+    remarks: tuple[str, ...]  # properties that the model lacks
 
     @property
     def cpus(self) -> int:
@@ -62,30 +62,30 @@ class Topology:
 
     @property
     def threads(self) -> np.ndarray:
-        """How many CPUs each core has, [core]."""
+        """The number of CPUs of each core, [core]."""
         return np.unique(self.places[:, [0, 2]], axis=0, return_counts=True)[1]
 
     @property
     def cluster_cores(self) -> int | None:
-        """How many cores share a last-level cache; None where it is one, or all of a socket."""
+        """The number of cores that share a last-level cache; None if it is one, or all of a socket."""
         cores = np.unique(self.places, axis=0)
         most = int(np.unique(cores[:, :2], axis=0, return_counts=True)[1].max())
         return most if 1 < most < len(cores) // self.sockets else None
 
     @property
     def distances(self) -> np.ndarray:
-        """How far each two CPUs are apart, as an index of DISTANCES, [cpu, cpu]."""
+        """The distance of each two CPUs, as an index of DISTANCES, [cpu, cpu]."""
         socket, cache, core = (column[:, None] == column[None, :] for column in self.places.T)
         near = np.where(cache, 1, 2) if self.cluster_cores else 2
         return np.where(~socket, 3, np.where(core, 0, near))
 
     def _divisor(self, number: int) -> int:
-        """The model has as many CPUs on each socket and core, or one."""
+        """The number if it divides the CPUs, as the model needs, else one."""
         return number if self.cpus % number == 0 else 1
 
 
 def topology_here(cpus: Sequence[int], root: Path = Path("/sys/devices/system/cpu")) -> Topology:
-    """This machine's CPUs of these numbers, by the kernel's files; each a core of one socket where there are none."""
+    """These CPUs of this machine, from the kernel's files; without files, each is a core of one socket."""
 
     def number(cpu: int, name: str, otherwise: int) -> int:
         try:
@@ -100,7 +100,7 @@ def topology_here(cpus: Sequence[int], root: Path = Path("/sys/devices/system/cp
 
 
 def read_lscpu(text: str, where: str) -> Topology:
-    """The CPUs of a host; BadInput naming the file where its CPUs, sockets or threads cannot be read."""
+    """The CPUs of a host; BadInput with the file if its CPUs, sockets or threads cannot be read."""
     fields, rows = _parts(text, where)
     places, told, alike = _numbered(rows, where) if rows else _counted(fields, where)
     if not 1 <= len(places) <= MOST_CPUS:
@@ -110,17 +110,17 @@ def read_lscpu(text: str, where: str) -> Topology:
     host = Topology(name, processor, places, bool(rows), told, ())
     remarks = []
     if not alike or len({*host.threads.tolist()}) > 1:
-        remarks.append("The host has cores of more than one kind, and the model knows one: all count as the first.")
+        remarks.append("The host has cores of more than one kind, and the model has one: all count as the first.")
     if "hypervisor" in fields:
         remarks.append(
-            "The host is a guest, and its costs are those of bare metal: give `delivery` and its costs, or a machine "
+            "The host is a guest, but its costs are those of bare metal: give `delivery` and its costs, or a machine "
             "like kvm_guest."
         )
     return replace(host, remarks=tuple(remarks))
 
 
 def _parts(text: str, where: str) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Fields by our names, the first of each, and the rows of `lscpu -e` by column."""
+    """The first field of each of our names, and the rows of `lscpu -e` by column."""
     fields: dict[str, str] = {}
     rows: list[dict[str, str]] = []
     for label, value in _lines(text, where, rows):
@@ -162,14 +162,14 @@ def _dicts(given: Any) -> list[dict[str, Any]]:
 
 
 def _fields(given: Any) -> Iterator[tuple[str, str]]:
-    """Fields of `lscpu -J`, those inside others too."""
+    """Fields of `lscpu -J`, also nested ones."""
     for each in _dicts(given):
         yield str(each.get("field", "")).rstrip(": \xa0"), str(each.get("data") or "").strip()
         yield from _fields(each.get("children"))
 
 
 def _numbered(rows: list[dict[str, str]], where: str) -> tuple[np.ndarray, bool, bool]:
-    """Places by `lscpu -e`, whether caches are among them, and whether cores are alike as far as other lines say."""
+    """Places from `lscpu -e`, whether caches are included, and whether other lines show equal cores."""
     places = []
     for row in rows:
         numbers = [row.get(name, "") for name in ("CPU", "SOCKET", "CORE")]
@@ -186,7 +186,7 @@ def _numbered(rows: list[dict[str, str]], where: str) -> tuple[np.ndarray, bool,
 
 
 def _counted(fields: dict[str, str], where: str) -> tuple[np.ndarray, bool, bool]:
-    """The same by the numbers that `lscpu` gives, with CPUs numbered as usual: the second threads come last."""
+    """The same from the numbers of `lscpu`, with the usual numbering of CPUs: the second threads come last."""
     number = {}
     for key, like in (("cpus", "CPU(s): 8"), ("threads", "Thread(s) per core: 2"), ("sockets", "Socket(s): 1")):
         value = "1" if fields.get(key) == "-" else fields.get(key, "not there")  # `-` on Arm, without firmware's table
@@ -198,7 +198,7 @@ def _counted(fields: dict[str, str], where: str) -> tuple[np.ndarray, bool, bool
     core = np.arange(len(online)) % cores
     socket = core // -(-cores // number["sockets"])
     nodes = [fields[name] for name in sorted(fields, key=lambda name: (len(name), name)) if name.startswith("node ")]
-    if len(nodes) % number["sockets"] == 0:  # some machines number the CPUs of all sockets in turn
+    if len(nodes) % number["sockets"] == 0:  # some machines number the CPUs of sockets alternately
         share = number["sockets"] / max(1, len(nodes))
         known = {cpu: int(at * share) for at, node in enumerate(nodes) for cpu in _cpus(node, where)}
         socket = np.array([known.get(cpu, usual) for cpu, usual in zip(online, socket.tolist(), strict=True)])
@@ -220,7 +220,7 @@ def _cpus(ranges: str, where: str) -> list[int]:
 
 
 def read_matrix(text: str, where: str, cpus: int) -> np.ndarray:
-    """Times between each two CPUs, [cpu, cpu], ns, NaN where not measured; BadInput where it is of another form."""
+    """Times between each two CPUs, [cpu, cpu], ns, NaN if not measured; BadInput for another form."""
     rows = [row for row in csv.reader(text.splitlines()) if row]
     if not 1 < len(rows) == cpus or any(len(row) != cpus for row in rows):
         raise BadInput(f"{where}: has {len(rows)} rows: must have {cpus} rows and columns, one of each CPU of lscpu")
@@ -246,7 +246,7 @@ def by_distance(matrix: np.ndarray, host: Topology, where: str) -> Latencies:
             low, central, high = np.percentile(times, [5, 50, 95]).tolist()
             found[f"line_{name}_ns"] = (low, central, high)
     if not found:
-        raise BadInput(f"{where}: holds no time between two CPUs")
+        raise BadInput(f"{where}: has no time between two CPUs")
     first = next(iter(found))
     if not host.numbered and found[first][1] > min(central for _, central, _ in found.values()):
         raise BadInput(f"{where}: {first} is not the shortest: CPUs have unusual numbers here: give `lscpu -e` as well")

@@ -13,25 +13,25 @@ from dataclasses import dataclass
 from sweep.errors import BadInput
 from sweep.measure.pasted import NUMBER, line_of, number
 
-SEND, RECEIVED = 4, (1, 5)  # reasons: sent to other CPUs; received, by a CPU that no longer runs that process too
+SEND, RECEIVED = 4, (1, 5)  # reasons: sent to other CPUs; received, also by a CPU that no longer runs the process
 EVENT = re.compile(r"tlb_flush:\s+pages:(-?\d+)\s+reason:[\w\s]*\((\d)\)")
 BEGIN = r"(?:\[(\d+)\]\s+)?(?:\S{4,5}\s+)?(\d+\.\d+):\s+(?:\d+\s+)?(?:tlb:)?\Z"  # CPU and time before an event
 SHARE = re.compile(rf"^ *({NUMBER}) ?% .*?pages:(-?\d+)\s+reason:[\w\s]*\((\d)\)", re.MULTILINE)
 MAP = re.compile(r"^@\w*\[(.*?)\]: *(.*)$", re.MULTILINE)
-FULL_PAGES = 1024  # as many as a full flush stands for: more than any ceiling
+FULL_PAGES = 1024  # pages of a full flush: more than any ceiling
 
 
 @dataclass(frozen=True)
 class Traced:
-    """Counts or shares of flushes by reason and pages; `pages` is None where they are not told."""
+    """Counts or shares of flushes by reason and pages; `pages` is None if unknown."""
 
     counts: Mapping[tuple[int, int | None], float]
     seconds: float | None = None
     senders: int | None = None  # CPUs that sent
-    most: float | None = None  # received by the CPU that received most
+    most: float | None = None  # received by the CPU with most of them
 
     def of(self, *reasons: int) -> float:
-        """How many there were for these reasons."""
+        """The number for these reasons."""
         return sum(count for (reason, _), count in self.counts.items() if reason in reasons)
 
     @property
@@ -49,7 +49,7 @@ class Traced:
 
 
 def read_events(text: str, where: str) -> Traced:
-    """Events one by one; BadInput naming the line of one that cannot be read."""
+    """Single events; BadInput with the line of one that cannot be read."""
     found = list(EVENT.finditer(text))
     begun = list(re.finditer(r"tlb_flush:", text))
     if len(found) < len(begun):
@@ -75,13 +75,13 @@ def read_shares(text: str, where: str) -> Traced:
     counts: defaultdict[tuple[int, int | None], float] = defaultdict(float)
     for row in SHARE.finditer(text):
         if (share := number(row[1])) is None:
-            raise BadInput(f"{where}, line {line_of(text, row.start())}: {row[1]!r} is no share in percent")
+            raise BadInput(f"{where}, line {line_of(text, row.start())}: {row[1]!r} must be a share in percent")
         counts[int(row[3]), int(row[2])] += share
     return Traced(counts)
 
 
 def read_maps(text: str, where: str) -> Traced:
-    """A map of bpftrace with counts by reason, or by reason and pages in the order in which its program names them."""
+    """A map of bpftrace with counts by reason, or by reason and pages in the program's order."""
     program = re.search(r"\[([^\]\n]*args(?:\.|->)reason[^\]\n]*)\]", text)
     keys = [part.strip() for part in program[1].split(",")] if program else ["reason"]
     at = next((n for n, key in enumerate(keys) if key.endswith("reason")), 0)

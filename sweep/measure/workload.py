@@ -1,7 +1,7 @@
-"""A workload from a real run: what a command asked of the kernel, as `workload/<name>.yaml` of the user's own folder.
+"""A workload from a real run: a command's kernel work, as `workload/<name>.yaml` of the user's own folder.
 
-XPFO is in no running kernel, so its events are estimated from what is counted; every number says whether it is
-measured, estimated (with the assumption) or assumed. Recorded files from elsewhere may take the place of a command.
+No running kernel has XPFO, so its events are estimated from counts; every number's source is measured, estimated (with
+the assumption) or assumed. Recorded files of another host may replace a command.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sweep.inputs.reader import read_yaml
 from sweep.measure.machine import Facts
 
 PAGE = 4096
-OTHERS = 0.1  # share of its CPUs above which what else ran makes the elapsed time say nothing
-MODEL = "kernel_build"  # whose assumptions are taken over where nothing is known
+OTHERS = 0.1  # share of CPUs of other processes above which the elapsed time is useless
+MODEL = "kernel_build"  # source of assumptions
 Seen = Mapping[str, float]
 
 
 def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
-    """Quantities of a workload file by name, each with how it is known in its source."""
+    """Quantities of a workload file by name, each with its source."""
     model = read_yaml(conf_dir() / "workload" / f"{MODEL}.yaml", f"workload/{MODEL}").content
     cpu_s = max(seen["user_s"] + seen["system_s"], 1e-9)
     faults, copied, allocated = seen["faults"], seen.get("bytes", 0.0) / PAGE, seen.get("pgalloc", 0.0)
@@ -34,7 +34,7 @@ def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
         "kunmap_events": {
             "low": faults, "central": faults + copied, "high": 2 * faults + copied,
             "source": f"estimated: {faults:.0f} page faults, each zeroes or copies a page (high: copies map two), and "
-            + (files if "bytes" in seen else "nothing for files: bytes are not known"),
+            + (files if "bytes" in seen else "nothing for files, since bytes are not known"),
         },
         "alloc_events": {
             "low": 0.5 * faults, "central": faults, "high": max(faults, allocated),
@@ -51,8 +51,8 @@ def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
         share = (seen["elapsed_s"] / cpu_s - 1 / jobs) / (1 - 1 / jobs)
         out["serial_share"] = _known(
             min(1.0, max(0.0, share)),
-            f"estimated: {seen['elapsed_s']:.1f} s elapsed for {cpu_s:.1f} CPU s on {jobs} CPUs; what is not parallel "
-            "counts as serial, waits included",
+            f"estimated: {seen['elapsed_s']:.1f} s elapsed for {cpu_s:.1f} CPU s on {jobs} CPUs; time that is not "
+            "parallel counts as serial, waits included",
         )
     for name, counted, what in (
         ("user_switches_per_s", "switches", "context switches of its tasks"),
@@ -73,7 +73,7 @@ def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
         some = dict(value) if isinstance(value, Mapping) and name != "range_pages" else {"central": value}
         why = f"assumed: as {MODEL}" + (f"; {some['source']}" if "source" in some else "")
         if name == "serial_share" and not alone:
-            why += "; the elapsed time says nothing, others used the CPUs or it is not known"
+            why += "; the elapsed time is useless: other processes used the CPUs, or it is not known"
         if name == "kernel_entries_per_s":
             some = {bound: max(least / cpu_s, some[bound]) for bound in ("low", "central", "high")}
             why += f"; at least {least_words}, which are measured" if "interrupts" in seen else "; at least page faults"
@@ -86,7 +86,7 @@ def _known(value: float, source: str) -> dict[str, Any]:
 
 
 def comment(text: str) -> str:
-    """A comment of YAML on one line: what would end it, or cannot be shown, is escaped."""
+    """A comment of YAML on one line, with escaped line ends and unprintable characters."""
     return f"# {printable(text)}"
 
 
@@ -98,8 +98,8 @@ def workload_file(name: str, seen: Seen, jobs: int, what: str, machine: Facts | 
     lines += [comment(each) for each in missing]
     if "machine_cpu_s" in seen:
         own = (seen["user_s"] + seen["system_s"]) / max(seen["machine_cpu_s"], 1e-9)
-        lines.append(f"# Of the machine's CPU time meanwhile {min(own, 1.0):.0%} was this command's.")
-        lines.append("# The less that is, the more of its switches and migrations are the others' doing.")
+        lines.append(f"# This command used {min(own, 1.0):.0%} of the machine's CPU time meanwhile.")
+        lines.append("# With a smaller share, more of its switches and migrations are caused by other processes.")
         stolen = f"{seen['steal_s']:.1f} s" if seen["steal_s"] >= 0 else "not known, the count went down"
         lines.append(f"# Stolen by the hypervisor meanwhile: {stolen}.")
     lines.append(f"title: {json.dumps(name)}")

@@ -1,4 +1,4 @@
-"""The blocks of axes that a grid's content and the command line describe, every value checked.
+"""The blocks of axes of a grid's content and the command line, with every value checked.
 
 A grid is a mapping of axes. Axes multiply, `zip` ties axes of equal length together, `blocks` add; keys outside the
 blocks belong to every block. A value may be relative to another key (`0.625 x cores`), an axis may be a range
@@ -21,13 +21,13 @@ from sweep.plan.grid import SHAPE, Axis, Block, Relative, Span
 from sweep.plan.points import NAMES
 
 RELATIVE = re.compile(r"\s*([0-9.eE+-]+)\s*x\s*([A-Za-z_]+)\s*")
-MOST_LISTED = 200_000  # values of one axis that are written out; a longer one is a range
-EACH = 2_000  # steps of a range that are checked one by one
+MOST_LISTED = 200_000  # values of one axis in a list; a longer one is a range
+EACH = 2_000  # steps of a range checked one by one
 Pinned = Mapping[str, Sequence[Any]]  # keys of the command line with their values, checked
 
 
 class Checks(Protocol):
-    """What knows the keys and names that a grid may hold."""
+    """A check of the keys and names of a grid."""
 
     @property
     def policies(self) -> Collection[str]: ...
@@ -52,16 +52,16 @@ def read_blocks(content: Mapping[str, Any], pinned: Mapping[str, Any], asked: Ch
             raise BadInput(f"{here}: {shorten(block)}: must be a mapping of axes")
         twice = sorted(str(key) for key in set(common) & set(block) - {"zip"})
         if twice:
-            raise BadInput(f"{here}: {twice[0]!r} stands in the block and outside the blocks")
+            raise BadInput(f"{here}: {twice[0]!r} must be in the block or outside the blocks, and is in both")
         zips = [*_zips(common.get("zip"), here), *_zips(block.get("zip"), here)]
         made = _block({**common, **block}, zips, given, asked, here)
-        if made not in out:  # as of blocks that differ in a key alone which the command line gives
+        if made not in out:  # blocks may differ only in a key of the command line
             out.append(made)
     return tuple(out)
 
 
 def _tied_names(content: Mapping[str, Any]) -> set[Any]:
-    """The keys that stand in a zip anywhere."""
+    """The keys in any zip."""
     blocks = content.get("blocks")
     holders = [content]
     if isinstance(blocks, list):
@@ -83,9 +83,9 @@ def _block(content: dict[str, Any], zips: list[Mapping[str, Any]], pinned: Pinne
     names = [name for tied in zips for name in tied]
     for name in names:
         if names.count(name) > 1:
-            raise BadInput(f"{where}: {name!r} stands in two zips")
+            raise BadInput(f"{where}: {name!r} must be in one zip, and is in two")
         if name in content:
-            raise BadInput(f"{where}: {name!r} stands inside and outside of zip")
+            raise BadInput(f"{where}: {name!r} must be inside or outside of zip, and is both")
     axes = [_tied(tied, pinned, asked, where) for tied in zips]
     content = {name: value for name, value in content.items() if name not in pinned}
     axes += [Axis((name,), (_values(name, value, asked, where),)) for name, value in content.items()]
@@ -96,7 +96,7 @@ def _block(content: dict[str, Any], zips: list[Mapping[str, Any]], pinned: Pinne
 
 
 def _tied(tied: Mapping[str, Any], pinned: Pinned, asked: Checks, where: str) -> Axis:
-    """A zip; keys of the command line choose rows of it, or take its place where all of its keys are given."""
+    """A zip; keys of the command line choose its rows, or replace it if all of its keys are given."""
     values = {name: _values(name, value, asked, f"{where}, zip", tied=True) for name, value in tied.items()}
     given = {name: pinned[name] for name in values if name in pinned}
     if len(given) == len(values):
@@ -105,14 +105,14 @@ def _tied(tied: Mapping[str, Any], pinned: Pinned, asked: Checks, where: str) ->
         where = "command line"
     if len({len(column) for column in values.values()}) > 1:
         sizes = ", ".join(f"{name} {len(column)}" for name, column in values.items())
-        raise BadInput(f"{where}, zip: axes of different length: {sizes}")
+        raise BadInput(f"{where}, zip: axes must have equal length: {sizes}")
     if given and len(given) < len(values):
         rows = _chosen(values, given)
         if not rows:
             others = ", ".join(name for name in values if name not in given)
             example = " ".join(f"{name}=[{_word(values[name][0])}]" for name in values)
             raise BadInput(
-                f"command line: {', '.join(given)}: tied to {others} by zip, which has no such row; give all of them, "
+                f"command line: {', '.join(given)}: tied to {others} by zip, which has no such row; give them all, "
                 f"like `{example}`"
             )
         values = {name: [column[row] for row in rows] for name, column in values.items()}
@@ -120,13 +120,13 @@ def _tied(tied: Mapping[str, Any], pinned: Pinned, asked: Checks, where: str) ->
     for row in zip(*values.values(), strict=True) if _length(values) <= MOST_LISTED else ():
         if repr(row) in rows_seen:
             words = ", ".join(f"{name}={_word(value)}" for name, value in zip(values, row, strict=True))
-            raise BadInput(f"{where}, zip: {words}: twice; points would be counted as independent repetitions")
+            raise BadInput(f"{where}, zip: {words}: given twice; equal points would count as independent repetitions")
         rows_seen.add(repr(row))
     return Axis(tuple(values), tuple(values.values()))
 
 
 def _chosen(values: Mapping[str, Sequence[Any]], given: Pinned) -> list[int]:
-    """The rows that hold the given values, where every given value is there."""
+    """The rows with the given values, if every given value occurs."""
     wanted = {name: {repr(value) for value in column} for name, column in given.items()}
     rows = [
         row for row in range(_length(values)) if all(repr(values[name][row]) in wanted[name] for name in given)
@@ -155,10 +155,10 @@ def _values(name: str, value: Any, asked: Checks, where: str, tied: bool = False
     if name == "policy":
         values = _matched(values, asked.policies, where)
     if not values:
-        raise BadInput(f"{where}: {name}: an axis needs at least one value")
+        raise BadInput(f"{where}: {name}: must have at least one value")
     if len(values) > MOST_LISTED:
         raise BadInput(
-            f"{where}: {name}: {len(values)} values: at most {MOST_LISTED}; give a range {{from, to, steps}}"
+            f"{where}: {name}: {len(values)} values: must be at most {MOST_LISTED}; give a range {{from, to, steps}}"
         )
     checked = [_value(name, value, asked, where) for value in values]
     seen: set[str] = set()
@@ -166,7 +166,7 @@ def _values(name: str, value: Any, asked: Checks, where: str, tied: bool = False
         meaning = repr(_shares(value) if name == "range_pages" and isinstance(value, tuple) else value)
         if meaning in seen and not tied:
             raise BadInput(
-                f"{where}: {name}={_word(value)}: twice; equal points would be counted as independent repetitions"
+                f"{where}: {name}={_word(value)}: given twice; equal points would count as independent repetitions"
             )
         seen.add(meaning)
     return checked
@@ -179,7 +179,7 @@ def _shares(mix: Pages) -> Pages:
 
 
 def _matched(values: Sequence[Any], policies: Collection[str], where: str) -> list[Any]:
-    """Names of policies in place of patterns: `xpfo*` adds, `!xpfo_broadcast` takes away what stands before it."""
+    """Names of policies in place of patterns: `xpfo*` adds names, `!xpfo_broadcast` removes names before it."""
     names: list[Any] = []
     for value in values:
         text = str(value)
@@ -189,7 +189,7 @@ def _matched(values: Sequence[Any], policies: Collection[str], where: str) -> li
             continue
         matched = fnmatch.filter(policies if text == pattern else map(str, names), pattern)
         if not matched:
-            among = "no policy" if text == pattern else "nothing that stands before it"
+            among = "no policy" if text == pattern else "no name before it"
             raise BadInput(f"{where}: policy={text!r}: matches {among}{did_you_mean(pattern, policies)}")
         if text == pattern:
             names += [name for name in matched if name not in names]
@@ -206,17 +206,18 @@ def _value(name: str, value: Any, asked: Checks, where: str) -> Any:
     try:
         factor = float(match[1])
     except ValueError:
-        raise BadInput(f"{where}: {name}={value!r}: a relative value is `FACTOR x KEY`, like `0.625 x cores`") from None
+        form = "must be a number, or `FACTOR x KEY` like `0.625 x cores`"
+        raise BadInput(f"{where}: {name}={value!r}: {form}") from None
     if not (math.isfinite(factor) and factor > 0):
         raise BadInput(f"{where}: {name}={value!r}: the factor must be positive and finite")
     return Relative(factor, match[2])
 
 
 def _span(name: str, value: Mapping[str, Any], asked: Checks, where: str) -> Sequence[Any]:
-    """A range, its ends and its spacing checked; one by one where there are few steps."""
+    """A range with checked ends and spacing; with few steps, every value is checked."""
     known = {"from", "to", "steps", "log"}
     if set(value) - known or not {"from", "to", "steps"} <= set(value):
-        raise BadInput(f"{where}: {name}: a range is {{from: A, to: B, steps: N}}, with `log: true` for equal ratios")
+        raise BadInput(f"{where}: {name}: must be {{from: A, to: B, steps: N}}, with `log: true` for equal ratios")
     steps, log = value["steps"], value.get("log", False)
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= 10**15:
         raise BadInput(f"{where}: {name}: steps={shorten(steps)}: must be a whole number from 1 to 1e15")
@@ -225,19 +226,19 @@ def _span(name: str, value: Mapping[str, Any], asked: Checks, where: str) -> Seq
     first, last = (asked.check(name, value[end], where) for end in ("from", "to"))
     for end in (first, last):
         if isinstance(end, bool) or not isinstance(end, int | float):
-            raise BadInput(f"{where}: {name}={shorten(end)}: a range needs numbers")
+            raise BadInput(f"{where}: {name}={shorten(end)}: the ends of a range must be numbers")
         if log and not end > 0:
-            raise BadInput(f"{where}: {name}: a range with equal ratios needs ends above 0, not {end!r}")
+            raise BadInput(f"{where}: {name}: the ends of a range with equal ratios must be above 0, not {end!r}")
     if (first == last) != (steps == 1):
         raise BadInput(
             f"{where}: {name}: a range of {steps} step{'s' if steps > 1 else ''} from {first:g} to {last:g}: "
-            + ("its values would be equal" if steps > 1 else "drops an end; give a single value")
+            + ("must have different ends" if steps > 1 else "must have two steps or more; give a single value")
         )
     if steps == 1:
         return [first]
     span = Span(first, last, steps, log)
     if name in PARAMETERS and PARAMETERS[name].whole and (log or (last - first) % (steps - 1)) and steps > EACH:
-        raise BadInput(f"{where}: {name}: a range of {steps} steps from {first} to {last}: must be of whole numbers")
+        raise BadInput(f"{where}: {name}: a range of {steps} steps from {first} to {last}: must have whole numbers")
     for step in range(steps) if steps <= EACH else ():
         asked.check(name, span[step], where)
     return span

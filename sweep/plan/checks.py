@@ -1,4 +1,4 @@
-"""What one value alone cannot show: keys that nothing reads, values made from values, points that make no sense."""
+"""Checks of more than one value: unused keys, values relative to others, impossible points."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ NEEDED = [
     if parameter.certain and not (parameter.control or parameter.optional)
 ]
 OF_LOOPS = [name for name, p in PARAMETERS.items() if p.kind is Kind.LOOP and not p.defining and p.default is not None]
-BATCH = 65_536  # points that are looked at side by side
-ALL_OF = 64  # values of an axis that a relative value follows, all of which are tried; of a longer one the ends
+BATCH = 65_536  # points checked side by side
+ALL_OF = 64  # up to this length, all values of an axis behind a relative value are tried, else its ends
 
 
 def check_keys(
@@ -41,7 +41,7 @@ def check_keys(
     policies: Mapping[str, Policy],
     where: str,
 ) -> None:
-    """Every key of a block changes something that a policy of the block reads; a key of the command line, of any."""
+    """BadInput if no policy of a block reads a key of the block, or no policy at all one of the command line."""
     anywhere: set[str] = set()
     for number, block in enumerate(blocks):
         here = f"{where}, block {number + 1}"
@@ -52,41 +52,41 @@ def check_keys(
             if key in CONTROL_KEYS or key in pinned or read & {key, *QUANTITIES[key].makes}:
                 continue
             raise BadInput(
-                f"{here}: {key!r} is read by none of its policies, {', '.join(sorted(names))}; {_near(key, read)}"
+                f"{here}: {key!r} is used by none of its policies, {', '.join(sorted(names))}; {_near(key, read)}"
             )
         _check_relative(block, here if len(blocks) > 1 else where)
     for key in pinned:
         if key not in CONTROL_KEYS and not anywhere & {key, *QUANTITIES[key].makes}:
-            raise BadInput(f"command line: {key!r} is read by no policy of this grid; {_near(key, anywhere)}")
+            raise BadInput(f"command line: {key!r} is used by no policy of this grid; {_near(key, anywhere)}")
 
 
 def _near(key: str, read: set[str]) -> str:
-    """What of a name is read, where it is like this one; and where all of it is listed."""
+    """Similar keys that are used, and the command that lists all."""
     near = difflib.get_close_matches(key, sorted(read), n=3)
-    return (f"read are {', '.join(near)}; " if near else "") + "`sweep list parameters` says what all are"
+    return (f"similar keys: {', '.join(near)}; " if near else "") + "`sweep list parameters` lists all"
 
 
 def _check_relative(block: Block, where: str) -> None:
-    """What values are shares of is a number of the point, and there is no circle."""
+    """BadInput if a value is relative to anything but a number of the point, or to itself in a circle."""
     needs: dict[str, set[str]] = {}
     for axis in block.axes:
         for name, values in zip(axis.names, axis.values, strict=True):
             for of in relatives(values):
                 needs.setdefault(name, set()).add(of)
                 if of not in QUANTITIES:
-                    raise BadInput(f"{where}: {name}: `x {of}`: {of!r} is no parameter{did_you_mean(of, QUANTITIES)}")
+                    raise BadInput(f"{where}: {name}: `x {of}`: no such parameter{did_you_mean(of, QUANTITIES)}")
                 if of in ("seed", "replicas", "range_pages") or QUANTITIES[of].choices:
-                    raise BadInput(f"{where}: {name}: `x {of}`: {of} is no number of a point")
+                    raise BadInput(f"{where}: {name}: `x {of}`: {of} must be a number of a point")
                 if name == "range_pages" or name in NAMES or QUANTITIES[name].choices:
-                    raise BadInput(f"{where}: {name}: `x {of}`: {name} is no number")
+                    raise BadInput(f"{where}: {name}: `x {of}`: {name} must be a number")
     try:
         in_order(needs)
     except ValueError as error:
-        raise BadInput(f"{where}: {error}: each is relative to the other; give one of them a number") from None
+        raise BadInput(f"{where}: {error}: relative to each other; give one of them a number") from None
 
 
 def check_points(plan: Plan, where: str) -> None:
-    """Ranges of all parameters, shapes that contradict each other, missing quantities, policies without events."""
+    """BadInput for parameters out of range, contradicting shapes, missing quantities, policies without events."""
     offset = 0
     for block, firsts in plan.shapes():
         steps = _steps_inside(block)
@@ -99,17 +99,17 @@ def check_points(plan: Plan, where: str) -> None:
 
 
 def check_hours(plan: Plan, most: float) -> None:
-    """BadInput where a sweep takes longer than the user may mean."""
-    hours = float(plan.chunk_cost_s().sum()) / 3600  # of a cut, only what it cuts out
+    """BadInput if a sweep is estimated longer than the limit."""
+    hours = float(plan.chunk_cost_s().sum()) / 3600  # of a cut, its part only
     if hours > most:
         raise BadInput(
-            f"{plan.name}: about {hours:.1f} CPU-hours, and max_cpu_hours={most:g}; "
-            f"give max_cpu_hours={hours * 1.1:.0f} to go on"
+            f"{plan.name}: estimated {hours:.1f} CPU-hours: must be at most max_cpu_hours={most:g}; "
+            f"give max_cpu_hours={hours * 1.1:.0f}"
         )
 
 
 def _steps_inside(block: Block) -> list[int]:
-    """From the first point of a shape, the points at which values that follow others are at their ends."""
+    """Offsets, from the first point of a shape, of the extreme relative values."""
     followed = {of for axis in block.axes for values in axis.values for of in relatives(values)}
     following = {
         name for axis in block.axes for name, values in zip(axis.names, axis.values, strict=True) if relatives(values)
@@ -125,7 +125,7 @@ def _steps_inside(block: Block) -> list[int]:
 
 
 def _ends(columns: Sequence[Sequence[Any]]) -> list[int]:
-    """Where the values of an axis are least and greatest."""
+    """The indices of an axis's least and greatest values."""
     ends = {0, len(columns[0]) - 1}
     for values in columns:
         if not isinstance(values, Span | range) and all(isinstance(value, int | float) for value in values):
@@ -136,7 +136,7 @@ def _ends(columns: Sequence[Sequence[Any]]) -> list[int]:
 def _check_columns(
     columns: Mapping[str, np.ndarray], points: np.ndarray, policies: Mapping[str, Policy], where: str
 ) -> None:
-    """BadInput for the first point that cannot be, and why."""
+    """BadInput for the first impossible point, with the reason."""
 
     def at(row: int) -> str:
         return f"{where}, point {points[row]}"
@@ -168,7 +168,7 @@ def _check_columns(
 
 
 def _outside(name: str, column: np.ndarray) -> np.ndarray:
-    """Values that are no value of the parameter, [point]; what is not given is none of them."""
+    """Whether a given value is not allowed for the parameter, [point]."""
     parameter = PARAMETERS[name]
     values = column.astype(float)
     outside = (values < parameter.low) | (values > parameter.high) | np.isinf(values)
@@ -178,7 +178,7 @@ def _outside(name: str, column: np.ndarray) -> np.ndarray:
 
 
 def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Policy], at: Any) -> None:
-    """Each policy finds what it reads, and has something to do."""
+    """BadInput if a policy's parameters are missing, or it has nothing to simulate."""
     policies = np.array(columns["policy"].tolist(), dtype=object)
     loops = is_loop(columns, len(policies))
     if wrong := check_loops(columns, len(policies)):
@@ -188,7 +188,7 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
         missing = []
         for name in reads(known[policy], Kind.LOOP if loop else Kind.BUILD):
             needs = mine
-            if name == "line_cross_ns":  # optional only where there is no other socket
+            if name == "line_cross_ns":  # optional only on one socket
                 needs = mine & (columns["sockets"] > 1)
             elif PARAMETERS[name].optional or (PARAMETERS[name].default is not None and name not in columns):
                 continue
@@ -199,7 +199,7 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
             names = ", ".join(name for first, name in missing if first == row)
             machine, workload = (columns[name][row] for name in ("machine", "workload"))
             raise BadInput(
-                f"{at(row)}: policy {policy} reads {names}, and neither machine {machine} nor workload {workload} says"
+                f"{at(row)}: policy {policy} needs {names}: neither machine {machine} nor workload {workload} has it"
             )
         if not loop:
             _check_no_loop(columns, mine, at)
@@ -215,31 +215,31 @@ def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Polic
                     raise BadInput(f"{at(row)}: policy {policy}: {error}") from None
         if not (loop or known[policy].build):
             raise BadInput(
-                f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: its flush events are system calls, and this is "
-                "a build of XPFO's; give a workload that is a loop, like shootdown_loop"
+                f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: needs a closed loop, since its flush events are "
+                "system calls, and the workload is a build; give one like shootdown_loop"
             )
         if policy != "vanilla" and not loop:
             for row in _first(mine & (columns["kunmap_events"] + columns["alloc_events"] == 0)):
                 raise BadInput(
-                    f"{at(row)}: kunmap_events and alloc_events are 0, and policy {policy} flushes: nothing would be "
-                    "simulated; give alloc_events, which else is alloc_per_kunmap x kunmap_events, or policy=vanilla"
+                    f"{at(row)}: kunmap_events and alloc_events are 0, so policy {policy} has no flush events; give "
+                    "alloc_events (default: alloc_per_kunmap x kunmap_events), or policy=vanilla"
                 )
 
 
 def _check_no_loop(columns: Mapping[str, np.ndarray], mine: np.ndarray, at: Any) -> None:
-    """BadInput where a build is given what only a closed loop has, beyond its default."""
+    """BadInput if a build has a parameter of closed loops with another value than its default."""
     for name in OF_LOOPS:
         if name in columns:
             default = PARAMETERS[name].default
             for row in _first(mine & ~_unknown(columns[name]) & (columns[name] != default)):
                 raise BadInput(
-                    f"{at(row)}: {name}={columns[name][row]} is of a closed loop, and workload "
-                    f"{columns['workload'][row]} is a build; give a workload that is a loop, like shootdown_loop"
+                    f"{at(row)}: {name}={columns[name][row]} needs a closed loop, and workload "
+                    f"{columns['workload'][row]} is a build; give one like shootdown_loop"
                 )
 
 
 def _check_user_mode(columns: Mapping[str, np.ndarray], policy: Policy, mine: np.ndarray, at: Any) -> None:
-    """BadInput where CPUs in user mode never come back, or are preempted vCPUs too."""
+    """BadInput if CPUs in user mode never enter the kernel, or are preempted vCPUs too."""
     numbers = {name: column for name, column in columns.items() if column.dtype == float}
     doubtful = numbers.get("held_share", np.zeros(len(mine))) > 0.0
     for name in ("kernel_entries_per_s", "isolated_entries_per_s"):
@@ -256,7 +256,7 @@ def _check_user_mode(columns: Mapping[str, np.ndarray], policy: Policy, mine: np
 
 
 def _unknown(column: np.ndarray) -> np.ndarray:
-    """Values that are not given, [point]."""
+    """Whether a value is not given, [point]."""
     if is_constant(column):
         return np.full(len(column), not is_known(column[0]))
     return np.isnan(column) if column.dtype == float else np.array([not is_known(value) for value in column.tolist()])
@@ -269,7 +269,7 @@ def _first(wrong: np.ndarray) -> Iterator[int]:
 
 
 def _values(block: Block, wanted: str) -> Sequence[Any]:
-    """The values of a name in a block, before those of any other name are walked: a range may be of a billion."""
+    """The values of a name in a block, without walking those of other names: a range may have a billion."""
     for axis in block.axes:
         for name, values in zip(axis.names, axis.values, strict=True):
             if name == wanted:

@@ -1,9 +1,9 @@
-"""The hash of the code that turns a point into numbers: of its syntax trees, so that comments and docstrings are free.
+"""The hash of the code that turns a point into numbers: of its syntax trees, without comments and docstrings.
 
-That code is all of `sim`, the user's own policies, and `sweep.plan.points` with every module that it imports: they
-decode a point, draw its costs and make parameters from quantities.
+That code is all of `sim`, the user's own policies, and `sweep.plan.points` with every module that it imports, which
+decode a point, draw its costs and derive parameters from quantities.
 
-Parsing takes a third of a second, so the answer is kept in the user's cache, under the digest of all that was read.
+Parsing takes a third of a second, so the hash is kept in the user's cache, under the digest of all files read.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sim.policies import policy_files
 from sweep.inputs.home import write_own
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # of `sim` and `sweep`
-FIRST = "sweep.plan.points"  # what each point is
+FIRST = "sweep.plan.points"  # decodes points
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-UNREAD = {"ctx", "type_comment", "kind", "type_params", "type_ignores"}  # what no number depends on, or versions add
+UNREAD = {"ctx", "type_comment", "kind", "type_params", "type_ignores"}  # no effect on numbers, or added by versions
 
 
 @lru_cache(maxsize=8)
@@ -45,7 +45,7 @@ def code_hash(policy_path: str | None = None, root: Path = ROOT) -> str:
 
 
 def parsed_hash(policy_path: str | None = None, root: Path = ROOT) -> str:
-    """The same, whatever is kept."""
+    """The hash, without the cache."""
     digest = hashlib.sha256()
     for name, path in _files(policy_path, root):
         tree = ast.parse(path.read_bytes(), name)
@@ -54,7 +54,7 @@ def parsed_hash(policy_path: str | None = None, root: Path = ROOT) -> str:
 
 
 def _digest_of_bytes(policy_path: str | None, root: Path) -> str:
-    """Of every file that may be hashed: which of `sweep` are, only parsing tells. This module is one of them."""
+    """The digest of every file that may be hashed: only parsing finds those of `sweep`. This module is one of them."""
     files = [path for package in ("sim", "sweep") for path in (root / package).rglob("*.py") if path.is_file()]
     named = [(path.relative_to(root).as_posix(), path) for path in files]
     named += [(f"own/{path.name}", path) for path in (policy_files(policy_path).values() if policy_path else ())]
@@ -65,12 +65,12 @@ def _digest_of_bytes(policy_path: str | None, root: Path) -> str:
 
 
 def _seal(read: str, answer: str) -> str:
-    """What an answer is kept with: it is right for what was read, and whole."""
+    """A digest kept with a hash, which proves that it belongs to the files read and is complete."""
     return hashlib.sha256(f"{read} {answer}".encode()).hexdigest()
 
 
 def _files(policy_path: str | None, root: Path) -> list[tuple[str, Path]]:
-    """Every file by the name it is told apart by, in order of these names."""
+    """Every file by a unique name, in order of names."""
     files = {path.relative_to(root).as_posix(): path for path in (root / "sim").rglob("*.py")}
     files |= {path.relative_to(root).as_posix(): path for path in _imported(root)}
     if policy_path:
@@ -79,7 +79,7 @@ def _files(policy_path: str | None, root: Path) -> list[tuple[str, Path]]:
 
 
 def _imported(root: Path) -> set[Path]:
-    """The module FIRST and those of `sweep` that it imports, and so on."""
+    """The module FIRST and those of `sweep` that it imports, recursively."""
     reached: set[Path] = set()
     waiting = [_path(FIRST, root)]
     while waiting:
@@ -95,13 +95,13 @@ def _imported(root: Path) -> set[Path]:
 
 
 def _path(module: str, root: Path) -> Path | None:
-    """The file of a module, None for a package or a name that is no module."""
+    """The file of a module; None for a package or another name."""
     path = root / (module.replace(".", "/") + ".py")
     return path if path.is_file() else None
 
 
 def _words(node: ast.AST) -> Iterator[str]:
-    """A syntax tree in words: the same for any layout, comment, docstring and Python version."""
+    """A syntax tree in words, independent of layout, comments, docstrings and Python version."""
     yield f"({type(node).__name__}"
     for name, value in ast.iter_fields(node):
         if name in UNREAD or value is None or value == []:

@@ -1,4 +1,4 @@
-"""Columns of points in which most are one value: those are views of it, with a stride of 0, and worked on once."""
+"""Columns of points. Most have one value: they are views of it with a stride of 0, and computed once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if "alloc_per_kunmap" in out:
         kunmap_events = _base(out, "kunmap_events", "alloc_per_kunmap")
         alloc_events = pointwise(count_alloc_events, kunmap_events, out.pop("alloc_per_kunmap"))
-        if "alloc_events" in out:  # a number that is given itself comes first
+        if "alloc_events" in out:  # a given number comes first
             alloc_events = pointwise(fill_unknown, out["alloc_events"], alloc_events)
         out["alloc_events"] = alloc_events
     if "large_range_share" in out:
@@ -46,14 +46,14 @@ def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _base(columns: dict[str, np.ndarray], name: str, factor: str) -> np.ndarray:
-    """The column that a factor is of; BadInput where there is none."""
+    """The column that a factor multiplies; BadInput if there is none."""
     if name not in columns:
-        raise BadInput(f"{factor}: is of {name}, which is not given")
+        raise BadInput(f"{factor}: needs {name}, which is not given")
     return columns[name]
 
 
 def _set_large_shares(pages: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """`set_large_share` point by point, worked out once for each pair of values."""
+    """`set_large_share` point by point, computed once for each pair of values."""
     mixes: dict[tuple[Pages, float], Pages] = {}
     out = np.empty(len(shares), dtype=object)
     for point, (mix, share) in enumerate(zip(pages.tolist(), shares.tolist(), strict=True)):
@@ -65,19 +65,19 @@ def _set_large_shares(pages: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1024)
 def constant(value: Any, points: int) -> np.ndarray:
-    """A column of one value, [point]; numbers are floats, all else is held as it is."""
+    """A column of one value, [point]; numbers become floats, other values are unchanged."""
     held = np.empty(1, dtype=float if isinstance(value, float | int) else object)
     held[0] = value
     return np.broadcast_to(held, points)
 
 
 def is_constant(column: np.ndarray) -> bool:
-    """Whether a column is known to be one value; False says nothing."""
+    """Whether a column is known to have one value; False means unknown."""
     return column.strides == (0,)
 
 
 def one_value(column: np.ndarray) -> bool:
-    """Whether a column is one value, bit by bit."""
+    """Whether a column has one value, bit by bit."""
     if is_constant(column) or len(column) == 1:
         return True
     same = column if column.dtype == object else column.view(f"i{column.itemsize}")
@@ -85,7 +85,7 @@ def one_value(column: np.ndarray) -> bool:
 
 
 def pointwise(function: Callable[..., np.ndarray], *columns: np.ndarray) -> np.ndarray:
-    """`function` of columns, point by point; worked out once where all of them are constant."""
+    """`function` of columns, point by point; computed once if all of them are constant."""
     if all(is_constant(column) for column in columns):
         made = function(*(column[:1] for column in columns))
         return (

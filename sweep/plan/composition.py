@@ -1,6 +1,6 @@
-"""A sweep without its grid: the keys that can be given, what `config.yaml` says, and the files that names stand for.
+"""A sweep without its grid: its keys, the content of `config.yaml`, and the files behind names.
 
-The command line and a call from a notebook both come through here, so both know the same keys.
+The command line and calls from notebooks both use this module, so they have the same keys.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sweep.inputs.reader import check_resolvers, read_yaml
 from sweep.plan.open import Composition
 from sweep.plan.points import NAMES
 
-OF_POINTS = (*QUANTITIES, *NAMES, "draws")  # keys that say what is simulated
+OF_POINTS = (*QUANTITIES, *NAMES, "draws")  # keys of the simulated points
 KEYS = (*QUANTITIES, "draws", *settings.NAMES, *NAMES, "runner")
 
 
 def read_config(folders: Sequence[Path]) -> dict[str, Any]:
-    """What `config.yaml` says; the user's own, where there is one, in place of ours."""
+    """The content of `config.yaml`: the user's own file, if there is one, else ours."""
     path = next(folder / "config.yaml" for folder in folders if (folder / "config.yaml").is_file())
     document = read_yaml(path, "config")
     check_resolvers(document)
@@ -36,7 +36,7 @@ def read_config(folders: Sequence[Path]) -> dict[str, Any]:
         if key not in KEYS:
             raise BadInput(f"{document.place((key,))}: unknown key {key!r}{did_you_mean(str(key), KEYS)}")
         if key in settings.PLACES and content[key] is not None and path.parent != conf_dir():
-            raise BadInput(f"{document.place((key,))}: {key}={shorten(content[key])}: only the command line may say it")
+            raise BadInput(f"{document.place((key,))}: {key}={shorten(content[key])}: allowed only on the command line")
     return dict(content)
 
 
@@ -48,7 +48,7 @@ def composition(
     base: Mapping[str, Any],
     folders: Sequence[Path],
 ) -> tuple[Composition, settings.Settings]:
-    """A grid's `content` with the keys that are `given` and, below both, `base`; and the settings of the run."""
+    """A grid's `content` with the `given` keys over the defaults of `base`; and the settings of the run."""
     pinned = {key: value for key, value in given.items() if key in OF_POINTS}
     named = {key: value for key, value in given.items() if key in settings.NAMES}
     asked = admit(settings.Settings, {**{key: base[key] for key in settings.NAMES if key in base}, **named})

@@ -1,4 +1,4 @@
-"""Which names tell the points of a plan apart, as its axes say; the tables read it from the results' metadata."""
+"""The names that distinguish the points of a plan, from its axes; tables read them in the results' metadata."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from sweep.plan.grid import Axis, Block, Relative, Span
 from sweep.plan.points import NAMES
 
-LEADERS = ("machine", "workload", "policy", "cores")  # of an axis of tied names, the one that the others follow
+LEADERS = ("machine", "workload", "policy", "cores")  # of tied names, the one that the others follow
 
 
 def coordinates(blocks: Sequence[Block]) -> dict[str, Any]:
-    """`names` in the order of the axes, what each of some `follows`, and what others are `relative` to.
+    """`names` in the order of the axes; `follows` and `relative` give another name for some of them.
 
-    A name follows another one where both are tied wherever they vary, and each value of the other has one of its own.
-    A name is relative where all its values are shares of another one: `{"jobs": "cores"}` for `jobs: 0.5 x cores`.
+    A name follows another one if both are tied wherever they vary, and each value of the other has one of this name.
+    A name is relative if all its values are shares of another one: `{"jobs": "cores"}` for `jobs: 0.5 x cores`.
     """
     names: dict[str, None] = {}
-    constants: dict[str, list[Any]] = {}  # values of names that have one value in a block
+    constants: dict[str, list[Any]] = {}  # values of names with one value in a block
     leaders: dict[str, set[str | None]] = {}  # of each varying name, block by block
     shares: dict[str, set[str | None]] = {}
     for block in blocks:
@@ -51,14 +51,14 @@ def _one_value(values: Sequence[Any]) -> bool:
 
 
 def _shares(values: Sequence[Any]) -> set[str | None]:
-    """What the values are shares of; None for plain ones."""
+    """The names that the values are shares of; None for plain values."""
     if isinstance(values, Span | range):
         return {None}
     return {value.of if isinstance(value, Relative) else None for value in values}
 
 
 def _leader(name: str, axis: Axis) -> str | None:
-    """The name of an axis that this one follows: every value of it has one value of this name."""
+    """The name of an axis that this one follows: each of its values has one value of this name."""
     if len(axis.names) == 1:
         return None
     leader = next((first for first in LEADERS if first in axis.names), axis.names[0])

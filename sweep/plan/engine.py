@@ -1,4 +1,4 @@
-"""Which engine a plan runs on: compiled loops for broadcasts, and for the rest whichever answers sooner."""
+"""The engine of a plan: compiled loops for broadcasts, and for other policies the quicker engine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sweep.errors import BadInput
 from sweep.plan.plan import Plan
 
 COMPILE_S = {"serve_broadcast": 7.5, "serve_server": 2.0, "serve_coherence": 2.0}  # measured on one core
-LOAD_S = 0.8  # of importing numba and loading a loop that is compiled, on the same
+LOAD_S = 0.8  # to import numba and load a compiled loop, on the same core
 ASKED = ("delivery", "fill", "sockets", "threads_per_core", *(n for n, p in PARAMETERS.items() if p.compiled))
 APPROXIMATE = "broadcasts are approximated by numpy, in two events for a flush event"
 
 
 def choose_engine(plan: Plan, asked: str, again: bool = False) -> Plan:
-    """The plan with its engine; BadInput where that cannot simulate it.
+    """The plan with its engine; BadInput if the engine cannot simulate it.
 
-    `again`: other plans follow it, so loops are compiled though that takes longer than this one.
+    `again`: other plans follow, so loops are compiled even if that takes longer than this plan.
     """
     if asked == "compiled" and not has_compiler():
         raise BadInput("engine=compiled: numba is not installed; install it, or give engine=vectorized")
@@ -61,7 +61,7 @@ def _is_vectorizable(plan: Plan) -> bool:
 
 
 def _check_vectorized(plan: Plan) -> None:
-    """BadInput where a point is of what the numpy engine does not model."""
+    """BadInput if the numpy engine does not model a point."""
     defaults = {name: PARAMETERS[name].default for name in ASKED} | {"policy": "", "cores": 1}
     for block, firsts in plan.shapes():
         columns = plan.space.block_columns(block, firsts) if len(firsts) else {"policy": np.empty(0)}

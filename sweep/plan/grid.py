@@ -1,7 +1,7 @@
-"""The index space of a sweep: point `i` is decoded from `i`, nothing is materialised.
+"""The index space of a sweep: point `i` is decoded from `i`, without a list of points.
 
-Axes multiply, and blocks of axes add. Axes that decide which points can be simulated side by side vary slowest, so that
-a run of consecutive points is wide.
+Axes multiply, and blocks of axes add. Axes of a point's shape vary slowest, so that many consecutive points can be
+simulated side by side.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SHAPE = (
     "jobs",
     "machine",
 )  # slowest first
-Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and which of them each point has; None: the only
+Coded = tuple[Sequence[Any] | np.ndarray, np.ndarray | None]  # values, and each point's index; None: one value
 
 
 @dataclass(frozen=True)
 class Relative:
-    """A value that is a share or a multiple of another key's at the same point."""
+    """A share or a multiple of another key's value at the same point."""
 
     factor: float
     of: str
@@ -37,7 +37,7 @@ class Relative:
 
 @dataclass(frozen=True)
 class Span(Sequence[Any]):
-    """Values by formula, equally spaced, or by equal ratios."""
+    """Values by formula, with equal spacing or equal ratios."""
 
     first: float
     last: float
@@ -58,7 +58,7 @@ class Span(Sequence[Any]):
         return int(value) if value == int(value) else value
 
     def at(self, k: np.ndarray) -> Sequence[Any] | np.ndarray:
-        """The values of these steps, the same bit by bit."""
+        """The values of these steps, with the same bits."""
         ends = max(abs(self.first), abs(self.last), 1.0) * self.steps
         if self.log or self.steps == 1 or ends >= 2**53:  # numpy's power is not Python's, nor are its large integers
             return [self[each] for each in k.tolist()]
@@ -87,7 +87,7 @@ class Block:
 
     @property
     def points(self) -> int:
-        """How many there are, also where that is more than an array can index."""
+        """The number of points, which may be more than an array can index."""
         return math.prod(len(axis) for axis in self.axes)
 
     @property
@@ -96,13 +96,13 @@ class Block:
 
     @property
     def run(self) -> int:
-        """How many consecutive points have one shape."""
+        """The number of consecutive points with one shape."""
         return self.points // math.prod(len(axis) for axis in self.axes if set(axis.names) & set(SHAPE))
 
     def columns(self, index: np.ndarray) -> dict[str, Coded]:
         """The values of every name at these indices.
 
-        Mixed radix, the last axis fastest. Relative values are still relative.
+        Mixed radix, the last axis fastest. Relative values stay relative.
         """
         out: dict[str, Coded] = {}
         for axis in reversed(self.axes):

@@ -1,4 +1,4 @@
-"""Opening a plan: the grid's content, the command line and the files, checked before anything starts."""
+"""A plan from the grid's content, the command line and the files, all checked before the start."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from sweep.plan.plan import CHUNK_S, Plan
 from sweep.plan.points import CONTROLS, NAMES, Space
 
 MOST_DRAWS = 65_536
-MOST_POINTS = 10**15  # that are indexed; how many may be simulated is `max_points`
+MOST_POINTS = 10**15  # that can be indexed; `max_points` limits those simulated
 
 
 @dataclass(frozen=True)
 class Composition:
-    """A grid as it was composed, and the files that its names stand for; nothing of it is checked yet."""
+    """A composed grid and the files behind its names, not checked yet."""
 
     grid: str
     question: str
     content: Mapping[str, Any]  # of the grid's file
-    pinned: Mapping[str, Any]  # keys of the command line, which take the place of axes
+    pinned: Mapping[str, Any]  # keys of the command line, which replace axes
     defaults: Mapping[str, Any]
     machines: Mapping[str, Entry]
     workloads: Mapping[str, Entry]
     costs: Mapping[str, Costs] = field(default_factory=dict)  # stored ones by name
-    measured: Measured = field(default_factory=Measured)  # what was measured, for grids that predict it
+    measured: Measured = field(default_factory=Measured)  # measurements, for grids that predict them
     engine: str = "auto"
     chunk_s: float = CHUNK_S
     policy_path: str | None = None
@@ -50,14 +50,14 @@ class Composition:
 
     @cached_property
     def policies(self) -> Policies:
-        """Every policy by name; BadInput where the folder of the user's own is none."""
+        """Every policy by name; BadInput if the folder of the user's own does not exist."""
         if self.policy_path is not None and not os.path.isdir(self.policy_path):
             raise BadInput(f"policy_path={self.policy_path!r}: no such folder")
         return Policies(None if self.policy_path is None else Path(self.policy_path).resolve())
 
     @property
     def answer(self) -> str | None:
-        """The name of the answer that the grid asks for, which is one of the tables."""
+        """The name of the grid's answer, which is one of the tables."""
         answer = self.content.get("answer")
         return None if answer is None else str(answer)
 
@@ -76,8 +76,8 @@ class Composition:
         return check_quantity(key, value, where)
 
     def _check_policy(self, name: str, where: str) -> str:
-        """The name of a policy whose file works."""
-        policies = self.policies  # a folder that is not there is no fault of the file
+        """The name of a policy with a valid file."""
+        policies = self.policies  # a missing folder is not an error of the file
         if self.policy_path is not None:
             try_policy(str(Path(self.policy_path).resolve()), name, where)
         try:
@@ -94,7 +94,7 @@ class Composition:
 def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) -> Plan:
     """A checked plan; BadInput naming the key, the value and what is allowed.
 
-    `own_costs` are costs whose draws are the sweep's own, all of them.
+    `own_costs` are costs whose draws are all used as the sweep's own.
     """
     where = f"grid/{asked.grid}"
     content, pinned, defaults = with_tables(asked, where), dict(asked.pinned), {"costs": LITERATURE, **asked.defaults}
@@ -129,32 +129,32 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
 
 
 def with_tables(asked: Composition, where: str) -> dict[str, Any]:
-    """The grid's content, the points of measured tables that it predicts among its blocks."""
+    """The grid's content, with a block for each point of the measured tables that it predicts."""
     content = dict(asked.content)
     content.pop("answer", None)
     which = content.pop("validation", None)
     if which is not None:
         if "blocks" in content:
-            raise BadInput(f"{where}: validation and blocks: the tables are the blocks; give one of them")
+            raise BadInput(f"{where}: validation and blocks: must be one of the two, since tables make blocks")
         content["blocks"] = points_of(asked.measured.choose(which))
     return content
 
 
 def _check_size(asked: Composition, points: int) -> tuple[int, int] | None:
-    """The cut; BadInput where it holds more points than the user may mean, before any of them is looked at."""
+    """The cut; BadInput if it has more points than the limit."""
     if points > MOST_POINTS:
         raise BadInput(f"{asked.grid}: {points:.3g} points: must be at most {MOST_POINTS:g}")
     cut = None if asked.points is None else _cut(asked.points, points)
     left = points if cut is None else cut[1] - cut[0]
     if left > asked.max_points:
         raise BadInput(
-            f"{asked.grid}: {left} points, and max_points={asked.max_points:g}; give max_points={left} to go on"
+            f"{asked.grid}: {left} points: must be at most max_points={asked.max_points:g}; give max_points={left}"
         )
     return cut
 
 
 def _without_defaults(block: Block, defaults: Mapping[str, Any], entries: list[Entry]) -> Block:
-    """The block without constants that are the defaults anyway, so that one spelling of a sweep is one plan."""
+    """The block without constants equal to defaults, so that both spellings give one plan."""
     spoken_of = {name for entry in entries for name in entry.quantities}
     spoken_of |= {name for entry in entries for among in entry.machines.values() for name in among}
 
@@ -168,15 +168,15 @@ def _without_defaults(block: Block, defaults: Mapping[str, Any], entries: list[E
 def _control(
     asked: Composition, name: str, content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str
 ) -> int:
-    """One value for the whole sweep: of the command line, else the grid's, else the configuration's."""
+    """One value for the whole sweep: from the command line, else the grid, else the configuration."""
     given = [source.pop(name) for source in (pinned, content, defaults) if name in source]
     return int(asked.check(name, given[0] if given else None, where))
 
 
 def _draws(content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str) -> int:
-    """How many draws of the costs each point is simulated under, beside the representative one."""
+    """The number of cost samples of each point, besides the representative one."""
     given = [source.pop("draws") for source in (pinned, content, defaults) if "draws" in source]
-    draws = 0 if not given or given[0] is None else given[0]  # null on the command line switches a grid's own off
+    draws = 0 if not given or given[0] is None else given[0]  # null on the command line disables a grid's draws
     if isinstance(draws, bool) or not isinstance(draws, int) or not 0 <= draws <= MOST_DRAWS:
         raise BadInput(f"{where}: draws={draws!r}: must be a whole number from 0 to {MOST_DRAWS}")
     return draws

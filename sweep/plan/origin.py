@@ -1,7 +1,7 @@
-"""Where each parameter of a point comes from, and of what it is made: the command line, the grid, a file, a draw.
+"""The origin of each parameter of a point: the command line, the grid, a file, a draw, or other quantities.
 
-It repeats in words what `sweep.plan.points` does in arrays; the values are those that the plan gives, and a test holds
-what is said of them against them.
+It describes in words the arrays of `sweep.plan.points`. The values are those of the plan; a test compares them with
+their origins.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sweep.plan.open import Composition, with_tables
 from sweep.plan.plan import Plan
 from sweep.plan.points import CONTROLS, NAMES, is_known
 
-ANY = "any"  # whose the kernel's costs are
+ANY = "any"  # owner of the kernel's costs
 NOT_GIVEN = "not given"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A number, or a mix of ranges, that a parameter is made from."""
+    """A number, or a mix of ranges, as a part of a parameter."""
 
     name: str  # of a quantity or parameter; empty for the parameter itself
     value: Any
@@ -36,12 +36,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Origin:
-    """A parameter of a point: its value, as simulated, and where that comes from."""
+    """A parameter of a point: its value, as simulated, and its origin."""
 
     name: str
     value: Any  # None: not given
     unit: str
-    origin: str  # of one that is taken as it is given; empty where it is made
+    origin: str  # of a parameter used as given; empty if it is derived
     made_of: tuple[Piece, ...] = ()  # factors of a number; of `range_pages` the mix, and the share of large ranges
 
 
@@ -49,9 +49,7 @@ def origins(asked: Composition, plan: Plan, number: int) -> list[Origin]:
     """Names, controls and every parameter of a point of the plan, in the model's order."""
     at = _Point(asked, plan, number)
     names = [Origin(name, at.columns[name][0], "name", at.say(name)) for name in NAMES]
-    drawn = (
-        f"one of {plan.draws} draws of the costs" if at.draw != REPRESENTATIVE else "representative draw of the costs"
-    )
+    drawn = f"one of {plan.draws} cost samples" if at.draw != REPRESENTATIVE else "representative cost sample"
     names.append(Origin("draw", at.draw, "1", drawn))
     controls = {"seed": plan.seed, "replicas": plan.replicas}
     names += [Origin(name, controls[name], "1", at.say(name)) for name in CONTROLS]
@@ -59,7 +57,7 @@ def origins(asked: Composition, plan: Plan, number: int) -> list[Origin]:
 
 
 class _Point:
-    """One point of a plan, and what each of its quantities would be by each of those that may say it."""
+    """One point of a plan, with all sources of its quantities."""
 
     def __init__(self, asked: Composition, plan: Plan, number: int) -> None:
         space = plan.space
@@ -78,7 +76,7 @@ class _Point:
         self.drawn = {name: values[self.draw] for name, values in drawn.items()}
 
     def say(self, name: str) -> str:
-        """Who says what a name or quantity is, in words."""
+        """The source of a name or quantity, in words."""
         if name in self.asked.pinned:
             return "command line"
         if name in self._of_grid:
@@ -92,20 +90,20 @@ class _Point:
         return "default of the model" if name in PARAMETERS and PARAMETERS[name].default is not None else NOT_GIVEN
 
     def origin(self, name: str) -> Origin:
-        """A parameter with its value and what it is made of."""
+        """A parameter with its value and its parts."""
         unit = PARAMETERS[name].unit
         value = self.columns[name][0] if name in self.columns else None
         if not is_known(value):
             value = PARAMETERS[name].default
             return Origin(name, value, unit, self.say(name) if is_known(value) else NOT_GIVEN)
         first, *others = self._pieces(name)
-        pieces = (first, *(piece for piece in others if piece.value != 1.0))  # a factor of one says nothing
+        pieces = (first, *(piece for piece in others if piece.value != 1.0))  # a factor of one is left out
         return (
             Origin(name, value, unit, pieces[0].origin) if len(pieces) == 1 else Origin(name, value, unit, "", pieces)
         )
 
     def _pieces(self, name: str) -> tuple[Piece, ...]:
-        """What a parameter is made of; one piece where it is taken as it is given."""
+        """The parts of a parameter; one piece if it is used as given."""
         given = self.given.get(name)
         first: tuple[Piece, ...]
         if isinstance(given, Relative):
@@ -122,7 +120,7 @@ class _Point:
         return (*first, *self._known("large_range_share")) if name == "range_pages" else first
 
     def _clocks(self, name: str) -> tuple[Piece, ...]:
-        """The clock that a cost is multiplied by: the user's; else of a cost not given the draw's or the machine's."""
+        """The clock that multiplies a cost: the user's; else, unless the cost is given, the draw's or the machine's."""
         if "clock_scale" in self.given:
             return self._known("clock_scale")
         if name in self.given:
@@ -139,7 +137,7 @@ class _Point:
         return (Piece(name, value, self.say(name)),) if is_known(value) else ()
 
     def _value(self, name: str) -> Any:
-        """A quantity before anything is made from it; None where nobody says it."""
+        """A quantity itself; None if it is not given."""
         for source in (self.given, self.drawn):
             if name in source:
                 return source[name]
@@ -150,7 +148,7 @@ class _Point:
 
 
 def _find(blocks: tuple[Block, ...], number: int) -> tuple[int, Block, int]:
-    """Which block a point is in, and its index there."""
+    """The block of a point, and its index there."""
     for which, block in enumerate(blocks):
         if number < block.points:
             return which, block, number
@@ -159,7 +157,7 @@ def _find(blocks: tuple[Block, ...], number: int) -> tuple[int, Block, int]:
 
 
 def _names(content: Mapping[str, Any], which: int) -> set[str]:
-    """Every key that a grid's content gives to a block, also where that is the default anyway."""
+    """Every key of a grid's content for a block, including defaults."""
     blocks = content.get("blocks") or [{}]
     found: set[str] = set()
     for holder in (content, blocks[which]):
@@ -170,7 +168,7 @@ def _names(content: Mapping[str, Any], which: int) -> set[str]:
 
 
 def _entry(machine: Entry, workload: Entry, name: str) -> str:
-    """The file that says a quantity."""
+    """The file of a quantity."""
     if name in workload.machines.get(machine.name, {}):
         return f"workload {workload.origin('machines')} on {machine.name}"
     if name in workload.quantities:
@@ -189,7 +187,7 @@ def in_words(value: Any) -> str:
 
 
 def how_made(each: Origin) -> str:
-    """Where a parameter comes from, or of what it is made, in words."""
+    """The origin or the parts of a parameter, in words."""
     if not each.made_of:
         return each.origin
     said = [f"{piece.name} {in_words(piece.value)} ({piece.origin})".lstrip() for piece in each.made_of]

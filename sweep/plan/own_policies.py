@@ -1,4 +1,4 @@
-"""Policies of the user's own are tried in a process of their own first: whatever their files do, a sweep stays up."""
+"""The user's own policies are first tried in a separate process, so that their files cannot end a sweep."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.stdout.write("tried")
 
 
 def try_policy(folder: str, name: str, where: str) -> None:
-    """BadInput where a policy's file cannot be imported, ends its process, or does not come to an end."""
+    """BadInput if importing a policy's file fails, ends the process, or takes too long."""
     path = policy_files(folder).get(name)
     if path is None:
         return
@@ -38,7 +38,7 @@ def try_policy(folder: str, name: str, where: str) -> None:
 
 @lru_cache(maxsize=256)
 def _try(folder: str, name: str, mtime_ns: int, size: int) -> str:
-    """What is wrong with a file as it is now; empty where nothing is."""
+    """The error of a file in its present state; empty without an error."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     try:
         tried = subprocess.run(
@@ -46,7 +46,7 @@ def _try(folder: str, name: str, mtime_ns: int, size: int) -> str:
             timeout=DEADLINE_S, env=environment, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"importing it did not come to an end within {DEADLINE_S:.0f} s"
+        return f"importing it took more than {DEADLINE_S:.0f} s"
     if tried.returncode == 0 and tried.stdout.endswith("tried"):
         return ""
     lines = tried.stderr.strip().splitlines()
@@ -56,7 +56,7 @@ def _try(folder: str, name: str, mtime_ns: int, size: int) -> str:
 
 
 def _in_words(error: str) -> str:
-    """What Python says of a word that a policy does not have, as it would be said of any other key."""
+    """Python's error about a policy's unknown word, in the form for any unknown key."""
     unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", error)
     if unknown is None or unknown[1] not in WORDS:
         return error

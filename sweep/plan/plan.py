@@ -1,4 +1,4 @@
-"""A sweep as a plan: which points there are, what each is, how they are cut into chunks, and the hash of it all.
+"""A sweep as a plan: its points, their decoding, their chunks, and the hash of it all.
 
 Chunk boundaries come from the plan by formula, never from timing or the cluster, and no result depends on them.
 """
@@ -23,16 +23,16 @@ from sweep.plan.code import code_hash
 from sweep.plan.grid import Block
 from sweep.plan.points import Space
 
-# The time of a flush event, measured on one core. It steers chunk sizes and estimates, never results.
+# The time of a flush event, measured on one core. It affects chunk sizes and estimates, never results.
 LANE_NS = 200  # in each lane,
 CPU_NS = {True: 60.0, False: 0.2}  # and for each of its CPUs; by whether the policy interrupts
-GROUP_S = 0.005  # a group of lanes, whatever it simulates
-STEP_NS = {True: 500_000, False: 50_000}  # vectorized: whatever the lanes,
+GROUP_S = 0.005  # for any group of lanes
+STEP_NS = {True: 500_000, False: 50_000}  # vectorized: for any number of lanes,
 STEP_CPU_NS = {True: 21.0, False: 0.2}  # and for each CPU of a lane
-ENTRY_STEPS = 3.0  # a kernel entry that checks a mark, in steps: lanes wait for the one that serves most of them
+ENTRY_STEPS = 3.0  # a kernel entry that checks a mark, in steps: lanes wait for the one with most of them
 VISIT_STEPS = 4.0  # vectorized: a visit to a line that CPUs read before they write, in steps
-THINK_NS = 10_000.0  # compute between two flush events of a loop that says a rate
-CUT_BY = "compiled"  # engine whose costs cut a plan into chunks, whichever runs it
+THINK_NS = 10_000.0  # compute between two flush events of a loop with a rate
+CUT_BY = "compiled"  # chunks follow this engine's costs, for any engine
 CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
 
@@ -54,7 +54,7 @@ class Segments:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that can be run: everything that a result depends on, and nothing else."""
+    """A sweep that can be run: all inputs of its results, and nothing else."""
 
     name: str
     question: str
@@ -67,7 +67,7 @@ class Plan:
     draws: int = 0  # of the costs, beside the representative one
     cut: tuple[int, int] | None = None  # only these points of it; each keeps its index
     engine: str = "compiled"  # or vectorized: no chunk depends on it, and no result unless `is_approximate`
-    engine_because: str = ""  # why this one, where that is worth saying
+    engine_because: str = ""  # the reason for the engine, if worth a message
 
     def __len__(self) -> int:
         return self.end - self.begin
@@ -87,7 +87,7 @@ class Plan:
 
     @cached_property
     def hash(self) -> str:
-        """Of the points and the code that simulates them, not of the chunks."""
+        """The hash of the points and the code that simulates them, without the chunks."""
         space = self.space
         content = {
             "blocks": [asdict(block) for block in space.blocks],
@@ -108,7 +108,7 @@ class Plan:
 
     @property
     def measured_machines(self) -> set[str]:
-        """Machines whose own file has costs that were fitted to what `sweep measure` saw there."""
+        """Machines whose own file has costs fitted to measurements of `sweep measure`."""
         return {
             name
             for name, machine in self.space.machines.items()
@@ -117,7 +117,7 @@ class Plan:
 
     @cached_property
     def sources(self) -> dict[str, Any]:
-        """What the names of the points stand for: central values by machine and workload, digests of the costs."""
+        """The meaning of the points' names: central values by machine and workload, digests of the costs."""
         space = self.space
         return {
             "machines": {name: _centrals(entry) for name, entry in space.machines.items()},
@@ -131,11 +131,11 @@ class Plan:
 
     @cached_property
     def segments(self) -> Segments:
-        """Runs of points of one shape, in order: only those in the cut, and clipped to it; what they cost here."""
+        """Runs of points of one shape inside the cut, in order, with their costs on this engine."""
         return self._segments(self.engine)
 
     def _segments(self, engine: str) -> Segments:
-        """The same, and what they cost on an engine."""
+        """The same with the costs on an engine."""
         parts, offset = [], 0
         for block, firsts in self.shapes():
             if not len(firsts):
@@ -151,7 +151,7 @@ class Plan:
         return Segments(first.astype(np.int64), points.astype(np.int64), fixed_s, point_s)
 
     def shapes(self) -> Iterator[tuple[Block, np.ndarray]]:
-        """Every block with the first points, by their index in it, of its runs of one shape that are in the cut."""
+        """Every block with the indices of the first points of its runs of one shape inside the cut."""
         offset = 0
         for block in self.space.blocks:
             begin = max(0, self.begin - offset) // block.run
@@ -199,7 +199,7 @@ class Plan:
 def _cost(
     columns: Mapping[str, np.ndarray], known: Mapping[str, Policy], replicas: int, engine: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Estimated seconds: of a group of lanes whatever its width, and of each point in it, [point]."""
+    """Estimated seconds of a group of lanes of any width, and of each point in it, [point]."""
     policies = [known[name] for name in columns["policy"].tolist()]
     interrupts = np.array([policy.targets.interrupts for policy in policies])
     enters = np.array([policy.kernel_entry is not None for policy in policies])
@@ -222,13 +222,13 @@ def _cost(
 
 
 def _visits(columns: Mapping[str, np.ndarray], policies: list[Policy]) -> np.ndarray:
-    """Lines that a flush event visits, [point]: one, or one per socket."""
+    """The number of lines that a flush event visits, [point]: one, or one per socket."""
     node = np.array([policy.mark is not None and policy.mark.line is Line.NODE for policy in policies])
     return np.where(node, columns.get("sockets", np.ones(len(policies))), 1)
 
 
 def _entries_per_event(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Kernel entries between two flush events, each of which a step serves, if flush events take no time, [point]."""
+    """Kernel entries, a step each, between two flush events if these take no time, [point]."""
     think_ns = np.full(len(columns["cores"]), np.nan)
     if "user_s" in columns:
         cpu_s = columns["user_s"] + columns["base_system_s"]

@@ -1,4 +1,4 @@
-"""What each point of a sweep is: its names and the model's parameters, decoded from its index."""
+"""Each point of a sweep, decoded from its index: its names and the model's parameters."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ CONTROLS = [name for name, parameter in PARAMETERS.items() if parameter.per_swee
 
 @dataclass(frozen=True)
 class Space:
-    """The index space of a sweep: blocks of axes, and what stands behind the names and keys that they give."""
+    """The index space of a sweep: blocks of axes, and the data behind their names and keys."""
 
     blocks: tuple[Block, ...]
     machines: Mapping[str, Entry]
     workloads: Mapping[str, Entry]
-    defaults: Mapping[str, Any]  # names and parameters where neither axis nor machine nor workload says
-    costs: Mapping[str, Costs] = field(default_factory=dict)  # by name; literature's central values where none is
+    defaults: Mapping[str, Any]  # names and parameters without an axis, machine or workload
+    costs: Mapping[str, Costs] = field(default_factory=dict)  # by name; without any, literature's central values
 
     @property
     def points(self) -> int:
-        """How many there are, also where that is more than an array can index."""
+        """The number of points, which may be more than an array can index."""
         return sum(block.points for block in self.blocks)
 
     def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
@@ -54,11 +54,11 @@ class Space:
         return derive(out)
 
     def block_columns(self, block: Block, index: np.ndarray) -> dict[str, np.ndarray]:
-        """The same of some points of one block, by their index in it."""
+        """The same for some points of one block, by their index in it."""
         return derive(self._quantities(block, index))
 
     def _quantities(self, block: Block, index: np.ndarray) -> dict[str, np.ndarray]:
-        """Columns of names and quantities, before the model's parameters are made from them."""
+        """Columns of names and quantities, before the model's parameters are derived from them."""
         points = len(index)
         given = block.columns(index)
         names, which = self._names(given)
@@ -80,7 +80,7 @@ class Space:
             for number, value in enumerate(values):
                 if isinstance(value, Relative):
                     if value.of not in columns:
-                        raise BadInput(f"{name}={value}: {value.of} is not given")
+                        raise BadInput(f"{name}={value}: needs {value.of}, which is not given")
                     followed = pointwise(partial(_follow, value), columns[value.of])
                     columns[name] = followed if at is None else np.where(at == number, followed, columns[name])
         return columns
@@ -88,13 +88,13 @@ class Space:
     def _of_names(
         self, names: Sequence[tuple[str, ...]], which: np.ndarray | None, draw: np.ndarray, clock_scale: bool
     ) -> dict[str, np.ndarray]:
-        """Columns of what machine, workload and costs say, under each point's draw.
+        """Columns of the quantities of machine, workload and costs, under each point's draw.
 
-        With `clock_scale` instruction costs are at the clock of the machine, or of the draw: what the user gives in
-        their place is simulated as given. Without, the user gives a clock, which all costs are multiplied by.
+        With `clock_scale` instruction costs are at the clock of the machine, or of the draw, and costs of the user are
+        simulated as given. Without, the user gives a clock, which multiplies all costs.
         """
         points = len(draw)
-        central_values, by_draw = [], []  # for each of `names`: values by name, and those that depend on the draw
+        central_values, by_draw = [], []  # for each of `names`: values by name, and draws by name
         for _, machine, workload, costs in names:
             entries = self.machines[machine], self.workloads[workload]
             central = {name: quantity.central for name, quantity in quantities_of(*entries).items()}
@@ -119,7 +119,7 @@ class Space:
         return columns
 
     def _names(self, given: Mapping[str, Coded]) -> tuple[list[tuple[str, ...]], np.ndarray | None]:
-        """The names that occur together, and which of them each point has, [point]; None if there is one."""
+        """The combinations of names, and the index of each point's, [point]; None if there is one."""
         combinations: list[tuple[str, ...]] = [()]
         which: np.ndarray | None = None
         for name in NAMES:
@@ -135,7 +135,7 @@ class Space:
 
 
 def _at_own_clock(central: Mapping[str, Any]) -> dict[str, Any]:
-    """The quantities of a machine with its clock in its instruction costs, once."""
+    """The quantities of a machine with its clock applied to its instruction costs."""
     out = dict(central)
     clock = out.pop("clock_scale", None)
     if clock is None:
@@ -144,7 +144,7 @@ def _at_own_clock(central: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _default(name: str) -> Any:
-    """What stands in a column for points that do not say: the parameter's default, or that it is not known."""
+    """The value of a column for points without one: the parameter's default, or NaN."""
     default = PARAMETERS[name].default if name in PARAMETERS else None
     return np.nan if default is None else default
 
@@ -155,14 +155,14 @@ def is_known(value: Any) -> bool:
 
 
 def relatives(values: Sequence[Any] | np.ndarray) -> set[str]:
-    """The keys that some of these values are shares of."""
+    """The keys that these values are relative to."""
     if isinstance(values, np.ndarray | Span | range):
         return set()
     return {value.of for value in values if isinstance(value, Relative)}
 
 
 def in_order(needs: Mapping[str, set[str]]) -> list[str]:
-    """Names in order of dependence; ValueError naming a circle."""
+    """Names in order of dependence; ValueError with the names of a circle."""
     ordered: list[str] = []
     waiting = {name: {of for of in among if of in needs} for name, among in needs.items()}
     while waiting:
@@ -179,7 +179,7 @@ def _follow(relative: Relative, column: np.ndarray) -> np.ndarray:
 
 
 def _spread(name: str, values: Sequence[Any] | np.ndarray, which: np.ndarray | None, points: int) -> np.ndarray:
-    """The column of a name, [point], from its values and which of them each point has; None is not known."""
+    """The column of a name, [point], from its values and the index of each point's; None becomes NaN."""
     first = values[0]
     text = name in NAMES or (name in PARAMETERS and not PARAMETERS[name].is_number)
     if which is None or all(value is first for value in values):

@@ -1,4 +1,4 @@
-"""What stands beside every result: on what costs it rests, what the model leaves out, what is known of measurements."""
+"""The notes beside every result: its costs, gaps of the model, and facts about the measurements."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ NOT_MODELLED = (
     "nested guests",
     "the effect of steal time on compute",
 )
-CAVEATS = (  # of the measurements, numbered on the page
+CAVEATS = (  # about the measurements, numbered on the page
     "25073.169 s is not an independent measurement: it is 950.966 s x 26.366, the ratio measured one version earlier. "
     "The measured pair is 915.183 s and 24129.354 s (XPFO v7, same machine).",
     "Vanilla differs by 3.9 % between the two versions. Vanilla rows are inputs of the simulation, not predictions.",
-    "Run count and spread were never published: a measured number has no interval here.",
+    "The number of runs and their spread were never published, so measured numbers have no interval.",
     "“96 cores” are 2 x Xeon Platinum 8160 with hyper-threading: 48 cores, 96 logical CPUs. The i5-3550 has 4, without "
     "SMT and INVPCID.",
-    "Elapsed and user time, kernel configuration, accounting mode and switch rates were never published: they are "
+    "Elapsed and user time, kernel configuration, accounting mode and switch rates were never published: they have "
     "priors.",
-    "About 480.1 million kunmap events per build come from /proc/lock_stat, two acquisitions of the page lock per "
-    "event: an upper bound.",
-    "Four measured rows cannot fix thirty parameters. A slow sender and busy receivers explain 96 CPUs about equally "
-    "well and part company over -j.",
+    "About 480.1 million kunmap events per build are an upper bound from /proc/lock_stat, with two acquisitions of the "
+    "page lock per event.",
+    "Four measured rows cannot determine thirty parameters. A slow sender and busy receivers explain 96 CPUs about "
+    "equally well, but differ over -j.",
 )
 
 
 def basis(costs: Sequence[str], draws: int, measured: Collection[str] = ()) -> str:
-    """On what costs the numbers stand and what their intervals are, in words; `measured` costs are of one machine."""
+    """The costs behind the numbers and the meaning of intervals, in words; `measured` costs are of one machine."""
     words = [
-        "central published ones, nothing fitted" if name == LITERATURE
-        else f"“{name}”, fitted to what `sweep measure` saw there" if name in measured
+        "published central values, nothing fitted" if name == LITERATURE
+        else f"“{name}”, fitted to measurements of `sweep measure`" if name in measured
         else f"“{name}”, fitted to published times"
         for name in costs
     ]  # fmt: skip
     bands = (
-        f"Bands are over {draws} draws of the costs."
+        f"Bands are over {draws} cost samples."
         if draws
-        else "Intervals are the replicas' (95 %) and hold no uncertainty of costs."
+        else "Intervals are 95 % over replicas, without the uncertainty of costs."
     )
     return f"Costs: {', '.join(words)}. {bands}" if words else bands

@@ -15,11 +15,11 @@ from sweep.report.plot import Plot
 from sweep.report.plots import lines, lit, longest
 from sweep.store.folder import Folder
 
-MOST_SHOWN = 12  # values that an error lists
+MOST_SHOWN = 12  # values in an error
 
 
 def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
-    """The plot of a run that the words ask for, with one value of every column that they leave out."""
+    """The plot of a run for these words, with one value of every other column."""
     asked = _asked(words)
     y, x, by = (asked.pop(name, "") for name in ("y", "x", "by"))
     drawn = read_drawn(folder)
@@ -30,14 +30,14 @@ def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
         if name and name not in known:
             raise BadInput(f"{key}={name}: must be one of this run's{did_you_mean(name, known)}")
     if x == by:
-        raise BadInput(f"by={by}: is the axis, too")
+        raise BadInput(f"by={by}: must not be the x axis")
     for name, text in asked.items():
         if name not in points or name in METRICS:
             raise BadInput(f"unknown key {name!r}{did_you_mean(name, ['y', 'x', 'by', 'policy', *drawn.fixed()])}")
         points = points[_is_one_of(points[name], name, text)]
     made = lines(replace(drawn, points=points), x, y, by)
     if made is None or (x and made.x != x):
-        raise BadInput(f"nothing to draw against {x or 'a parameter'}: no line has two points; give fewer values")
+        raise BadInput(f"nothing to draw against {x or 'a parameter'}: every line has one point; give fewer values")
     made = replace(made, chosen={**made.chosen, **longest(made, made.x)})
     title = f"{made.label(made.y)}, by {made.label(made.x)}"
     note = f"Simulated with sweep. {made.note}"
@@ -47,7 +47,7 @@ def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
 
 
 def _asked(words: Sequence[str]) -> dict[str, str]:
-    """The words by key; BadInput where one is no pair, or comes twice."""
+    """The words by key; BadInput if one is no pair, or is given twice."""
     out: dict[str, str] = {}
     for word in words:
         key, is_pair, value = word.partition("=")
@@ -60,11 +60,11 @@ def _asked(words: Sequence[str]) -> dict[str, str]:
 
 
 def _is_one_of(column: pd.Series, name: str, text: str) -> pd.Series:
-    """Where a column has one of the values of a word; BadInput where it never has."""
+    """Whether each row has one of the values of a word; BadInput if no row has."""
     values = [each.strip() for each in text.removeprefix("[").removesuffix("]").split(",")]
     known: Mapping[str, Any] = {f"{v:g}" if isinstance(v, float) else str(v): v for v in column.dropna().unique()}
     for value in values:
         if value not in known:
             shown = ", ".join(list(known)[:MOST_SHOWN]) + (", ..." if len(known) > MOST_SHOWN else "")
-            raise BadInput(f"{name}={value}: this run has {shown}")
+            raise BadInput(f"{name}={value}: must be one of {shown}")
     return column.isin([known[value] for value in values])

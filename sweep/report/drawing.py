@@ -1,7 +1,7 @@
-"""How a plot is drawn: one Vega-Lite specification, which the page, the pictures and notebooks share.
+"""The drawing of a plot: one Vega-Lite specification for the page, the pictures and notebooks.
 
-The data are apart from it, under the name `rows`: the plot's columns, and beside them `x`, `y`, `lo`, `hi`, `series`
-and `lit`, which `rows()` here and `drawn()` of page.js add. Colours that follow the reader's theme are those of THEME.
+The data are separate, under the name `rows`: the plot's columns, and also `x`, `y`, `lo`, `hi`, `series` and `lit`,
+from `rows()` here and `drawn()` of page.js. Colours of THEME follow the reader's theme.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from sweep.report.plot import Plot
 
 THEME = {"ink": "#1b1f24", "soft": "#59636e", "line": "#d5dae0", "grid": "#e8ebee", "card": "#ffffff"}
 INK, SOFT = THEME["ink"], THEME["soft"]
-GREY = "#9aa3ad"  # of series that are not coloured
+GREY = "#9aa3ad"  # of series without a colour
 DASHES = ([1, 0], [6, 4], [2, 3], [8, 3, 2, 3])
 SHAPES = ("circle", "square", "diamond", "triangle-up", "cross")
 BAR = "M-.2,-1.3h.4v2.6h-.4z"  # a shape: upright
-MOST_TICKS = 12  # values of a parameter that all stand at its axis
-NEVER = 10.0  # times the largest finite value: where "for ever" is drawn
+MOST_TICKS = 12  # up to this number, every value of a parameter gets a tick
+NEVER = 10.0  # "for ever" is drawn at this factor of the largest finite value
 LABELLED = {"condition": {"test": "datum.label !== ''", "value": 1}, "value": 0}  # of an axis: no lines in between
 DURATION = (
     " : ".join(
@@ -56,12 +56,12 @@ CONFIG: dict[str, Any] = {
 
 @cache
 def colours() -> dict[str, Any]:
-    """Which name has which colour, on the page and in the pictures: Okabe and Ito's, and some of Tol's."""
+    """Colours by name, on the page and in the pictures: Okabe and Ito's, and some of Tol's."""
     return json.loads(Path(__file__).with_name("colours.json").read_text(encoding="utf-8"))
 
 
 def looks(plot: Plot, names: Sequence[str] = ()) -> dict[str, tuple[str, list[int], str]]:
-    """Colour, dash and shape of every name of a plot's series, the same in every plot that has these `names`."""
+    """Colour, dash and shape of every name of a plot's series, the same in every plot with these `names`."""
     known = colours()
     names = list(names) or [str(each) for each in plot.table[plot.series].unique()]
     others = sorted(each for each in names if each not in known["first"] and each not in known["ink"])
@@ -73,7 +73,7 @@ def looks(plot: Plot, names: Sequence[str] = ()) -> dict[str, tuple[str, list[in
             at = known["first"][name] if name in known["first"] else known["others_from"] + others.index(name)
             turn = at // len(known["palette"])
             out[name] = known["palette"][at % len(known["palette"])], DASHES[turn % 4], SHAPES[(at + turn) % 5]
-        else:  # tones of the ink, so that a colour is always the same policy
+        else:  # tones of the ink, since colours mean policies
             nth = [each for each in names if each not in known["ink"]].index(name)
             tone = known["tones"].get(name, known["tone"])
             grey = "".join(f"{round(tone * int(INK[at : at + 2], 16) + (1 - tone) * 255):02x}" for at in (1, 3, 5))
@@ -82,7 +82,7 @@ def looks(plot: Plot, names: Sequence[str] = ()) -> dict[str, tuple[str, list[in
 
 
 def rows(plot: Plot, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The table's rows as the specification names them; what is not known is null, and "for ever" is far out."""
+    """The table's rows with the specification's names; unknown values are null, and "for ever" is far out."""
     value = plot.x if plot.kind == "dots" else plot.y
     drawn = {"x": table[plot.x], "y": table[plot.y]} | {e: table.get(f"{value}_{e}", math.nan) for e in ("lo", "hi")}
     frame = table.assign(
@@ -97,13 +97,13 @@ def rows(plot: Plot, table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def never(plot: Plot, name: str) -> float:
-    """Where an infinite value of a column is drawn."""
+    """The position of an infinite value of a column."""
     finite = plot.table[name][np.isfinite(plot.table[name])]
     return NEVER * float(finite.max()) if len(finite) else 1.0
 
 
 def channel(plot: Plot, name: str) -> dict[str, Any]:
-    """Title, scale and ticks of a column, as a channel of Vega-Lite takes them."""
+    """Title, scale and ticks of a column, for a channel of Vega-Lite."""
     column = plot.table[name]
     made: dict[str, Any] = {"title": plot.label(name), "scale": {"type": "linear", "zero": False}, "axis": {}}
     if column.dtype.kind not in "fiu":
@@ -125,9 +125,9 @@ def channel(plot: Plot, name: str) -> dict[str, Any]:
 
 
 def specification(plot: Plot, names: Sequence[str] = ()) -> dict[str, Any]:
-    """The plot in Vega-Lite, without its data; its legend names the series that are coloured.
+    """The plot in Vega-Lite, without its data; its legend has the coloured series.
 
-    `names` are all policies of a page, where colours must be the same in all plots, and any of them may be coloured.
+    `names` are all policies of a page, on which all plots have the same colours, and any policy may be coloured.
     """
     looked = looks(plot, names)
     if plot.lit and not names:
@@ -167,7 +167,7 @@ def _axes(plot: Plot) -> dict[str, Any]:
 
 
 def _lines(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
-    """A line per series on its band; others thin and grey, with their names where there is room."""
+    """A line per series on its band; other series thin and grey, with their names if there is room."""
     shade = (
         base.transform_filter("beyond != null && datum.x > beyond")
         .transform_aggregate(to="max(x)")
@@ -202,7 +202,7 @@ def _lines(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.Laye
 
 
 def _front(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
-    """Two costs against each other, and the points that nothing beats in both."""
+    """Two costs against each other, and their Pareto front."""
     base = base.transform_filter("datum.x > 0 && datum.y > 0 && datum.series !== 'vanilla'")
     order: Any = [alt.SortField("x"), alt.SortField("y")]
     front = (
@@ -219,7 +219,7 @@ def _front(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.Laye
 
 
 def _scatter(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
-    """One measure against another; equal on the line."""
+    """One measure against another; they are equal on the line."""
     equal = (
         base.transform_aggregate(low="min(x)", high="max(x)")
         .transform_fold(["low", "high"])
@@ -234,7 +234,7 @@ def _scatter(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.La
 
 
 def _what(plot: Plot, offset: bool) -> dict[str, Any]:
-    """The axis of a plot with a row of marks for each name; a name breaks where a colon stands."""
+    """The axis of a plot with a row of marks for each name; a name breaks after a colon."""
     label = alt.Axis(labelExpr="split(datum.label, /: | on (?=[^ ]+, )/)", labelLimit=300, ticks=False, domain=False)
     made: dict[str, Any] = {"y": alt.Y("what:N", sort=None, title=None, axis=label)}
     return made | ({"yOffset": alt.YOffset("series:N", sort=None)} if offset else {})
@@ -288,7 +288,7 @@ def measured_curves(table: pd.DataFrame, title: str) -> dict[str, Any]:
     broadcasts = table["call"] == "membarrier"
     shown = ((table[broadcasts], "think_ns", "mean think time, ns"), (table[~broadcasts], "pages", "pages of a call"))
     made = alt.hconcat(*(_curves(some, along, words) for some, along, words in shown if len(some)))
-    about = alt.TitleParams(title, subtitle="Lines: simulated. Points: measured; hollow: not seen by the fit.")
+    about = alt.TitleParams(title, subtitle="Lines: simulated. Points: measured; hollow: left out of the fit.")
     return made.resolve_scale(color="independent").properties(title=about).configure(**CONFIG).to_dict()
 
 

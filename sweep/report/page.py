@@ -1,7 +1,7 @@
 """report.html from results.parquet, run.json and tables/ alone.
 
-The page holds everything it shows, Vega's JavaScript included, and asks no network. Script and data are packed;
-`unpack` of page.js unpacks them. Plots that show the same points share one table.
+The page is complete, including Vega's JavaScript, and uses no network. Script and data are packed; `unpack` of page.js
+unpacks them. Plots of the same points share one table.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ NEEDED = (
     "ratio",
     "overhead_ns_per_operation",
 )
-VEGA = "window.vegaEmbed = vegaEmbed"  # what of the script the page calls
+VEGA = "window.vegaEmbed = vegaEmbed"  # the script's function for the page
 DIGITS = 6  # significant digits of the numbers on the page
 
 
 def read_plots(*folders: Folder) -> list[Plot]:
-    """The plots of a run's folder; of several, their points side by side."""
+    """The plots of a run's folder; for several folders, their points side by side."""
     points, own = _read_points(folders)
     if len(folders) > 1:
         return plots(points, own, {}, measured_of(folders[0]).fitted_machines, answer_of(folders[0]))
@@ -77,7 +77,7 @@ def read_drawn(folder: Folder) -> Drawn:
 
 
 def _read_points(folders: Sequence[Folder]) -> tuple[pd.DataFrame, list[str]]:
-    """The points of these runs, told apart by a column `run` where they are several."""
+    """The points of these runs, with a column `run` if there are several."""
     read = []
     for folder in folders:
         with reading(folder):
@@ -93,7 +93,7 @@ def _read_points(folders: Sequence[Folder]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def runs_named(folders: Sequence[Folder]) -> list[str]:
-    """A short name for each run: the ends of their paths, as long as it takes to tell them apart."""
+    """A short name for each run: the shortest unique ends of their paths."""
     paths = [str(folder).rstrip("/").split("/") for folder in folders]
     for length in range(1, max(map(len, paths)) + 1):
         names = ["/".join(path[-length:]) for path in paths]
@@ -112,7 +112,7 @@ def write_page(folders: Sequence[Folder], made: Sequence[Plot], into: Folder) ->
 
 
 def _beside(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a page says of several runs, in place of one run.json."""
+    """The facts of several runs, in place of one run.json."""
     each = list(zip(names, runs, strict=True))
     return {
         **runs[0],
@@ -152,10 +152,10 @@ def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
 
 
 def vega_script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as they come with vl-convert, which takes seconds to put them together: kept."""
+    """Vega, Vega-Lite and Vega-Embed of vl-convert, which takes seconds to bundle them: cached."""
     try:
         kept = cache_folder() / f"vega-{version('vl-convert-python')}.js.z"
-    except BadInput:  # no folder of one's own
+    except BadInput:  # no cache folder
         return vl_convert.javascript_bundle(VEGA)
     with suppress(OSError, zlib.error):
         return zlib.decompress(kept.read_bytes()).decode()
@@ -166,12 +166,12 @@ def vega_script() -> str:
 
 
 def _digest(script: str) -> str:
-    """By which a browser is told to run this script and no other."""
+    """The hash by which a browser runs only this script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def packed(text: str) -> str:
-    """The text, deflated, in characters that may stand inside a script element: those of base 85, with `,` for `<`."""
+    """The deflated text in characters allowed inside a script element: those of base 85, with `,` for `<`."""
     return base64.b85encode(zlib.compress(text.encode(), 9)).decode().replace("<", ",")
 
 
@@ -198,14 +198,14 @@ def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
         "grid": str(run.get("grid")),
         "question": question,
         "lead": lead,
-        "aggregated": "Every number was aggregated before it was drawn, as the notes say. results.parquet has all.",
-        "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete in itself and asks no network. "
+        "aggregated": "Plots show aggregated numbers, explained in their notes. results.parquet has all rows.",
+        "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete and uses no network. "
         "Colours are Okabe and Ito's, and some of Tol's.",
     }
 
 
 def _facts(run: Mapping[str, Any]) -> dict[str, str]:
-    """What a reader needs to trust or repeat the run, in words."""
+    """The facts for trusting or repeating the run, in words."""
     points = run.get("points", {})
     facts = {
         "command": run.get("command") or shlex.join(["sweep", *run.get("overrides", [])]),
@@ -233,7 +233,7 @@ def _axes(points: Mapping[str, Any]) -> str:
 
 
 def _drawn(made: Sequence[Plot]) -> dict[str, Any]:
-    """What page.js draws: tables of columns, and plots that name them."""
+    """The data for page.js: tables of columns, and plots that refer to them."""
     tables: list[pd.DataFrame] = []
     names = [str(name) for plot in made if "policy" in plot.table for name in plot.table["policy"].unique()]
     policies, out = list(dict.fromkeys(names)), []
@@ -267,7 +267,7 @@ def _plain(plot: Plot, policies: Sequence[str]) -> dict[str, Any]:
 
 
 def _columns(plot: Plot) -> list[str]:
-    """The columns that the table below a plot shows."""
+    """The columns of the table below a plot."""
     if plot.kind == "table" or not (plot.fixed or plot.choices):
         bands = {f"{name}_{end}" for name in METRICS for end in ("lo", "hi", "half")}
         return [str(name) for name in plot.table if plot.kind != "table" or name not in bands]

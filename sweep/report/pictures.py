@@ -1,4 +1,4 @@
-"""The plots of a report as PNG and SVG, for a slide or a mail: drawn by vl-convert, without a browser."""
+"""The plots of a report as PNG and SVG, drawn by vl-convert, without a browser."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sweep.store.folder import Folder
 from sweep.tables.setting import word
 
 MOST_PICTURES = 4  # of one plot
-WIDTH, HEIGHT = 760, 400  # of the part inside the axes, pixels
+WIDTH, HEIGHT = 760, 400  # of the plot inside its axes, pixels
 CAPTION = 118  # characters of a line below the title
 
 
 def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
-    """Write plots/<name>.png and .svg, a pair per plot and, for some, for a few more of its settings; their names."""
+    """Write plots/<name>.png and .svg, a pair per plot, and more for some settings; return their names."""
     names = []
     for plot in made:
         if plot.kind != "table" and len(plot.table):
@@ -38,7 +38,7 @@ def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
 
 
 def write_picture(folder: Folder, plot: Plot, chosen: Mapping[str, Any], stem: str) -> list[str]:
-    """Write one plot with these values of its fixed columns as plots/STEM.png and .svg; their names."""
+    """Write one plot with these values of its fixed columns as plots/STEM.png and .svg; return their names."""
     drawn = _printable(picture(plot, chosen))
     folder.write(f"plots/{stem}.png", vl_convert.vegalite_to_png(drawn, scale=2))
     folder.write(f"plots/{stem}.svg", vl_convert.vegalite_to_svg(drawn).encode())
@@ -61,7 +61,7 @@ def picture(plot: Plot, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _printable(value: Any) -> Any:
-    """The same with text that XML can hold: a name may be anything."""
+    """The same with text allowed in XML: a name may have any characters."""
     if isinstance(value, dict):
         return {name: _printable(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -78,7 +78,7 @@ def setting(plot: Plot, chosen: Mapping[str, Any]) -> str:
 
 
 def _settings(plot: Plot) -> list[Mapping[str, Any]]:
-    """The setting that is shown first, and a few others that differ from it in one column."""
+    """The first setting, and a few others that differ from it in one column."""
     out: list[Mapping[str, Any]] = [plot.chosen]
     for name in plot.fixed:
         values = plot.table[name].dropna().unique()
@@ -90,5 +90,5 @@ def _settings(plot: Plot) -> list[Mapping[str, Any]]:
 
 
 def write_measured(table: pd.DataFrame, title: str, path: Path) -> None:
-    """Both curves of `sweep measure`: measured points and simulated lines; hollow: not seen by the fit."""
+    """Both curves of `sweep measure`: measured points, hollow if left out of the fit, and simulated lines."""
     write_own(path, vl_convert.vegalite_to_png(measured_curves(table, title), scale=1.5))

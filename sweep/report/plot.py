@@ -1,4 +1,4 @@
-"""One plot: a table with a row per mark, which of its columns go where, and which of its columns are held fixed."""
+"""One plot: a table with a row per mark, the roles of its columns, and its fixed columns."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PLACE = ["machine", "workload"]
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot: its data and how they are to be drawn.
+    """One plot: its data and their presentation.
 
-    `kind` is dots, lines, heat, front, scatter, stack or table. Columns `<y>_lo` and `<y>_hi`, where there, are an
-    interval. A plot shows one value at a time of every column that is `fixed`; of a plot with `choices`, these follow
-    from the column that is its x.
+    `kind` is dots, lines, heat, front, scatter, stack or table. Columns `<y>_lo` and `<y>_hi`, if present, are an
+    interval. A plot shows one value at a time of every `fixed` column; with `choices`, these follow from the column of
+    its x axis.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Plot:
     series: str = "policy"
     log: tuple[str, ...] = ()  # columns on a logarithmic axis
     fixed: tuple[str, ...] = ()
-    chosen: Mapping[str, Any] = field(default_factory=dict)  # a value of each fixed column, which is shown first
+    chosen: Mapping[str, Any] = field(default_factory=dict)  # the first value shown of each fixed column
     choices: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # of x and y: columns to choose
-    lit: tuple[str, ...] = ()  # names of the series that are coloured; none: all are
-    beyond: Mapping[str, float] = field(default_factory=dict)  # by column: from where on nothing was measured
+    lit: tuple[str, ...] = ()  # names of the coloured series; none: all
+    beyond: Mapping[str, float] = field(default_factory=dict)  # by column: the largest measured value
 
     def label(self, name: str) -> str:
-        """What an axis says of a column."""
+        """The label of a column on an axis."""
         return self.labels.get(name, name)
 
     def shown(self, chosen: Mapping[str, Any]) -> pd.DataFrame:
@@ -52,5 +52,5 @@ class Plot:
 
 
 def same(column: pd.Series, value: Any) -> np.ndarray:
-    """Where a column has this value; one that is not there equals itself."""
+    """Whether each row of a column has this value; missing values are equal."""
     return (column.isna() if value != value or value is None else column == value).to_numpy()

@@ -1,8 +1,8 @@
-"""What a report draws: each plot is a table with a row per mark, and which of its columns go where.
+"""The plots of a report: each is a table with a row per mark, and the roles of its columns.
 
-The page and the pictures are drawn from the same plots. A plot of points shows one machine, workload and size at a
-time, and which one is chosen: nothing is taken together over what varies. Only a sweep with more values or points than
-a page can carry is cut to fewer, and then the note says so.
+The page and the pictures have the same plots. A plot of points shows one chosen machine, workload and size at a time,
+and never averages over varying parameters. A sweep with too many values or points for a page is cut to fewer, with a
+note.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from sweep.tables.setting import settings
 from sweep.tables.why import RESOURCES
 
 PARTS = [name for name, metric in METRICS.items() if metric.part]
-CHOICES = ("tick_hz",)  # of who runs the machine, as the policy is: one front holds them all
-MOST_BARS = 24  # of the plot of parts
-MOST_LIT = 6  # policies of a plot of lines that are coloured before one asks for more
-COSTS = {False: "ratio", True: "overhead_ns_per_operation"}  # what plots show of builds, and of loops
+CHOICES = ("tick_hz",)  # choices of the administrator, like the policy: one front has them all
+MOST_BARS = 24  # in the plot of parts
+MOST_LIT = 6  # coloured policies of a plot of lines, by default
+COSTS = {False: "ratio", True: "overhead_ns_per_operation"}  # the cost in plots of builds, and of loops
 IN_SECONDS = {False: "added_s", True: "overhead_ns_per_operation"}  # the same against the stale window
 WORDS = {
-    "ratio": "system time over vanilla's", "added_s": "added system time, s",
-    "overhead_ns_per_operation": "CPU time that an operation loses",
+    "ratio": "system time relative to vanilla's", "added_s": "added system time, s",
+    "overhead_ns_per_operation": "CPU time lost per operation",
     "stale_window_p99_ns": "stale window, 99th percentile", "cores": "logical CPUs", "jobs": "make -j",
-    "jobs_per_core": "make -j over CPUs", "ceiling": "tlb_single_page_flush_ceiling, pages",
+    "jobs_per_core": "make -j per CPU", "ceiling": "tlb_single_page_flush_ceiling, pages",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The points of a run as a page carries them."""
+    """The points of a run on a page."""
 
-    points: pd.DataFrame  # the rows that plots of points share
-    own: Sequence[str]  # parameters that the sweep varies on their own
-    fitted: Collection[str]  # machines that costs were fitted to: one of them is shown first, of several
+    points: pd.DataFrame  # common rows of plots of points
+    own: Sequence[str]  # parameters that vary independently
+    fitted: Collection[str]  # fitted machines: one of them is shown first
 
     @cached_property
     def is_of_loops(self) -> bool:
-        """Whether no point is a build, so that there is no system time to draw."""
+        """Whether no point is a build, so that there is no system time."""
         has_builds = np.isfinite(self.points["ratio"]).any()
         return not has_builds and bool(self.points["overhead_share"].notna().any())
 
@@ -62,14 +62,14 @@ class Drawn:
         return first + [name for name in names if name not in first]
 
     def fixed(self, *shown: str) -> tuple[str, ...]:
-        """The columns of which a plot that shows these ones draws one value at a time."""
+        """The fixed columns of a plot with these columns."""
         twice = "jobs_per_core" if "jobs" in shown else "jobs" if "jobs_per_core" in self.own else ""
         names = [n for n in dict.fromkeys([*PLACE, *self.own]) if n not in (*shown, twice)]
         return tuple(name for name in names if self.points[name].nunique(dropna=False) > 1)
 
     @cached_property
     def spoken_of(self) -> dict[str, Any]:
-        """A value of every column: those of the point that a sentence would speak of."""
+        """A value of every column: those of the point in the answer's sentences."""
         some = self.points[self.points["policy"] != "vanilla"]
         some = self.points if some.empty else some
         order = np.argsort(~some["machine"].isin(self.fitted).to_numpy(), kind="stable")
@@ -82,7 +82,7 @@ class Drawn:
 
 
 def label(name: str) -> str:
-    """What an axis says of a parameter or metric, with its unit."""
+    """The label of a parameter or metric, with its unit."""
     if name in WORDS:
         return WORDS[name]
     if name in METRICS:
@@ -95,11 +95,10 @@ def plots(
     points: pd.DataFrame, own: Sequence[str], tables: Mapping[str, pd.DataFrame], fitted: Collection[str] = (),
     answer: str = "points",
 ) -> list[Plot]:  # fmt: skip
-    """Every plot that the points of a run and some of its tables allow, the one that carries the answer first.
+    """Every plot of a run's points and some of its tables, the one of the answer first.
 
-    `points` and `own` are those of `read_points`, with a column `run` where they are of several runs. `fitted` are the
-    machines that costs were fitted to: of several, one of them is shown first. `answer` is the name of the answer that
-    the grid asks for.
+    `points` and `own` are those of `read_points`, with a column `run` for several runs. Of several machines a `fitted`
+    one is shown first. `answer` is the name of the grid's answer.
     """
     reproduction = tables.get("reproduction")
     drawn = Drawn(carried(points, own), own, fitted)
@@ -121,11 +120,11 @@ def plots(
 
 
 def measured(table: pd.DataFrame) -> Plot:
-    """The published system times beside every prediction that the table has (`<name>_s`, `<name>_lo_s`, ...)."""
+    """The published system times beside every prediction of the table (`<name>_s`, `<name>_lo_s`, ...)."""
     names = [str(each).removesuffix("_s") for each in table.columns if str(each).endswith("_s")]
     predictions = [each for each in names if not each.endswith(("_lo", "_hi")) and each != "measured"]
     columns = list(map(str, table.columns))
-    settings = columns[columns.index("jobs") + 1 : columns.index("measured_s")]  # that the measurement does not say
+    settings = columns[columns.index("jobs") + 1 : columns.index("measured_s")]  # unknown in the measurement
     rows = []
     for _, row in table.iterrows():
         setting = "".join(f", {name} {_shown(row[name])}" for name in settings if row[name] == row[name])
@@ -139,8 +138,8 @@ def measured(table: pd.DataFrame) -> Plot:
                 | {"system_time_s_lo": ends["lo"], "system_time_s_hi": ends["hi"], "error_pct": error}
             )
     note = (
-        "Simulated: mean and 95 % interval over replicas, or under draws of the costs where 90 % of measurements would "
-        "lie. No spread of the measurements was ever published."
+        "Simulated: mean and 95 % interval over replicas; with cost samples, the 90 % prediction interval. The spread "
+        "of the measurements was never published."
     )
     return Plot(
         "measured", "Measured against simulated", note, "dots", pd.DataFrame(rows), "system_time_s", "what",
@@ -153,7 +152,7 @@ def _shown(value: Any) -> str:
 
 
 def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
-    """What the added system time is made of, for a handful of points."""
+    """The parts of the added system time, for a few points."""
     some = points[
         (points["policy"] != "vanilla") & points[[part for part in PARTS if part in points]].notna().any(axis=1)
     ]
@@ -169,8 +168,8 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
         if part in some
     ]
     return Plot(
-        "parts", "What the added system time is made of",
-        "Means over replicas. Where handlers are booked as interrupt time, their part is negative. "
+        "parts", "Parts of the added system time",
+        "Means over replicas. If handlers are accounted as interrupt time, their part is negative. "
         + beyond_measured(some),
         "stack",
         pd.concat(long, ignore_index=True), "seconds", "what", series="part",
@@ -179,7 +178,7 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
 
 
 def in_use(table: pd.DataFrame, own: Sequence[str]) -> Plot | None:
-    """How much of the time each resource is in use, for a handful of points."""
+    """The share of the time in which each resource is in use, for a few points."""
     if not 0 < len(table) <= MOST_BARS:
         return None
     names = [name for name in own if name in table and name != "policy"]
@@ -189,18 +188,18 @@ def in_use(table: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     known = [name for name in RESOURCES if name in table]
     long = [table[[*FIXED]].assign(what=what, resource=RESOURCES[n], share=table[n]) for n in known]
     rows = pd.concat(long, ignore_index=True).dropna(subset=["share"])
-    note = "A resource that is in use nearly all of the time is saturated. Of a line the share is an upper estimate. "
+    note = "A resource in use nearly all of the time is saturated. Shares of cache lines are upper estimates. "
     note += beyond_measured(table)
     return Plot(
-        "in_use", "What is saturated", note, "dots", rows, "share", "what", series="resource",
+        "in_use", "Saturated resources", note, "dots", rows, "share", "what", series="resource",
         labels={"share": "share of the time in use"},
     )  # fmt: skip
 
 
 def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | None:
-    """One metric against one parameter, a line for each value of `by`; both can be chosen on the page."""
+    """One metric against one parameter, a line for each value of `by`; the page offers a choice of both."""
     points = drawn.points
-    if by != "policy" and points[by].dtype.kind in "fi":  # its values are names
+    if by != "policy" and points[by].dtype.kind in "fi":  # as names of lines
         points = points.assign(**{by: points[by].map("{:g}".format)})
     ys = [name for name in METRICS if name in points and np.isfinite(points[name]).any()]
     others = () if by == "policy" or points["policy"].nunique() < 2 else ("policy",)
@@ -229,7 +228,7 @@ def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | 
 def beyond_measured(points: pd.DataFrame) -> str:
     """That some points are beyond the measurements; empty where none is."""
     some = "cores" in points and is_beyond(points["cores"]).any()
-    return f"Beyond {spread().cores:g} CPUs no build was measured." if some else ""
+    return f"No build was measured beyond {spread().cores:g} CPUs." if some else ""
 
 
 def has_lines(points: pd.DataFrame, fixed: Sequence[str], x: str) -> bool:
@@ -238,7 +237,7 @@ def has_lines(points: pd.DataFrame, fixed: Sequence[str], x: str) -> bool:
 
 
 def longest(plot: Plot, along: str) -> dict[str, Any]:
-    """The setting that is spoken of, or where that has no line, the nearest one with the most values along an axis."""
+    """The setting of the answer's sentences; without a line, the nearest one with most values along an axis."""
     if plot.shown(plot.chosen)[along].nunique() > 1 or not plot.fixed:
         return dict(plot.chosen)
     lengths = plot.table.groupby(list(plot.fixed), sort=False, dropna=False)[along].nunique()
@@ -248,7 +247,7 @@ def longest(plot: Plot, along: str) -> dict[str, Any]:
 
 
 def lit(plot: Plot) -> tuple[str, ...]:
-    """The series that are coloured: the patch's, and of the others those that cost least at the end of the axis."""
+    """The coloured series: the patch's, and the cheapest others at the end of the axis."""
     rows = plot.shown(plot.chosen)
     last = (rows if plot.kind == "front" else rows[rows[plot.x] == rows[plot.x].max()]).sort_values(plot.y)
     known = colours()
@@ -263,11 +262,11 @@ def heat(drawn: Drawn) -> Plot | None:
     if "ceiling" not in drawn.own or down is None or not np.isfinite(points["ratio"]).any():
         return None
     note = (
-        "Means over replicas. A ring marks the best ceiling of its row: the smallest that is within the best one's "
-        f"95 % interval. {beyond_measured(points)}"
+        "Means over replicas. A ring marks the best ceiling of its row: the smallest within the best one's 95 % "
+        f"interval. {beyond_measured(points)}"
     )
     made = Plot(
-        "ceiling", "The ceiling of single-page flushes, and the best one", note, "heat", points, "ceiling", down,
+        "ceiling", "The best ceiling of single-page flushes", note, "heat", points, "ceiling", down,
         "ratio", labels=drawn.labels(["ceiling", down, "ratio"]), fixed=("policy", *drawn.fixed("ceiling", down)),
         chosen=drawn.spoken_of,
     )  # fmt: skip
@@ -275,11 +274,11 @@ def heat(drawn: Drawn) -> Plot | None:
 
 
 def front(drawn: Drawn) -> Plot | None:
-    """Cost against the stale window, and the policies that nothing beats in both."""
+    """Cost against the stale window, and the Pareto front."""
     x, y, points = "stale_window_p99_ns", IN_SECONDS[drawn.is_of_loops], drawn.points
     if x not in points or y not in points or not ((points[x] > 0) & (points[y] > 0)).any():
         return None
-    note = "The dashed line is the Pareto front: nothing is better than its policies in both. "
+    note = "The dashed line is the Pareto front: no other policy is better in both. "
     note += beyond_measured(points)
     made = Plot(
         "front", "Cost against the stale window", note, "front", points, x, y, labels=drawn.labels([x, y]), log=(x, y),
@@ -289,7 +288,7 @@ def front(drawn: Drawn) -> Plot | None:
 
 
 def listing(drawn: Drawn) -> Plot:
-    """The points themselves, as many as a page carries."""
+    """The points themselves, up to the page's limit."""
     points = drawn.points
     note = " ".join([*points.attrs.get("notes", []), points.attrs["carried"]]).strip()
     return Plot("points", "The points", note, "table", points, series="policy")

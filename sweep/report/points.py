@@ -1,4 +1,4 @@
-"""A sweep's rows as a row per point, for drawing: read column by column, settings in words, values in bins."""
+"""A sweep's results as a row per point, for drawing, with settings in words and values in bins."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ SHOWN = [name for name, metric in METRICS.items() if metric.main or metric.part]
 DRAWN = ("ratio", "added_s", "overhead_ns_per_operation", "flush_wait_ns", "stale_window_p99_ns")  # with intervals
 FIXED = ("machine", "workload", "policy")  # filters of the page
 MOST_BINS = 64  # values on one axis; above it they are binned
-MOST_ROWS = 24_000  # that a page carries
-MOST_CELLS = 320_000  # numbers of metrics
-BANDS = {  # by whether there are draws of the costs
+MOST_ROWS = 24_000  # of a page
+MOST_CELLS = 320_000  # numbers of metrics on a page
+BANDS = {  # by whether there are cost samples
     False: "Means over replicas; a band is their 95 % interval.",
-    True: "Medians over the draws of the costs; a band is 5 to 95 % of them.",
+    True: "Medians over cost samples; a band is 5 to 95 % of them.",
 }
 
 
 def read_points(file: pq.ParquetFile, constants: bool = False) -> tuple[pd.DataFrame, list[str]]:
-    """A row per point that was simulated, and the parameters that the sweep varies on their own.
+    """A row per simulated point, and the parameters that vary independently.
 
-    `<metric>_lo` and `<metric>_hi` of what is DRAWN are the 95 % interval over replicas; under draws of the costs what
-    is DRAWN is the median over these, between their 5 and 95 %, and the rest is of the representative draw. Constant
-    columns are left out, column by column, so that a large file does not have to fit into memory, but for `constants`.
-    `attrs["notes"]` says which points are not there.
+    `<metric>_lo` and `<metric>_hi` of DRAWN metrics are the 95 % interval over replicas. With cost samples DRAWN
+    metrics are medians over these, with 5 and 95 %, and the others are of the representative draw. Constant columns are
+    left out unless `constants`; columns are read one by one, since a large file may not fit into memory.
+    `attrs["notes"]` are sentences on missing points.
     """
     names = file.schema_arrow.names
     every_point = _column(file, "point")
     draw = _column(file, "draw") if "draw" in names else np.zeros_like(every_point)
     ok = pc.equal(file.read(columns=["status"])["status"], OK).to_numpy() if "status" in names else draw == draw
     rows = np.flatnonzero((draw == REPRESENTATIVE) & ok)
-    first = rows[np.unique(every_point[rows], return_index=True)[1]]  # of each point
+    first = rows[np.unique(every_point[rows], return_index=True)[1]]  # one row for each point
     points = _settings(file, first, constants).assign(point=every_point[first])
     copied = copies(points[name] for name in (*NAMES, *PARAMETER_COLUMNS) if name in points)
     planned = np.unique(every_point[draw == REPRESENTATIVE]).size
@@ -75,7 +75,7 @@ def _column(file: pq.ParquetFile, name: str) -> np.ndarray:
 
 
 def _settings(file: pq.ParquetFile, rows: np.ndarray, constants: bool) -> pd.DataFrame:
-    """Names and parameters of these rows, as far as they are not constant or these are asked for."""
+    """Names and parameters of these rows; constant ones only if `constants`."""
     columns: dict[str, Any] = {}
     for name in (*NAMES, *PARAMETER_COLUMNS):
         if name in file.schema_arrow.names:
@@ -90,18 +90,18 @@ def _settings(file: pq.ParquetFile, rows: np.ndarray, constants: bool) -> pd.Dat
 
 
 def _over_replicas(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
-    """The mean of each group of rows, and of what is drawn with it its 95 % interval."""
+    """The mean of each group of rows; for DRAWN metrics also the 95 % interval."""
     rows = pd.DataFrame({"group": groups, name: values})
     mean = rows.groupby("group")[name].mean().to_numpy()
     if name not in DRAWN:
         return {name: mean}
     half = half_widths(rows, ["group"], name).sort_index().to_numpy()
     made = {name: mean, f"{name}_lo": mean - half, f"{name}_hi": mean + half}
-    return made | ({"ratio_half": half} if name == "ratio" else {})  # of the replicas alone, draws or not
+    return made | ({"ratio_half": half} if name == "ratio" else {})  # of replicas alone, also with draws
 
 
 def _own(points: pd.DataFrame) -> list[str]:
-    """The parameters that the sweep varies on their own; `jobs_per_core` where jobs are shares of cores."""
+    """The parameters that vary independently; `jobs_per_core` if jobs are shares of cores."""
     told_apart = coordinates(points)
     own = [name for name in PARAMETER_COLUMNS if name in (*ALWAYS, *told_apart.own) and name in points]
     own = [name for name in own if points[name].nunique(dropna=False) > 1]
@@ -116,10 +116,10 @@ def _own(points: pd.DataFrame) -> list[str]:
 
 
 def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
-    """What these parameters are at each point, in words, as far as they vary on a machine and workload."""
+    """The values of these parameters at each point, in words, if they vary on a machine and workload."""
     names = [name for name in names if name in points and not (name == "jobs" and "jobs_per_core" in names)]
     varied = points.groupby(["machine", "workload"], sort=False)[names].nunique(dropna=False).max() > 1
-    names = [name for name in names if name in ("cores", "jobs") or varied[name]]  # the others say nothing
+    names = [name for name in names if name in ("cores", "jobs") or varied[name]]  # without constant ones
     if not names:
         return pd.Series("", index=points.index)
     codes = points.groupby(names, sort=False, dropna=False).ngroup()
@@ -133,10 +133,10 @@ def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
 def carried(
     points: pd.DataFrame, own: Sequence[str], most_rows: int = MOST_ROWS, most_cells: int = MOST_CELLS
 ) -> pd.DataFrame:
-    """The rows and columns that a page carries: fewer values of a parameter where there are too many points.
+    """The rows and columns of a page: fewer values of a parameter if there are too many points.
 
-    A parameter with more than MOST_BINS values is put into bins first, since a sweep that draws its values at random
-    has no two points alike. `attrs["carried"]` says what was left out, and `attrs["band"]` what the bands are.
+    A parameter with more than MOST_BINS values is put into bins first, since random values differ at all points.
+    `attrs["carried"]` has sentences on values left out, and `attrs["band"]` on the bands.
     """
     names = list(dict.fromkeys([*FIXED, *ALWAYS, *own]))
     some, said = points[[*names, *_metrics(points, len(points), most_cells)]].copy(), []
@@ -144,7 +144,7 @@ def carried(
     for name in numeric:
         if some[name].nunique() > MOST_BINS:
             some[name] = binned(some[name])
-            said.append(f"{name} is in {MOST_BINS} bins, with the median of each.")
+            said.append(f"{name} is in {MOST_BINS} bins; each shows its median.")
     if said:
         some = some.groupby(names, sort=False, dropna=False).median(numeric_only=True).reset_index()
     for most in (32, 16, 8, 5, 3, 2, 1):
@@ -153,7 +153,7 @@ def carried(
                 kept = _some_values(some[name], most)
                 if len(kept) < some[name].nunique():
                     said = [each for each in said if not each.endswith(f"values of {name}.")]
-                    said.append(f"The page holds {len(kept)} of {points[name].nunique()} values of {name}.")
+                    said.append(f"The page has {len(kept)} of {points[name].nunique()} values of {name}.")
                     some = some[some[name].isin(kept)]
     some = some[[*names, *_metrics(some, len(some), most_cells)]].reset_index(drop=True)
     some.attrs = {**points.attrs, "carried": " ".join([*said, "All are in results.parquet."] if said else [])}
@@ -161,7 +161,7 @@ def carried(
 
 
 def _metrics(points: pd.DataFrame, rows: int, most_cells: int) -> list[str]:
-    """The metrics that a page has room for, with their bands, those that most ask for first."""
+    """The metrics that fit on a page, with their bands, most used first."""
     most = max(3 * len(DRAWN), most_cells // max(rows, 1))
     known = [name for name in points if name in SHOWN]
     ordered = [*(name for name in DRAWN if name in known), *(name for name in known if name not in DRAWN)]
@@ -170,7 +170,7 @@ def _metrics(points: pd.DataFrame, rows: int, most_cells: int) -> list[str]:
 
 
 def _some_values(column: pd.Series, most: int) -> np.ndarray:
-    """At most so many values of a column, evenly spaced, and Linux's own where it is one of them."""
+    """At most this many values of a column, evenly spaced, with Linux's own if it is among them."""
     values = np.sort(column.dropna().unique())
     kept = values[np.unique(np.linspace(0, len(values) - 1, most).astype(int))]
     linux = values[values == LINUX_CEILING] if column.name == "ceiling" else values[:0]
@@ -178,7 +178,7 @@ def _some_values(column: pd.Series, most: int) -> np.ndarray:
 
 
 def binned(values: pd.Series) -> pd.Series:
-    """The middle of the bin of each value: equal ratios where all are above 0 and far apart, else equal widths."""
+    """The middle of each value's bin: equal ratios if all are positive and far apart, else equal widths."""
     low, high = float(values.min()), float(values.max())
     log = low > 0 and high / low >= 8
     edges = np.geomspace(low, high, MOST_BINS + 1) if log else np.linspace(low, high, MOST_BINS + 1)

@@ -1,4 +1,4 @@
-"""What others measured beside what was predicted: all rows in one picture, and curves as curves."""
+"""Measurements of others beside their predictions: all rows in one plot, and curves."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pandas as pd
 
 from sweep.report.plot import Plot
 
-COUNTED = "90 % of what measurements would show: draws of the costs, run spread and the model's error."
+COUNTED = "90 % prediction intervals, with cost samples, run spread and the model's error."
 
 
 def predicted(validation: pd.DataFrame) -> list[Plot]:
-    """The plots of the table `validation`, under the costs that come first in it."""
+    """The plots of the table `validation`, under its first costs."""
     one = validation[validation["costs"] == validation["costs"].iloc[0]]
     curves = [_curve(str(name), table) for name, table in one[one["at"].notna()].groupby("table", sort=False)]
     some = one[one["role"] == "predict"]
@@ -18,7 +18,7 @@ def predicted(validation: pd.DataFrame) -> list[Plot]:
 
 
 def _all_rows(some: pd.DataFrame) -> Plot:
-    """Predicted over measured, each in its own unit."""
+    """Predictions against measurements, each in its own unit."""
     inside = some["inside_90"].sum()
     rows = some[["machine", "policy", "table", "metric", "unit", "measured"]].assign(
         workload="",
@@ -27,12 +27,12 @@ def _all_rows(some: pd.DataFrame) -> Plot:
         predicted_hi=some["predicted_95"],
     )
     note = (
-        f"{inside} of {len(some)} measured values lie inside the interval of their prediction. Bars are {COUNTED} Each "
-        "value is in its own unit, and none of them was fitted."
+        f"{inside} of {len(some)} measured values lie inside their prediction intervals. Bars are {COUNTED} Each value "
+        "is in its own unit, and none of them was fitted."
     )
     return Plot(
-        "predicted", "Predicted over measured", note, "scatter", rows.reset_index(drop=True), "measured", "predicted",
-        labels={"measured": "measured, in its own unit", "predicted": "predicted, in the same"}, series="table",
+        "predicted", "Predicted and measured", note, "scatter", rows.reset_index(drop=True), "measured", "predicted",
+        labels={"measured": "measured, in its own unit", "predicted": "predicted, in the same unit"}, series="table",
         log=("measured", "predicted"),
     )  # fmt: skip
 
@@ -45,7 +45,7 @@ def _curve(name: str, table: pd.DataFrame) -> Plot:
     shown = keep.assign(source="predicted", **{metric: table["predicted_50"]})
     shown = shown.assign(**{f"{metric}_lo": table["predicted_05"], f"{metric}_hi": table["predicted_95"]})
     rows = pd.concat([shown, keep.assign(source="measured", **{metric: table["measured"]})], ignore_index=True)
-    note = f"The band holds {COUNTED} The first point went into the prediction."
+    note = f"The band shows {COUNTED} The first point is an input of the prediction."
     return Plot(
         name, f"{name}: {metric} by threads", note, "lines", rows, "at", metric,
         labels={"at": "threads", metric: f"{metric}, {unit}"}, series="source",

@@ -1,4 +1,4 @@
-"""From which commit the code is: of the checkout that it runs from, or that its package was built in."""
+"""The commit of the code: of its checkout, or of the build of its package."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import subprocess
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
-BUILT_FROM = PACKAGE / "commit.txt"  # in a package alone; deploy/hatch_build.py writes it
+BUILT_FROM = PACKAGE / "commit.txt"  # only in a package; deploy/hatch_build.py writes it
 
 
 def commit() -> str | None:
-    """The commit and whether files that it holds were changed; None where neither git nor the package knows."""
+    """The commit, marked if its files were changed; None if neither git nor the package has one."""
     return of_checkout(PACKAGE.parent) or (BUILT_FROM.read_text().strip() if BUILT_FROM.exists() else None)
 
 
 def of_checkout(root: Path) -> str | None:
-    """The same of the checkout with this root, or None where it is none; whatever repository git is told of."""
+    """The commit of the checkout with this root, without regard to git's environment; None if it is no checkout."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         found = subprocess.run(

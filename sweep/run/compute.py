@@ -1,8 +1,8 @@
 """One chunk of a plan: points in, an Arrow table of parameters and metrics out, a row per point and replica.
 
-A point that cannot be simulated is a row too: NaN metrics, and a status that says why. Its traceback travels in the
-table's metadata, without paths of the machine it ran on. Only what the model or a policy raises of these parameters is
-a point's own failure. All else (a signal, no memory, a damaged file) is of the process, and raised.
+A failed point is a row too: NaN metrics, and a status with the reason. Its traceback is in the table's metadata,
+without paths of the machine. Only an error of the model or a policy about these parameters is a point's own failure.
+All others (a signal, no memory, a damaged file) are errors of the process, and raised.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MOST_CHARACTERS = 4000  # of an error's text, and of its traceback: a chunk may 
 
 
 def compute(plan: Plan, points: Points) -> pa.Table:
-    """Simulate these points; where one of them is at fault halves are tried, down to the point that it is.
+    """Simulate these points; if one of them fails, halves are tried, down to that point.
 
-    A point's result does not depend on its company, so the halves are the rows the whole would have given.
+    A point's result does not depend on other points, so the halves give the same rows.
     """
     try:
         columns = columns_of(plan, points)
@@ -49,11 +49,11 @@ def compute(plan: Plan, points: Points) -> pa.Table:
 
 
 def _equal_points(parameters: dict[str, Any], points: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first of the points that are equal in all parameters, [distinct], and which of these each point is, [point].
+    """The first of each set of points with equal parameters, [distinct], and the set of each point, [point].
 
-    Points are equal whose axes say the same in two ways, as `jobs=[4, "1 x cores"]` does on 4 CPUs.
+    Two values of an axis may mean the same, as `jobs=[4, "1 x cores"]` does on 4 CPUs.
     """
-    mixed = np.zeros(points, dtype=np.uint64)  # equal where points are, and hardly anywhere else
+    mixed = np.zeros(points, dtype=np.uint64)  # equal for equal points, and for hardly any others
     varying = [column for column in parameters.values() if not is_constant(column)]
     for column in varying:
         bits = np.array([hash(value) for value in column.tolist()]) if column.dtype == object else column + 0.0
@@ -67,10 +67,10 @@ def _equal_points(parameters: dict[str, Any], points: int) -> tuple[np.ndarray, 
 
 
 def _is_of_a_point(plan: Plan, error: BaseException) -> bool:
-    """Whether the model, or a policy, has raised it of the parameters: then every process would.
+    """Whether the model, or a policy, raised the error about the parameters: then every process would.
 
-    What a policy itself raises is a point's, `SystemExit` too. What a signal's handler raises while a policy runs
-    comes from the handler.
+    An error of a policy itself is a point's, `SystemExit` too. An error of a signal's handler while a policy runs is
+    not.
     """
     if isinstance(error, OF_THE_MODEL):
         return True
@@ -83,7 +83,7 @@ def _is_of_a_point(plan: Plan, error: BaseException) -> bool:
 
 
 def _shortened(text: str) -> str:
-    """A text with its middle left out where it is long."""
+    """A text without its middle, if it is long."""
     if len(text) <= MOST_CHARACTERS:
         return text
     half = MOST_CHARACTERS // 2
@@ -91,7 +91,7 @@ def _shortened(text: str) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """The traceback below this module, with files named from the package's folder: the same text on any machine."""
+    """The traceback below this module, with files relative to the package's folder: the same text on any machine."""
     root = Path(__file__).resolve().parent.parent.parent
     lines = []
     for frame in traceback.extract_tb(error.__traceback__)[1:]:

@@ -1,4 +1,4 @@
-"""One run: open the plan, check all that can be refused, carry it out, make tables and the page."""
+"""One run: open the plan, check it completely, carry it out, make tables and the page."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from sweep.tables.make import check_answer, write_tables
 from sweep.tables.sentences import Answer
 from sweep.tables.text import as_text, breakdown, terminal_width
 
-MOST_ROWS = 3_000_000  # of results that tables and a page are made of without being asked: they take memory
+MOST_ROWS = 3_000_000  # of results with automatic tables and page, which take memory
 
-Finish = Callable[[Folder], None]  # what is made of the results of a run
+Finish = Callable[[Folder], None]  # makes tables and page from a run's results
 
 
 def run(request: Request) -> int:
-    """Do what was asked for; the exit code."""
+    """Run the request; return the exit code."""
     check_answer(request.composition.answer, request.composition.grid)
     plan = open_plan(request.composition)
     for name in request.composition.policies.hidden:
-        say_unless_quiet(request, f"policy {name}: the file of {plan.policy_path}, not the one that comes with sweep")
+        say_unless_quiet(request, f"policy {name}: the file in {plan.policy_path} replaces the one of sweep")
     out = request.out or default_out(plan)
     if request.dry_run:
         print(dry_run.describe(plan, request.runner, out))
@@ -54,11 +54,11 @@ def run(request: Request) -> int:
 
     def finish(folder: Folder) -> None:
         if len(plan) * plan.replicas > MOST_ROWS:
-            say_unless_quiet(request, f"more than {MOST_ROWS} rows: neither tables nor a page; sweep tables {folder}")
+            say_unless_quiet(request, f"more than {MOST_ROWS} rows: no tables and no page; see sweep tables {folder}")
             return
         tables, said = write_tables(folder)
         text = "" if request.quiet else report(plan, folder, tables, said)
-        del tables, said  # of many points they are as large as what the page is made of
+        del tables, said  # for many points they are as large as the page's data
         if request.report:
             write_page([folder], read_plots(folder), folder)
         if text:
@@ -68,7 +68,7 @@ def run(request: Request) -> int:
 
 
 def carry_out(request: Request, plan: Plan, out: str, finish: Finish = lambda folder: None) -> int:
-    """Simulate a plan into a folder, then `finish` it; the exit code. What is refused leaves nothing behind."""
+    """Simulate a plan into a folder, then `finish` it; return the exit code. A refused run leaves no files."""
     check_hours(plan, request.max_cpu_hours)
     described = describe(plan, request)
     check(look(out_of(out)), described)
@@ -87,20 +87,20 @@ def carry_out(request: Request, plan: Plan, out: str, finish: Finish = lambda fo
 
 
 def _carry(work: Work, finish: Finish) -> int:
-    """Carry and finish a run whose lock is held; the exit code."""
+    """Carry and finish a run whose lock is held; return the exit code."""
     folder, journal = work.folder, work.journal
     try:
         failed = work.carry()
         journal.note("end", failed=failed)
         if failed:
-            say(f"sweep: {failed} points failed: see {folder}/failures.parquet{work.where_logs()}")
+            say(f"sweep: {failed} points failed; {folder}/failures.parquet has the reasons{work.where_logs()}")
         _finish(finish, folder, 3 if failed else 1)
     except (Stopped, SystemError) as raised:
         stop = raised if isinstance(raised, Stopped) else raised.__cause__ or raised.__context__
-        if not isinstance(stop, Stopped):  # a signal that arrives inside Ray's C code comes out wrapped
+        if not isinstance(stop, Stopped):  # a signal inside Ray's C code arrives wrapped
             raise
         why, code = str(stop), stop.code
-    except OSError as error:  # the folder has gone, or something in it
+    except OSError as error:  # the folder, or a file in it, is missing
         why, code = reason(error), 1
     else:
         return 3 if failed else 0
@@ -110,7 +110,7 @@ def _carry(work: Work, finish: Finish) -> int:
 
 
 def _finish(finish: Finish, folder: Folder, code: int) -> None:
-    """Make what is made of results; where that fails the results stay what they are, and so do failed points."""
+    """Make tables and page; a failure there changes neither the results nor the failed points."""
     try:
         finish(folder)
     except (BadInput, OSError, Stopped):
@@ -118,13 +118,13 @@ def _finish(finish: Finish, folder: Folder, code: int) -> None:
     except Exception as error:
         at = traceback.extract_tb(error.__traceback__)[-1]
         raise Stopped(
-            code, f"results.parquet is there, but its tables or page cannot be made: {type(error).__name__}: "
+            code, f"results.parquet is complete, but its tables or page cannot be made: {type(error).__name__}: "
             f"{' '.join(str(error).split())} ({Path(at.filename).name}:{at.lineno})"
         ) from error  # fmt: skip
 
 
 def _end_of_process(why: str, folder: Folder, plan: Plan, held: lock.Lock, journal: Journal) -> None:
-    """End a driver whose Ray is gone, from a thread beside it: what is committed stays."""
+    """End a driver whose Ray is gone, from another thread; committed chunks stay."""
     journal.note("stop", why=why)
     journal.close()
     say(f"sweep: {why}; {left(folder, plan)}")
@@ -133,7 +133,7 @@ def _end_of_process(why: str, folder: Folder, plan: Plan, held: lock.Lock, journ
 
 
 def left(folder: Folder, plan: Plan) -> str:
-    """How to go on."""
+    """The number of committed chunks, and how to continue."""
     chunks, there = len(plan.chunks) - 1, 0
     with suppress(BadInput, OSError):
         there = len(committed(folder, chunks))
@@ -141,23 +141,23 @@ def left(folder: Folder, plan: Plan) -> str:
 
 
 def out_of(out: str) -> str:
-    """Where a run goes; a relative folder is refused inside a Ray job, whose working folder is thrown away."""
+    """The output folder; a relative one is refused inside a Ray job, whose working folder is deleted."""
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and "://" not in out and not os.path.isabs(out):
         raise BadInput(
-            f"out={out!r}: inside a Ray job this is in Ray's own folder and lost with it; give an absolute path that "
-            f"all drivers see, or a URI, like out=/shared/{out}"
+            f"out={out!r}: inside a Ray job this folder is deleted with the job; give an absolute path shared by all "
+            f"drivers, or a URI, like out=/shared/{out}"
         )
     return out
 
 
 def report(plan: Plan, folder: Folder, made: Mapping[str, Any], said: Answer) -> str:
-    """The answer, the table that shows it, and where the rest is."""
+    """The answer, its table, and the run's folder."""
     name, table = next(iter(made.items()))
     lines = [f"\n{plan.question}"]
     if name == "reproduction":
         lines.append(textwrap.fill(basis(list(plan.space.costs), plan.draws, plan.measured_costs), 100))
         if plan.draws:
-            lines.append("lo and hi: where 90 % of measurements would lie, run spread and the model's error in.")
+            lines.append("lo and hi: 90 % prediction interval, run spread and the model's error included.")
     lines += paragraphs(said)
     if len(plan) == 1 + plan.draws and folder.local:
         text = breakdown(load(folder.path))
@@ -173,13 +173,13 @@ def paragraphs(said: Answer) -> list[str]:
 
 
 def with_notes(shown: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:
-    """The table of an answer with what is to be noted of the main one."""
+    """The table of an answer with the notes of the main one."""
     shown.attrs["notes"] = main.attrs.get("notes", [])
     return shown
 
 
 def default_out(plan: Plan) -> str:
-    """outputs/<grid>/<first 8 of the plan's hash>: the same command again continues there."""
+    """outputs/<grid>/<first 8 of the plan's hash>: the same command continues there."""
     return str(Path("outputs") / plan.name / plan.hash[:8])
 
 

@@ -1,4 +1,4 @@
-"""What a run would be, from its plan and a pilot of a few points; nothing is written."""
+"""An estimate of a run from its plan and a pilot of a few points; nothing is written."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from sweep.store.run_json import NAME, read_run
 
 PILOT_POINTS = 3
 PILOT_WINDOW = 512  # flush events; a pilot measures speed, not the model
-ROW_BYTES = 500.0  # where no pilot says
-PARQUET_SHARE = 0.3  # of a part that the same rows take in results.parquet, compressed; measured on the grids here
+ROW_BYTES = 500.0  # without a pilot
+PARQUET_SHARE = 0.3  # size of results.parquet over that of its parts; measured on our grids
 
 
 def describe(plan: Plan, runner: Runner, out: str) -> str:
-    """Points, lanes, chunks, bytes, CPU-hours, elapsed time, what is done already, the first and the last point."""
+    """Points, lanes, chunks, bytes, CPU-hours, elapsed time, finished chunks, the first and the last point."""
     cost = plan.chunk_cost_s()
     done, other = _done(plan, out)
     todo = [chunk for chunk in range(len(cost)) if chunk not in done]
     try:
         speed, row_bytes, piloted = pilot(plan)
-    except Exception as error:  # a run would book it as a failure of the point
+    except Exception as error:  # in a run, a failed point
         speed, row_bytes = 1.0, ROW_BYTES
-        piloted = f"no pilot: a point fails: {type(error).__name__}: {' '.join(str(error).split())}"
+        piloted = f"no pilot, because a point fails: {type(error).__name__}: {' '.join(str(error).split())}"
     work_s = float(cost[todo].sum()) * speed
     kind, _ = runner.choose(float(cost[todo].sum()) if todo else 0.0)
     from loky import cpu_count
@@ -46,8 +46,8 @@ def describe(plan: Plan, runner: Runner, out: str) -> str:
     lines = [
         f"{plan.name}: {plan.question}",
         "",
-        f"points     {len(plan)} x {plan.replicas} replicas = {rows} lanes, a row each",
-        f"chunks     {len(cost)}, {len(done)} done already in {out}" + (f" ({other})" if other else ""),
+        f"points     {len(plan)} x {plan.replicas} replicas = {rows} lanes, one row each",
+        f"chunks     {len(cost)}, {len(done)} already done in {out}" + (f" ({other})" if other else ""),
         f"bytes      about {_bytes(rows * row_bytes)} of parts, {_bytes(rows * row_bytes * PARQUET_SHARE)} of results",
         f"work       about {work_s / 3600:.3g} CPU-hours ({work_s:.3g} CPU s); formula x {speed:.2f}, from {piloted}",
         f"elapsed    about {_duration(elapsed_s)} on {cpus} CPU{'s' if cpus > 1 else ''} ({where})",
@@ -60,9 +60,9 @@ def describe(plan: Plan, runner: Runner, out: str) -> str:
 
 
 def pilot(plan: Plan) -> tuple[float, float, str]:
-    """Measured over estimated time, bytes of a row, and which points were run: some from cheap to expensive.
+    """Measured over estimated time, bytes of a row, and the points that were run: some from cheap to expensive.
 
-    Windows are cut to PILOT_WINDOW events; warm-up stays what it is.
+    Windows are cut to PILOT_WINDOW events; warm-up is not.
     """
     segments = plan.segments
     costly = np.flatnonzero(segments.fixed_s > 0) if (segments.fixed_s > 0).any() else np.arange(len(segments.first))
@@ -87,10 +87,10 @@ def pilot(plan: Plan) -> tuple[float, float, str]:
             "policies": plan.policies,
         }
         parameters["precision"] = PARAMETERS["precision"].low
-        if plan.engine == "compiled":  # what is to be compiled or loaded is, before anything is timed
+        if plan.engine == "compiled":  # compiling and loading come before timing
             simulate(**parameters | {"window_events": 32, "warmup_events": 0, "replicas": 1})
         took_s = np.inf
-        for _ in range(2):  # what only the first call does is done once for all points
+        for _ in range(2):  # the first call does work that later calls share
             begin_s = time.perf_counter()
             metrics = simulate(**parameters, replicas=plan.replicas)
             took_s = min(took_s, time.perf_counter() - begin_s)
@@ -117,7 +117,7 @@ def _done(plan: Plan, out: str) -> tuple[set[int], str]:
     except BadInput as error:
         return set(), f"{error}: a run would refuse this folder"
     if found != plan.hash:
-        return set(), "it holds another plan: a run would refuse this folder"
+        return set(), "of another plan: a run would refuse this folder"
     good, bad = check_parts(folder, plan)
     return good, f"{len(bad)} broken" if bad else ""
 

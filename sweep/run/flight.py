@@ -1,4 +1,4 @@
-"""The tasks of one plan on a cluster: a bounded window of them, sent again or cut in halves where a worker dies."""
+"""The tasks of one plan on a cluster: a bounded window of them, retried or halved if a worker dies."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from sweep.run.runner import Carried, Compute, Known, missing, timed
 from sweep.store.parts import part_bytes
 from sweep.store.rows import Points, failed_rows, failures, join_tables
 
-MOST_LOST = 100  # results that Ray may lose for good before the run stops
-WINDOW_S = 5.0  # between two looks at how many CPUs there are: nodes come and go
-BY_ITSELF = 2  # times that a point is computed by itself before it fails: others' memory may not be free at once
+MOST_LOST = 100  # results that Ray may lose before the run stops
+WINDOW_S = 5.0  # between two checks of the number of CPUs: nodes come and go
+BY_ITSELF = 2  # attempts at a point alone before it fails: other tasks' memory may not be free at once
 
 Write = Callable[[Plan, int, pa.Table], bytearray | None]  # makes the part of a chunk, or commits it
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text, or its name where it has none."""
+    """An error's text, or its name without one."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Points of a chunk that one task computes."""
+    """Points of a chunk for one task."""
 
     chunk: int
     points: Points
-    by_itself: int = 0  # times that it was computed with no other task beside it
+    by_itself: int = 0  # attempts with no other task running
 
     def halves(self) -> list[_Piece]:
         middle = len(self.points) // 2
@@ -51,8 +51,8 @@ class Flight:
     """The tasks of one plan.
 
     Ray computes a chunk again when its worker or node dies. Points whose worker runs out of memory, or dies each time,
-    are computed in halves, down to the point that does it; that one fails if it does it twice with no other task
-    beside it, too: the task that is ended for want of memory is not always the one that takes it.
+    are computed in halves, down to the point at fault. That point fails if its worker dies twice with no other task
+    running: out of memory, the task that is killed need not be the one that uses the memory.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class Flight:
         remote = ray.remote(max_retries=3, scheduling_strategy="SPREAD")
         self._timed_points, self._timed_part = remote(_timed_points), remote(_timed_part)
         self._shared = ray.put(plan)
-        self._again: deque[_Piece] = deque()  # to be computed next
-        self._by_themselves: deque[_Piece] = deque()  # points to be computed with no other task beside them
+        self._again: deque[_Piece] = deque()  # next to compute
+        self._by_themselves: deque[_Piece] = deque()  # points to compute with no other task running
         self._flying: dict[Any, _Piece] = {}
-        self._single: Any = None  # the task that flies by itself
+        self._single: Any = None  # the task that runs alone
         self._opened: dict[int, _Opened] = {}
         self._window, self._window_at, self._landed_at, self._lost = 0, 0.0, time.monotonic(), 0
 
     def carry(self, chunks: Sequence[int]) -> Generator[Carried, None, None]:
-        """Every chunk, in the order in which they finish."""
+        """Every chunk, in order of completion."""
         todo = iter(chunks)
         while True:
             if self._watch:
@@ -91,13 +91,13 @@ class Flight:
     def _send_by_itself(self) -> None:
         if self._by_themselves and not self._flying:
             piece = self._by_themselves.popleft()
-            time.sleep(piece.by_itself)  # a worker that was ended gives its memory back
+            time.sleep(piece.by_itself)  # a killed worker frees its memory
             piece = replace(piece, by_itself=piece.by_itself + 1)
             self._single = self._task(piece)
             self._flying[self._single] = piece
 
     def _send(self, todo: Iterator[int]) -> Generator[Carried, None, None]:
-        """Fill the window with tasks; chunks that need none are there already."""
+        """Fill the window with tasks; chunks that need no computing are yielded at once."""
         now = time.monotonic()
         if now - self._window_at > WINDOW_S:
             cpus = self._ray.cluster_resources().get("CPU", 1)
@@ -126,19 +126,19 @@ class Flight:
         return whole.remote(simulation.compute, self._shared, points, self._write, chunk)
 
     def _wait(self) -> list[Any]:
-        """Tasks that have ended by now; Stopped if none has for too long."""
+        """Tasks that have ended; Stopped if none has for too long."""
         done, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=1.0)
         if done:
             self._landed_at = time.monotonic()
         elif time.monotonic() - self._landed_at > self._settings.stall_s:
             raise Stopped(
-                1, f"no chunk has finished for {self._settings.stall_s:g} s (runner.stall_s): a node may hang, "
-                f"{len(self._flying)} tasks are still out"
+                1, f"no chunk has finished for {self._settings.stall_s:g} s (runner.stall_s): a node may hang; "
+                f"{len(self._flying)} tasks are still running"
             )  # fmt: skip
         return list(done)
 
     def _land(self, reference: Any) -> Carried | None:
-        """What a task brings; the chunk, where that was all of it."""
+        """Take a task's result; return its chunk if that is complete."""
         piece = self._flying.pop(reference)
         self._single = None
         chunk = piece.chunk
@@ -146,12 +146,12 @@ class Flight:
             brought, note = self._ray.get(reference)
         except self._crashes as error:
             cause = getattr(error, "cause", None)
-            if isinstance(cause, Stopped):  # no room where the worker commits
+            if isinstance(cause, Stopped):  # no room for the worker's commit
                 raise cause from None
-            unread = ImportError, self._ray.exceptions.RaySystemError  # of the task itself: a point's own are rows
+            unread = ImportError, self._ray.exceptions.RaySystemError  # of the task: a point's errors are rows
             if isinstance(cause, unread) or "failed to import on the worker" in str(cause):
                 last = (str(cause).strip().splitlines() or [type(cause).__name__])[-1]
-                raise Stopped(1, f"Ray's workers cannot import what they are to run: {last}") from None
+                raise Stopped(1, f"Ray's workers cannot import their code: {last}") from None
             why = self._crashed(piece, error)
             if why is None:
                 return None
@@ -173,7 +173,7 @@ class Flight:
         return None
 
     def _crashed(self, piece: _Piece, error: BaseException) -> str | None:
-        """Compute a piece again in halves, or by itself; why its point failed, where nothing is left to try."""
+        """Compute a piece again in halves, or alone; the reason of failure if no attempt is left."""
         memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
         self._opened[piece.chunk].count("out_of_memory" if memory else "crashed")
         if len(piece.points) > 1:
@@ -185,7 +185,7 @@ class Flight:
         if memory:
             return "its worker ran out of memory"
         cause = getattr(error, "cause", None)
-        if cause is not None:  # of the process that computed it, each time: what is of the point is a row
+        if cause is not None:  # an error of the process at each attempt: a point's own errors are rows
             first = (str(cause).strip().splitlines() or [""])[0]
             raise Stopped(1, f"point {piece.points[0]}: its worker raised {type(cause).__name__}: {first}")
         return f"its worker died ({type(error).__name__})"
@@ -199,14 +199,14 @@ class Flight:
 
 @dataclass
 class _Opened:
-    """A chunk of which something is there, and something not yet."""
+    """A chunk with some points done, and some not."""
 
     pieces: list[pa.Table]
     left: int  # points
     note: dict[str, Any] = field(default_factory=dict)
 
     def add(self, table: pa.Table, points: int, note: Mapping[str, Any]) -> bool:
-        """Whether that was the last piece."""
+        """Add a piece; whether it was the last one."""
         self.pieces.append(table)
         self.left -= points
         for name, value in note.items():
@@ -218,7 +218,7 @@ class _Opened:
 
 
 def _timed_points(compute: Compute, plan: Plan, points: Points) -> tuple[pa.Table, dict[str, Any]]:
-    """As `timed`; the note says where this worker's log is, if points failed."""
+    """As `timed`; the note has the place of this worker's log, if points failed."""
     table, note = timed(compute, plan, points)
     return table, note | _own_log(table)
 
@@ -226,13 +226,13 @@ def _timed_points(compute: Compute, plan: Plan, points: Points) -> tuple[pa.Tabl
 def _timed_part(
     compute: Compute, plan: Plan, points: Points, write: Write, chunk: int
 ) -> tuple[bytearray | None, dict[str, Any]]:
-    """The same of a whole chunk that is written here and now; the note says how many of its points failed, too."""
+    """The same for a whole chunk, which is also written; the note also has the number of failed points."""
     table, note = timed(compute, plan, points)
     return write(plan, chunk, table), {**note, **_own_log(table), "failed": len(failures(table))}
 
 
 def _own_log(table: pa.Table) -> dict[str, str]:
-    """HOST:PATH of the file into which Ray puts what this worker says, if points failed."""
+    """HOST:PATH of Ray's log of this worker, if points failed."""
     with suppress(OSError):
         if failures(table):
             return {"worker_log": f"{socket.gethostname()}:{os.readlink('/proc/self/fd/2')}"}

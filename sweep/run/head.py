@@ -1,8 +1,8 @@
-"""Whether a cluster's head still answers, seen from a thread that no call of Ray's can hold; and what Ray left behind.
+"""A watch on a cluster's head, from a thread that no call of Ray can block, and the end of Ray's leftovers.
 
-What there is to say where Ray has ended the driver is said by a process beside it.
+A second process reports the end of a driver that Ray has killed.
 
-Ray ends the driver without a word a minute after its head has died, and once in a while does not even do that.
+Ray kills the driver silently a minute after its head has died, and sometimes not even then.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 
 from sweep.store.processes import descendants, lives
 
-LOOK_S = 5.0  # between two looks
-SILENT_S = 40.0  # of a head, after which the run ends: before the 60 s of Ray's own
+LOOK_S = 5.0  # between two checks
+SILENT_S = 40.0  # without an answer of the head, the run ends: before Ray's own 60 s
 SLACK_S = 60.0  # beyond the longest wait for a chunk, for one turn of the driver's loop
-END_S = 3.0  # for a process to end when told to
-WORD_S = 30  # for the last words of a driver
+END_S = 3.0  # for a process to end after a signal
+WORD_S = 30  # for the last message of a driver
 
 
 class Watch:
-    """Looks at the head every LOOK_S; `lost` is called from another thread, and must end the process."""
+    """Checks the head every LOOK_S; calls `lost` from another thread, which must end the process."""
 
     def __init__(self, address: str, lost: Callable[[str], None], longest_s: float, session: str | None) -> None:
         self._address, self._lost, self._longest_s, self._session = address, lost, longest_s, session
@@ -38,20 +38,20 @@ class Watch:
         threading.Thread(target=self._look, daemon=True).start()
 
     def turn(self) -> None:
-        """Say that the driver's loop turns."""
+        """Record a turn of the driver's loop."""
         self._turned = time.monotonic()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._see()
         self._over.set()
 
     def end_processes(self) -> None:
-        """End what is left of the processes of this driver's own cluster; another's are none of ours."""
+        """End remaining processes of this driver's own cluster, and no others."""
         end_processes(self.processes)
 
     def _see(self) -> None:
-        """Children of this process that belong to the session, and theirs: their names do not tell it later."""
+        """Record this process's descendants in the session: their names do not show it later."""
         if self._session is None:
             return
         mark = self._session.encode()
@@ -66,7 +66,7 @@ class Watch:
             self._see()
             now = time.monotonic()
             if now - self._turned > self._longest_s + SLACK_S:
-                self._end(f"a call of Ray's has not returned for {now - self._turned:.0f} s")
+                self._end(f"a call of Ray has not returned for {now - self._turned:.0f} s")
             if _answers(self._address):
                 silent = None
                 continue
@@ -82,7 +82,7 @@ class Watch:
 
 
 def end_processes(processes: Mapping[int, int]) -> None:
-    """End those of these processes, by pid and start, that live."""
+    """End those of these processes, by pid and start, that still run."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid, ticks in processes.items():
             if lives(pid, ticks):
@@ -94,9 +94,9 @@ def end_processes(processes: Mapping[int, int]) -> None:
 
 
 class LastWord:
-    """A process beside this one that says these words where this one ends before it takes them back.
+    """A second process that prints a message if this one ends before it withdraws the message.
 
-    Ray ends the driver at once, and no code of Python's runs any more, where the raylet that it speaks to has died.
+    Ray kills the driver at once, without running any Python code, when its raylet has died.
     """
 
     def __init__(self, words: Callable[[dict[int, int]], None]) -> None:
@@ -106,7 +106,7 @@ class LastWord:
             os.close(heard)
             return
         try:
-            os.setsid()  # what a terminal sends to all of this run's processes is not meant for this one
+            os.setsid()  # no signals of the run's terminal
             os.close(self._spoken)
             with open(heard, encoding="ascii") as file:
                 told = [json.loads(line) for line in file]
@@ -118,12 +118,12 @@ class LastWord:
             os._exit(0)
 
     def tell(self, processes: Mapping[int, int] | None) -> None:
-        """Processes that are then to be ended, by pid and start; None: no word is to be said."""
+        """Set the processes to end then, by pid and start; None: no message."""
         with suppress(OSError):
             os.write(self._spoken, json.dumps(processes).encode() + b"\n")
 
     def take_back(self) -> None:
-        """Say nothing."""
+        """Withdraw the message."""
         self.tell(None)
         with suppress(OSError):
             os.close(self._spoken)

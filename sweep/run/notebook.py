@@ -1,4 +1,4 @@
-"""A sweep in this process, as a DataFrame: what `sweep.simulate` does, without Hydra, Ray or a run's folder."""
+"""`sweep.simulate`: a sweep in this process, as a DataFrame, without Hydra, Ray or a run's folder."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from sweep.store.rows import failures, join_tables
 from sweep.tables.frame import as_frame
 
 GRID = "notebook"
-CONTENT = {"jobs": "1 x cores"}  # of that grid: all CPUs are busy where the call does not say
-OF_CALLS = (*OF_POINTS, "engine", "policy_path", "points", "max_points", "max_cpu_hours")  # keys that a call can give
-PLACES = re.compile(rf"\A(command line|grid/{GRID})[:,] ")  # where a mistake can only be: in the call
+CONTENT = {"jobs": "1 x cores"}  # of that grid: all CPUs are busy by default
+OF_CALLS = (*OF_POINTS, "engine", "policy_path", "points", "max_points", "max_cpu_hours")  # keys of a call
+PLACES = re.compile(rf"\A(command line|grid/{GRID})[:,] ")  # not needed: every mistake is in the call
 MOST_ROWS = 3_000_000
 MOST_DEPTH = 8  # of lists in lists
-CALLER = 4  # the frame of the user's own line, seen from where a warning is made
+CALLER = 4  # stack level of the user's line, from the place of a warning
 
 
 def simulate(given: Mapping[str, Any], config_dir: str | os.PathLike[str] | None) -> pd.DataFrame:
-    """The rows of the sweep that `given` describes by key; ValueError in one line for anything that is off.
+    """The rows of the sweep described by `given`; ValueError in one line for any mistake.
 
-    A point that failed, an approximation, and a file of the user's in place of ours are warned of.
+    Warnings tell of failed points, of an approximation, and of a user's file in place of ours.
     """
     try:
         plan = _plan(given, None if config_dir is None else os.fspath(config_dir))
     except BadInput as error:
         raise ValueError(PLACES.sub("", str(error))) from None
     if plan.engine == "compiled" and plan.engine_because:
-        say(f"sweep: {plan.engine_because}, once on this machine")
+        say(f"sweep: {plan.engine_because}, only once on this machine")
     chunks = pairwise(plan.chunks.tolist())
     table = join_tables([compute(plan, range(begin, end)) for begin, end in chunks])
     frame = as_frame(table.cast(schema_of(plan)))
@@ -54,10 +54,10 @@ def simulate(given: Mapping[str, Any], config_dir: str | os.PathLike[str] | None
 
 
 def _plan(given: Mapping[str, Any], config_dir: str | None) -> Plan:
-    """The plan of a call, checked; BadInput where it cannot be."""
+    """The plan of a call, checked; BadInput if it cannot be."""
     for key in given:
         if key in KEYS and key not in OF_CALLS:
-            raise BadInput(f"{key}: is of a run into a folder, and nothing is written here; leave it out")
+            raise BadInput(f"{key}: needs a run into a folder, and a call writes none; leave it out")
         if key not in OF_CALLS:
             raise BadInput(f"unknown key {key!r}{did_you_mean(key, OF_CALLS)}")
     folders = folders_of(config_dir, "config_dir")
@@ -67,15 +67,15 @@ def _plan(given: Mapping[str, Any], config_dir: str | None) -> Plan:
     check_hours(plan, settings.max_cpu_hours)
     rows = len(plan) * plan.replicas
     if rows > MOST_ROWS:
-        raise BadInput(f"{rows} rows: a call gives at most {MOST_ROWS}; write a grid file, and run it into a folder")
+        raise BadInput(f"{rows} rows: must be at most {MOST_ROWS} in a call; else run a grid file into a folder")
     own = [*hidden_files(folders), *(f"policy {name}" for name in composed.policies.hidden)]
     for name in own:
-        warnings.warn(f"{name}: your own file, not the one that comes with sweep", stacklevel=CALLER)
+        warnings.warn(f"{name}: your own file replaces the one of sweep", stacklevel=CALLER)
     return plan
 
 
 def _plain(value: Any, deep: int = 0) -> Any:
-    """A value as a file would hold it: arrays, columns of pandas, tuples and ranges are lists."""
+    """A value as in a file: arrays, columns of pandas, tuples and ranges become lists."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, bytes | bytearray):
@@ -83,9 +83,9 @@ def _plain(value: Any, deep: int = 0) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, Sequence | np.ndarray) and len(value) > MOST_ROWS:
-        raise BadInput(f"{len(value)} values: a call gives at most {MOST_ROWS} rows")
+        raise BadInput(f"{len(value)} values: must be at most {MOST_ROWS} rows in a call")
     if deep > MOST_DEPTH:
-        raise BadInput(f"lists in lists: at most {MOST_DEPTH} deep")
+        raise BadInput(f"lists in lists: must be at most {MOST_DEPTH} deep")
     if hasattr(value, "tolist"):  # numpy's arrays and numbers, and columns of pandas
         return value.tolist()
     if isinstance(value, Mapping):
@@ -96,11 +96,11 @@ def _plain(value: Any, deep: int = 0) -> Any:
 
 
 def _warn(plan: Plan, failed: Sequence[tuple[int, str, str]]) -> None:
-    """Say what a table of numbers does not show."""
+    """Warn of what a table of numbers does not show."""
     if failed:
         point, error, _ = failed[0]
         warnings.warn(
-            f"{len(failed)} of {len(plan)} points failed, and their metrics are NaN: point {point}: {error}",
+            f"{len(failed)} of {len(plan)} points failed and have NaN metrics: point {point}: {error}",
             stacklevel=CALLER,
         )
     if plan.is_approximate:

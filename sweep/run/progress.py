@@ -1,4 +1,4 @@
-"""One line on how a run is going: redrawn on a terminal, printed every 30 s in a log, absent when quiet."""
+"""One line of progress: redrawn on a terminal, printed every 30 s in a log, absent when quiet."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ BAR = 24  # characters
 
 @dataclass
 class Progress:
-    """How far a run is."""
+    """The progress of a run."""
 
     points: int
     done: int = 0
-    before: int = 0  # of these, done by an earlier run
+    before: int = 0  # points done by an earlier run
     failures: int = 0
-    cpus: float | None = None  # in use, where Ray carries
+    cpus: float | None = None  # in use, on Ray
     begin_s: float = 0.0
     work_s: float | None = None  # estimated CPU seconds of all points; None: equal for each
-    worked_s: float = 0.0  # of those that are done
-    first: tuple[float, float] | None = None  # when the first of them were done, and `worked_s` then
+    worked_s: float = 0.0  # of points done
+    first: tuple[float, float] | None = None  # time and `worked_s` of the first points done
 
     def advance(self, now_s: float, points: int, work_s: float | None, failures: int, cpus: float | None) -> None:
-        """More points are done."""
+        """Count more points as done."""
         self.done += points
         self.worked_s += float(points) if work_s is None else work_s
         self.failures += failures
@@ -38,9 +38,9 @@ class Progress:
         self.first = self.first or (now_s, self.worked_s)
 
     def left_s(self, now_s: float) -> float | None:
-        """How long the rest takes: its estimated work, as fast as work went since the first points were done.
+        """The time left: estimated work at the speed since the first points were done.
 
-        So starting Ray and compiling do not count. Before there is a second result, all of the time does.
+        The start of Ray and compiling do not count. Before a second result all of the time does.
         """
         work_s = float(self.points - self.before) if self.work_s is None else self.work_s
         begin_s, before_s = self.first or (self.begin_s, 0.0)
@@ -72,12 +72,12 @@ Advance = Callable[..., None]  # advance(points, work_s=None, failures=0, cpus=N
 def progress(
     points: int, quiet: bool, stream: TextIO | None = None, before: int = 0, work_s: float | None = None
 ) -> Iterator[Advance]:
-    """Show how `points` points get done, `before` of them already; gives `advance`, called as parts are committed.
+    """Show the progress of `points` points, `before` of them already done; yields `advance`, called at each commit.
 
-    `work_s` are the others' estimated CPU seconds, of which `advance` says how many are done: points are not equal.
+    `work_s` are the estimated CPU seconds of the others; `advance` takes those of the points done, which differ.
 
-    The line goes to stderr, so that stdout stays the table. The time between calls is not interrupted: a line in a log
-    comes with the first advance after 30 s.
+    The line goes to stderr, since stdout has the table. Time between calls is not interrupted: a line in a log comes
+    with the first advance after 30 s.
     """
     if stream is None:
         stream = cast(TextIO, sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr))

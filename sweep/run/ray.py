@@ -1,6 +1,6 @@
-"""Chunks on Ray, and the only module that imports it.
+"""Chunks on Ray; only this module imports it.
 
-A `Cluster` is one that runs already, or one of this machine's own for as long as it carries.
+A `Cluster` already runs, or is this machine's own for the time of a run.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ OOM_RETRIES = "RAY_task_oom_retries"
 LOOPBACK = "127.0.0.1"
 LOOPBACK_CONNECT_S = 2.0
 SHUTDOWN_S = 20.0
-REACH_S = 13.0  # for a head to answer; with this program's own start the user waits 15
-ENDED = "this process was killed, or Ray has ended it because its raylet or that one's agent has died"
-LOG_S = 3.0  # for Ray to say which worker a task died with
+REACH_S = 13.0  # for a head to answer: 15 for the user, with this program's start
+ENDED = "this process was killed, or Ray ended it because its raylet or the raylet's agent has died"
+LOG_S = 3.0  # for Ray to name the worker of a failed task
 
 
 def reach(settings: Runner) -> None:
-    """BadInput, within 15 s, if the Ray that this runner names does not answer, or none can start; starts nothing."""
+    """BadInput, within 15 s, if this runner's Ray does not answer or cannot start; starts nothing."""
     address = settings.where()
     if address == "local":
         _check_loopback()
         return
-    wrong = f"runner.address={address!r}: no Ray head answers there"
+    wrong = f"runner.address={address!r}: no Ray head answers"
     remedy = "start one (`ray start --head`), name another, or use runner.address=local"
     end = time.monotonic() + REACH_S
     host, colon, port = address.rpartition(":")
@@ -57,7 +57,7 @@ def reach(settings: Runner) -> None:
         except OSError as error:
             raise BadInput(f"{wrong} ({error.strerror or error}); {remedy}") from None
     script = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
-    try:  # in a process of its own: Ray tries for over a minute and then ends the process it is in
+    try:  # in a separate process: Ray tries for over a minute and then kills its process
         asked = subprocess.run(
             [sys.executable, "-P", "-c", script, address],
             capture_output=True,
@@ -79,34 +79,34 @@ def _check_loopback() -> None:
     except OSError as error:
         raise BadInput(
             f"runner.address='local': Ray cannot start: nothing can connect to {LOOPBACK} ({error.strerror or error}); "
-            "`ip link set lo up` brings the loopback interface up, and runner=serial does without Ray"
+            "`ip link set lo up` brings the loopback interface up; runner=serial needs no Ray"
         ) from None
 
 
 def _end_of_process(why: str) -> None:
-    """What a run does of a lost head that has not been told what to do."""
+    """The default action on a lost head."""
     say(f"sweep: {why}; the same command continues")
     os._exit(1)
 
 
 class Cluster:
-    """A Ray that carries chunks; `lost` is called, from another thread, where its head is gone."""
+    """A Ray that carries chunks; `lost` is called from another thread if its head is gone."""
 
     def __init__(self, settings: Runner, lost: Callable[[str], None] = _end_of_process) -> None:
         self._settings, self._say_lost = settings, lost
-        self._word: LastWord | None = None  # in case Ray ends this process
+        self._word: LastWord | None = None  # in case Ray kills this process
         self._local = settings.where() == "local"
         self._watch: Watch | None = None
-        self._folder: str | None = None  # of a Ray of our own: logs and sockets, for nobody else
-        self._logs = False  # whether a worker's log is named as the place where more is said
-        self.hung = False  # whether Ray's shutdown has not come to an end: its threads would hold the process
+        self._folder: str | None = None  # private logs and sockets of our own Ray
+        self._logs = False  # whether a message names a worker's log
+        self.hung = False  # whether Ray's shutdown hangs: its threads would block the process
 
     def carry(
         self, plan: Plan, chunks: Sequence[int], known: Known = nothing_known, write: Write = part_bytes
     ) -> Generator[Carried, None, None]:
-        """These chunks in the order in which they finish; Stopped where Ray does not start or nothing finishes.
+        """These chunks in order of completion; Stopped if Ray does not start or no chunk finishes.
 
-        `write` is for chunks that a worker computes whole, on that worker.
+        `write` runs on the worker, for chunks that it computes whole.
         """
         with _environment(self._local):
             import ray
@@ -129,20 +129,20 @@ class Cluster:
         self._say_lost(why)
 
     def _ended(self, processes: dict[int, int]) -> None:
-        """What is left to do where this process has ended, in another one."""
+        """Set the work of the second process after the end of this one."""
         end_processes(processes)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._say_lost(ENDED)
 
     def cpus_busy(self) -> float | None:
-        """CPUs that Ray has given to tasks, as of the last second; None where this process has no Ray."""
+        """CPUs that Ray gave to tasks, as of the last second; None if this process has no Ray."""
         import ray
 
         return _cpus_busy(int(time.monotonic())) if ray.is_initialized() else None
 
     def report(self, run: str, points: int, done: int, per_second: float) -> None:
-        """Say how far a run is as metrics of Ray, labelled by the run; nothing where this process has no Ray."""
+        """Export the progress as metrics of Ray, labelled by the run; nothing if this process has no Ray."""
         import ray
 
         if ray.is_initialized():
@@ -165,21 +165,21 @@ class Cluster:
                     include_dashboard=False if local else None, log_to_driver=False, logging_level=logging.ERROR,
                     **({"_node_ip_address": LOOPBACK, "_temp_dir": self._folder} if local else {}),
                 )  # fmt: skip
-        except SystemExit:  # what Ray makes of a SIGTERM while it starts
+        except SystemExit:  # Ray's reaction to a SIGTERM during its start
             raise Stopped(128 + signal.SIGTERM, "stopped by SIGTERM") from None
         except Exception as error:
             remedy = "; give a shorter TMPDIR" if "AF_UNIX" in str(error) else ""
             raise Stopped(1, f"Ray does not start: {one_line(error)}{remedy}") from None
         finally:
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
+                signal.signal(signal.SIGTERM, before)  # Ray has replaced it
         session = ray._private.worker._global_node.session_name if local else None
         address = ray.get_runtime_context().gcs_address
         self._watch = Watch(address, self._lost, self._settings.stall_s, session)
         self._word.tell(self._watch.processes)
 
     def _shut_down(self, ray: Any) -> None:
-        """Ray's own end, for at most SHUTDOWN_S: with a hung node it may never come."""
+        """Shut Ray down, for at most SHUTDOWN_S: with a hung node it may take for ever."""
         watch = self._watch
         try:
             if watch:
@@ -200,12 +200,12 @@ class Cluster:
 
 @contextmanager
 def _environment(local: bool) -> Iterator[None]:
-    """What Ray and its processes are told while they run.
+    """The environment of Ray and its processes.
 
-    A cluster of our own answers to who has its token, and listens on the loopback interface alone: Ray puts the
-    host's address for 127.0.0.1 unless it takes the machine for one without clusters.
+    Our own cluster requires a token, and listens only on the loopback interface: Ray replaces 127.0.0.1 by the host's
+    address unless it takes the machine for one without clusters.
     """
-    told = {OOM_RETRIES: os.environ.get(OOM_RETRIES, "1")}  # else what is killed for memory is tried again for ever
+    told = {OOM_RETRIES: os.environ.get(OOM_RETRIES, "1")}  # else tasks killed for memory are retried for ever
     if local:
         told |= {
             "RAY_AUTH_MODE": "token",
@@ -230,7 +230,7 @@ def _environment(local: bool) -> Iterator[None]:
 
 
 def _read_again(ray: Any, local: bool) -> None:
-    """Let a Ray that was imported before read its environment; while it runs it keeps what it has."""
+    """Let an already imported Ray reread its environment, unless it runs."""
     if not ray.is_initialized():
         ray._raylet.Config.initialize("")
         ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
@@ -239,15 +239,15 @@ def _read_again(ray: Any, local: bool) -> None:
 
 @cache
 def _token() -> str:
-    """One for the process: Ray reads it once."""
+    """The process's token: Ray reads it once."""
     return os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
 
 
 @contextmanager
 def _working_folder() -> Iterator[None]:
-    """Ray puts the driver's working folder first where workers look for modules: it is where ours are, not the user's.
+    """Work in the folder of our modules: Ray puts the driver's working folder first in the workers' search path.
 
-    Where ours are among the installed ones workers find them anyway, and the folder is one that holds no modules.
+    If our modules are installed, workers find them anyway, and the folder is one without modules.
     """
     root = Path(__file__).resolve().parent.parent.parent
     installed = {Path(path).resolve() for path in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))}
@@ -262,7 +262,7 @@ def _working_folder() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _cpus_busy(second: int) -> float:
-    """Asking costs a millisecond, as much as handing out a chunk."""
+    """CPUs in use; a query takes a millisecond, as long as sending a chunk."""
     import ray
 
     whole, free = ray.cluster_resources(), ray.available_resources()  # type: ignore[no-untyped-call]
@@ -276,24 +276,24 @@ def _gauges() -> dict[str, Any]:
 
     meanings = {
         "points": "points of the run's plan",
-        "points_done": "points that are committed, those of earlier drivers too",
-        "points_per_second": "points that this driver has committed a second",
+        "points_done": "committed points, including those of earlier drivers",
+        "points_per_second": "points committed by this driver per second",
     }
     return {name: Gauge(f"sweep_{name}", meaning, ("run",)) for name, meaning in meanings.items()}
 
 
 def _log_of(task: Any) -> str | None:
-    """HOST:PATH of the log of the worker that a task died with; None where Ray does not know it soon enough.
+    """HOST:PATH of the log of a failed task's worker; None if Ray does not know it in time.
 
-    Ray hears within a second which worker a task was given to. The file's name ends in the worker's pid, which nobody
-    has told Ray: a star stands for it.
+    Ray knows a task's worker within a second. The file's name ends in the worker's pid, which is not known here: a
+    star takes its place.
     """
     import ray
     from ray._private.state import state
 
     end = time.monotonic() + LOG_S
     while time.monotonic() < end:
-        with suppress(Exception):  # inside Ray, where no version owes an answer; without one the run goes on
+        with suppress(Exception):  # private functions of Ray; without an answer the run continues
             events = [event for event in state._get_all_task_events() if event.task_id == task.task_id().binary()]
             last = max(events, key=lambda event: event.attempt_number).state_updates
             nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]

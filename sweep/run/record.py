@@ -1,4 +1,4 @@
-"""run.json: what a reader needs to trust or repeat a run, and whether a folder belongs to a plan."""
+"""run.json: the facts for trusting or repeating a run, and the check that a folder belongs to a plan."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FILES = (NAME, "results.parquet", "results.sha256", "failures.parquet", "journal
 
 
 def check(folder: Folder, run: dict[str, Any]) -> None:
-    """BadInput where a run cannot be in this folder: it is of another plan, or not ours to write."""
+    """BadInput if a run cannot use this folder: it belongs to another plan, or is not writable."""
     where = f"out={folder}"
     if folder.local:
         _check_access(folder, where)
@@ -44,7 +44,7 @@ def check(folder: Folder, run: dict[str, Any]) -> None:
         if before["plan"] != run["plan"]:
             raise BadInput(f"{where}: holds another plan: {_first_difference(before, run)}; choose another folder")
         if before["chunk_bounds"] != run["chunk_bounds"]:
-            raise BadInput(f"{where}: its parts are cut at chunk_s={before['chunk_s']}, not {run['chunk_s']}")
+            raise BadInput(f"{where}: its chunks have chunk_s={before['chunk_s']}, not {run['chunk_s']}")
         return
     if folder.names("parts") or folder.exists("results.parquet"):
         raise BadInput(f"{where}: holds parts or results without a run.json; choose another folder")
@@ -52,9 +52,9 @@ def check(folder: Folder, run: dict[str, Any]) -> None:
 
 @contextmanager
 def claimed(folder: Folder, run: dict[str, Any]) -> Iterator[None]:
-    """Write run.json, once all is checked; while nothing is committed it says what is run now.
+    """Write run.json, after all checks; it describes this run while nothing is committed.
 
-    It is written again in the end where somebody has removed or changed it: without it no part is of any use.
+    It is written again at the end if it was removed or changed: parts are useless without it.
     """
     check(folder, run)
     if not folder.exists(NAME) or not committed(folder):
@@ -63,24 +63,24 @@ def claimed(folder: Folder, run: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(BadInput, OSError, Stopped):  # the folder may have gone
+        with suppress(BadInput, OSError, Stopped):  # the folder may be gone
             if committed(folder) and not (folder.exists(NAME) and folder.read(NAME) == content):
                 folder.write(NAME, content)
-                say(f"{folder}/{NAME} was removed or changed while the sweep ran, and is written again")
+                say(f"{folder}/{NAME} was removed or changed during the sweep, and is written again")
 
 
 def check_versions(folder: Folder, run: dict[str, Any]) -> None:
-    """BadInput where what is there was computed by another numpy: its numbers and ours would stand side by side."""
+    """BadInput if the folder's parts were computed by another numpy: results would mix both."""
     before, now = read_run(folder).get("versions", {}).get("numpy"), run["versions"]["numpy"]
     if before not in (None, now):
         raise BadInput(
-            f"out={folder}: its parts were computed with numpy {before}, and this is numpy {now}: results would be of "
-            f"both; choose another folder with out=, or go on with numpy {before}"
+            f"out={folder}: its parts were computed with numpy {before}, and this is numpy {now}: results would mix "
+            f"both; choose another folder with out=, or continue with numpy {before}"
         )
 
 
 def _check_access(folder: Folder, where: str) -> None:
-    """Names of ours that are of another kind, and files and folders of another owner."""
+    """BadInput if our names are of another kind, or files and folders of another owner."""
     if not os.path.lexists(folder.path):
         return
     try:
@@ -94,14 +94,14 @@ def _check_access(folder: Folder, where: str) -> None:
     for name in FOLDERS:
         path = folder.child(name)
         if os.path.lexists(path) and not os.path.isdir(path):
-            raise BadInput(f"{where}: {name} is a file, and a folder of that name is needed; move it away")
+            raise BadInput(f"{where}: {name} must be a folder, and is a file; move it away")
         if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             raise BadInput(f"{where}: {name} cannot be read and written: it may be another user's; {_remedy(path)}")
     parts = os.listdir(folder.child("parts")) if os.path.isdir(folder.child("parts")) else []
     for name in (*FILES, *(f"parts/{name}" for name in parts if chunk_of(name) is not None)):
         path = folder.child(name)
         if os.path.isdir(path):
-            raise BadInput(f"{where}: {name} is a folder, and a file of that name is needed; move it away")
+            raise BadInput(f"{where}: {name} must be a file, and is a folder; move it away")
         if os.path.exists(path) and not os.path.isfile(path):
             raise BadInput(f"{where}: {name} is no regular file; move it away")
         if os.path.lexists(path) and not os.access(path, os.R_OK):
@@ -121,7 +121,7 @@ def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def difference(path: str, old: Any, new: Any) -> str | None:
-    """Where two values, as JSON holds them, differ first."""
+    """The first difference of two values of JSON."""
     if isinstance(old, dict) and isinstance(new, dict):
         pairs = [(f"{path}.{key}", old.get(key), new.get(key)) for key in dict.fromkeys([*old, *new])]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
@@ -132,7 +132,7 @@ def difference(path: str, old: Any, new: Any) -> str | None:
 
 
 def describe(plan: Plan, request: Request) -> dict[str, Any]:
-    """run.json: what a reader needs to trust or repeat the run."""
+    """run.json: the facts for trusting or repeating the run."""
     overrides = [without_credentials(text) for text in request.overrides]
     folder = ["--config-dir", request.config_dir] if request.config_dir else []
     return {

@@ -1,4 +1,4 @@
-"""What the user asked for."""
+"""The user's request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sweep.plan.open import Composition
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, checked as far as the command line goes."""
+    """The user's request, with a checked command line."""
 
     composition: Composition
     runner: Runner
     overrides: tuple[str, ...] = ()
-    command: str = ""  # as it can be typed again; empty where no command line asked
+    command: str = ""  # to be typed again; empty without a command line
     config_dir: str | None = None  # the user's own folder of configuration files
     out: str | None = None
     max_cpu_hours: float = 24.0

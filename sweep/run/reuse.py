@@ -1,8 +1,8 @@
-"""Points of an older run taken over into a new one, by content.
+"""Points of an older run reused in a new one, by content.
 
-A point's key is a hash of all that its rows depend on: policy and parameters as simulated, seed, and the code, which
-must be the same. Names of machine and workload, index and chunk are no part of it: where the numbers are equal, so are
-the results. A replica depends on its number only, so a run with more replicas holds those of one with fewer.
+A point's key is a hash of all inputs of its rows: policy and parameters as simulated, seed, and the code, which must be
+the same. Names of machine and workload, index and chunk are no part of it: equal numbers give equal results. A replica
+depends on its number only, so a run with more replicas includes those of one with fewer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Old:
             ("numpy", numpy, version("numpy")),
         ):
             if there != here:
-                raise BadInput(f"{where}: was run with {name} {str(there)[:12]}, not {str(here)[:12]}")
+                raise BadInput(f"{where}: has {name} {str(there)[:12]}, not {str(here)[:12]}")
         if self._replicas < plan.replicas:
             raise BadInput(f"{where}: holds {self._replicas} replicas of each point, and {plan.replicas} are needed")
         self._folder = folder
@@ -66,7 +66,7 @@ class Old:
         self._keys, self._at = unsorted[order], np.concatenate(at)[order]
 
     def _read(self, number: int) -> pa.Table | None:
-        """A part of the old run that verifies, or None: what is broken, or another run's, is not taken over."""
+        """A valid part of the old run; None for a broken part or one of another run."""
         try:
             table, found = verify(self._folder.read(part_name(self._chunks[number])))
             check_footer(table, found, self._chunks[number], self._of, self._replicas)
@@ -75,7 +75,7 @@ class Old:
         return table if {*KEYED, *METRICS, "replica", "status"} <= set(table.column_names) else None
 
     def find(self, chunk: int) -> pa.Table | None:
-        """Rows of this chunk with the metrics of the older run; None if it holds none of them."""
+        """Rows of this chunk with the metrics of the older run; None if it has none of them."""
         plan = self._plan
         points: Points = range(int(plan.chunks[chunk]), int(plan.chunks[chunk + 1]))
         if not len(self._keys):
@@ -111,5 +111,5 @@ def _keys(table: pa.Table) -> np.ndarray:
     made = [
         hashlib.sha256(row.tobytes() + repr(word).encode()).digest()[:15] + b"."
         for row, word in zip(numbers, words, strict=True)
-    ]  # numpy strips trailing zero bytes of its byte strings: none ends in one
+    ]  # numpy strips trailing zero bytes of its byte strings: no key ends in one
     return np.array(made, dtype="S16")

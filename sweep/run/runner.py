@@ -1,6 +1,6 @@
-"""Carrying chunks to processors: how that is chosen, and one after the other in this process.
+"""Chunks carried to processors: the common types, and the runner of this process.
 
-`sweep.run.ray` carries them on a cluster, and answers with the same type.
+`sweep.run.ray` carries them on a cluster, with the same types.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Carried:
     """A chunk whose points are all simulated."""
 
     chunk: int
-    part: bytearray | None  # to be committed; None: the worker that computed it has done so
-    failed: int  # points of it that could not be simulated
-    running: int = 1  # chunks that were being computed when it ended, itself left out on a cluster
+    part: bytearray | None  # to be committed; None: its worker has committed it
+    failed: int  # points
+    running: int = 1  # chunks being computed when it ended; on a cluster without itself
     note: dict[str, Any] = field(default_factory=dict)  # for the journal
 
 
@@ -49,11 +49,11 @@ def serial(plan: Plan, chunks: Sequence[int], known: Known = nothing_known) -> G
         if len(points):
             try:
                 computed, note = timed(simulation.compute, plan, points)
-            except (Stopped, SystemError):  # a signal of the run's, which may come out of C code wrapped
+            except (Stopped, SystemError):  # a signal, which may arrive wrapped from C code
                 raise
             except BaseException as error:
                 said = " ".join(str(error).split())
-                raise Stopped(1, f"chunk {chunk} could not be computed: {type(error).__name__}: {said}") from error
+                raise Stopped(1, f"chunk {chunk} cannot be computed: {type(error).__name__}: {said}") from error
             table = computed if table is None else join_tables([table, computed])
         assert table is not None, "a chunk has points"
         yield Carried(chunk, part_bytes(plan, chunk, table), len(failures(table)), note=note)
@@ -69,7 +69,7 @@ def missing(plan: Plan, chunk: int, known: Known) -> tuple[pa.Table | None, Poin
 
 
 def timed(compute: Compute, plan: Plan, points: Points) -> tuple[pa.Table, dict[str, Any]]:
-    """Rows, and what the journal says of them."""
+    """Rows, and their note for the journal."""
     begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
     table = compute(plan, points)
     took = {"wall_s": time.perf_counter() - begun_s, "cpu_s": time.process_time() - begun_cpu_s}

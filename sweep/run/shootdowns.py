@@ -1,4 +1,4 @@
-"""A host's TLB flushes, simulated: the load that its counters tell, on a machine like it, under every policy for it."""
+"""A simulation of a host's TLB flushes: its counted load, on a similar machine, under every suitable policy."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from sweep.measure.topology import DISTANCES, Topology
 from sweep.plan.composition import read_config
 from sweep.run.notebook import simulate
 
-GROWTH = 4  # times the CPUs, also simulated
-WORKLOAD = "kernel_ranges"  # flushes at a rate, in nobody's way
+GROWTH = 4  # factor of CPUs that is also simulated
+WORKLOAD = "kernel_ranges"  # flushes at a rate
 HARDWARE = "xpfo_broadcast"
-REQUESTS = 2.5e6  # that are simulated for one size and load, about: a second or two
+REQUESTS = 2.5e6  # simulated for one size and load, roughly: a second or two
 OF_ALL = ["overhead_share", "handler_share"]  # shares of the time of all busy CPUs
 EVENTS, DRAWS = (512, 4096), (8, 32)  # the fewest and the most
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine of the catalogue that stands for a host, and what is given of it."""
+    """The machine of the catalogue for a host, and the host's own parameters."""
 
     entry: Entry
     keys: Mapping[str, Any]
@@ -38,12 +38,12 @@ class Machine:
 
     @property
     def guest(self) -> bool:
-        """Whether it has costs of a hypervisor."""
+        """Whether it has a hypervisor's costs."""
         return "delivery" in self.entry.quantities
 
 
 def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence[Path]) -> Machine:
-    """The machine that is named, or the nearest with the host's core, or the default; with as many CPUs as the host."""
+    """The given machine, else the nearest with the host's core, else the default; with as many CPUs as the host."""
     known = catalog(folders)["machine"]
     if given is not None and given not in known:
         raise BadInput(f"--machine={given!r}: no such machine{did_you_mean(given, known)}")
@@ -56,13 +56,13 @@ def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence
     else:
         kin = []
         name = given or str(read_config(folders)["machine"])
-        why = "as given" if given else "taken since no lscpu names the processor; --machine NAME gives another"
+        why = "as given" if given else "the default, since no lscpu names the processor; --machine NAME gives another"
     entry = known[name]
     return Machine(entry, _shape(entry, host, cpus) | _distances(entry, kin), f"{name}, {why}")
 
 
 def _shape(entry: Entry, host: Topology | None, cpus: int) -> dict[str, Any]:
-    """Sockets and threads of the host, else as few sockets like the machine's as have so many CPUs."""
+    """Sockets and threads of the host, else the fewest sockets of the machine's size for this many CPUs."""
     if host is not None:
         return {
             "sockets": host.sockets, "threads_per_core": host.threads_per_core, "cluster_cores": host.cluster_cores,
@@ -76,7 +76,7 @@ def _shape(entry: Entry, host: Topology | None, cpus: int) -> dict[str, Any]:
 
 
 def _distances(entry: Entry, kin: Sequence[Entry]) -> dict[str, float]:
-    """Times of cache lines that the machine does not have, by the nearest relative that has them."""
+    """Missing times of the machine's cache lines, from the nearest relative that has them."""
     names = [f"line_{each}_ns" for each in DISTANCES]
     return {
         name: float(each.quantities[name].central)
@@ -93,11 +93,11 @@ def policies_for(machine: Machine) -> list[str]:
 def simulated(
     counted: Counted, loads: Sequence[Load], machine: Machine, cpus: int, busy: int, config_dir: str | None
 ) -> pd.DataFrame:
-    """Rows of every load and size; `load` and `times` tell them apart.
+    """Rows of every load and size, by `load` and `times`.
 
-    Each load is of processes alike, each on so many CPUs as its flush events notify, and one more. With more CPUs as
-    many processes have more threads, which flush as often. Where few CPUs send, a process has one sender at least, and
-    the other busy CPUs lose nothing.
+    A load has equal processes, each on one CPU more than its flush events notify. With more CPUs the same number of
+    processes has more threads, which flush as often. If few CPUs send, a process has at least one sender, and the other
+    busy CPUs lose no time.
     """
     parts = []
     for times in (1, *([GROWTH] if GROWTH * cpus <= MOST_CPUS else [])):
@@ -115,14 +115,14 @@ def simulated(
                 rows = simulate(keys, config_dir)
             except ValueError as error:
                 raise BadInput(f"{times * cpus} CPUs: {error}") from None
-            part = senders * group / (mine * busy)  # of all busy CPUs, those of so many processes as have the senders
+            part = senders * group / (mine * busy)  # share of busy CPUs in processes with senders
             rows[OF_ALL] *= part
             parts.append(rows.assign(load=at, times=times))
     return pd.concat(parts, ignore_index=True)
 
 
 def effort(targets: int, policies: int) -> dict[str, int]:
-    """How much is simulated of flush events that notify so many CPUs: flush events, and draws of the costs."""
+    """The numbers of simulated flush events and cost samples, for this many targets."""
     events = REQUESTS / (policies * targets)
     draws = min(max(int(events / EVENTS[0]), DRAWS[0]), DRAWS[1])
     window = int(min(max(events / draws, EVENTS[0]), EVENTS[1]))

@@ -1,4 +1,4 @@
-"""Ending a run before its end: why, with which exit code, and never in the middle of a commit."""
+"""The early end of a run: reason, exit code, and never in the middle of a commit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sweep.errors import Stopped
 
 
 class Signals:
-    """Signals that end a program as Stopped with 128 and their number, after the commit that is under way.
+    """Signals that end a program as Stopped with 128 plus their number, after a commit in progress.
 
-    A SIGHUP that is ignored, as under nohup, stays so. Batch systems send SIGUSR1 or SIGUSR2 before they end a job.
+    An ignored SIGHUP, as under nohup, stays ignored. Batch systems send SIGUSR1 or SIGUSR2 before they end a job.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Signals:
                 continue
             try:
                 self._before[number] = signal.signal(number, self._receive)
-            except ValueError:  # not in the main thread: whoever runs us there decides
+            except ValueError:  # not in the main thread: the caller decides
                 break
         return self
 

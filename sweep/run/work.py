@@ -1,4 +1,4 @@
-"""A plan on its way into its folder: what is missing is simulated and committed, and the results are made."""
+"""The work of a run: simulate and commit missing chunks, and make the results."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from sweep.store.results import DIGEST, FAILED, NAME, compact, count_failures, i
 
 @dataclass
 class Work:
-    """One run of a plan, by the driver that holds its folder's lock."""
+    """One run of a plan, by the driver that has locked its folder."""
 
     request: Request
     plan: Plan
-    run: dict[str, Any]  # what run.json says
+    run: dict[str, Any]  # content of run.json
     folder: Folder
     held: lock.Lock
     journal: Journal
@@ -53,7 +53,7 @@ class Work:
     logs: list[str] = field(default_factory=list)  # of Ray's workers whose points failed, HOST:PATH
 
     def carry(self) -> int:
-        """Simulate what is missing, commit it, make the results; the number of points that failed."""
+        """Simulate and commit missing chunks, make the results; the number of failed points."""
         with claimed(self.folder, self.run):
             return self._carry()
 
@@ -74,21 +74,21 @@ class Work:
         if again:
             self._say(f"failed points in {len(again)} chunks are computed again")
             known = partial(_good_rows, folder, plan, again, known)
-            for name in (DIGEST, NAME, FAILED):  # they would be of the parts that are replaced
+            for name in (DIGEST, NAME, FAILED):  # made from the replaced parts
                 folder.remove(name)
         if kept:
-            self._say(f"{len(kept)} of {chunks} chunks are there already")
+            self._say(f"{len(kept)} of {chunks} chunks are already done")
         if todo:
             self._simulate(todo, cost, known)
         if old:
-            self._say(f"{old.taken} of {len(plan)} points were taken over from {request.reuse}")
+            self._say(f"{old.taken} of {len(plan)} points were reused from {request.reuse}")
         if todo or not is_complete(folder, plan):
             remove_unfinished(folder)
             return compact(folder, plan)
         return count_failures(folder)
 
     def where_logs(self) -> str:
-        """Where Ray's workers say more of points that failed, as the end of a sentence; or nothing."""
+        """The log of a worker with failed points, as the end of a sentence; or empty."""
         if not self.logs:
             return ""
         more = f", and journal.jsonl has {len(self.logs) - 1} more" if len(self.logs) > 1 else ""
@@ -99,7 +99,7 @@ class Work:
             say(text)
 
     def _simulate(self, todo: list[int], cost_s: np.ndarray, known: runner.Known) -> None:
-        """Carry these chunks to processors and commit what comes back; `cost_s` is estimated for each chunk."""
+        """Carry these chunks to processors and commit them; `cost_s` is estimated for each chunk."""
         request, plan, folder, estimate_s = self.request, self.plan, self.folder, float(cost_s[todo].sum())
         kind, why = request.runner.choose(estimate_s)
         why += f"; {plan.engine}" + (f" ({plan.engine_because})" if plan.engine_because else "")
@@ -135,7 +135,7 @@ class Work:
                 advance(int(points[each.chunk]), float(cost_s[each.chunk]), failures=each.failed, cpus=cpus)
 
     def _commit(self, carried: runner.Carried, points: int) -> None:
-        """Commit a chunk, or see that the worker that computed it has done so."""
+        """Commit a chunk, or check that its worker has."""
         self.held.running = carried.running
         self.held.check()
         name = part_name(carried.chunk)
@@ -143,14 +143,14 @@ class Work:
             self.folder.write(name, carried.part)
         elif not self.folder.exists(name):
             raise Stopped(
-                1, f"chunk {carried.chunk} was committed on {carried.note['worker_host']} and is not in {self.folder}: "
-                "with runner.commit=workers out= must be the same folder on all machines"
+                1, f"chunk {carried.chunk}, committed on {carried.note['worker_host']}, is not in {self.folder}: "
+                "with runner.commit=workers, out= must be one folder for all machines"
             )  # fmt: skip
         self.journal.note("chunk", chunk=carried.chunk, points=points, failed=carried.failed, **carried.note)
 
 
 def _good_rows(folder: Folder, plan: Plan, again: set[int], otherwise: runner.Known, chunk: int) -> pa.Table | None:
-    """Of a chunk that is computed again, the rows that did not fail."""
+    """The good rows of a chunk that is computed again."""
     if chunk not in again:
         return otherwise(chunk)
     table = read_part(folder, plan, chunk)

@@ -1,10 +1,10 @@
-"""The folder of a run: parts committed once, results made from them, what the run was.
+"""The folder of a run: parts committed once, the results made from them, and a description of the run.
 
 run.json         the plan's hash, configuration, overrides, seed, versions, commit
 parts/           part-<chunk>.parquet, a row per point and replica; a part counts only if it verifies
-journal.jsonl    when what was computed, where and how long it took; nothing is made from it
+journal.jsonl    time, place and duration of each chunk; no result depends on it
 results.parquet  all rows, sorted by point and replica; the same bytes for any chunks, workers and crashes
-results.sha256   its digest, as `sha256sum -c` reads it; results.parquet is believed only if that is right
+results.sha256   its digest for `sha256sum -c`; results.parquet is valid only if it matches
 failures.parquet the points that failed, with traceback; only if there are any
 tables/          CSV and Parquet, functions of results.parquet
 """
@@ -33,15 +33,15 @@ from sweep.messages import say, without_credentials
 from sweep.store.processes import lives
 
 ANSWER_S = 20.0  # for an object store to answer
-WORD_S = 3.0  # of silence, after which the user is told what is waited for
-OLD_S = 86_400.0  # a temp file of another host that is older than this is of nobody
-FILE_MODE, FOLDER_MODE = 0o664, 0o775  # and not what the umask takes away: never writable for the world
+WORD_S = 3.0  # of silence before a message about waiting
+OLD_S = 86_400.0  # an older temp file of another host has no owner
+FILE_MODE, FOLDER_MODE = 0o664, 0o775  # less the umask: never writable for the world
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A run's folder on any filesystem that pyarrow opens."""
+    """A run's folder on any filesystem of pyarrow."""
 
     filesystem: fs.FileSystem
     path: str
@@ -55,7 +55,7 @@ class Folder:
             return self.path
         try:
             relative = os.path.relpath(self.path)
-        except OSError:  # the working folder has gone
+        except OSError:  # the working folder is gone
             return self.path
         return self.path if relative.startswith("..") else relative
 
@@ -76,7 +76,7 @@ class Folder:
             return self.filesystem.get_file_info(self.child(name)).type
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, sorted; hidden ones left out."""
+        """Sorted names of the files in a folder, without hidden ones."""
         with self._readable(folder):
             selector = fs.FileSelector(self.child(folder), allow_not_found=True)
             files = [info.base_name for info in self.filesystem.get_file_info(selector) if info.is_file]
@@ -88,7 +88,7 @@ class Folder:
 
     @contextmanager
     def _readable(self, name: str) -> Iterator[None]:
-        """BadInput where something is there and cannot be read; FileNotFoundError where nothing is."""
+        """BadInput if an existing file cannot be read; FileNotFoundError if there is none."""
         try:
             yield
         except FileNotFoundError:
@@ -97,13 +97,13 @@ class Folder:
             raise BadInput(f"{self.child(name)}: cannot be read: {reason(error)}") from None
 
     def write(self, name: str, content: bytes | bytearray) -> None:
-        """All or nothing: a temp file renamed; where there is no rename, the PUT is the commit."""
+        """All or nothing: a temp file is renamed; without rename, the PUT is the commit."""
         with self.writing(name) as file:
             file.write(content)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to write in pieces that is there under its name only when whole; Stopped where it cannot be."""
+        """A file to write in pieces, which gets its name only when complete; Stopped if it cannot be written."""
         target = self.child(name)
         directory = os.path.dirname(target) if self.local else tempfile.gettempdir()
         temporary = os.path.join(directory, temporary_name(os.path.basename(target)))
@@ -127,14 +127,14 @@ class Folder:
             size = written or _size(temporary)
             needed = f": {size} bytes or more are needed" if size else ""
             raise Stopped(
-                1, f"no room in {directory} for {name}{needed} ({error.strerror}); nothing of it was kept", no_room=True
+                1, f"no room in {directory} for {name}{needed} ({error.strerror}); no part of it was kept", no_room=True
             ) from None
         finally:
             with suppress(OSError):
                 os.unlink(temporary)
 
     def make_folder(self, path: str) -> None:
-        """A folder and those above it."""
+        """Create a folder and its parents."""
         if self.local:
             _make_local(path)
         else:
@@ -152,7 +152,7 @@ class Folder:
             raise Stopped(1, f"{self.child(name)}: cannot be removed: {reason(error)}") from None
 
     def remove_temporaries(self, *folders: str) -> None:
-        """Temp files of writers that were killed; those of living processes of this host stay."""
+        """Remove temp files of killed writers; those of running processes of this host stay."""
         if not self.local:
             return
         mine = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.([0-9]{{1,9}})")
@@ -174,24 +174,24 @@ def _make_local(path: str) -> None:
     if (above := os.path.dirname(path)) != path:
         _make_local(above)
     try:
-        os.mkdir(path, FOLDER_MODE)  # os.makedirs would leave those above to the umask alone
+        os.mkdir(path, FOLDER_MODE)  # os.makedirs gives the parents the mode of the umask alone
     except FileExistsError:
         if not os.path.isdir(path):
             raise
 
 
 def temporary_name(name: str) -> str:
-    """A hidden name that says who writes it."""
+    """A hidden name with the identity of its writer."""
     return f".{name}.{socket.gethostname()}.{os.getpid()}"
 
 
 def private(path: str, flags: int) -> int:
-    """As open(2), with the mode of all our files."""
+    """open(2) with the mode of all our files."""
     return os.open(path, flags, FILE_MODE)
 
 
 def reason(error: Exception) -> str:
-    """What went wrong with a file or a store, in one line, without keys and secrets."""
+    """An error of a file or a store in one line, without keys and secrets."""
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno and error.strerror:
         text = error.strerror.rpartition("] ")[2] + (f": {error.filename}" if error.filename else "")
@@ -206,7 +206,7 @@ def _size(path: str) -> int:
 
 
 def open_folder(out: str, make: bool = True) -> Folder:
-    """The folder of a path or URI, made if it is not there; BadInput where it cannot be written."""
+    """The folder of a path or URI, created if needed; BadInput if it cannot be written."""
     folder = look(out)
     if not make:
         return folder
@@ -221,25 +221,25 @@ def open_folder(out: str, make: bool = True) -> Folder:
 
 
 def look(out: str) -> Folder:
-    """The folder of a path or URI, whether it is there or not; BadInput where a store does not answer."""
+    """The folder of a path or URI, whether it exists or not; BadInput if a store does not answer."""
     shown = without_credentials(out)
     if slip := re.match(r"(s3|gs|gcs|abfss?|hdfs|viewfs|file):(?!//)/?", out):
         remedy = without_credentials(f"{slip[1]}://{'/' * (slip[1] == 'file')}{out[slip.end() :]}")
-        raise BadInput(f"{shown!r}: a URI has two slashes: {remedy}; for a folder of that name write ./{shown}")
+        raise BadInput(f"{shown!r}: a URI must have two slashes: {remedy}; for a folder of that name write ./{shown}")
     try:
         if "://" in out:
             _wait_for_answer(out)
             filesystem, path = fs.FileSystem.from_uri(out)
         else:
             filesystem, path = fs.LocalFileSystem(), _as_it_is_there(os.path.abspath(out))
-            path.encode()  # a name that no file of this filesystem can have
+            path.encode()  # raises for a name that the filesystem does not allow
     except (OSError, pa.ArrowException, ValueError) as error:
         raise BadInput(f"{shown!r}: cannot be opened: {reason(error)}") from None
     return Folder(filesystem, path.rstrip("/"))
 
 
 def _as_it_is_there(path: str) -> str:
-    """A path, of which each name that is there in another Unicode form alone is taken in that form."""
+    """A path with each name in the Unicode form of an existing file, if only that form exists."""
     if path.isascii() or os.path.lexists(path):
         return path
     above, name = os.path.split(path)
@@ -261,7 +261,7 @@ filesystem.get_file_info(path)
 def _wait_for_answer(uri: str) -> None:
     """BadInput if a store does not answer in time.
 
-    It is asked in a process of its own, which can be ended: a call into a store's library cannot.
+    The query runs in a separate process, which can be killed: a call into a store's library cannot.
     """
     if uri.startswith("file:"):
         return
@@ -275,7 +275,7 @@ def _wait_for_answer(uri: str) -> None:
         try:
             _, wrong = asking.communicate(uri, timeout=WORD_S)
         except subprocess.TimeoutExpired:
-            say(f"waiting for {shown}, for at most {ANSWER_S:.0f} s")
+            say(f"waiting up to {ANSWER_S:.0f} s for {shown}")
             _, wrong = asking.communicate(timeout=end - time.monotonic())
     except subprocess.TimeoutExpired:
         raise BadInput(
@@ -290,9 +290,9 @@ def _wait_for_answer(uri: str) -> None:
 
 
 def open_run(out: str) -> Folder:
-    """The folder of a finished run; BadInput where there is none."""
+    """The folder of a finished run; BadInput if there is none."""
     folder = look(out)
     for name in ("run.json", "results.parquet"):
         if not folder.is_file(name):
-            raise BadInput(f"{without_credentials(out)}: holds no {name}: the folder of a finished run is needed")
+            raise BadInput(f"{without_credentials(out)}: must be the folder of a finished run: it has no {name}")
     return folder

@@ -1,4 +1,4 @@
-"""What happened when and where: a line of JSON per chunk and per start or stop of a driver. No result depends on it."""
+"""The log of a run: a line of JSON per chunk and per start or stop of a driver. No result depends on it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sweep.messages import without_credentials
 from sweep.store.folder import Folder, private
 
 NAME = "journal.jsonl"
-PUT_S = 30.0  # how often the journal is written to an object store, where nothing can be appended
+PUT_S = 30.0  # between two writes to an object store, which has no append
 
 
 class Line(Written):
-    """What of a line is read again: the status is made from it."""
+    """The fields of a line that the status needs."""
 
     event: str
     time: float
@@ -32,7 +32,7 @@ class Line(Written):
 
 
 class Journal:
-    """The journal of one driver; where a folder cannot be appended to, a file of its own in `journal/`."""
+    """The journal of one driver; on a store without append, a separate file in `journal/`."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -44,7 +44,7 @@ class Journal:
         self._first = True
 
     def note(self, event: str, **facts: Any) -> None:
-        """Add a line; a journal that cannot be written stops nothing."""
+        """Add a line; errors of writing are ignored."""
         facts = {"time": time.time(), "event": event, **self._facts, **facts}
         line = without_credentials(json.dumps(facts)).encode() + b"\n"
         if not self._folder.local:
@@ -53,11 +53,11 @@ class Journal:
                 self.close()
             return
         with suppress(OSError), open(self._folder.child(NAME), "ab", opener=private) as file:
-            file.write(b"\n" + line if self._first else line)  # a driver that was killed may have left half a line
+            file.write(b"\n" + line if self._first else line)  # a killed driver may have left half a line
             self._first = False
 
     def close(self) -> None:
-        """Write what an object store has not got yet."""
+        """Write the rest to an object store."""
         if self._lines:
             with suppress(OSError, Stopped, pa.ArrowException):
                 self._folder.write(self._name, b"".join(self._lines))
@@ -65,10 +65,10 @@ class Journal:
 
 
 def read(folder: Folder) -> Iterator[Line]:
-    """All lines of all drivers, in the order of writing; what is none of ours is left out."""
+    """All lines of all drivers, in the order of writing; foreign lines are ignored."""
     names = ([NAME] if folder.exists(NAME) else []) + [f"journal/{name}" for name in folder.names("journal")]
     for name in names:
-        with suppress(BadInput, FileNotFoundError):  # what is said of a run's progress must not stop it
+        with suppress(BadInput, FileNotFoundError):  # reports of progress must not stop a run
             for line in folder.read(name).splitlines():
                 with suppress(ValueError, RecursionError, BadInput):
                     yield admit(Line, json.loads(line))

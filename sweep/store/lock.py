@@ -1,8 +1,8 @@
 """One driver per folder: the kernel's lock on it, and a lock file with host, pid, start and a heartbeat.
 
-The kernel lets a second driver of its machine in only when the first has ended, whatever namespaces they are in. Where
-it cannot lock a folder, or the holder may be on another machine, the file decides: on the same boot and in the same
-namespaces the holder is the process of that pid and start, whatever the clocks say. From elsewhere it is dead when its
+The kernel admits a second driver of its machine only after the end of the first, for any namespaces. If it cannot
+lock a folder, or the holder may be on another machine, the file decides: on the same boot and in the same namespaces
+the holder is the process of that pid and start, independent of clocks. From elsewhere it counts as dead when its
 heartbeat is older than STALE_S. Ages are differences of the folder's own modification times, so clocks of hosts need
 not agree. On a local or network filesystem the file appears whole and exclusively. On an object store the lock is
 advisory: two drivers that start in the same second may both get it; both would then write the same bytes under the same
@@ -32,11 +32,11 @@ from sweep.store.folder import Folder, private, reason, temporary_name
 NAME = "lock.json"
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
-NOBODY_S = 10.0  # after which a lock that names nobody is stale: a full disk left it
+NOBODY_S = 10.0  # after which a lock without a holder is stale: a full disk left it
 
 
 class Holder(Written):
-    """What lock.json says; of one that cannot be read, nothing."""
+    """The content of lock.json; empty if it cannot be read."""
 
     host: str = ""
     space: str = ""
@@ -50,27 +50,27 @@ class Holder(Written):
 
 
 class Lock:
-    """A lock that is held; `running` is what the status shows of the holder's work."""
+    """A lock of this process; `running` is the number of chunks for the status."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.running = 0
         self.lost: str | None = None
-        self._kernel: int | None = None  # descriptor of the folder, on which the kernel's lock is held
+        self._kernel: int | None = None  # descriptor of the folder with the kernel's lock
         self._mine = {
             "host": socket.gethostname(), "space": processes.space(), "pid": os.getpid(),
             "ticks": processes.start_ticks(os.getpid()), "token": uuid.uuid4().hex,
         }  # fmt: skip
 
     def check(self) -> None:
-        """Stopped if another driver holds the lock by now, or nobody: this one was taken for dead."""
+        """Stopped if another driver has taken the lock, or it is gone: this one was taken for dead."""
         if not self.lost and self.folder.local and not os.path.exists(self.folder.child(NAME)):
             self.lost = self._gone()
         if self.lost:
             raise Stopped(1, self.lost)
 
     def beat(self) -> None:
-        """Say that this driver lives."""
+        """Write a heartbeat of this driver."""
         other = read(self.folder)
         if other is None:
             self.lost = self._gone()
@@ -81,13 +81,13 @@ class Lock:
         self.folder.write(NAME, self._content())
 
     def _gone(self) -> str:
-        return f"{self.folder}/{NAME} has gone: the folder was removed or moved, or another sweep takes it over"
+        return f"{self.folder}/{NAME} is gone: the folder was removed or moved, or another sweep takes it over"
 
     def _content(self) -> bytes:
         return json.dumps({**self._mine, "running": self.running}).encode() + b"\n"
 
     def acquire(self) -> None:
-        """BadInput if another driver has the folder."""
+        """Lock the folder; BadInput if another driver has it."""
         try:
             free = self._ask_kernel()
             other = read(self.folder)
@@ -115,9 +115,9 @@ class Lock:
             raise
 
     def _ask_kernel(self) -> bool:
-        """Whether no other process of this kernel holds the folder; where folders cannot be locked, lock.json decides.
+        """Whether no other process of this kernel has locked the folder; True if folders cannot be locked.
 
-        The lock is of this process alone and ends with it: none that it starts has the descriptor.
+        The lock belongs to this process alone and ends with it: its children do not inherit the descriptor.
         """
         if not self.folder.local:
             return True
@@ -139,7 +139,7 @@ class Lock:
             self._kernel = None
 
     def _create(self, path: str) -> None:
-        """Whole or not at all, and only where there is none."""
+        """Create the file, complete or not at all, and only if there is none."""
         temporary = os.path.join(self.folder.path, temporary_name(NAME))
         try:
             with open(temporary, "wb", opener=private) as file:
@@ -148,7 +148,7 @@ class Lock:
                 os.link(temporary, path)
             except FileExistsError:
                 raise
-            except OSError:  # a filesystem without links
+            except OSError:  # a filesystem without hard links
                 with open(path, "xb", opener=private) as file:
                     file.write(self._content())
         finally:
@@ -165,7 +165,7 @@ class Lock:
 
 @contextmanager
 def held(folder: Folder) -> Iterator[Lock]:
-    """Hold the lock of a folder, with a heartbeat; BadInput if another driver has it."""
+    """Lock a folder, with a heartbeat; BadInput if another driver has it."""
     lock = Lock(folder)
     lock.acquire()
     over = threading.Event()
@@ -186,7 +186,7 @@ def held(folder: Folder) -> Iterator[Lock]:
 
 
 def read(folder: Folder) -> Holder | None:
-    """What the lock of a folder says, or None where there is none; of one that cannot be read, nobody."""
+    """The holder of a folder's lock; None without a lock, an empty one if it cannot be read."""
     try:
         return admit(Holder, json.loads(folder.read(NAME)))
     except FileNotFoundError:
@@ -196,7 +196,7 @@ def read(folder: Folder) -> Holder | None:
 
 
 def heartbeat_age_s(folder: Folder) -> float:
-    """Seconds since the lock was written, by the folder's clock where we may write there."""
+    """Seconds since the lock was written, by the folder's clock if the folder is writable."""
     name = f".probe-{uuid.uuid4().hex}"
     try:
         folder.write(name, b"")
@@ -208,7 +208,7 @@ def heartbeat_age_s(folder: Folder) -> float:
 
 
 def dead(holder: Holder, age_s: float) -> bool:
-    """Whether nobody holds this lock any more."""
+    """Whether the holder of this lock is dead."""
     if holder.pid and holder.space and holder.space == processes.space():
         return not processes.lives(holder.pid, holder.ticks)
     return age_s > (STALE_S if holder.pid else NOBODY_S)

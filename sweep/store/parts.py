@@ -28,10 +28,10 @@ def part_name(chunk: int) -> str:
 
 
 def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
-    """A part as it is committed: plain pages, and in its footer what is the same in all rows, and a checksum.
+    """The bytes of a part: plain pages, and a footer with values common to all rows and a checksum.
 
-    Compression comes with the results. The checksum is taken with NO_CHECKSUM in its place. The place is found by a
-    digest of the footer, which no text of an error in it can hold.
+    Only results are compressed. The checksum is computed with NO_CHECKSUM in its place. The place is found by a digest
+    of the footer, which no error text in it can contain.
     """
     known = (table.schema.metadata or {}).get(CONSTANTS)
     same = json.loads(known) if known else constants(table)
@@ -60,12 +60,12 @@ def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
 
 
 def write_part(folder: Folder, plan: Plan, chunk: int, table: pa.Table) -> None:
-    """Commit a chunk: the same bytes under the same name, whoever does it and how often."""
+    """Commit a chunk: always the same bytes under the same name, from any process."""
     folder.write(part_name(chunk), part_bytes(plan, chunk, table))
 
 
 def remove_unfinished(folder: Folder) -> None:
-    """Temp files that workers left when they were killed in a commit; only while nobody commits."""
+    """Remove temp files of workers killed during a commit; only while no process commits."""
     if folder.local:
         with suppress(OSError):
             for path in Path(folder.child("parts")).glob(".part-*"):
@@ -73,7 +73,7 @@ def remove_unfinished(folder: Folder) -> None:
 
 
 def constants(table: pa.Table) -> dict[str, Any]:
-    """Parameters and names that are one value in all rows; metrics are left out, whose NaN are not all alike."""
+    """Parameters and names with one value in all rows; not metrics, whose NaN differ."""
     found = {}
     for name in setting_columns():
         column = table[name].combine_chunks() if table[name].num_chunks > 1 else table[name].chunk(0)
@@ -94,7 +94,7 @@ def _checksum(content: bytes | bytearray) -> str:
 
 
 def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
-    """The rows of a part; ValueError saying what is wrong with it."""
+    """The rows of a part; ValueError with its error."""
     table, found = verify(folder.read(part_name(chunk)))
     wanted = {"begin": str(plan.chunks[chunk]), "end": str(plan.chunks[chunk + 1])}
     check_footer(table, found, chunk, plan.hash, plan.replicas, **wanted)
@@ -104,7 +104,7 @@ def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
 def check_footer(
     table: pa.Table, found: Mapping[str, str], chunk: int, plan: str, replicas: int, **wanted: str
 ) -> None:
-    """ValueError where a part that verifies is of another plan or chunk, or has other rows than its footer says."""
+    """ValueError if a valid part belongs to another plan or chunk, or has another number of rows."""
     for key, value in ({"plan": plan, "chunk": str(chunk)} | wanted).items():
         if found.get(key) != value:
             raise ValueError(f"{key} is {found.get(key)!r}, not {value!r}")
@@ -114,7 +114,7 @@ def check_footer(
 
 
 def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:
-    """Rows and footer of any plan's part whose checksum is right; ValueError saying what is wrong."""
+    """Rows and footer of a part of any plan with a correct checksum; ValueError with its error."""
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         found = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
@@ -145,13 +145,13 @@ def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:
 
 
 def _failure_column(table: pa.Table, lost: Sequence[tuple[int, str, str]]) -> pa.Array:
-    """Error and traceback as JSON in the first row of each point that failed; a column may be larger than a footer."""
+    """Error and traceback as JSON in the first row of each failed point; a column may be larger than a footer."""
     texts = {point: json.dumps([error, trace]) for point, error, trace in lost}
     return pa.array([texts.pop(point, None) for point in table["point"].to_pylist()], pa.string())
 
 
 def chunks_with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
-    """Those of these chunks whose parts hold points that failed."""
+    """The chunks with failed points in their parts."""
     out = set()
     for chunk in chunks:
         with folder.filesystem.open_input_file(folder.child(part_name(chunk))) as file:
@@ -161,7 +161,7 @@ def chunks_with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
 
 
 def check_parts(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
-    """Chunks whose parts verify, and what is wrong with the parts that do not."""
+    """Chunks with valid parts, and the errors of the other parts."""
     good, bad = set(), {}
     for chunk in committed(folder):
         if chunk >= len(plan.chunks) - 1:
@@ -176,13 +176,13 @@ def check_parts(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
 
 
 def committed(folder: Folder, chunks: int | None = None) -> list[int]:
-    """Chunks that have a part, of the first `chunks`; a name that only looks like that of a part is none."""
+    """Chunks that have a part, among the first `chunks`; similar names do not count."""
     found = [chunk_of(name) for name in folder.names("parts")]
     return [chunk for chunk in found if chunk is not None and (chunks is None or chunk < chunks)]
 
 
 def chunk_of(name: str) -> int | None:
-    """The chunk whose part has this name in parts/; None where there is none."""
+    """The chunk whose part has this name in parts/; None if there is none."""
     number = name.removeprefix("part-").removesuffix(".parquet")
     if not (number.isascii() and number.isdecimal() and len(number) < 19):
         return None
@@ -190,7 +190,7 @@ def chunk_of(name: str) -> int | None:
 
 
 def set_aside(folder: Folder, chunk: int) -> str:
-    """Give a broken part a name that says so; the new name."""
+    """Rename a broken part; return its new name."""
     name = part_name(chunk)
     aside = name.replace("parts/", "broken/")
     try:

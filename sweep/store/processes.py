@@ -1,4 +1,4 @@
-"""Who a process is, by what no clock moves: the boot of its machine and its start in ticks since then."""
+"""The identity of a process, independent of clocks: the boot of its machine and its start in ticks since then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STATE = 0
 
 
 def space() -> str:
-    """Boot and namespaces of pids and of time: within one, a pid and a start mean one process; empty: not known."""
+    """Boot and namespaces of pids and time, in which a pid and a start identify a process; empty: not known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         kinds = [kind for kind in ("pid", "time") if os.path.lexists(f"/proc/self/ns/{kind}")]  # Linux 5.6 has both
@@ -21,13 +21,13 @@ def space() -> str:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None where there is none, or only its remains."""
+    """Start of a process in clock ticks since boot; None if it has ended or is a zombie."""
     fields = _fields(pid)
     return None if fields is None or fields[STATE] in ("Z", "X") else int(fields[START])
 
 
 def lives(pid: int, ticks: int | None) -> bool:
-    """Whether the process of this pid is still the one that started at `ticks`; where that is not known, any one."""
+    """Whether the process that started at `ticks` still has this pid; without ticks, whether any process has."""
     if os.path.isdir("/proc/self"):
         found = start_ticks(pid)
         return found is not None and ticks in (None, found)
@@ -41,7 +41,7 @@ def lives(pid: int, ticks: int | None) -> bool:
 
 
 def descendants(pid: int) -> dict[int, int]:
-    """Pid and start of every process that this one has started, and so on."""
+    """Pid and start of every descendant of a process."""
     parents: dict[int, int] = {}
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and (fields := _fields(int(entry))) is not None:

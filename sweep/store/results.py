@@ -23,14 +23,14 @@ from sweep.store.rows import failed_rows, failures, schema
 NAME = "results.parquet"
 DIGEST = "results.sha256"
 FAILED = "failures.parquet"
-ROW_GROUP = 131_072  # rows; fixed, so that results do not show how the sweep was cut
+ROW_GROUP = 131_072  # rows; fixed, so that results do not depend on chunks
 
 
 def compact(folder: Folder, plan: Plan) -> int:
-    """results.parquet from all parts, in order of points, row group by row group; the number of points that failed.
+    """Make results.parquet from all parts, in order of points, by row groups; return the number of failed points.
 
-    These are in failures.parquet too, with traceback. Memory holds a row group and a part, whatever the plan. The
-    digest comes last: without it nobody believes the results.
+    These are also in failures.parquet, with traceback. Only a row group and a part are in memory, for any plan. The
+    digest comes last: without it the results are not valid.
     """
     form = schema_of(plan)
     lost: list[tuple[int, str, str]] = []
@@ -50,7 +50,7 @@ def compact(folder: Folder, plan: Plan) -> int:
 
 
 def schema_of(plan: Plan) -> pa.Schema:
-    """The columns of results; their metadata says of which plan they are, units, and what tells the points apart."""
+    """The columns of results; their metadata has the plan, units and coordinates."""
     form = schema()
     units = {name: form.field(name).metadata[b"unit"].decode() for name in form.names}
     attrs = {"plan": plan.hash, "units": units, "coordinates": coordinates(plan.space.blocks)}
@@ -59,7 +59,7 @@ def schema_of(plan: Plan) -> pa.Schema:
 
 
 class _Digested:
-    """A file that is written from its begin to its end, and the digest of what was written."""
+    """A file written from begin to end, and the digest of its content."""
 
     closed = False
 
@@ -78,11 +78,11 @@ class _Digested:
         self._file.flush()
 
     def close(self) -> None:
-        """The file is closed by who opened it."""
+        """Do nothing: the opener closes the file."""
 
 
 def write_failures(folder: Folder, plan: Plan, lost: Sequence[tuple[int, str, str]]) -> None:
-    """failures.parquet: a row per failed point, its parameters as they were to be simulated, error and traceback."""
+    """failures.parquet: a row per failed point with its parameters, error and traceback."""
     names = [name for name in schema().names if name not in ("replica", "status", *METRICS)]
     form = pa.schema([schema().field(name) for name in names])
     form = form.append(pa.field("error", pa.string())).append(pa.field("traceback", pa.string()))
@@ -94,10 +94,10 @@ def write_failures(folder: Folder, plan: Plan, lost: Sequence[tuple[int, str, st
 
 
 def read_results(folder: Folder) -> pq.ParquetFile:
-    """results.parquet, believed because its digest is right; BadInput saying what to do where it is not."""
+    """results.parquet with a correct digest; BadInput with a remedy otherwise."""
     content = folder.read(NAME)
     if (wrong := _disbelief(folder, hashlib.sha256(content).hexdigest())) is not None:
-        raise BadInput(f"{folder}/{NAME}: {wrong}: the command of the run makes it again from its parts")
+        raise BadInput(f"{folder}/{NAME}: {wrong}: the command of the run rebuilds it from its parts")
     try:
         return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
@@ -105,14 +105,14 @@ def read_results(folder: Folder) -> pq.ParquetFile:
 
 
 def count_failures(folder: Folder) -> int:
-    """The number of points of the results that failed."""
+    """The number of failed points of the results."""
     with folder.filesystem.open_input_file(folder.child(NAME)) as file:
         table = pq.ParquetFile(file).read(["point", "status"])
     return len(pc.unique(table["point"].filter(pc.not_equal(table["status"], "ok"))))
 
 
 def is_complete(folder: Folder, plan: Plan) -> bool:
-    """Whether results.parquet is there, whole and of this plan, and failures.parquet if points failed."""
+    """Whether there is a valid results.parquet of this plan, and failures.parquet if points failed."""
     if not folder.is_file(NAME) or _disbelief(folder, _digest(folder)) is not None:
         return False
     try:
@@ -125,7 +125,7 @@ def is_complete(folder: Folder, plan: Plan) -> bool:
 
 
 def _digest(folder: Folder) -> str:
-    """The digest of results.parquet as it is there; memory holds a piece of it."""
+    """The digest of results.parquet, read in pieces."""
     digest = hashlib.sha256()
     with folder.filesystem.open_input_stream(folder.child(NAME)) as stream:
         while piece := stream.read(1 << 23):
@@ -134,11 +134,11 @@ def _digest(folder: Folder) -> str:
 
 
 def _disbelief(folder: Folder, digest: str) -> str | None:
-    """Why the results are not believed; None where they are."""
+    """The reason why the results are not valid; None if they are."""
     if not folder.is_file(DIGEST):
         return f"has no {DIGEST} beside it"
     words = folder.read(DIGEST).decode("ascii", "replace").split()
-    return None if words[:1] == [digest] else f"is not what was written, by {DIGEST}"
+    return None if words[:1] == [digest] else f"was changed: it does not match {DIGEST}"
 
 
 def _regrouped(folder: Folder, plan: Plan, lost: list[tuple[int, str, str]]) -> Iterator[pa.Table]:
@@ -147,11 +147,11 @@ def _regrouped(folder: Folder, plan: Plan, lost: list[tuple[int, str, str]]) -> 
         try:
             table = read_part(folder, plan, chunk)
         except (BadInput, FileNotFoundError, ValueError) as error:
-            why = "is not there any more" if isinstance(error, FileNotFoundError) else str(error)
+            why = "does not exist any more" if isinstance(error, FileNotFoundError) else str(error)
             raise Stopped(1, f"{part_name(chunk)} was damaged or removed since it was committed: {why}") from None
         lost += failures(table)
         held = pa.concat_tables([held, table.replace_schema_metadata(None)])
-        del table  # what is not needed any more is as large as what is
+        del table  # frees memory before the next part
         while held.num_rows >= ROW_GROUP:
             yield held.slice(0, ROW_GROUP).combine_chunks()
             held = held.slice(ROW_GROUP)

@@ -1,4 +1,4 @@
-"""The rows of points: columns with units, and how parameters and metrics become an Arrow table."""
+"""The rows of points: columns with units, and Arrow tables of parameters and metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweep.plan.points import CONTROLS, NAMES
 
 PARAMETER_COLUMNS = tuple(name for name in PARAMETERS if name not in CONTROLS)
 FAILURES = b"failures"  # key of a table's metadata: [[point, error, traceback], ...]
-CONSTANTS = b"constants"  # key of a table's metadata: {column: its one value, ...}, where they are known
+CONSTANTS = b"constants"  # key of a table's metadata: {column: its single value, ...}, if known
 Points = range | np.ndarray  # indices of points, ascending
 
 
@@ -33,13 +33,13 @@ def schema() -> pa.Schema:
         _field("replica", pa.int32(), "1", "independent repetition"),
     ]
     fields += [_field(name, pa.string(), "name", f"{name} of the point") for name in NAMES]
-    fields.append(_field("draw", pa.int32(), "1", "which draw of the costs; 0 is the representative one"))
+    fields.append(_field("draw", pa.int32(), "1", "number of the cost sample; 0 is the representative one"))
     for name in PARAMETER_COLUMNS:
         parameter = PARAMETERS[name]
         kind = pa.float64() if parameter.is_number else pa.string()
         fields.append(_field(name, kind, parameter.unit, parameter.meaning))
     fields += [_field(name, pa.float64(), metric.unit, metric.description) for name, metric in METRICS.items()]
-    fields.append(_field("status", pa.string(), "name", "ok, or failed: and why; then its metrics are NaN"))
+    fields.append(_field("status", pa.string(), "name", "ok, or failed: and the reason; then its metrics are NaN"))
     return pa.schema(fields)
 
 
@@ -52,12 +52,12 @@ def columns_of(plan: Plan, points: Points) -> dict[str, np.ndarray]:
 
 
 def failed_rows(plan: Plan, point: int, error: str, trace: str) -> pa.Table:
-    """The rows of a point that could not be simulated."""
+    """The rows of a failed point."""
     error, trace = (text.encode("utf-8", "replace").decode() for text in (error, trace))  # Parquet's text is UTF-8
     one = range(point, point + 1)
     try:
         columns = columns_of(plan, one)
-    except Exception:  # what failed may be the decoding itself
+    except Exception:  # decoding itself may have failed
         columns = {}
     metrics = {name: np.full((1, plan.replicas), np.nan) for name in METRICS}
     table = to_table(plan, one, columns, metrics, f"failed: {' '.join(error.split())[:500]}")
@@ -65,7 +65,7 @@ def failed_rows(plan: Plan, point: int, error: str, trace: str) -> pa.Table:
 
 
 def failures(table: pa.Table) -> list[tuple[int, str, str]]:
-    """Point, error and traceback of every point of a table that failed."""
+    """Point, error and traceback of every failed point of a table."""
     return [
         (point, error, trace) for point, error, trace in json.loads((table.schema.metadata or {}).get(FAILURES, b"[]"))
     ]
@@ -114,18 +114,18 @@ def to_table(
 
 @cache
 def setting_columns() -> dict[str, pa.DataType]:
-    """Columns that say what was simulated, and how that ended: all but indices and metrics."""
+    """Columns of names, parameters and status: all but indices and metrics."""
     return {name: schema().field(name).type for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status")}
 
 
 @lru_cache(maxsize=96)
 def _repeated(kind: pa.DataType, value: float | str | None, rows: int) -> pa.Array:
-    """A column of one value: chunks have many, and the same ones."""
+    """A column of one value; cached, since chunks have many equal ones."""
     return pa.repeat(pa.scalar(value, kind), rows)
 
 
 def _as_text(pages: np.ndarray) -> np.ndarray:
-    """Pages and their weights as JSON; null where they are not known."""
+    """Pages and their weights as JSON; null if they are not known."""
     listed = pages.tolist()
     text = {each: None if each is None else json.dumps({str(p): w for p, w in each}) for each in set(listed)}
     return np.array([text[each] for each in listed], dtype=object)

@@ -1,4 +1,4 @@
-"""run.json behind the typed door: what a run was, as this or another version of the program wrote it."""
+"""A checked run.json, written by this or another version of the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Names = Annotated[list[str], Field(default_factory=list)]
 
 
 class Points(Written):
-    """What of a run's points is read again."""
+    """The fields of a run's points that are read."""
 
     seed: Annotated[int, Field(strict=True)]
     replicas: Annotated[int, Field(ge=1, strict=True)]
@@ -30,7 +30,7 @@ class Points(Written):
 
 
 class Run(Written):
-    """What of run.json is read again."""
+    """The fields of run.json that are read."""
 
     plan: str
     points: Points
@@ -39,7 +39,7 @@ class Run(Written):
     code: str
     grid: str = ""
     question: str = ""
-    total_points: Annotated[int, Field(ge=1, strict=True)] | None = None  # older versions did not say
+    total_points: Annotated[int, Field(ge=1, strict=True)] | None = None  # absent in older versions
     overrides: Names
     command: str = ""
     versions: Annotated[dict[str, str], Field(default_factory=dict)]
@@ -47,10 +47,10 @@ class Run(Written):
 
 
 def read_run(folder: Folder) -> dict[str, Any]:
-    """What run.json says, checked; BadInput where there is none, or none of ours."""
+    """The checked content of run.json; BadInput if there is none, or it is not ours."""
     where = f"{folder}/{NAME}"
     if not folder.exists(NAME):
-        raise BadInput(f"{folder}: holds no {NAME}; give the folder of a run")
+        raise BadInput(f"{folder}: must be the folder of a run: it has no {NAME}")
     try:
         content = json.loads(folder.read(NAME))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The runs below a folder: how far each is, how large, and which of its settings are not those of all others."""
+"""The runs below a folder: progress, size, and settings that are not the same in all."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from sweep.store.folder import Folder, reason
 from sweep.store.run_json import NAME, read_run
 from sweep.store.status import status
 
-DEEPEST = 16  # folders below the first one: a link that leads back would have no end
-OF_POINTS = ("policy_path", "points")  # settings that say what is simulated; the others say how and where
+DEEPEST = 16  # folders below the first one, against circular links
+OF_POINTS = ("policy_path", "points")  # settings of the simulated points
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was found; of one whose run.json is damaged only name, size and age are known."""
+    """A run; with a damaged run.json only name, size and age are known."""
 
-    name: str  # its folder, seen from the first one
+    name: str  # its folder, relative to the first one
     grid: str
     points: int | None  # None: not known
-    state: str  # running, done, stopped or damaged, and how far
-    age_s: float  # since something in its folder was last written
+    state: str  # running, done, stopped or damaged, with progress
+    age_s: float  # since the last write in its folder
     size: int  # bytes
-    settings: Mapping[str, str]  # what its command line says of its points, and the hash of its code
-    wrong: str = ""  # why it is damaged, in a sentence
+    settings: Mapping[str, str]  # of its points, from its command line, and the hash of its code
+    wrong: str = ""  # the damage, in a sentence
 
 
 def find_runs(root: Folder) -> list[Run]:
-    """Every run at or below a folder, the one that was written last first; BadInput where there is no such folder."""
+    """Every run at or below a folder, the last written first; BadInput if there is no such folder."""
     try:
         there = root.filesystem.get_file_info(root.path).type == fs.FileType.Directory
     except (OSError, pa.ArrowException) as error:
@@ -50,7 +50,7 @@ def find_runs(root: Folder) -> list[Run]:
 
 
 def different_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """Of each run the settings that are not the same in all of them; one that is not given differs from all values."""
+    """The settings of each run that are not the same in all; a missing one differs from all values."""
     known = [run for run in runs if not run.wrong]
     names = dict.fromkeys(name for run in known for name in run.settings)
     differ = [name for name in names if len({run.settings.get(name) for run in known}) > 1]
@@ -58,7 +58,7 @@ def different_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 
 def _folders(folder: Folder, deepest: int) -> Iterator[Folder]:
-    """Folders of runs, at and below this one; what cannot be read is left out, and so are links and hidden folders."""
+    """Folders of runs, at and below this one, without unreadable ones, links and hidden folders."""
     try:
         inside = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
     except (OSError, pa.ArrowException):
@@ -86,7 +86,7 @@ def _run(root: Folder, folder: Folder) -> Run:
 
 
 def _files(folder: Folder) -> list[fs.FileInfo]:
-    """Every file of a run; none where they cannot be read."""
+    """Every file of a run; none if they cannot be read."""
     with suppress(OSError, pa.ArrowException):
         return [info for info in folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
                 if info.is_file]  # fmt: skip
@@ -94,12 +94,12 @@ def _files(folder: Folder) -> list[fs.FileInfo]:
 
 
 def _written(info: fs.FileInfo) -> float:
-    """When a file was last written, in seconds since 1970."""
+    """Time of a file's last write, in seconds since 1970."""
     return float(info.mtime_ns or 0) / 1e9
 
 
 def _points(folder: Folder, run: Mapping[str, Any]) -> int | None:
-    """The points of a run's plan; of one of an older version, which does not say, those of its results."""
+    """The points of a run's plan; for older versions without that number, those of its results."""
     if run.get("total_points") is not None:
         return int(run["total_points"])
     with suppress(OSError, pa.ArrowException), folder.filesystem.open_input_file(folder.child(results.NAME)) as file:
@@ -108,7 +108,7 @@ def _points(folder: Folder, run: Mapping[str, Any]) -> int | None:
 
 
 def _state(found: Mapping[str, Any]) -> str:
-    """How far a run is, in a word or two."""
+    """The progress of a run, in a word or two."""
     failed = f", {found['failed_points']} failed" if found["failed_points"] else ""
     if found["finished"] and not found["driver"]:
         return f"done{failed}"
@@ -117,7 +117,7 @@ def _state(found: Mapping[str, Any]) -> str:
 
 
 def _settings(run: Mapping[str, Any]) -> dict[str, str]:
-    """What tells the points of a run from those of others: overrides by key as they were typed, and its code."""
+    """The settings of a run's points: overrides by key as typed, and the hash of its code."""
     found = {}
     for text in run["overrides"]:
         key, _, value = text.lstrip("+").partition("=")

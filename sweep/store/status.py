@@ -1,4 +1,4 @@
-"""How far a run is: `sweep status OUT`, while it runs and after it died."""
+"""The progress of a run: `sweep status OUT`, during it and after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweep.store.run_json import read_run
 def status(folder: Folder) -> dict[str, Any]:
     """Chunks done, running, failed and left, chunks a second, seconds left, CPU hours so far, and whether it runs.
 
-    `done` counts parts, which is the truth; the rest is from the journal. `rate` is that of the last driver.
+    `done` counts parts; the rest is from the journal. `rate` is that of the last driver.
     """
     chunks = read_run(folder)["chunk_bounds"]
     done = len(committed(folder, chunks))
@@ -38,7 +38,7 @@ def status(folder: Folder) -> dict[str, Any]:
     finished = folder.is_file(NAME)
     lost = sum(failed.values())
     if finished:
-        with suppress(OSError, pa.ArrowException):  # damaged: the journal says it, too
+        with suppress(OSError, pa.ArrowException):  # damaged: the journal has the number, too
             lost = count_failures(folder)
     running = min(holder.running, chunks - done) if alive and holder else 0  # as of the last commit
     return {

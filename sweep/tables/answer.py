@@ -1,6 +1,6 @@
-"""The answer to a grid's question, in one to three sentences and a small table: the grid names the table that has it.
+"""The answer to a grid's question, in one to three sentences and a small table; the grid names its table.
 
-A number beyond the measurements bears an asterisk.
+An asterisk marks a number beyond the measurements.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from sweep.tables.sentences import PLACE, Answer, Tables, marked, of_size, unmet
 from sweep.tables.setting import ONE_OF, OTHERS, is_coordinate, settings, word
 from sweep.tables.words import banded, duration, enumerated, factor, number, share
 
-MOST_POINTS = 6  # that a sentence speaks of
-OF_SIZE = ("cores", "jobs")  # which `of_size` says
+MOST_POINTS = 6  # in a sentence
+OF_SIZE = ("cores", "jobs")  # in `of_size`
 
 
 def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> Answer:
-    """The answer that a grid names, or where these tables do not have it, what each policy costs.
+    """The answer that a grid names, or the cost of each policy if the tables have no such answer.
 
     `fitted` are the machines that costs were fitted to.
     """
@@ -42,11 +42,14 @@ def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> An
     found = make(tables) or of_points(tables) or Answer([])
     machines = {name for table in tables.values() if "machine" in table for name in table["machine"].unique()}
     strange = sorted(machines - set(fitted))
-    doubts = [f"* beyond {spread().cores:g} CPUs no build was measured."] if "*" in " ".join(found.sentences) else []
+    doubts = [f"* No build was measured beyond {spread().cores:g} CPUs."] if "*" in " ".join(found.sentences) else []
     if found.sentences and strange and "validation" not in tables:
-        doubts.append(f"No row was fitted on {enumerated(strange)}: costs there are judged, or another machine's.")
+        whose = "its" if len(strange) == 1 else "their"
+        doubts.append(
+            f"No measurement on {enumerated(strange)} was fitted: {whose} costs are estimates, or another machine's."
+        )
     if f"({ONE_OF} " in " ".join(found.sentences):
-        doubts.insert(0, f"The other settings stand in tables/{of_table}.csv.")
+        doubts.insert(0, f"The other settings are in tables/{of_table}.csv.")
     if found.sentences and tables and "validation" not in tables:
         doubts += next(iter(tables.values())).attrs.get("machines", [])
     missing = list(next(iter(tables.values())).attrs.get("notes", [])) if tables and not found.sentences else []
@@ -55,14 +58,14 @@ def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> An
 
 
 def _fitted_first(table: pd.DataFrame, fitted: Collection[str]) -> pd.DataFrame:
-    """The table with the rows of machines first that costs were fitted to."""
+    """The table with the rows of fitted machines first."""
     if "machine" not in table:
         return table
     return table.iloc[np.argsort(~table["machine"].isin(fitted).to_numpy(), kind="stable")]
 
 
 def of_jobs(tables: Tables) -> Answer | None:
-    """How the cost grows with `make -j`, machine by machine."""
+    """The growth of the cost with `make -j`, machine by machine."""
     table = tables.get("summary")
     if table is None or "jobs" not in table or "ratio" not in table or table["jobs"].nunique() < 3:
         return None
@@ -82,7 +85,7 @@ def of_jobs(tables: Tables) -> Answer | None:
 
 
 def _of_loop(row: pd.Series) -> str:
-    """What a closed loop costs: at a rate a share of time, else CPU time and time of an operation."""
+    """The cost of a closed loop: at a rate a share of time, else CPU time and time of an operation."""
     if row.get("rate_met", np.nan) == row.get("rate_met", np.nan):
         return unmet(row) or f"{banded(row, 'overhead_share', share)} of CPU time"
     lost, whole = (banded(row, name, duration) for name in ("overhead_ns_per_operation", "operation_ns_total"))
@@ -90,7 +93,7 @@ def _of_loop(row: pd.Series) -> str:
 
 
 def of_points(tables: Tables) -> Answer | None:
-    """What each policy costs, where the run is of few points."""
+    """The cost of each policy in a run of few points."""
     table = tables.get("summary")
     if table is None or "policy" not in table:
         return None

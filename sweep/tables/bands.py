@@ -1,4 +1,4 @@
-"""5/50/95 % bands of a run's tables over draws of the costs."""
+"""5/50/95 % bands of a run's tables over cost samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BY_DRAW: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]
     "crossover": (crossover, ("cores",)),
     "best_ceiling": (best_ceiling, ("best_from", "best_to", "best_system_time_s", "price_of_33_pct")),
     "fabric": (fabric, ("saturated_from", "most_per_s", "per_s", "wait_ns")),
-}  # tables that are not means over points, made again for every draw: the function, and its values
+}  # tables that are not means over points, rebuilt for every draw: the function, and its values
 
 
 def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def _by_draw(
     for draw, rows in posterior_draws(settings).groupby("draw"):
         mine = rows.set_index(keys)[metrics]
         if not single.index.isin(mine.index).all():
-            continue  # a point failed under this draw: it says nothing of the table as a whole
+            continue  # a point failed under this draw, so the table is incomplete
         frame = single.copy()  # the coordinates of the representative draw, the metrics of this one
         frame[metrics] = mine.reindex(frame.index)
         made.append(make(frame.reset_index())[list(values)].assign(draw=draw))

@@ -15,7 +15,7 @@ FLAT = 0.01  # ceilings within this share of the best system time are as good as
 
 
 def best_ceiling(results: pd.DataFrame) -> pd.DataFrame:
-    """The flat stretch of ceilings around the cheapest, and the price of Linux's 33."""
+    """The flat stretch of ceilings around the cheapest, and the cost of Linux's 33 over it."""
     if "ceiling" not in coordinates(results).columns(results):
         return pd.DataFrame()
     table, names = means(results, ["system_time_s", "added_s"])
@@ -31,7 +31,7 @@ def best_ceiling(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _flat_stretch(ceilings: np.ndarray, cost: np.ndarray) -> dict[str, float]:
-    """The ceilings around the cheapest that are as good as it, ascending `ceilings`; NaN of none."""
+    """The ceilings around the cheapest that are as good; `ceilings` ascend; NaN if there are none."""
     names = "best_from best_to best_system_time_s price_of_33_s price_of_33_pct worst_system_time_s".split()
     if not len(cost):
         return dict.fromkeys(names, float("nan"))
@@ -50,7 +50,7 @@ def _flat_stretch(ceilings: np.ndarray, cost: np.ndarray) -> dict[str, float]:
 
 
 def answer(tables: Tables) -> Answer | None:
-    """What Linux's ceiling costs over the best flat stretch: of workloads' own ranges, and of ranges of one length."""
+    """The cost of Linux's ceiling over the best one, with the workload's own ranges and with ranges of one length."""
     table = tables.get("best_ceiling")
     if table is None or not len(known := table[table["price_of_33_pct"].notna()]):
         return None
@@ -60,7 +60,7 @@ def answer(tables: Tables) -> Answer | None:
     known = known.sort_values("price_of_33_pct", ascending=False, kind="stable")
     own = known["ranges"].str.startswith("the")
     sentences = []
-    for rows, which in ((known[own], ""), (known[~own], "Where all ranges are of one length: ")):
+    for rows, which in ((known[own], ""), (known[~own], "If all ranges have one length, ")):
         if len(rows):
             worst = rows.drop_duplicates([name for name in PLACE if name in rows])
             said = enumerated([_price(row, [name for name in PLACE if worst.get(name, worst["policy"]).nunique() > 1])
@@ -75,5 +75,5 @@ def answer(tables: Tables) -> Answer | None:
 def _price(row: pd.Series, where: list[str]) -> str:
     place = f" on {', '.join(str(row[name]) for name in where)}" if where else ""
     ranges = "" if row["ranges"].startswith("the") else f", ranges of {row['ranges']} pages"
-    best = f"where {row['best_from']:.0f} to {row['best_to']:.0f} is best"
-    return f"{number(row['price_of_33_pct'])} % more than the best{place} ({row['policy']}{ranges}, {best})"
+    best = f"best: {row['best_from']:.0f} to {row['best_to']:.0f}"
+    return f"{number(row['price_of_33_pct'])} % more than the best ceiling{place} ({row['policy']}{ranges}, {best})"

@@ -1,8 +1,8 @@
-"""`sweep compare A B`: two result folders side by side, which points moved and by how many intervals.
+"""`sweep compare A B`: two result folders side by side, with each point's difference in intervals.
 
-Points are the same where machine, workload, policy and all parameters that differ within A or B are. Where both runs
-have the same seed and code they share their random numbers, and replica r of A belongs to replica r of B: the interval
-is that of the mean paired difference (95 %). Else it is the root of the squared half-widths of both means.
+Points are the same if their machine, workload, policy and all parameters that vary within A or B are. Runs of the same
+seed and code share their random numbers, so replica r of A belongs to replica r of B: the interval is that of the mean
+paired difference (95 %). Else it is the root of the summed squares of both means' half-widths.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from sweep.tables.draws import representative
 from sweep.tables.replicas import half_widths
 from sweep.tables.selection import failed_points, simulated, without_copies
 
-ROUNDING = 1e-12  # a relative difference below it is none
-MOST_FAILED = 8  # failed points that are named
-MARKUP = re.compile(r"[\\`*\[<|~$&#]|(?<!\w)_|_(?!\w)")  # what may begin markup; no underscore inside a word does
+ROUNDING = 1e-12  # smaller relative differences are none
+MOST_FAILED = 8  # failed points in a message
+MARKUP = re.compile(r"[\\`*\[<|~$&#]|(?<!\w)_|_(?!\w)")  # possible markup; an underscore inside a word is none
 INTERVALS = {
-    True: "95 % intervals of the mean paired difference: the same seed and code, hence the same draws",
-    False: "95 % intervals of both means, unpaired: the runs have other seeds or code",
+    True: "95 % intervals of the mean paired difference: same seed and code, hence the same random numbers",
+    False: "95 % intervals of both means, unpaired: the runs differ in seed or code",
 }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Points in both runs, and what else there is to say of the two."""
+    """Points in both runs, and other differences between the two."""
 
-    table: pd.DataFrame  # a row per point: what tells it apart, a, b, change_pct, intervals (NaN: not known)
+    table: pd.DataFrame  # a row per point: its coordinates, a, b, change_pct, intervals (NaN: not known)
     changed: Mapping[str, tuple[object, object]]  # constants that differ
     paired: bool
     failed: Sequence[str]  # points that failed, in words
@@ -73,13 +73,13 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> Comparison:
 
 
 def _share_draws(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """Whether both runs were made of the same random numbers."""
+    """Whether both runs used the same random numbers."""
     facts = [(run.get("points", {}).get("seed"), run.get("code")) for run in (f.attrs.get("run", {}) for f in (a, b))]
     return facts[0] == facts[1] and None not in facts[0]
 
 
 def _keys(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[str], dict[str, tuple[object, object]]]:
-    """What tells points apart within A or B, and the constants that differ between them."""
+    """The coordinates of points within A or B, and the constants that differ between them."""
     names = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in a and name in b]
     axes = [name for frame in (a, b) for name in coordinates(frame).own if name in names]
     one = max(a["costs"].nunique(), b["costs"].nunique()) <= 1  # runs under different costs have the same points
@@ -102,7 +102,7 @@ def _paired(a: pd.DataFrame, b: pd.DataFrame, keys: Sequence[str]) -> pd.DataFra
 
 
 def _unpaired(a: pd.DataFrame, b: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """The same of runs with draws of their own: of all replicas of each."""
+    """The same for runs with different random numbers, over all replicas of each."""
     sides = []
     for name, frame in (("a", a), ("b", b)):
         mean = frame.groupby(list(keys), sort=False, dropna=False)[name].mean()
@@ -112,7 +112,7 @@ def _unpaired(a: pd.DataFrame, b: pd.DataFrame, keys: Sequence[str]) -> pd.DataF
 
 
 def _intervals(made: pd.DataFrame) -> np.ndarray:
-    """The difference over its half-width; NaN where that is not known, infinity where every replica says the same."""
+    """The difference over its half-width; NaN if that is not known, infinity if all replicas are equal."""
     rounding = ROUNDING * np.maximum(made["a"].abs(), made["b"].abs())
     difference = made["difference"].abs().where(made["difference"].abs() > rounding, 0.0)
     half = made["half"].where(~(made["half"] <= rounding), 0.0)
@@ -122,7 +122,7 @@ def _intervals(made: pd.DataFrame) -> np.ndarray:
 
 
 def sentences(found: Comparison, metric: str) -> list[str]:
-    """What there is to say of two runs beside their points: constants that differ, and how many points moved."""
+    """Sentences beside the points: constants that differ, and the number of points that moved."""
     table = found.table
     lines = [f"{name}: {printable(str(a))} in A, {printable(str(b))} in B" for name, (a, b) in found.changed.items()]
     known = int(table["intervals"].notna().sum())
@@ -130,7 +130,7 @@ def sentences(found: Comparison, metric: str) -> list[str]:
     lines.append(f"{len(table)} points in both; {moved} moved by more than one interval ({metric})")
     if known < len(table):
         lines.append(
-            f"{len(table) - known} points of which that is not known: an interval needs two replicas"
+            f"{len(table) - known} points without an interval: it needs two replicas"
             + (" that are in both runs" if found.paired else " in each run")
             + " and a value of the metric"
         )
@@ -145,7 +145,7 @@ def sentences(found: Comparison, metric: str) -> list[str]:
 
 
 def as_text(found: Comparison, metric: str, rows: int) -> str:
-    """The comparison for the terminal: what there is to say, and the first rows."""
+    """The comparison for the terminal: its sentences and first rows."""
     lines = sentences(found, metric)
     if len(found.table) and rows:
         lines += ["", _first_rows(found, rows).to_string(index=False, na_rep="-", float_format=_number)]
@@ -153,7 +153,7 @@ def as_text(found: Comparison, metric: str, rows: int) -> str:
 
 
 def as_markdown(found: Comparison, metric: str, rows: int) -> str:
-    """The same as Markdown: a list of sentences and a table, in which no text is taken for markup."""
+    """The comparison as Markdown: a list of sentences and a table, with all markup in texts escaped."""
     lines = [f"- {_escaped(sentence)}" for sentence in sentences(found, metric)]
     if len(found.table) and rows:
         shown = _first_rows(found, rows)
@@ -167,7 +167,7 @@ def as_markdown(found: Comparison, metric: str, rows: int) -> str:
 
 
 def _first_rows(found: Comparison, rows: int) -> pd.DataFrame:
-    """The first rows of the table with its text printable, and intervals in words where they are not known."""
+    """The first rows of the table with printable text, and words for unknown intervals."""
     shown = found.table.head(rows).copy()
     shown["intervals"] = ["not known" if value != value else _number(value) for value in shown["intervals"]]
     for text in map(str, shown.select_dtypes(exclude="number").columns):
@@ -190,7 +190,7 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which Markdown finds no markup: with a backslash before each of its characters."""
+    """Text with a backslash before each character of Markdown's markup."""
     return MARKUP.sub(r"\\\g<0>", text)
 
 

@@ -1,4 +1,4 @@
-"""What tells the points of a run apart: read from its results, where the plan has written it."""
+"""The coordinates of a run's points, read from the metadata that the plan wrote into its results."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ ALWAYS = ("cores", "jobs")  # coordinates of every table
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The names that tell points apart, in the order of the plan's axes."""
+    """The names that distinguish points, in the order of the plan's axes."""
 
     names: tuple[str, ...]
-    follows: Mapping[str, str]  # names that go with another one, as sockets do with cores where the grid ties them
-    relative: Mapping[str, str]  # names whose values are shares of another one, as jobs of cores
+    follows: Mapping[str, str]  # names tied to another one, like sockets to cores in a zip
+    relative: Mapping[str, str]  # names whose values are shares of another one, like jobs of cores
 
     @property
     def own(self) -> list[str]:
-        """Names that follow no other one."""
+        """Names that are tied to no other one."""
         return [name for name in self.names if name not in self.follows]
 
     def columns(self, results: pd.DataFrame) -> list[str]:
-        """The columns of results that make a table's coordinates: names first, then cores and jobs, then the rest."""
+        """The coordinate columns of a table: names first, then cores and jobs, then the rest."""
         return list(dict.fromkeys([*(name for name in NAMES if name in results), *ALWAYS, *self.own]))
 
 
 def coordinates(results: pd.DataFrame) -> Coordinates:
-    """Of a run's results, from `attrs`; of rows without a plan, every name and parameter that varies."""
+    """The coordinates in a run's `attrs`; for rows without a plan, every varying name and parameter."""
     written: Any = results.attrs.get("coordinates")
     if written is not None:
         shown = {name: _column(name, results, written["names"]) for name in written["names"]}
@@ -53,7 +53,7 @@ def coordinates(results: pd.DataFrame) -> Coordinates:
 
 
 def columns_of(attrs: Mapping[str, Any]) -> set[str]:
-    """The columns from which `coordinates` makes those of results with these `attrs`."""
+    """The columns that `coordinates` needs for results with these `attrs`."""
     if "coordinates" not in attrs:
         return {*NAMES, *PARAMETER_COLUMNS}
     names = attrs["coordinates"]["names"]
@@ -62,14 +62,14 @@ def columns_of(attrs: Mapping[str, Any]) -> set[str]:
 
 
 def _column(name: str, results: pd.DataFrame, names: Sequence[str]) -> str:
-    """The column by which a name is shown: itself, or of a quantity that others are made from, one of these."""
+    """The column that shows a name: itself, or for a quantity, a parameter derived from it."""
     makes = DERIVING[name].makes if name in DERIVING else ()
     made = [column for column in makes if column in results and column not in names]
     return next((column for column in made if results[column].nunique(dropna=False) > 1), made[0] if made else name)
 
 
 class Told(Written):
-    """What tells points apart, as the plan has written it."""
+    """The coordinates as the plan wrote them."""
 
     names: Sequence[str]
     follows: Mapping[str, str]
@@ -77,16 +77,16 @@ class Told(Written):
 
 
 class Attrs(Written):
-    """What results say of themselves."""
+    """The metadata of results."""
 
     units: Mapping[str, str] = Field(default_factory=dict)
     coordinates: Told | None = None
 
 
 class Shared(dict):
-    """A mapping that every frame made from another one holds too.
+    """A mapping shared by all frames that are derived from one another.
 
-    pandas copies `attrs` deeply for each column that is read, which for a single point took longer than its tables.
+    pandas makes a deep copy of `attrs` for each column read, which for one point took longer than its tables.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Shared:
@@ -94,9 +94,9 @@ class Shared(dict):
 
 
 def attrs_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
-    """What results say of themselves in their schema's metadata, as pandas reads it: units, plan, coordinates.
+    """The metadata of results' schema for pandas: units, plan, coordinates.
 
-    BadInput where they are damaged.
+    BadInput if they are damaged.
     """
     where = "results.parquet, its metadata"
     try:

@@ -13,13 +13,13 @@ from sweep.tables.surface import scaling
 from sweep.tables.words import banded, enumerated, few
 
 SHARES = (0.01, 0.1, 0.5)
-PASSED = {  # of each cost, what a policy is asked to stay below
+PASSED = {  # thresholds of each cost
     "ratio": (1.1, 1.5, 2.0, 10.0),
     "overhead_share": SHARES,
     "sender_overhead_share": SHARES,
 }
 TINY = 1e-9  # a ratio that has a logarithm
-CROSSED = {"ratio": (1.5, 2.0), "overhead_share": (0.1,), "sender_overhead_share": (0.1,)}  # thresholds spoken of
+CROSSED = {"ratio": (1.5, 2.0), "overhead_share": (0.1,), "sender_overhead_share": (0.1,)}  # thresholds in sentences
 OF = {
     "ratio": "the system time without XPFO",
     "overhead_share": "of all CPU time",
@@ -28,13 +28,12 @@ OF = {
 
 
 def crossover(results: pd.DataFrame) -> pd.DataFrame:
-    """Cores at which each policy first passes a ratio, or a share of CPU time; NaN and a word where it never does.
+    """Cores from which each policy exceeds a ratio, or a share of CPU time; NaN and a word if it never does.
 
-    Interpolated on log axes. `metric` says what is passed, and `passes` which value of it; `largest` is the most that
-    the metric is at any number of cores.
+    Interpolated on log axes. `passes` is a threshold of `metric`, and `largest` the metric's maximum over cores.
     """
     at_a_rate = results["rate_per_s"].notna() if "rate_per_s" in results else False
-    # A loop without a rate goes at each policy's own pace, at which shares of time say nothing.
+    # A loop without a rate runs at each policy's own pace, so shares of time cannot be compared.
     table = scaling(results[at_a_rate | results["operations_per_s"].isna()])
     if not len(table):
         return table
@@ -58,7 +57,7 @@ def crossover(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _passed(group: pd.DataFrame) -> list[str]:
-    """What points of one kind are asked to stay below: builds a ratio, loops shares of time."""
+    """The costs with thresholds: the ratio of builds, shares of time of loops."""
     loop = "operations_per_s" in group and group["operations_per_s"].notna().any()
     return [name for name in PASSED if name in group and (name == "ratio") != loop]
 
@@ -76,7 +75,7 @@ def _first_crossing(cores: np.ndarray, ratio: np.ndarray, threshold: float) -> f
 
 
 def answer(tables: Tables) -> Answer | None:
-    """From how many CPUs each policy passes a cost."""
+    """The number of CPUs from which each policy exceeds a cost."""
     table = tables.get("crossover")
     if table is None:
         return None
@@ -84,8 +83,8 @@ def answer(tables: Tables) -> Answer | None:
     for metric, values in CROSSED.items():
         mine = table[(table["metric"] == metric) & table["passes"].isin(values)]
         for where, rows in settings(mine, ("cores", "metric", "passes"), 2 if metric == "ratio" else 1):
-            limits = " and ".join(COSTS[metric](value) for value in values)
-            sentences.append(f"{where}: {limits} {OF[metric]} {_crossings(rows, values, COSTS[metric])}.")
+            measure = f"{'relative to' if metric == 'ratio' else 'share'} {OF[metric]}"
+            sentences.append(f"{where}, {measure}: {_crossings(rows, values, COSTS[metric])}.")
             shown.append(_by_policy(rows, metric).assign(where=where))
     if not sentences:
         return None
@@ -94,7 +93,7 @@ def answer(tables: Tables) -> Answer | None:
 
 
 def _by_policy(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row per policy, and a column for each value that is passed: at how many CPUs."""
+    """A row per policy with a column for each threshold: the number of CPUs."""
     what = "" if metric == "ratio" else f" {OF[metric]}"
     heads = [f"{COSTS[metric](value)}{what}" for value in rows["passes"]]
     known = rows.assign(at=[_at(row) for _, row in rows.iterrows()], head=heads)
@@ -103,33 +102,50 @@ def _by_policy(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _crossings(rows: pd.DataFrame, values: tuple[float, ...], form: Callable[[float], str]) -> str:
-    """Policies by where they pass all of the values; those that do from the first number on, or never, together."""
-    first, never, between = [], [], []
+    """The policies below all of the values, those that exceed one of them in between, and those above all at once."""
+    below, between, above = [], [], []
     for policy, mine in rows.groupby("policy", sort=False):
         mine = mine.sort_values("passes")
         said = mine["said"].astype(str)
         if said.str.startswith("already").all():
-            first.append(str(policy))
+            above.append(str(policy))
         elif said.str.startswith("never").all():
             most = mine["largest"].iloc[0]
-            never.append(str(policy) + (f" ({form(most)} at most)" if np.isfinite(most) else ""))
+            below.append(str(policy) + (f" ({form(most)} at most)" if np.isfinite(most) else ""))
         elif not (said == "not known").all():
-            at = " and ".join(_at(row) for _, row in mine.iterrows())
-            between.append((mine["cores"].fillna(np.inf).tolist(), f"at {at} by {policy}"))
-    passed = [text for _, text in sorted(between, reverse=True)]
-    if first:
-        passed.append(f"from the fewest CPUs on by {enumerated(first, 4)}")
+            between.append((mine["cores"].fillna(np.inf).tolist(), f"{policy} exceeds {_exceeded(mine, form)}"))
+    clauses = few([text for _, text in sorted(between, reverse=True)], MOST)
+    if below:
+        last = _largest(rows, "never")
+        clauses.insert(0, f"{enumerated(below)} {_verb('stay', below)} below {form(min(values))} up to {last} CPUs")
+    if above:
+        first = _largest(rows, "already")
+        clauses.append(f"{enumerated(above, 4)} {_verb('exceed', above)} {form(max(values))} from {first} CPUs")
+    return "; ".join(clauses) or "no value is known"
+
+
+def _exceeded(rows: pd.DataFrame, form: Callable[[float], str]) -> str:
+    """The values of one policy, each with the number of CPUs from which it is exceeded."""
     words = []
-    if never:
-        ends = [said.rpartition(" ")[2] for said in rows["said"].astype(str) if said.startswith("never")]
-        words.append(f"is not passed up to {max(ends, key=float)} CPUs by {enumerated(never)}")
-    if passed:
-        words.append(f"is passed {'; '.join(few(passed, MOST))}")
-    return "; it ".join(words) or "is passed nowhere that is known"
+    for _, row in rows.iterrows():
+        known = row["cores"] == row["cores"]
+        cpus = "" if words or not known else " CPUs"
+        words.append(f"{form(row['passes'])} {'from ' if known else ''}{_at(row)}{cpus}")
+    return " and ".join(words)
+
+
+def _largest(rows: pd.DataFrame, word: str) -> str:
+    """The largest number at the end of what begins with a word."""
+    ends = [said.rpartition(" ")[2] for said in rows["said"].astype(str) if said.startswith(word)]
+    return max(ends, key=float)
+
+
+def _verb(verb: str, policies: list[str]) -> str:
+    return verb if len(policies) > 1 else f"{verb}s"
 
 
 def _at(row: pd.Series) -> str:
-    """At how many CPUs a value is passed, with its band."""
+    """The number of CPUs from which a threshold is exceeded, with its band."""
     if row["cores"] != row["cores"]:
         return str(row["said"])
     return marked(banded(row, "cores", lambda value: "never" if np.isinf(value) else f"{value:.0f}"), row["cores"])

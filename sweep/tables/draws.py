@@ -1,4 +1,4 @@
-"""Rows of results by their draw of the costs: the representative one, and those of the posterior (or the priors)."""
+"""Rows of results by cost sample: the representative one, and samples of the posterior (or the priors)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from sweep.inputs.costs import REPRESENTATIVE
 
 
 def representative(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows under the representative draw, which stands for all the others."""
+    """The rows under the representative draw."""
     among = results["draw"] == REPRESENTATIVE
-    return results if among.all() else results[among]  # rows are many: none is copied without need
+    return results if among.all() else results[among]  # avoids a copy
 
 
 def posterior_draws(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows under all other draws, which are equally likely; none where the run has no draws."""
+    """The rows under all other draws, which are equally likely; none in a run without draws."""
     return results[results["draw"] != REPRESENTATIVE]
 
 
 def setting(results: pd.DataFrame) -> pd.Series:
-    """The point under the representative draw, for each row: draws vary fastest in every plan."""
+    """The same point under the representative draw, for each row: draws vary fastest in every plan."""
     return results["point"] - results["draw"]
 
 
 def explained(a: np.ndarray, b: np.ndarray, draws: int) -> np.ndarray:
-    """Share of the variance of each of `a` [n, draw] that each of `b` [m, draw] explains beyond chance, [n, m]."""
+    """The share of the variance of each `a` [n, draw] that each `b` [m, draw] explains beyond chance, [n, m]."""
     a, b = (each - each.mean(axis=1, keepdims=True) for each in (a, b))
     squares = (a @ b.T) ** 2 / np.maximum(np.outer((a**2).sum(axis=1), (b**2).sum(axis=1)), 1e-300)
     return np.maximum(0.0, (squares - 1.0 / draws) / (1.0 - 1.0 / draws))

@@ -1,4 +1,4 @@
-"""From how many senders hardware broadcasts saturate their fabric, and the sentences about it."""
+"""The number of senders from which hardware broadcasts saturate their fabric, and the sentences about it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from sweep.tables.replicas import means
 from sweep.tables.sentences import Answer, Tables
 from sweep.tables.words import banded, enumerated, number
 
-SATURATED = 0.9  # of the highest rate: a fabric that does as much is saturated
+SATURATED = 0.9  # share of the highest rate at which a fabric is saturated
 METRICS = ["operations_per_s", "flush_wait_ns"]
 
 
 def fabric(results: pd.DataFrame) -> pd.DataFrame:
-    """The fewest senders that reach nine tenths of the highest rate, that rate, and the rate and wait at the most."""
+    """The fewest senders that reach nine tenths of the highest rate, that rate, and rate and wait with most senders."""
     if "jobs" not in results or results["jobs"].nunique() < 3 or results["operations_per_s"].isna().all():
         return pd.DataFrame()
     table, names = means(results, METRICS)
@@ -37,7 +37,7 @@ def fabric(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(tables: Tables) -> Answer | None:
-    """Where each fabric saturates, what doing broadcasts twice and a guest change, and what interrupts do there."""
+    """Saturation of each fabric, also with repeated broadcasts and in a guest, and the highest rate of interrupts."""
     table = tables.get("fabric")
     if table is None or table.empty:
         return None
@@ -45,16 +45,16 @@ def answer(tables: Tables) -> Answer | None:
     hardware = table["policy"].str.endswith("broadcast")
     said = [
         _sentence(
-            table[hardware & ~guest & ~twice], "is saturated from {from_} senders on, with {most} broadcasts a second"
+            table[hardware & ~guest & ~twice], "saturates from {from_} senders on, at {most} broadcasts a second"
         ),
-        _sentence(table[hardware & twice & ~guest], "is saturated from {from_}, with {most}"),
+        _sentence(table[hardware & twice & ~guest], "saturates from {from_} on, at {most}"),
         _sentence(
-            table[hardware & guest & ~twice], "in a guest that exits for each broadcast is from {from_}, with {most}"
+            table[hardware & guest & ~twice], "in a guest that exits per broadcast saturates from {from_} on, at {most}"
         ),
-        _sentence(table[~hardware], "by interrupts does {most} flushes a second at most"),
+        _sentence(table[~hardware], "by interrupts reaches at most {most} flushes a second"),
     ]
     last = table["senders"].max()
-    falls = [f"{_name(row)} does {banded(row, 'per_s')} a second" for _, row in table[hardware & ~guest].iterrows()]
+    falls = [f"{_name(row)} reaches {banded(row, 'per_s')} a second" for _, row in table[hardware & ~guest].iterrows()]
     sentences = [
         said[0],
         f"At {last:g} senders {enumerated(falls)}." if falls else "",
@@ -66,12 +66,12 @@ def answer(tables: Tables) -> Answer | None:
 
 
 def _differs(table: pd.DataFrame, name: str, usual: object) -> pd.Series:
-    """Which rows have another value than the usual one."""
+    """Rows with another value than the usual one."""
     return table[name] != usual if name in table else pd.Series(False, index=table.index)
 
 
 def _sentence(rows: pd.DataFrame, form: str) -> str:
-    """What is said of these rows; empty of none."""
+    """A sentence about these rows; empty without rows."""
     said = [
         f"{_name(row)} {form.format(from_=banded(row, 'saturated_from'), most=banded(row, 'most_per_s'))}"
         for _, row in rows.iterrows()
@@ -80,7 +80,7 @@ def _sentence(rows: pd.DataFrame, form: str) -> str:
 
 
 def _name(row: pd.Series) -> str:
-    """Which fabric a row is about."""
+    """The fabric of a row."""
     repeats = row.get("broadcast_repeats", 1)
-    times = f" with each broadcast done {number(float(repeats))} times" if repeats == repeats and repeats != 1 else ""
+    times = f" with each broadcast sent {number(float(repeats))} times" if repeats == repeats and repeats != 1 else ""
     return f"{row.get('machine', row['policy'])}{times}"

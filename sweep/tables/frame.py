@@ -1,4 +1,4 @@
-"""Results for a notebook: a tidy DataFrame with its units, and a Dataset where the sweep is a full grid."""
+"""Results for a notebook: a tidy DataFrame with its units, and a Dataset if the sweep is a full grid."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     import xarray
 
 
-NEEDED = [name for name in schema().names if name not in ("draw", "status")]  # older versions had neither
+NEEDED = [name for name in schema().names if name not in ("draw", "status")]  # absent in older versions
 
 
 def load(out: str | PathLike[str]) -> pd.DataFrame:
-    """A row per point and replica; `attrs["units"]` by column, `attrs["run"]` what run.json says.
+    """A row per point and replica; `attrs["units"]` by column, `attrs["run"]` the content of run.json.
 
-    Raises BadInput where `out` is not the folder of a finished run.
+    Raises BadInput if `out` is not the folder of a finished run.
     """
     with reading(out):
         folder = open_run(str(out))
@@ -42,26 +42,26 @@ def load(out: str | PathLike[str]) -> pd.DataFrame:
 
 
 def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
-    """The rows of several runs, one run after the other, with a column `run`: the folder as it is given here.
+    """The rows of several runs, one run after the other, with a column `run`: the folder as given here.
 
-    `attrs["units"]` by column; `attrs["runs"]` what the run.json of each says, by folder. A point's index counts within
-    its run. Raises BadInput where a folder is not that of a finished run or is given twice, and where the code that
-    simulated two of them differs, so that their numbers are not of one model.
+    `attrs["units"]` is by column, `attrs["runs"]` the content of each run.json by folder. A point's index counts within
+    its run. Raises BadInput if a folder is not that of a finished run or is given twice, or if two runs were simulated
+    by different code, and so by different models.
     """
     folders = [str(out) for out in ([outs] if isinstance(outs, str | PathLike) else outs)]
     if not folders:
-        raise BadInput("no run is given: concat needs the folder of at least one")
+        raise BadInput("no run given: concat needs at least one folder")
     places = [look(out).path for out in folders]
     if twice := next((out for at, out in enumerate(folders) if places[at] in places[:at]), None):
-        raise BadInput(f"{twice}: is given twice, and its rows would be counted as those of two runs")
+        raise BadInput(f"{twice}: is given twice; its rows would count as two runs")
     frames = {out: load(out) for out in folders}
     first, *others = folders
     codes = {out: frame.attrs["run"]["code"] for out, frame in frames.items()}
     for out in others:
         if codes[out] != codes[first]:
             raise BadInput(
-                f"{first} and {out}: were simulated by different code ({codes[first][:8]} and {codes[out][:8]}); "
-                "run one of them again with this version"
+                f"{first} and {out}: simulated by different code ({codes[first][:8]} and {codes[out][:8]}); "
+                "simulate both with this version"
             )
     joined = pd.concat([frame.assign(run=out) for out, frame in frames.items()], ignore_index=True)
     joined = joined[["run", *(name for name in joined if name != "run")]]
@@ -74,7 +74,7 @@ def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
 
 
 def read_results(folder: Folder) -> pd.DataFrame:
-    """results.parquet with what stands in its metadata: `attrs["units"]` and `attrs["coordinates"]`."""
+    """results.parquet with `attrs["units"]` and `attrs["coordinates"]` from its metadata."""
     file = open_results(folder, NEEDED)
     with reading(folder.child("results.parquet")):
         return as_frame(file.read())
@@ -83,7 +83,7 @@ def read_results(folder: Folder) -> pd.DataFrame:
 def read_once(folder: Folder, names: Collection[str]) -> pd.DataFrame:
     """These columns and the coordinates of points that equal no earlier one; `attrs["copies"]` counts those that do.
 
-    Columns are read one by one, so that memory holds little but what is asked for.
+    Columns are read one by one, to save memory.
     """
     file = open_results(folder, NEEDED)
     attrs, there = attrs_of(file.schema_arrow.metadata), file.schema_arrow.names
@@ -101,7 +101,7 @@ def read_once(folder: Folder, names: Collection[str]) -> pd.DataFrame:
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
-    """Rows as a DataFrame; `attrs` are what the table's metadata says."""
+    """Rows as a DataFrame; `attrs` are the table's metadata."""
     attrs = attrs_of(table.schema.metadata)
     frame = table.replace_schema_metadata(None).to_pandas()
     frame.attrs = attrs
@@ -109,7 +109,7 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def open_results(folder: Folder, needed: Sequence[str]) -> pq.ParquetFile:
-    """results.parquet, to be read column by column; BadInput where it is damaged or lacks a column that is needed."""
+    """results.parquet, to be read column by column; BadInput if it is damaged or lacks a needed column."""
     where = folder.child("results.parquet")
     file = results.read_results(folder)
     try:
@@ -119,7 +119,7 @@ def open_results(folder: Folder, needed: Sequence[str]) -> pq.ParquetFile:
     found = file.schema_arrow
     for name in needed:
         if name not in found.names:
-            raise BadInput(f"{where}: has no column {name!r}: results of another version of this program, or of none")
+            raise BadInput(f"{where}: has no column {name!r}: another program or version wrote it")
         number = pa.types.is_floating(found.field(name).type) or pa.types.is_integer(found.field(name).type)
         if number != (schema().field(name).type != pa.string()):
             raise BadInput(f"{where}: column {name!r} is of type {found.field(name).type}")
@@ -128,7 +128,7 @@ def open_results(folder: Folder, needed: Sequence[str]) -> pq.ParquetFile:
 
 @contextmanager
 def reading(out: object) -> Iterator[None]:
-    """What cannot be read while this is open is answered in a sentence."""
+    """BadInput with one sentence if a file cannot be read inside this block."""
     try:
         yield
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
@@ -137,7 +137,7 @@ def reading(out: object) -> Iterator[None]:
 
 
 def _plain(column: pd.Series) -> Any:
-    """A column whose missing values are NaN, whatever library's types it has."""
+    """A column with NaN for missing values, whatever library's types it has."""
     if not pd.api.types.is_extension_array_dtype(column.dtype):
         return column
     kind = float if pd.api.types.is_numeric_dtype(column.dtype) else object
@@ -145,18 +145,18 @@ def _plain(column: pd.Series) -> Any:
 
 
 def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:
-    """Metrics over what the sweep varies, [axis, ..., draw, replica]; ValueError where the points are not a full grid.
+    """Metrics over the varying parameters, [axis, ..., draw, replica]; ValueError if the points are not a full grid.
 
-    An axis that follows from another one, as sockets do from cores in a zip, becomes a coordinate of it. Runs that
-    were joined are an axis too where each has all points.
+    An axis tied to another one, like sockets to cores in a zip, becomes a coordinate of it. Joined runs are an axis, if
+    each has all points.
     """
     if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"{type(frame).__name__}: must be a DataFrame as sweep.load() gives")
+        raise TypeError(f"{type(frame).__name__}: must be a DataFrame of sweep.load()")
     attrs, frame = frame.attrs, frame.assign(**{str(name): _plain(column) for name, column in frame.items()})
     frame.attrs = attrs
     units = frame.attrs.get("units", {})
     parameters = [name for name in (*NAMES, *PARAMETER_COLUMNS, "run") if name in frame]
-    single = representative(frame)  # under other draws what is drawn varies too
+    single = representative(frame)  # under other draws uncertain costs vary too
     varying = [name for name in parameters if single[name].nunique(dropna=False) > 1]
     axes: list[str] = []
     follows: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What flush events of housekeeping CPUs do to isolated CPUs, and the sentences about it."""
+"""The effect of housekeeping CPUs' flush events on isolated CPUs, and the sentences about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUIET = 0.01  # of the interrupts that the most disturbing policy sends
 
 
 def isolated(results: pd.DataFrame) -> pd.DataFrame:
-    """What isolated CPUs suffer under each policy: interrupts, time lost, longest disturbance, stale window."""
+    """Isolated CPUs under each policy: interrupts, time lost, longest disturbance, stale window."""
     if not set(METRICS) <= set(results) or results[METRICS[0]].isna().all():
         return pd.DataFrame()
     table, names = means(results, METRICS)
@@ -26,7 +26,7 @@ def isolated(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(tables: Tables) -> Answer | None:
-    """Which policies interrupt isolated CPUs, which leave them alone, and for how long these stay stale."""
+    """Policies that interrupt isolated CPUs, policies that hardly do, and the stale windows of the latter."""
     table = tables.get("isolated")
     if table is None or table.empty:
         return None
@@ -39,16 +39,16 @@ def answer(tables: Tables) -> Answer | None:
         by_window = quiet.sort_values("stale_window_p99_ns_isolated")
         disturbing = enumerated([_disturbance(row) for _, row in loud.iterrows()])
         sentences.append(
-            f"{where}, {rows['isolated'].iloc[0]:g} of them isolated: these are interrupted by {disturbing}."
+            f"{where}, {rows['isolated'].iloc[0]:g} of them isolated: each of these is interrupted {disturbing}."
         )
         if len(quiet):
             longest = quiet["disturbance_max_ns_isolated"].max()
             sentences.append(
-                f"The others hardly do: {enumerated([_quiet(row) for _, row in quiet.iterrows()])}. What is left takes "
-                f"{duration(longest)} at a time at most."
+                f"The others hardly interrupt them: {enumerated([_quiet(row) for _, row in quiet.iterrows()])}. "
+                f"Their longest disturbance is {duration(longest)}."
             )
             windows = enumerated([f"{row['policy']} {_window(row)}" for _, row in by_window.iterrows()], 8)
-            sentences.append(f"The price is the stale window there (99 % are shorter): {windows}.")
+            sentences.append(f"Their cost is the p99 stale window on isolated CPUs: {windows}.")
     return Answer(sentences, shown)
 
 
@@ -65,12 +65,12 @@ def _in_words(row: pd.Series) -> dict[str, str]:
 
 
 def _disturbance(row: pd.Series) -> str:
-    """A policy that interrupts: how often, and what it takes."""
+    """The rate, cost and stale window of a policy that interrupts."""
     often = banded(row, "interrupts_per_cpu_s_isolated")
     lost = banded(row, "disturbed_share_isolated", share)
     return (
-        f"{row['policy']} {often} times a second each, {lost} of their time, "
-        f"{duration(row['disturbance_max_ns_isolated'])} at most (stale for {_window(row)})"
+        f"{often} times a second under {row['policy']} ({lost} of its time, "
+        f"{duration(row['disturbance_max_ns_isolated'])} at most, p99 stale window {_window(row)})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which machines a run's numbers are of, in words: CPUs by their sockets and clusters, beside the machine's own."""
+"""The machines of a run in words: CPUs by their sockets and clusters, beside the real machine's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 4  # machines that are described
 
 
 def sizes(results: pd.DataFrame) -> list[str]:
-    """A sentence for each machine: which sizes it has on how many sockets, and where that is not the machine itself."""
+    """A sentence for each machine: sizes by sockets, and the real machine's size if that is smaller."""
     if not set(SHAPE) <= set(results):
         return []
     rows = results[SHAPE].drop_duplicates().sort_values(["cores", "sockets"])
@@ -30,7 +30,7 @@ def sizes(results: pd.DataFrame) -> list[str]:
 
 
 def _sizes(rows: pd.DataFrame) -> str:
-    """Sizes with the same sockets together."""
+    """Sizes grouped by sockets."""
     parts = []
     for sockets, some in rows.astype({"sockets": int}).groupby("sockets", sort=False):
         cores = [f"{each:g}" for each in some["cores"].unique()]
@@ -41,7 +41,7 @@ def _sizes(rows: pd.DataFrame) -> str:
 
 
 def _beside(rows: pd.DataFrame, own: Mapping[str, Any]) -> str:
-    """What the machine itself has, where some size is larger than that."""
+    """The real machine's CPUs and sockets, if some size is larger."""
     larger = rows[rows["cores"].astype(float) > float(own.get("cores", np.inf))]
     if larger.empty:
         return ""

@@ -36,10 +36,10 @@ from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validat
 from sweep.tables.why import COLUMNS as OF_RESOURCES
 from sweep.tables.why import MOST_POINTS, influence, saturation
 
-ANSWER = "tables/answer.txt"  # what the tables say to the question
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would run
+ANSWER = "tables/answer.txt"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these
 OF_THE_SURFACE = (scaling, crossover, best_ceiling, pareto, counters)
-OF_ONE_ANSWER = (fabric, isolated, overview)  # tables that only the answer of their name is made of
+OF_ONE_ANSWER = (fabric, isolated, overview)  # tables of the answer of the same name only
 MORE = (
     *COUNTERS,
     *OF_ISOLATED,
@@ -48,9 +48,9 @@ MORE = (
     "system_time_half_s",
     "flush_interval_ns",
     "marks_per_flush",
-)  # metrics of tables that are not main
-PIECE = 65_536  # rows of a table that are text at once
-TABLES = {  # every table with what it says
+)  # metrics of tables, besides the main ones
+PIECE = 65_536  # rows of a table converted to text at once
+TABLES = {  # every table with its title
     make.__name__: (make.__doc__ or "").partition("\n")[0]
     for make in (
         reproduction,
@@ -66,10 +66,10 @@ TABLES = {  # every table with what it says
 
 
 def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points") -> dict[str, pd.DataFrame]:
-    """Every table that the results allow, that of the `named` answer first; a summary always, of failed points too.
+    """Every table that the results allow, the one of the `named` answer first; always a summary, even of failed points.
 
-    No point of the results equals an earlier one. `measured` is what they are held against. Under draws of the costs a
-    table is of the representative draw, with 5/50/95 % over the others beside its values.
+    No point of the results equals an earlier one. `measured` are measurements to compare. With cost samples a table
+    shows the representative draw, with 5/50/95 % over the others beside its values.
     """
     every, results = results, simulated(results)
     single = representative(results)
@@ -103,26 +103,26 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
 
 
 def _marked(table: pd.DataFrame, cores: pd.Series) -> pd.DataFrame:
-    """The table with a column that says which rows are beyond the CPUs that any build was measured on."""
+    """The table with a column that marks rows beyond the CPUs of any measured build."""
     of_row = table["point"].map(cores) if "point" in table else table.get("cores")
     return table if of_row is None else table.assign(beyond_measured=is_beyond(of_row))
 
 
 def notes_of(every: pd.DataFrame) -> list[str]:
-    """What a reader must know of the points that are not in the tables."""
+    """A sentence each on points that are not in the tables."""
     single = representative(every)
     return notes(single["point"].nunique(), len(failed_points(single)), every.attrs.get("copies", 0))
 
 
 def tables_and_answer(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
-    """The tables of a run's results, the main one first, and what they say to its question."""
+    """The tables of a run's results, the main one first, and the answer to its question."""
     measured, named = measured_of(folder), answer_of(folder)
     made = make_tables(read_once(folder, columns_of_tables(measured, named)), measured, named)
     return made, answer(made, measured.fitted_machines, named)
 
 
 def columns_of_tables(measured: Measured, named: str) -> set[str]:
-    """The columns of results that tables are made of, besides coordinates."""
+    """The columns of results that tables need, besides coordinates."""
     metrics = [name for name, metric in METRICS.items() if metric.main or name in MORE]
     rows = [row for table in measured.tables for row in table.rows]
     of_rows = {name for row in rows for name in (row.metric, *row.point, *(row.less or ()))}
@@ -131,19 +131,19 @@ def columns_of_tables(measured: Measured, named: str) -> set[str]:
 
 
 def answer_of(folder: Folder) -> str:
-    """The name of the answer that the run's grid asks for."""
+    """The name of the answer in the run's grid."""
     named = read_run(folder).get("answer")
     return named if named in ANSWERS else "points"
 
 
 def check_answer(named: str | None, grid: str) -> None:
-    """BadInput where a grid names an answer that there is none of."""
+    """BadInput if a grid names an unknown answer."""
     if named is not None and named not in ANSWERS:
         raise BadInput(f"grid {grid}: answer={named!r}: no such answer{did_you_mean(named, ANSWERS)}")
 
 
 def write_tables(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
-    """The same, and write both into the run's folder."""
+    """Make the tables and the answer, and write both into the run's folder."""
     made, said = tables_and_answer(folder)
     write(folder, made)
     write_answer(folder, said)
@@ -151,12 +151,12 @@ def write_tables(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
 
 
 def write_answer(folder: Folder, said: Answer) -> None:
-    """The answer beside the tables, which the page begins with."""
+    """Write the answer beside the tables; the page begins with it."""
     folder.write(ANSWER, said.text.encode())
 
 
 def measured_of(folder: Folder) -> Measured:
-    """What a run's results are held against, as it was when the run began."""
+    """The measurements that a run's results are compared with, as of its start."""
     return from_json(read_run(folder).get("measured"), f"{folder}/run.json: measured")
 
 
@@ -172,7 +172,7 @@ def write(folder: Folder, made: Mapping[str, pd.DataFrame]) -> None:
 
 
 def as_csv(table: pd.DataFrame, header: bool = True) -> str:
-    """A table as CSV whose text a spreadsheet takes for text."""
+    """A table as CSV, in which a spreadsheet runs no text as a formula."""
     made = table.rename(columns=as_cell)
     for position, name in enumerate(made.columns):
         if not pd.api.types.is_numeric_dtype(made.dtypes.iloc[position]):
@@ -181,7 +181,7 @@ def as_csv(table: pd.DataFrame, header: bool = True) -> str:
 
 
 def as_cell(value: Any) -> Any:
-    """A value whose text would be run as a formula, with an apostrophe before it; numbers as they are."""
+    """A value with an apostrophe before text that would be run as a formula; numbers unchanged."""
     if not isinstance(value, str):
         return value
     return ("'" if value.startswith(FORMULAS) else "") + value.replace("\r", " ")  # which would end the line

@@ -1,7 +1,7 @@
-"""What to measure next: how much each point of a sweep, measured, would tell of the costs and of the other points.
+"""The next measurement: the information of each point of a sweep, once measured, on costs and other points.
 
-A pure function of a run under draws of the costs, which are equally likely: `sweep next OUT`.
-Measured times are taken as linear in the logarithms of the costs, with run-to-run spread and the model's own error.
+A pure function of a run under cost samples, which are equally likely: `sweep next OUT`.
+Measured times are linear in the logarithms of the costs, with run-to-run spread and the model's own error.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ TOLD = ("policy", "machine", "cores", "jobs", "ceiling", "information_bits", "mo
 
 
 def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int | None = None) -> pd.DataFrame:
-    """A row per point that could be measured, the one that tells most first.
+    """A row per point that could be measured, the most informative first.
 
-    `information_bits` about all costs together; `most_about` the parameter whose variance (of its logarithm) is
-    expected to shrink most, by `its_share`; `others_share` the expected shrinkage of the other points' predictions, on
-    average; `predicted_share` that of the point `predict`. On machines that are not `fitted` the model errs more.
-    BadInput where there are too few draws or no such point.
+    `information_bits` is about all costs together. `most_about` is the parameter whose variance (of its logarithm) is
+    expected to shrink most, by `its_share`. `others_share` is the mean expected shrinkage of the other points'
+    predictions, `predicted_share` that of the point `predict`. On machines that are not `fitted` the model errs more.
+    BadInput if there are too few draws or no such point.
     """
     others = posterior_draws(simulated(without_copies(results))).query("policy != 'vanilla' and added_s > 0")
     others = others.assign(point=setting(others), log_added=np.log(others["added_s"]))
@@ -41,8 +41,8 @@ def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int
     draws = signal.shape[1]
     if draws < LEAST_DRAWS:
         raise BadInput(
-            f"{LEAST_DRAWS} draws of the costs or more are needed, and there are {draws} without a failed point: give "
-            f"draws={2 * LEAST_DRAWS} to the sweep"
+            f"{LEAST_DRAWS} cost samples or more are needed, and {draws} have no failed point: give the sweep "
+            f"draws={2 * LEAST_DRAWS}"
         )
     first = others.drop_duplicates("point").set_index("point").loc[signal.index]
     added, base = np.exp(signal.mean(axis=1)), first["base_system_s"]
@@ -90,7 +90,7 @@ def _most_about(rows: pd.DataFrame, signal: np.ndarray, draws: int, heard: float
 
 
 def answer(tables: Tables) -> Answer | None:
-    """Which points would tell most if they were measured: of the costs, and of one another."""
+    """The points whose measurement would narrow most: the costs, and each other's predictions."""
     table = tables.get("next_experiment")
     if table is None:
         return None
@@ -100,10 +100,10 @@ def answer(tables: Tables) -> Answer | None:
         for _, row in table.head(3).iterrows()
     ]
     best = table.iloc[int(table["others_share"].argmax())]
-    others = f"{_point(best)}, by {share(best['others_share'])} of their variance"
+    others = f"by {share(best['others_share'])} of their variance"
     return Answer([
-        f"Measured next, these would tell most about the costs: {enumerated(told)}.",
-        f"The predictions of all other points would narrow most by {others}.",
+        f"These measurements would narrow the costs most: {enumerated(told)}.",
+        f"A measurement of {_point(best)} would narrow the predictions of all other points most, {others}.",
     ], table[[name for name in TOLD if name in table]])  # fmt: skip
 
 

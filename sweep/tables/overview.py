@@ -1,4 +1,4 @@
-"""A wide sweep in five lines: what each policy costs at one setting, and what it costs at worst over all of them."""
+"""A wide sweep in five lines: the cost of each policy at one setting, and the worst case over all settings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sweep.tables.setting import settings, word
 from sweep.tables.words import duration, enumerated, factor
 
 WINDOW = "stale_window_p99_ns"
-SAFE = 2.0  # over the system time without XPFO: what a policy that is safe everywhere stays below
-PATCH = ("xpfo", "xpfo_deferred")  # what the patch compares
+SAFE = 2.0  # ratio to the system time without XPFO below which a policy is safe
+PATCH = ("xpfo", "xpfo_deferred")  # the patch's own comparison
 MOST = 8  # policies that a sentence names
 
 
 def overview(results: pd.DataFrame) -> pd.DataFrame:
-    """A row per policy: its ratio and stale window at one setting, its least and largest ratio over all, and where.
+    """A row per policy: ratio and stale window at one setting, and least and largest ratio over all settings.
 
-    The setting is the one that a sentence speaks of, the largest load on the first machine.
+    The setting is that of the sentences: the largest load on the first machine.
     """
     if results["policy"].nunique() < 2 or results["ratio"].isna().all():
         return pd.DataFrame()
@@ -46,7 +46,7 @@ def _words(row: pd.Series, names: list[str]) -> list[str]:
 
 
 def answer(tables: Tables) -> Answer | None:
-    """What the patch's two policies cost, the cheapest one, those that are safe everywhere, and the worst cases."""
+    """The costs of the patch's two policies, the cheapest policy, the safe ones, and the worst case."""
     table = tables.get("overview")
     if table is None or table.empty:
         return None
@@ -54,25 +54,25 @@ def answer(tables: Tables) -> Answer | None:
     there = [f"{name} {_ratio(row)}" for name, row in named.iterrows() if name in PATCH]
     exact = table[np.isfinite(table[WINDOW])]
     needs = exact["policy"].map(lambda name: name in known and bool(known[name].presupposes))
-    cheapest = [_cheapest(exact[~needs], ""), _cheapest(exact[needs], "of those that presuppose something, ")]
+    cheapest = [_cheapest(exact[~needs], ""), _cheapest(exact[needs], "among those that presuppose something, ")]
     safe = table[table["largest_ratio"] < SAFE].sort_values("largest_ratio")
     most = table.nlargest(1, "largest_ratio").iloc[0]
     return Answer([
-        f"{table.attrs['where']}, over the system time without XPFO: {enumerated(there)}." if there else "",
-        f"The cheapest policy there: {'; '.join(each for each in cheapest if each)} (99 % are shorter).",
-        f"In all settings below {factor(SAFE)}: {enumerated(list(safe['policy']), MOST) or 'none'}"
-        f" ({len(safe)} of {len(table)} policies).",
-        f"At worst {most['policy']} takes {factor(most['largest_ratio'])} ({most['largest_at']}).",
-        "Each policy by CPUs stands in tables/scaling.csv; `sweep plot OUT x=cores` draws one setting.",
+        f"{table.attrs['where']}, relative to the system time without XPFO: {enumerated(there)}." if there else "",
+        f"The cheapest policy there is {'; '.join(each for each in cheapest if each)}.",
+        f"{len(safe)} of {len(table)} policies stay below {factor(SAFE)} in all settings"
+        + (f": {enumerated(list(safe['policy']), MOST)}." if len(safe) else "."),
+        f"The worst case is {most['policy']} with {factor(most['largest_ratio'])} ({most['largest_at']}).",
+        "Each policy by CPUs is in tables/scaling.csv; `sweep plot OUT x=cores` draws one setting.",
     ], _in_words(table))  # fmt: skip
 
 
 def _cheapest(table: pd.DataFrame, which: str) -> str:
-    """The policy with the least ratio, and its window; empty where there is none."""
+    """The policy with the least ratio, and its window; empty if there is none."""
     if table.empty:
         return ""
     row = table.nsmallest(1, "ratio").iloc[0]
-    return f"{which}{row['policy']}, {_ratio(row)}, with stale windows of {duration(row[WINDOW])}"
+    return f"{which}{row['policy']}, {_ratio(row)}, with a p99 stale window of {duration(row[WINDOW])}"
 
 
 def _ratio(row: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""What each policy costs against what it leaves exposed, and which of them nothing beats in both."""
+"""Cost and stale window of each policy, and the policies that no other one beats in both."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOST_OF_FRONT = 4  # policies that a sentence names
 
 
 def pareto(results: pd.DataFrame) -> pd.DataFrame:
-    """Cost and 99th percentile window of each policy; `front` where no other is better in one and as good in both.
+    """Cost and 99th percentile window of each policy; `front` if no other is better in one and as good in both.
 
-    The cost of a build is its ratio; of a loop the CPU time that each operation loses, on all busy CPUs, and for
-    `elongation_front` how much longer it takes. A share of time would be of each policy's own pace.
+    The cost of a build is its ratio. The cost of a loop is the CPU time lost per operation on all busy CPUs, and for
+    `elongation_front` the elongation. A share of time would depend on each policy's own pace.
     """
     if results["policy"].nunique() < 2:
         return pd.DataFrame()
@@ -34,7 +34,7 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
     where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
     group = table.groupby(where, sort=False, dropna=False).ngroup() if where else 0
     left, made = table.assign(group=group), []
-    for first in [name for name in FRONTS if name in costs]:  # what a group is compared by: the first that it has
+    for first in [name for name in FRONTS if name in costs]:  # a group is compared by its first known cost
         here = left[first].notna().groupby(left["group"]).transform("any")
         mine, left = left[here & np.isfinite(left[first])], left[~here]
         mine = mine[mine.groupby("group")["policy"].transform("nunique") >= 2]
@@ -67,7 +67,7 @@ def on_front(x: np.ndarray, y: np.ndarray, group: np.ndarray | None = None) -> n
 
 
 def answer(tables: Tables) -> Answer | None:
-    """The front with its windows, and of closed loops also the number of CPUs at which they pass a share of time."""
+    """The front with its windows, and for closed loops the number of CPUs from which they exceed a share of time."""
     crossed, found = tables.get("crossover"), _front(tables)
     if crossed is None or found is None or "overhead_share" not in set(crossed["metric"]):
         return found
@@ -76,7 +76,7 @@ def answer(tables: Tables) -> Answer | None:
 
 
 def _front(tables: Tables) -> Answer | None:
-    """The Pareto front with its windows, and of loops also where they pass a share of time."""
+    """The Pareto front with its windows."""
     table = tables.get("pareto")
     if table is None:
         return None
@@ -84,7 +84,8 @@ def _front(tables: Tables) -> Answer | None:
     sentences, shown = [], []
     for where, rows in settings(table[table[cost].notna()], ("policy", "tick_hz"), 3):
         said = _unbeaten(rows[rows["front"]], cost)
-        sentences.append(f"{where}: nothing beats {said} (99 % of windows are shorter).{_without(rows, cost)}")
+        best = f"no policy beats these in both cost and p99 stale window: {said}."
+        sentences.append(f"{where}: {best}{_without(rows, cost)}")
         shown.append(rows.sort_values(cost))
     if not sentences:
         return None
@@ -103,12 +104,12 @@ def _front(tables: Tables) -> Answer | None:
 def _unbeaten(front: pd.DataFrame, cost: str) -> str:
     """The policies of a front, the cheapest first."""
     ordered = front.drop_duplicates(["policy", cost]).sort_values(cost)
-    said = [f"{row['policy']}, {_costs(row, cost)}, windows {duration(row[WINDOW])}" for _, row in ordered.iterrows()]
+    said = [f"{row['policy']}, {_costs(row, cost)}, window {duration(row[WINDOW])}" for _, row in ordered.iterrows()]
     return "; ".join(few(said, MOST_OF_FRONT))
 
 
 def _without(rows: pd.DataFrame, cost: str) -> str:
-    """What some policies of the front presuppose, and what is cheapest without; empty where none does."""
+    """Preconditions of policies on the front, and the cheapest policy without any; empty if there are none."""
     known = Policies()
     needs = {name: known[name].presupposes for name in rows["policy"].unique() if name in known}
     missing = [name for name in rows[rows["front"]]["policy"].unique() if needs.get(name)]
@@ -116,7 +117,7 @@ def _without(rows: pd.DataFrame, cost: str) -> str:
     if not missing or others.empty:
         return ""
     what = enumerated([f"{name} presupposes {needs[name]}" for name in missing], 3)
-    return f" {what}; the cheapest without is {_unbeaten(others.nsmallest(1, cost), cost)}."
+    return f" {what}; the cheapest policy that presupposes nothing is {_unbeaten(others.nsmallest(1, cost), cost)}."
 
 
 def _costs(row: pd.Series, cost: str) -> str:

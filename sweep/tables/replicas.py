@@ -17,7 +17,7 @@ OF_LOOPS = (
     "operations_per_s", "overhead_ns_per_operation", "operation_ns_total", "overhead_share", "elongation",
     "flush_wait_ns", "interrupts_per_flush",
 )  # fmt: skip
-FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)  # t95 of 1 to 6 degrees of freedom, where the series is not good
+FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)  # t95 of 1 to 6 degrees of freedom: the series is inaccurate there
 
 
 def t95(degrees: int) -> float:
@@ -28,12 +28,12 @@ def t95(degrees: int) -> float:
 
 
 def half_width(values: pd.Series) -> float:
-    """95 % half-width of the mean over replicas; NaN of a single one: its spread is not known."""
+    """95 % half-width of the mean over replicas; NaN for a single one, whose spread is not known."""
     return float(t95(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def half_widths(rows: pd.DataFrame, keys: Sequence[str], name: str) -> pd.Series:
-    """The same of each group of rows that are equal in `keys`, in order of appearance."""
+    """The half-width of each group of rows with equal `keys`, in order of appearance."""
     found = rows.groupby(list(keys), sort=False, dropna=False)[name].agg(["count", "std"])
     return (
         found["count"].map({count: t95(int(count) - 1) for count in found["count"].unique()})
@@ -45,7 +45,7 @@ def half_widths(rows: pd.DataFrame, keys: Sequence[str], name: str) -> pd.Series
 def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """A row per point with its coordinates and the metrics' means over replicas; the names of the coordinates.
 
-    `rate_met` is what is done of a rate that a closed loop asks for.
+    `rate_met` is the share of a closed loop's rate that is reached.
     """
     names = coordinates(results).columns(results)
     first = results[["point", *names]].drop_duplicates("point").set_index("point")
@@ -59,7 +59,7 @@ def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list
 def summary(results: pd.DataFrame) -> pd.DataFrame:
     """A row per point: its coordinates, and the main metrics' means with the half-width of the first of them.
 
-    Of builds the first is system time, of loops operations a second. Where points failed, `status` says so, and why.
+    The first metric is system time for builds, operations a second for loops. `status` is the reason of failed points.
     """
     loops = results["operations_per_s"].notna().any() if "operations_per_s" in results else False
     builds = not loops or results["system_time_s"].notna().any()
@@ -67,7 +67,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     first, name = ("system_time_s", "system_time_half_s") if builds else ("operations_per_s", "operations_half_per_s")
     half = half_widths(results, ["point"], first).rename(name)
     constant = [name for name in names if table[name].nunique(dropna=False) == 1 and name != "policy"]
-    if is_beyond(table["cores"]).any():  # which is said of every number
+    if is_beyond(table["cores"]).any():  # every number needs its mark
         constant = [name for name in constant if name != "cores"]
     table = table.drop(columns=constant).join(half, on="point")
     failed = failed_points(results).set_index("point")["status"] if "status" in results else pd.Series(dtype=object)

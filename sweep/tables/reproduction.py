@@ -16,16 +16,15 @@ from sweep.tables.replicas import half_width
 from sweep.tables.sentences import Answer, Tables
 from sweep.tables.words import enumerated, number
 
-KEYS = ["machine", "workload", "policy", "cores", "jobs", "base_system_s"]  # what a measurement says of its point
+KEYS = ["machine", "workload", "policy", "cores", "jobs", "base_system_s"]  # the measured settings of a point
 
 
 def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """The published system times beside those simulated under each of the sweep's costs, fitted ones first.
 
-    A measurement belongs to a point of the same machine, workload, policy, cores, jobs and vanilla baseline; where the
-    sweep has several such points, which differ in what the measurement does not say, each has a row. Under draws of the
-    costs an interval is where a measurement would lie (90 %), run spread and the model's error included; else it is
-    that of the mean over replicas (95 %).
+    A measurement belongs to a point of the same machine, workload, policy, cores, jobs and vanilla baseline; if several
+    points of the sweep match, each has a row. With cost samples the interval is the 90 % prediction interval of a
+    measurement, run spread and the model's error included; else it is that of the mean over replicas (95 %).
     """
     others = [name for name in coordinates(representative(results)).own if name not in (*KEYS, "costs")]
     names = sorted(results["costs"].unique(), key=lambda name: (name == LITERATURE, name))
@@ -43,7 +42,7 @@ def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured_points(table: pd.DataFrame) -> int:
-    """How many measurements a reproduction holds, each counted once."""
+    """The number of measurements in a reproduction, each counted once."""
     return len(table.drop_duplicates(["machine", "policy", "cores", "jobs", "measured_s"])) if len(table) else 0
 
 
@@ -60,10 +59,10 @@ def _row(row: pd.Series, setting: Mapping[str, Any], simulated: Mapping[str, pd.
 
 
 def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, float]:
-    """Of one point: a prediction, and the ends of an interval.
+    """A point's prediction, and the ends of its interval.
 
-    The prediction is the mean under the representative draw, which the fitted costs have for this; of the literature's
-    costs under draws the median over these, as nobody chose their central values together.
+    The prediction is the mean under the representative draw of fitted costs; for literature costs with draws it is the
+    median over draws, since their central values were not chosen together.
     """
     single, others = representative(group), posterior_draws(group)
     mean, half = single["system_time_s"].mean(), half_width(single["system_time_s"])
@@ -75,7 +74,7 @@ def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, fl
 
 
 def answer(tables: Tables) -> Answer | None:
-    """How far each measured system time is from the simulated one, where the run is about these."""
+    """Each measured system time beside the simulated one, if the run has such points."""
     table = tables.get("reproduction")
     if table is None:
         return None

@@ -1,4 +1,4 @@
-"""Which rows of results tables are made of: every point once, and those that were simulated."""
+"""The rows of results in tables: every point once, without failed points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OK = "ok"
 def copies(columns: Iterable[pd.Series]) -> np.ndarray:
     """Whether a row equals an earlier one in all of these columns, [row]: blocks of a grid may overlap.
 
-    Memory holds one column and which rows are alike so far.
+    Only one column is in memory at a time.
     """
     alike: Any = 0
     for column in columns:
@@ -28,7 +28,7 @@ def copies(columns: Iterable[pd.Series]) -> np.ndarray:
 
 
 def without_copies(results: pd.DataFrame) -> pd.DataFrame:
-    """Results without points that equal an earlier one in every parameter and draw; `attrs["copies"]` of them.
+    """Results without points that equal an earlier one in every parameter and draw; `attrs["copies"]` counts them.
 
     The same point simulated twice gives the same numbers twice: it is one observation, not two.
     """
@@ -41,7 +41,7 @@ def without_copies(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows_kept(names: Collection[str], column: Callable[[str], pd.Series]) -> tuple[np.ndarray, int]:
-    """Which rows are of points that equal no earlier one, [row], and how many points do, under the representative draw.
+    """Whether a row's point equals no earlier one, [row], and the number of equal ones under the representative draw.
 
     `column` gives a column by its name, one of `names`.
     """
@@ -66,12 +66,12 @@ def failed_points(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes(points: int, failed: int, copied: int) -> list[str]:
-    """What a reader of a table must know of the points that are not in it, a sentence each."""
+    """A sentence each on failed and on repeated points, which are not in a table."""
     said = []
     if failed == points and points:
-        said.append(f"All {points} points failed: failures.parquet says why.")
+        said.append(f"All {points} points failed; failures.parquet has the reasons.")
     elif failed:
-        said.append(f"{failed} of {points} points failed and have no numbers: failures.parquet says why.")
+        said.append(f"{failed} of {points} points failed and have no numbers; failures.parquet has the reasons.")
     if copied:
-        said.append(f"{copied} points equal an earlier one in every parameter and are counted once.")
+        said.append(f"{copied} points equal an earlier one in every parameter; each counts once.")
     return said

@@ -1,4 +1,4 @@
-"""What an answer is made of, and how its sentences speak of places and of numbers beyond the measurements."""
+"""The parts of an answer, and words for places and for numbers beyond the measurements."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ COSTS: dict[str, Callable[[float], str]] = {
     "elongation": factor,
 }  # fmt: skip
 PLACE = ("machine", "workload")
-MET = 0.98  # of a rate: below, it is not met
-MOST = 7  # policies that a sentence speaks of, the cheapest first
+MET = 0.98  # share of a rate below which it is not met
+MOST = 7  # policies in a sentence, the cheapest first
 Tables = Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Sentences, and the table that shows what they are about; `table` is None where the main one does."""
+    """Sentences and their table; `table` is None if the main one serves."""
 
     sentences: list[str]
     table: pd.DataFrame | None = None
@@ -34,17 +34,17 @@ class Answer:
 
 
 def marked(said: str, cores: float) -> str:
-    """A number with an asterisk where it is beyond the machines that were measured."""
+    """A number, with an asterisk beyond the size of measured machines."""
     return f"{said}*" if cores > spread().cores else said
 
 
 def unmet(row: pd.Series) -> str:
-    """That a rate is not met, and what is; empty where it is, or none was asked for."""
+    """The rate that is reached in place of the given one; empty if it is met, or none was given."""
     met = row.get("rate_met", float("nan"))
     if not met < MET:
         return ""
     done = float(row["operations_per_s"])
-    return f"{number(done)} of {number(done / met)} operations a second: it cannot keep up"
+    return f"only {number(done)} of {number(done / met)} operations a second"
 
 
 def of_size(row: pd.Series) -> str:

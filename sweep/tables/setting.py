@@ -1,4 +1,4 @@
-"""One setting of a table out of many: the one that a sentence speaks of, and how it is called."""
+"""One setting of a table out of many: the one in the sentences, and its words."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sweep.plan.points import NAMES
 from sweep.tables.words import one_length
 
 LINUX_CEILING = 33
-ONE_OF = "1 of"  # so many settings, in words
-LOADS = ("jobs_per_core", "jobs", "cores")  # of which the largest value is spoken of
-OTHERS = ("policy", "costs")  # that are no part of a setting
+ONE_OF = "1 of"  # N settings, in words
+LOADS = ("jobs_per_core", "jobs", "cores")  # sentences are about their largest value
+OTHERS = ("policy", "costs")  # no part of a setting
 
 
 def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    """For each of the first machines and workloads: a setting in words, and the rows of the table that it has.
+    """For each of the first machines and workloads: a setting in words, and its rows of the table.
 
-    `apart` are the columns that the sentence tells apart itself.
+    `apart` are columns that the sentence names itself.
     """
     if table.empty:
         return
@@ -44,12 +44,12 @@ def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator
 
 
 def is_coordinate(name: str) -> bool:
-    """Whether a column of a table tells points apart."""
+    """Whether a column of a table distinguishes points."""
     return name in PARAMETERS or name in NAMES or name == "jobs_per_core"
 
 
 def _spoken_of(rows: pd.DataFrame, name: str) -> object:
-    """The value of a column that a sentence speaks of: the largest load, Linux's ceiling, else the middle one."""
+    """The value of a column in a sentence: the largest load, Linux's ceiling, else the middle one."""
     values = rows[name].dropna().drop_duplicates()
     if values.empty:
         return float("nan")
@@ -62,7 +62,7 @@ def _spoken_of(rows: pd.DataFrame, name: str) -> object:
 
 
 def word(name: str, value: object, per_core: bool = False) -> list[str]:
-    """What a column's value is called; nothing where it is not given, or is said by another column."""
+    """The words for a column's value; empty if it is not given, or another column shows it."""
     if value != value or (name == "jobs" and per_core):
         return []
     text = f"{value:g}" if isinstance(value, int | float) else str(value)

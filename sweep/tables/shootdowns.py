@@ -1,4 +1,4 @@
-"""What the TLB flushes of a host's processes cost under each policy, as it is and with more CPUs, and the sentences."""
+"""The cost of a host's TLB flushes under each policy, at its size and with more CPUs, and the sentences about it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ METRICS = [
 ]  # fmt: skip
 SENDERS, ALL, HANDLERS, P50, P99 = METRICS[:5]
 KEYS = ["times", "policy"]
-ALIKE = 0.05  # as a share: costs that do not differ more are the same in a sentence
+ALIKE = 0.05  # relative difference up to which costs are the same in a sentence
 
 
 def shootdowns(results: pd.DataFrame) -> pd.DataFrame:
     """A row for each policy and size: the middle load under the representative draw, bands over draws and all loads.
 
-    `results` say by `load` which load each row is of, by `times` how many times the host's CPUs there are.
+    Columns of `results`: `load` numbers the loads, `times` is the factor on the host's CPUs.
     """
     loads = sorted(results["load"].unique())
     middle = results[results["load"] == loads[len(loads) // 2]]
@@ -36,7 +36,7 @@ def shootdowns(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(table: pd.DataFrame, host: str, kinds: Mapping[str, str]) -> Answer:
-    """What a host loses under its own policy and others, now and with more CPUs; `kinds` says what each policy is."""
+    """The time that a host loses under its own policy and others, now and with more CPUs; `kinds` are their titles."""
     sentences = []
     for times, rows in table.groupby("times"):
         mine = rows[rows["policy"] == host].iloc[0]
@@ -54,17 +54,17 @@ def answer(table: pd.DataFrame, host: str, kinds: Mapping[str, str]) -> Answer:
 
 
 def _lost(row: pd.Series) -> str:
-    """The share of time that senders lose, and all busy CPUs."""
+    """The share of time that senders lose, and that all busy CPUs lose."""
     lost = banded(row, ALL, share)
     if row[SENDERS] == row[ALL]:
-        in_handlers = f"{banded(row, HANDLERS, share)} in handlers of others' flushes"
+        in_handlers = f"{banded(row, HANDLERS, share)} in handlers of other CPUs' flushes"
         return f"the busy CPUs, which all send, lose {lost} of their time, {in_handlers}"
     return f"senders lose {banded(row, SENDERS, share)} of their time, and all busy CPUs {lost}"
 
 
 def _late(row: pd.Series) -> str:
-    """That the CPUs cannot flush so often."""
-    return f" (they cannot keep up: {share(row['rate_met'])} of the flushes)" if row["rate_met"] < MET else ""
+    """The share of flushes done, if the CPUs cannot flush so often."""
+    return f" (only {share(row['rate_met'])} of the flushes are done)" if row["rate_met"] < MET else ""
 
 
 def _in_words(row: pd.Series) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Tables of every run: how costs scale with the number of CPUs, and the kernel's counters.
+"""Tables of every run: costs by the number of CPUs, and the kernel's counters.
 
-Each is a pure function of results. A point's coordinates are what tells points apart by the plan's axes; `jobs` becomes
-jobs per CPU where the grid gives it as a share of `cores`.
+Each is a pure function of results. Points have the coordinates of the plan's axes; `jobs` becomes jobs per CPU if the
+grid gives it as a share of `cores`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupt
 
 
 def costs_of(results: pd.DataFrame) -> list[str]:
-    """What the flush events of builds, and of loops, are told to cost, as far as there are any of them."""
+    """The cost metrics of builds and of loops, as far as the results have either."""
     builds, loops = (results[name].notna().any() for name in ("system_time_s", "operations_per_s"))
     return [*(BUILD_COSTS if builds or not loops else ()), *(LOOP_COSTS if loops else ())]
 
 
 def scaling(results: pd.DataFrame) -> pd.DataFrame:
-    """What it costs by policy and cores: of builds the ratio and times, of loops shares of time and operations."""
+    """Costs by policy and cores: ratio and times of builds, shares of time and operations of loops."""
     if results["cores"].nunique() < 2:
         return pd.DataFrame()
     table, names = means(results, [*costs_of(results), "flush_wait_ns", "handler_share"])

@@ -1,4 +1,4 @@
-"""One point in words: what it costs, and what that is made of."""
+"""Tables as text, and one point's costs with their parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
 from sweep.tables.selection import failed_points, simulated
 
-FAR_APART = 1e4  # numbers of a column that no number of decimals shows
+FAR_APART = 1e4  # ratio of numbers in a column that no common number of decimals can show
 SHORT = {  # heads for the terminal
     "measured_s": "measured",
     "calibrated_s": "calibrated",
@@ -32,7 +32,7 @@ SHORT = {  # heads for the terminal
 
 
 def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
-    """A table for the terminal, cut to `rows` rows and the columns that fit into `width`, and what is to be noted."""
+    """A table for the terminal, cut to `rows` rows and the columns that fit into `width`, with its notes."""
     notes = table.attrs.get("notes", [])
     if table.empty:
         return "\n".join(["no rows", *notes])
@@ -57,12 +57,12 @@ def as_text(table: pd.DataFrame, width: int = 100, rows: int = 40) -> str:
 
 
 def terminal_width() -> int:
-    """Columns of the terminal; 100 where there is none."""
+    """Columns of the terminal; 100 if there is none."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
 def _with_bands(table: pd.DataFrame) -> pd.DataFrame:
-    """A value and its band in one column, `1.44 (1.31-1.62)`; the median over draws is left to the files."""
+    """A value and its band in one column, `1.44 (1.31-1.62)`; only the files have the median over draws."""
     for name in [str(name) for name in table if f"{name}_05" in table and f"{name}_95" in table]:
         columns = [table[name], table[f"{name}_05"], table[f"{name}_95"]]
         if all(column.dtype.kind in "fi" for column in columns):
@@ -77,7 +77,7 @@ def _with_bands(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _form(column: pd.Series) -> Callable[[float], str]:
-    """How the numbers of a column are shown: whole, with as many decimals each, or three digits where far apart."""
+    """The format of a column: whole numbers, equal decimals, or three digits if numbers are far apart."""
     known = column[np.isfinite(column.astype(float))]
     sizes = known[known != 0].abs()
     if (known % 1 == 0).all():
@@ -95,26 +95,26 @@ PARTS = {
     "switch_s": "flushes and line accesses at switches",
     "refill_s": "TLB misses after full flushes",
 }
-MORE = {  # shown where the results have them
-    "ratio": "over vanilla's system time",
+MORE = {  # shown if the results have them
+    "ratio": "relative to vanilla's system time",
     "wall_time_s": "elapsed time of the build",
     "operations_per_s": "operations of all jobs",
     "operation_ns_total": "time of an operation, flushes included",
-    "overhead_ns_per_operation": "CPU time that an operation loses, of all busy CPUs",
-    "elongation": "how much longer work takes",
-    "overhead_share": "of busy CPUs' time that is not compute",
+    "overhead_ns_per_operation": "CPU time lost per operation, busy CPUs",
+    "elongation": "factor by which work takes longer",
+    "overhead_share": "share of busy CPUs' time without compute",
     "flush_wait_ns": "length of a flush event, mean",
     "flush_wait_p99_ns": "length of a flush event, 99th percentile",
-    "flush_interval_ns": "between flush events, machine-wide",
-    "interrupts_per_flush": "interrupts of a flush event",
-    "handler_share": "of a busy CPU's time in handlers",
+    "flush_interval_ns": "time between flush events, machine-wide",
+    "interrupts_per_flush": "interrupts per flush event",
+    "handler_share": "share of a busy CPU's time in handlers",
     "stale_window_ns": "stale window, mean",
     "stale_window_p99_ns": "stale window, 99th percentile",
 }
 
 
 def breakdown(results: pd.DataFrame) -> str:
-    """The breakdown of a point: mean over replicas and 95 % half-width of each number; under draws, 5 and 95 %."""
+    """The breakdown of a point: mean over replicas and 95 % half-width of each number; with draws, 5 and 95 %."""
     if results.empty:
         return "no rows"
     first = results.iloc[0]

@@ -1,4 +1,4 @@
-"""What others measured beside what is predicted of it, and how far the model errs on machines it was not fitted to."""
+"""Measurements of others beside their predictions, and the model's error on machines that were not fitted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sweep.tables.sentences import Answer, Tables
 from sweep.tables.words import share
 
 SHARES = (0.05, 0.5, 0.95)
-ARITHMETIC = ("interrupts_per_flush",)  # metrics that no cost moves, so that the model errs in none of them
+ARITHMETIC = ("interrupts_per_flush",)  # metrics that depend on no cost: the model has no error in them
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run predicts of a measured row under each draw of the costs, every series by draw.
+    """A run's prediction of a measured row under each cost sample; every series is by draw.
 
-    The metric is `base + added`, or `rate` over that: a time without flush events, and what they add.
+    The metric is `base + added`, or `rate` over that: the time without flush events, and the time that they add.
     """
 
     table: Table
@@ -43,23 +43,22 @@ class Prediction:
 
     @property
     def measured_added(self) -> pd.Series:
-        """What flush events added when it was measured, under each draw."""
+        """The measured time that flush events added, under each draw."""
         return self.from_total(self.row.measured) - self.base
 
     @property
     def is_of_the_model(self) -> bool:
-        """Whether the row says how far the model errs: it was predicted, and costs move it."""
+        """Whether the row shows the model's error: it was predicted, and it depends on costs."""
         known = bool((self.measured_added > 0.0).all() and (self.added > 0.0).all())
         return self.row.role == "predict" and self.row.metric not in ARITHMETIC and known
 
 
 def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
-    """Measured values beside 5/50/95 % of what a measurement would show, draws of the costs and the model's error in.
+    """Measured values beside 5/50/95 % of their predictions, which include cost samples and the model's error.
 
-    On a machine that the costs were fitted to the model errs by `discrepancy` of `conf/likelihood.yaml`; on any other
-    by what the tables of all machines but that one and the fitted ones say, under the same costs. `inside_90` is
-    whether the measured value lies in the interval, null where it went into the point or is one that costs are fitted
-    to.
+    On a fitted machine the model's error is `discrepancy` of `conf/likelihood.yaml`. On any other it is estimated under
+    the same costs from the tables of all other machines that were not fitted. `inside_90` is whether the measured value
+    lies in the interval, null if it went into the point or into a fit.
     """
     predictions = _predictions(results, measured)
     errors = _discrepancies(predictions, measured.fitted_machines)
@@ -68,14 +67,14 @@ def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
 
 
 def missing_rows(results: pd.DataFrame, measured: Measured, table: pd.DataFrame) -> list[str]:
-    """A sentence where measured rows are not predicted, because their points are not in the run, or failed."""
+    """A sentence if the points of measured rows are not in the run, or failed."""
     asked = sum(len(each.rows) for each in measured.tables) * results["costs"].nunique()
     short = asked - len(table)
-    return [f"{short} of {asked} measured rows are not predicted: the run does not hold their points."] if short else []
+    return [f"{short} of {asked} measured rows have no prediction: their points are not in the run."] if short else []
 
 
 def discrepancy_elsewhere(results: pd.DataFrame, measured: Measured) -> dict[str, float]:
-    """By costs, the model's error on machines that no row was fitted on, from the rows of all of them; NaN without."""
+    """By costs, the model's error on machines that were not fitted, estimated from all their rows; NaN without."""
     predictions = _predictions(results, measured)
     return {
         costs: estimate_discrepancy(_groups(_elsewhere(predictions, costs, measured.fitted_machines)))
@@ -86,8 +85,8 @@ def discrepancy_elsewhere(results: pd.DataFrame, measured: Measured) -> dict[str
 def validation_summary(table: pd.DataFrame, elsewhere: Mapping[str, float]) -> pd.DataFrame:
     """Of each table of `validation` and of all: predicted rows, those inside, median error, median 95 % over 5 %.
 
-    `discrepancy` is the median of the model's error that the intervals hold; of all, what the rows of all machines that
-    were not fitted say of it, `elsewhere` by costs.
+    `discrepancy` is the median of the model's error in the intervals; for the table `all`, `elsewhere` by costs, the
+    estimate from all machines that were not fitted.
     """
     predicted = table[table["role"] == "predict"]
     predicted = pd.concat([predicted, predicted.assign(table="all")])
@@ -106,7 +105,7 @@ def validation_summary(table: pd.DataFrame, elsewhere: Mapping[str, float]) -> p
 
 
 def _predictions(results: pd.DataFrame, measured: Measured) -> list[Prediction]:
-    """Every row of every table under every costs of the run that has its point."""
+    """Every row of every table under all costs of the run with its point."""
     out = []
     for table in measured.tables:
         for row in table.rows:
@@ -154,7 +153,7 @@ def _by_draw(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _discrepancies(predictions: Sequence[Prediction], fitted: Collection[str]) -> dict[tuple[str, str], float]:
-    """The model's error on up to the largest measured number of CPUs, by costs and machine."""
+    """The model's error up to the largest measured number of CPUs, by costs and machine."""
     known = spread()
     errors = {}
     for costs, machine in dict.fromkeys((each.costs, each.machine) for each in predictions):
@@ -172,12 +171,12 @@ def _elsewhere(predictions: Sequence[Prediction], costs: str, machines: Collecti
 
 
 def _wider(each: Prediction) -> float:
-    """By how much more the model errs on so many CPUs; not at all in what is arithmetic."""
+    """The factor of the model's error at this number of CPUs; 0 for arithmetic metrics."""
     return 0.0 if each.row.metric in ARITHMETIC else spread().wider(each.cores)
 
 
 def _groups(predictions: Sequence[Prediction]) -> list[tuple[np.ndarray, float]]:
-    """Rows of one policy on one machine together: by how much the measured values lie above, as logarithms."""
+    """Rows of one policy on one machine together: logarithms of measured over predicted."""
     groups: dict[tuple[str, str], list[Prediction]] = {}
     for each in predictions:
         if each.is_of_the_model:
@@ -185,7 +184,7 @@ def _groups(predictions: Sequence[Prediction]) -> list[tuple[np.ndarray, float]]
     out = []
     for rows in groups.values():
         above = pd.concat([(row.measured_added / row.added).map(np.log) for row in rows], axis="columns").dropna()
-        # A measurement varies by `run` of its total, and so by more of what was added.
+        # A measurement varies by `run` of its total, and so by a larger share of the added part.
         run = [spread().run * row.from_total(row.row.measured) / row.measured_added.median() for row in rows]
         wider = spread().wider(rows[0].cores)
         out.append(
@@ -226,7 +225,7 @@ def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
 
 
 def answer(tables: Tables) -> Answer | None:
-    """How many measured rows lie in their interval, by costs."""
+    """The number of measured rows inside their prediction intervals, by costs."""
     rows = tables.get("validation")
     if rows is None or "inside_90" not in rows:
         return None
@@ -236,5 +235,5 @@ def answer(tables: Tables) -> Answer | None:
         inside, asked = int(known.sum()), len(known)
         if asked:
             rate = f"{inside} of {asked} measured values ({share(inside / asked)})"
-            said.append(f"Under costs={costs} {rate} lie in the interval where nine of ten should.")
+            said.append(f"With costs={costs} {rate} lie inside their 90 % prediction intervals.")
     return Answer(said) if said else None

@@ -1,8 +1,8 @@
-"""Why a policy costs what it costs: how much of the time each resource is in use, and which costs matter.
+"""The causes of a policy's cost: the share of the time in which each resource is in use, and the costs that matter.
 
-A resource that is in use nearly all of the time is saturated: more senders wait longer and flush no more often. Its
-share is the rate of flush events times the time that each of them takes of it. Lines are taken to travel between busy
-CPUs at random, as if no neighbour were preferred, so the share of a contended line is an upper estimate.
+A resource in use nearly all of the time is saturated: more senders wait longer and flush no more often. Its share is
+the rate of flush events times the time for which each of them uses it. Lines travel between busy CPUs at random, as if
+no neighbour were preferred, so the share of a contended line is an upper estimate.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from sweep.tables.setting import settings
 from sweep.tables.words import enumerated, share
 
 LEAST_DRAWS = 32
-MOST = 4  # policies that a sentence speaks of
-TOLD = 3  # costs
-MOST_POINTS = 2000  # of a run whose resources stand in a table without being asked for
+MOST = 4  # policies in a sentence
+TOLD = 3  # costs in a sentence
+MOST_POINTS = 2000  # of a run that gets a table of its resources without asking
 SATURATED = 0.9  # of the time in use
-RESOURCES = {  # by column: what is in use
-    "senders": "senders, in flush events",
-    "handlers": "busy CPUs, in handlers",
+RESOURCES = {  # by column
+    "senders": "senders in flush events",
+    "handlers": "busy CPUs in handlers",
     "mask_line": "the line of the pending bits",
     "queue_line": "the line of each CPU's queue",
     "generation_line": "the line of the generation",
@@ -47,7 +47,7 @@ METRICS = [
     "flush_wait_ns", "flush_interval_ns", "handler_share", "marks_per_flush", "operations_per_s", "added_s",
     "overhead_ns_per_operation",
 ]  # fmt: skip
-COLUMNS = (  # parameters that the shares are made of
+COLUMNS = (  # parameters of the shares
     "cores", "jobs", "sockets", "threads_per_core", "fill", "cluster_cores", "flushers", "line_hit_ns",
     "line_sibling_ns", "line_cluster_ns", "line_socket_ns", "line_cross_ns", "queue_lines", "broadcast_ns",
     "broadcast_page_ns", "broadcast_all_ns", "broadcast_per_waiter", "broadcast_repeats", "range_pages", "ceiling",
@@ -56,7 +56,7 @@ COLUMNS = (  # parameters that the shares are made of
 
 
 def saturation(results: pd.DataFrame) -> pd.DataFrame:
-    """The share of the time in which each resource is in use, point by point, and the resource that is used most."""
+    """The share of the time in which each resource is in use, point by point, and the most used resource."""
     table, names = means(results, [name for name in METRICS if name in results])
     columns = ["point", *(name for name in COLUMNS if name in results and name not in names)]
     table = table.merge(results[columns].drop_duplicates("point"), on="point")
@@ -71,7 +71,7 @@ def saturation(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_use(policy: Policy, row: dict[str, Any]) -> dict[str, float]:
-    """The share of the time in which each resource of a policy is in use; `row` is one of a table."""
+    """The share of the time in which each resource of a policy is in use; `row` is a row of a table."""
     shape, interval = _shape(row), row["flush_interval_ns"]
     line = _mean_line_ns(shape, row)
     used = {"senders": row["flush_wait_ns"] / (interval * shape.flushers), "handlers": row["handler_share"]}
@@ -96,7 +96,7 @@ def _in_use(policy: Policy, row: dict[str, Any]) -> dict[str, float]:
 
 
 def _broadcast_ns(row: dict[str, Any]) -> float:
-    """A hardware broadcast alone, mean over the lengths of ranges."""
+    """The mean time of an uncontended hardware broadcast over the lengths of ranges."""
     mix = {int(pages): weight for pages, weight in json.loads(row["range_pages"]).items()}
     each = [
         weight * (row["broadcast_all_ns"] if n > row["ceiling"] else row["broadcast_ns"] + n * row["broadcast_page_ns"])
@@ -106,7 +106,7 @@ def _broadcast_ns(row: dict[str, Any]) -> float:
 
 
 def _shape(row: dict[str, Any]) -> Shape:
-    """The machine of a row, as far as distances need it."""
+    """The machine of a row, as needed for distances."""
     busy = int(busy_cpus(row["jobs"], row["cores"]))
     senders, cluster = (
         None if row.get(name) != row.get(name) else row.get(name) for name in ("flushers", "cluster_cores")
@@ -119,7 +119,7 @@ def _shape(row: dict[str, Any]) -> Shape:
 
 
 def _mean_line_ns(shape: Shape, row: dict[str, Any]) -> float:
-    """The time of a line between two busy CPUs, over all pairs; of one busy CPU alone, its own cache's."""
+    """The mean time of a line over all pairs of busy CPUs; for one busy CPU, the time of its own cache."""
     cost = {name: np.array([row[name]]) for name in row if name.startswith("line_") and name.endswith("_ns")}
     by_distance = line_times_ns(shape, cost)[0]
     return float(sum(part * ns for part, ns in zip(_apart(shape), by_distance, strict=True) if part))
@@ -127,7 +127,7 @@ def _mean_line_ns(shape: Shape, row: dict[str, Any]) -> float:
 
 @lru_cache(maxsize=4096)
 def _apart(shape: Shape) -> tuple[float, ...]:
-    """How often two busy CPUs are at each distance."""
+    """The share of pairs of busy CPUs at each distance."""
     counts = np.bincount(distances(shape)[: shape.busy, : shape.busy].ravel(), minlength=CROSS + 1)
     if shape.busy > 1:
         counts[SAME] = 0
@@ -135,16 +135,16 @@ def _apart(shape: Shape) -> tuple[float, ...]:
 
 
 def influence(results: pd.DataFrame) -> pd.DataFrame:
-    """Which costs matter: the share of a point's variance over draws that each cost explains alone, the largest first.
+    """The costs that matter: the share of a point's variance over draws that each cost explains alone, largest first.
 
-    Both as logarithms: the cost of a point's flush events, and the quantities that its policy reads; of a policy of
-    one's own, all that vary. BadInput where there are fewer than LEAST_DRAWS draws.
+    The cost of a point's flush events and the quantities that its policy reads are logarithms; for a policy of one's
+    own, all varying quantities count. BadInput if there are fewer than LEAST_DRAWS draws.
     """
     first, names = means(representative(results), [])
     others = posterior_draws(results)
     others = others[others["point"].notna()].assign(point=setting(others))
     if others["draw"].nunique() < LEAST_DRAWS:
-        raise BadInput(f"{LEAST_DRAWS} draws of the costs are needed for their influence: give draws=64 to the sweep")
+        raise BadInput(f"{LEAST_DRAWS} cost samples are needed for their influence: give the sweep draws=64")
     known, rows = Policies(), []
     for point, mine in others[others["policy"] != "vanilla"].groupby("point", sort=False):
         of_loop = mine["added_s"].isna().all()
@@ -169,7 +169,7 @@ def _logs(rows: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:
 
 
 def answer(tables: Tables) -> Answer | None:
-    """What is saturated, or used most, under each policy, and the costs that matter most."""
+    """The saturated or most used resources under each policy, and the costs that matter most."""
     table, costs = tables.get("saturation"), tables.get("influence")
     if table is None or table.empty:
         return None
@@ -181,12 +181,12 @@ def answer(tables: Tables) -> Answer | None:
         if costs is not None:
             sentences += [_varies(row, costs) for _, row in rows.head(MOST).iterrows()]
     if costs is None:
-        sentences.append(f"The costs that matter are known from a run with {LEAST_DRAWS} draws or more (draws=64).")
+        sentences.append(f"A run with {LEAST_DRAWS} draws or more (draws=64) also shows the costs that matter.")
     return Answer(list(filter(None, sentences)), table)
 
 
 def _varies(row: pd.Series, costs: pd.DataFrame) -> str:
-    """The costs that a policy's result varies with; empty where none is known."""
+    """The costs that a policy's result varies with; empty if none is known."""
     mine = costs[costs["point"] == row["point"]].head(TOLD)
     said = [f"{cost} ({share(part)})" for cost, part in zip(mine["cost"], mine["share"], strict=True)]
     said[:1] = [each.replace(")", " of the variance)") for each in said[:1]]
@@ -194,8 +194,8 @@ def _varies(row: pd.Series, costs: pd.DataFrame) -> str:
 
 
 def _use(row: pd.Series) -> str:
-    """The resource that a policy uses most, and the next one."""
+    """The most used resource of a policy, and the next one."""
     used = sorted(((row[name], name) for name in RESOURCES if row.get(name, 0.0) > 0.0), reverse=True)
     said = [f"{RESOURCES[name]} ({'up to ' if name.endswith('line') else ''}{share(part)})" for part, name in used[:2]]
     is_full = used[0][0] >= SATURATED
-    return f"{row['policy']} {'saturates' if is_full else 'uses most'} {' and then '.join(said)}"
+    return f"{row['policy']} {'saturates' if is_full else 'mostly uses'} {', then '.join(said)}"

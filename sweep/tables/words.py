@@ -1,4 +1,4 @@
-"""Numbers and lists as a sentence says them; a number that is not known is `?`."""
+"""Words for numbers and lists; an unknown number is `?`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NEVER = math.inf
 
 
 def number(value: float) -> str:
-    """Three digits, thousands apart."""
+    """Three digits, thousands separated."""
     if not math.isfinite(value):
         return "never" if value > 0 else "?"
     if abs(value) >= 1000:
@@ -20,13 +20,13 @@ def number(value: float) -> str:
 
 
 def one_length(mix: str) -> str | None:
-    """How many pages all ranges of a `range_pages` have; None where they are of several lengths."""
+    """The one length of all ranges of a `range_pages`; None if there are several."""
     only = re.fullmatch(r'\{"(\d+)": [\d.]+\}', mix)
     return only[1] if only else None
 
 
 def duration(ns: float) -> str:
-    """A time in the unit that makes it short."""
+    """A time in its shortest unit."""
     if not math.isfinite(ns):
         return "for ever" if ns > 0 else "?"
     for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
@@ -36,7 +36,7 @@ def duration(ns: float) -> str:
 
 
 def factor(value: float) -> str:
-    """How many times as much; in halves without decimals that say nothing."""
+    """A factor; multiples of one half without decimals."""
     if not math.isfinite(value):
         return number(value)
     return f"{number(value)}x" if value >= 100 or value % 0.5 == 0 else f"{value:.2f}x"
@@ -50,7 +50,7 @@ def share(value: float) -> str:
 
 
 def banded(row: Any, name: str, form: Any = number) -> str:
-    """A value, and 5 to 95 % of it where the table has a band: `1.44x (1.31-1.62)`; an end that is NaN is never."""
+    """A value with its 5 to 95 % band, if the table has one: `1.44x (1.31-1.62)`; a NaN end is `never`."""
     said = form(float(row[name]))
     if f"{name}_05" not in row:
         return str(said)
@@ -63,11 +63,11 @@ def banded(row: Any, name: str, form: Any = number) -> str:
 
 
 def few(words: list[str], most: int) -> list[str]:
-    """The words; of more than `most` the first, and how many more there are."""
+    """The words; of more than `most` the first ones and the number of the rest."""
     return [*words[: most - 1], f"{len(words) - most + 1} more"] if len(words) > most else words
 
 
 def enumerated(words: list[str], most: int = 6) -> str:
-    """`a, b and c`; of more than `most` the first, and how many more there are."""
+    """`a, b and c`; of more than `most` the first ones and the number of the rest."""
     words = few(words, most)
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

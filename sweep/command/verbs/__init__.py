@@ -1,4 +1,4 @@
-"""What is done with runs and with the user's own machine: one verb a file, with `parser()` and `main(given)`."""
+"""Verbs for runs and for the user's own machine: one file each, with `parser()` and `main(given)`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ VERBS = (
 
 
 def load(verb: str) -> ModuleType:
-    """The module of a verb: the others are not imported."""
+    """The module of a verb, without importing the others."""
     return import_module(f"{__name__}.{verb}")
 
 
 def run(verb: str, arguments: Sequence[str]) -> int:
-    """Do what a verb's command line says; the exit code."""
+    """Run a verb's command line; return the exit code."""
     module = load(verb)
     return int(module.main(module.parser().parse_args(arguments)))

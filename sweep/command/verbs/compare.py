@@ -1,4 +1,4 @@
-"""`sweep compare`: which points moved between two runs."""
+"""`sweep compare`: points that moved between two runs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from sweep.inputs.home import expanded
 
 def parser() -> Parser:
     """Its options."""
-    parser = Parser("sweep compare", "Which points moved between two runs, and by how many intervals.")
+    parser = Parser("sweep compare", "Show points that moved between two runs, and their differences in intervals.")
     parser.add_argument("a", metavar="A", help="a run's folder")
-    parser.add_argument("b", metavar="B", help="another one")
-    parser.add_argument("--metric", default="system_time_s", help="what to compare (default: system_time_s)")
-    parser.add_argument("--rows", type=int, default=40, help="how many points to print (default: 40)")
-    parser.add_argument("--markdown", metavar="FILE", help="write that as Markdown; - is standard output")
+    parser.add_argument("b", metavar="B", help="another run's folder")
+    parser.add_argument("--metric", default="system_time_s", help="the metric to compare (default: system_time_s)")
+    parser.add_argument("--rows", type=int, default=40, help="number of points to print (default: 40)")
+    parser.add_argument("--markdown", metavar="FILE", help="write the comparison as Markdown; - is standard output")
     parser.add_argument("--csv", metavar="FILE", help="write all points as CSV; - is standard output")
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     if given.rows < 0:
         raise BadInput(f"--rows={given.rows}: must be at least 0")
     if given.markdown == given.csv == "-":
-        raise BadInput("--markdown - --csv -: both would go to standard output; give a file for one of them")
+        raise BadInput("--markdown - --csv -: only one of them may be standard output; give the other a file")
     from sweep.tables.compare import as_markdown, as_text, compare
     from sweep.tables.frame import load
     from sweep.tables.make import as_csv
@@ -44,7 +44,7 @@ def main(given: Namespace) -> int:
 
 
 def _write_file(file: str, option: str, text: str) -> None:
-    """Write a text to a file, all or nothing, or to standard output; BadInput where the file cannot be written."""
+    """Write a text to a file, all or nothing, or to standard output; BadInput if the file cannot be written."""
     from sweep.errors import printable
     from sweep.store.folder import look
 
@@ -53,7 +53,7 @@ def _write_file(file: str, option: str, text: str) -> None:
         return
 
     given = expanded(file, option)
-    if os.path.exists(given) and not os.path.isfile(given):  # a device or a pipe is written into, and stays what it is
+    if os.path.exists(given) and not os.path.isfile(given):  # a device or a pipe is not replaced
         try:
             with open(given, "w", encoding="utf-8") as stream:
                 stream.write(text)

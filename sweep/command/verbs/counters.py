@@ -1,4 +1,4 @@
-"""`sweep counters`: what a host's TLB flushes cost, by its own counters."""
+"""`sweep counters`: the cost of a host's TLB flushes, from its own counters."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from sweep.tables.text import as_text
 from sweep.tables.words import enumerated, number, share
 
 NEWEST = "999.0"  # a release later than all
-WIDE = 200  # columns of a terminal, so that none of the table is left out
-UNEVEN = 2  # times the mean of its requests that make a CPU worth a sentence
+WIDE = 200  # columns of a terminal, so that the whole table fits
+UNEVEN = 2  # a CPU with more than this factor of the mean requests gets a sentence
 LIVE = ("interrupts", "vmstat", "stat")  # of /proc
 
 
@@ -35,30 +35,26 @@ def parser() -> Parser:
     """Its options."""
     parser = Parser(
         "sweep counters",
-        "What do the TLB flushes of a host's processes cost? By counters that were recorded there: two snapshots of\n"
-        "/proc/interrupts or /proc/vmstat, or tlb:tlb_flush by perf script or bpftrace. Beside them perf stat,\n"
-        "/proc/stat, lscpu and the output of `time` are read. Files are known by their content; the earlier snapshot\n"
-        "comes first. Without files this machine's own counters are read, for --seconds.",
+        "Estimate the cost of TLB flushes of a host's processes from counters recorded there: two snapshots of\n"
+        "/proc/interrupts or /proc/vmstat, or tlb:tlb_flush by perf script or bpftrace. perf stat, /proc/stat, lscpu\n"
+        "and the output of `time` may be added. Files are recognized by content; the earlier snapshot comes first.\n"
+        "Without files this machine's own counters are read, for --seconds.",
     )
     parser.usage = "%(prog)s [options] [FILE ...]"
-    parser.add_argument("files", nargs="*", metavar="FILE", help="what was recorded; - is standard input")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="a recorded file; - is standard input")
     parser.add_argument(
-        "--seconds", metavar="S", type=float, help="how long was counted; default what the files say, 10 without files"
+        "--seconds", metavar="S", type=float, help="duration of counting (default: from the files; 10 without files)"
     )
-    parser.add_argument(
-        "--lscpu", metavar="FILE", help="what lscpu printed on that host; may be among the files as well"
-    )
-    parser.add_argument(
-        "--jobs", metavar="N", type=int, help="CPUs that were busy; default what the files say, else all"
-    )
-    parser.add_argument("--machine", metavar="NAME", help="a machine whose costs count; default the nearest by lscpu")
-    parser.add_argument("--kernel", metavar="RELEASE", help="of the host, like 6.1.0; default the newest")
+    parser.add_argument("--lscpu", metavar="FILE", help="output of lscpu on that host; may also be among the files")
+    parser.add_argument("--jobs", metavar="N", type=int, help="busy CPUs (default: from the files, else all)")
+    parser.add_argument("--machine", metavar="NAME", help="a machine with its costs (default: the nearest by lscpu)")
+    parser.add_argument("--kernel", metavar="RELEASE", help="the host's kernel, like 6.1.0 (default: the newest)")
     add_config_dir(parser)
     return parser
 
 
 def main(given: argparse.Namespace) -> int:
-    """Read, simulate, say; 0 when done."""
+    """Read the files, simulate, print; return 0."""
     folders = folders_of(given.config_dir)
     if given.seconds is not None and not 0 < given.seconds < math.inf:
         raise BadInput(f"--seconds={given.seconds:g}: must be above 0")
@@ -100,9 +96,9 @@ def _text(path: str) -> str:
 
 
 def _live(seconds: float) -> list[tuple[str, str]]:
-    """Two snapshots of this machine, and its lscpu; BadInput where this is not Linux."""
+    """Two snapshots of this machine, and its lscpu; BadInput if this is not Linux."""
     if platform.system() != "Linux":
-        raise BadInput("sweep counters: give files: only Linux has counters of its own to read")
+        raise BadInput("sweep counters: live counters need Linux: give files")
     print(f"sweep: this machine's counters, for {seconds:g} s", file=sys.stderr)
     out = []
     for wait in (seconds, 0.0):
@@ -116,21 +112,21 @@ def _live(seconds: float) -> list[tuple[str, str]]:
 
 
 def _cpus(counted: Counted, jobs: int | None) -> tuple[int, int]:
-    """CPUs of the host, and how many of them were busy; BadInput where nothing says it, or files contradict."""
+    """CPUs of the host, and the number of busy ones; BadInput if files lack it or contradict each other."""
     least = max(2, round(counted.received / counted.sent) + 1 if counted.received and counted.sent else 2)
     busy = jobs or (math.ceil(counted.busy) if counted.busy else None)
     cpus = counted.cpus or (max(busy, least) if busy else None)
     if cpus is None:
-        raise BadInput(f"{counted.source}: does not say how many CPUs there are: give --lscpu FILE or --jobs N")
+        raise BadInput(f"{counted.source}: has no number of CPUs: give --lscpu FILE or --jobs N")
     if (jobs or cpus) < least:
-        raise BadInput(f"each flush notified {least - 1} CPUs, so {least} at least are busy, not {jobs or cpus}")
+        raise BadInput(f"each flush notified {least - 1} CPUs, so at least {least} are busy, not {jobs or cpus}")
     if (jobs or 0) > cpus:
         raise BadInput(f"--jobs={jobs}: the host has {cpus} CPUs")
     return cpus, min(cpus, max(busy or cpus, least))
 
 
 def _first(counted: Counted, found: Sequence[Load], busy: int) -> str:
-    """The sentence about what was counted."""
+    """The sentence about the counted flushes."""
     seconds = counted.seconds or 1.0
     events, targets, requests = (
         " to ".join(dict.fromkeys(number(each) for each in sorted((values[0], values[-1]))))
@@ -144,7 +140,7 @@ def _first(counted: Counted, found: Sequence[Load], busy: int) -> str:
     if not (counted.sent and counted.received) and busy > 2:
         bound = counted.received / counted.most if counted.received and counted.most else math.inf
         since = f", since one CPU received {number(counted.most)} requests" if counted.most and bound < busy - 1 else ""
-        why = f" (how many is not counted: {number(min(bound, busy - 1))} at most{since})"
+        why = f" (their number was not counted: at most {number(min(bound, busy - 1))}{since})"
     cpus = f"{targets} other CPU{'' if targets == '1' else 's'} each"
     return (
         f"{counted.source}, {number(seconds)} s: {events} flush events a second notified {cpus}{why}, which received "
@@ -153,30 +149,30 @@ def _first(counted: Counted, found: Sequence[Load], busy: int) -> str:
 
 
 def _notes(counted: Counted, found: Sequence[Load], machine: Machine, cpus: int, busy: int) -> list[str]:
-    """What the answer stands on, a sentence each."""
+    """The assumptions of the answer, a sentence each."""
     least, most = (round(load.targets) + 1 for load in (found[0], found[-1]))
-    pages = "" if counted.pages else "; a flush is of one page"
+    pages = "" if counted.pages else "; a flush has one page"
     guest = machine.guest or any("guest" in each for each in counted.notes)
     kernels = [f"{name} is {words}" for name, (_, words) in SHOOTDOWNS.items()]
     out = [
         *counted.notes,
         f"Assumed: {busy} of {cpus} CPUs are busy, and {counted.senders or 'all of them'} send; processes are alike, "
         f"on {' to '.join(map(str, sorted({least, most})))} CPUs each{pages}.",
-        f"With {GROWTH} times the CPUs there are as many sockets, and processes have {GROWTH} times the threads, which "
-        "flush as often.",
+        f"With {GROWTH} times the CPUs there are as many sockets, and processes have {GROWTH} times the threads, each "
+        "with the same flush rate.",
         f"Costs are those of {machine.why}." + ("" if guest else " In a guest they are higher: --machine kvm_guest."),
-        "Brackets are 5 to 95 % over draws of the costs" + (" and the numbers of targets." if len(found) > 1 else "."),
+        "Brackets are 5 to 95 % over cost samples" + (" and the numbers of targets." if len(found) > 1 else "."),
         f"{enumerated(kernels)}."
-        + ("" if counted.kernel else " The host's is taken as the newest; --kernel says another."),
+        + ("" if counted.kernel else " The newest is assumed for this host; --kernel gives another."),
         f"{HARDWARE} is a broadcast by hardware, INVLPGB since Linux 6.15 or TLBI of arm64: hypothetical, since these "
         "flushes were interrupts."
         if HARDWARE in policies_for(machine)
-        else f"Broadcasts by hardware are left out, since {machine.entry.name} has none.",
-        "Deferred flushes, as of XPFO, do not apply: pages of processes may be used again as soon as the call returns.",
+        else f"Broadcasts by hardware are left out: {machine.entry.name} has none.",
+        "XPFO's deferred flushes do not apply: pages of processes may be reused as soon as the call returns.",
     ]
     if counted.most and counted.received and counted.most > UNEVEN * counted.received / cpus:
         part = share(counted.most / counted.received)
-        out.append(f"One CPU received {part} of the requests, and loses more than the mean that is simulated.")
+        out.append(f"One CPU received {part} of the requests, and loses more than the simulated mean.")
     if GROWTH * cpus > MOST_CPUS:
         out.append(f"More than {MOST_CPUS} CPUs are not simulated.")
     return out

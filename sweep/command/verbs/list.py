@@ -1,4 +1,4 @@
-"""`sweep list`: names that can be used, a line each."""
+"""`sweep list`: all names, a line each."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sweep.inputs.home import folders_of
 
 def parser() -> Parser:
     """Its options."""
-    parser = Parser("sweep list", "What there is: name, one line, and unit and range where it has one.")
-    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; default all names")
+    parser = Parser("sweep list", "List names with a line each; parameters with unit and range.")
+    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; default: all names")
     add_config_dir(parser)
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.command import listing
 
     print(listing.listed(given.kind, folders_of(given.config_dir)))

@@ -1,4 +1,4 @@
-"""`sweep machine`: another host as a machine file, from what its `lscpu` prints."""
+"""`sweep machine`: a machine file for another host, from the output of its `lscpu`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def parser() -> Parser:
     parser = Parser(
         "sweep machine",
         "Write machine/NAME.yaml into your own folder for another host, from the output of its `lscpu`, `lscpu -J` or\n"
-        "`lscpu -e`, or of two of them in one file. Its costs are those of its family, none is measured.",
+        "`lscpu -e`, or of two of them in one file. Its costs are those of its family, not measured.",
     )
-    parser.add_argument("--lscpu", metavar="FILE", required=True, help="what lscpu printed on that host")
+    parser.add_argument("--lscpu", metavar="FILE", required=True, help="output of lscpu on that host")
     parser.add_argument(
         "--core-to-core", metavar="CSV", help="times between its CPUs, as `core-to-core-latency --csv` prints them"
     )
-    parser.add_argument("--name", default="mine", help="of the machine; default mine")
-    parser.add_argument("--core", metavar="NAME", help="a file of conf/core, where the processor is not known")
-    parser.add_argument("--config-dir", metavar="DIR", help="your own folder; default ~/.config/xpfo-sweep")
+    parser.add_argument("--name", default="mine", help="name of the machine (default: mine)")
+    parser.add_argument("--core", metavar="NAME", help="a file of conf/core, for an unknown processor")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own folder (default: ~/.config/xpfo-sweep)")
     return parser
 
 
 def main(given: argparse.Namespace) -> int:
-    """Read, choose the core, write; 0 when done."""
+    """Read, choose the core, write; return 0."""
     check_name(given.name)
     own = own_folder(given.config_dir)
     check_writable(own)
@@ -46,7 +46,7 @@ def main(given: argparse.Namespace) -> int:
         measured = by_distance(matrix, host, where)
     path = own / "machine" / f"{given.name}.yaml"
     write_own(path, machine_text(host, core, machines, measured))
-    chosen = [] if given.core else [f"Its core is taken as {core}; --core NAME gives another."]
+    chosen = [] if given.core else [f"Its core is assumed to be {core}; --core NAME gives another."]
     for line in (*host.remarks, *chosen):
         print(line, file=sys.stderr)
     use = f"machine={given.name} policy=xpfo cores={host.cpus} jobs={host.cpus}"

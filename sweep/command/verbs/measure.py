@@ -1,4 +1,4 @@
-"""`sweep measure`: broadcasts on this machine, measured, fitted and written as a machine file."""
+"""`sweep measure`: a machine file for this host, fitted to its measured broadcasts."""
 
 from __future__ import annotations
 
@@ -29,43 +29,43 @@ def parser() -> Parser:
     """Its options."""
     parser = Parser(
         "sweep measure",
-        "Measure cache lines and broadcasts on this machine without root, fit the model's costs to half of what was\n"
-        "seen, predict the other half, and write machine/this_machine.yaml into your own folder.",
+        "Measure cache lines and broadcasts on this machine without root, fit the model's costs to half of the\n"
+        "measurements, predict the other half, and write machine/this_machine.yaml into your own folder.",
     )
     parser.add_argument(
         "experiment", nargs="?", default="default", help="a file of conf/measure, or of measure/ in DIR"
     )
-    parser.add_argument("--config-dir", metavar="DIR", help="your own folder; default ~/.config/xpfo-sweep")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own folder (default: ~/.config/xpfo-sweep)")
     parser.add_argument(
         "--measured",
         metavar="CSV",
-        help="fit this earlier measured.csv of this machine again, with lines.csv beside it",
+        help="refit this earlier measured.csv of this machine, with lines.csv beside it",
     )
     parser.add_argument("--no-fit", action="store_true", help="only measure")
     parser.add_argument(
         "--delivery",
         choices=DELIVERIES,
-        help="how interrupts leave this guest, where its kernel log does not say",
+        help="delivery of this guest's interrupts, if its kernel log does not show it",
     )
     return parser
 
 
 def main(given: argparse.Namespace) -> int:
-    """Measure, fit, write; 0 when done."""
+    """Measure, fit, write; return 0."""
     own = own_folder(given.config_dir)
     paths = names_in(conf_dir() / "measure") | names_in(own / "measure")
     if given.experiment not in paths:
         raise BadInput(f"experiment={given.experiment!r}: no such file{did_you_mean(given.experiment, paths)}")
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
-        raise Unmeasurable("one CPU only: there is nobody to interrupt")
+        raise Unmeasurable("one CPU only: there is no other CPU to interrupt")
     experiment = read_experiment(paths[given.experiment], len(cpus))
     host = topology_here(cpus)
     machine = replace(facts(), cluster_cores=host.cluster_cores)
     if given.delivery is not None:
         machine = replace(machine, delivery=given.delivery)
     if given.delivery is not None and machine.hypervisor is None:
-        raise BadInput(f"--delivery={given.delivery}: this machine is no guest, as far as it can be seen")
+        raise BadInput(f"--delivery={given.delivery}: no hypervisor was found on this machine")
     if not given.no_fit:
         from sweep.measure.fit import read_settings
 

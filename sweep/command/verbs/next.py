@@ -1,4 +1,4 @@
-"""`sweep next`: what to measure next, from a run with draws."""
+"""`sweep next`: the most informative next measurements, from a run with draws."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from sweep.command.options import Parser, add_into, finished, writing
 def parser() -> Parser:
     """Its options."""
     parser = Parser(
-        "sweep next", "What to measure next: how much each point, measured, would tell of costs and points."
+        "sweep next", "Rank points by the information that a measurement would give about costs and other points."
     )
     parser.add_argument("out", metavar="OUT", help="the folder of a finished run with draws=32 or more")
     parser.add_argument(
-        "--predict", type=int, metavar="POINT", help="rank by what is learned of this point's prediction"
+        "--predict", type=int, metavar="POINT", help="rank by the information about this point's prediction"
     )
     add_into(parser)
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.tables.frame import read_results
     from sweep.tables.make import measured_of, write
     from sweep.tables.next_experiment import next_experiment

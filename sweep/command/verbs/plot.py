@@ -11,7 +11,7 @@ def parser() -> Parser:
     """Its options."""
     parser = Parser(
         "sweep plot",
-        "Draw one metric of a run against one parameter, with bands, as PNG and SVG for a slide or a mail.",
+        "Draw one metric of a run against one parameter, with bands, as PNG and SVG.",
         "examples:\n  sweep plot OUT y=flush_wait_ns x=cores\n"
         "  sweep plot OUT y=ratio x=cores jobs=60 'policy=[xpfo,xpfo_deferred]'\n"
         "  sweep plot OUT y=added_s x=jobs by=machine policy=xpfo",
@@ -19,14 +19,14 @@ def parser() -> Parser:
     parser.add_argument("out", metavar="OUT", help="the run's folder")
     parser.add_argument(
         "words", nargs="*", metavar="KEY=VALUE",
-        help="y=METRIC, x=PARAMETER, by=COLUMN (a line for each of its values; default policy), and values of others",
+        help="y=METRIC, x=PARAMETER, by=COLUMN (a line for each of its values; default: policy), and values of others",
     )  # fmt: skip
     add_into(parser)
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.report.chosen import chosen_plot
     from sweep.report.pictures import write_picture
 

@@ -1,4 +1,4 @@
-"""`sweep profile`: a command's work, or recorded files, as a workload file."""
+"""`sweep profile`: a workload file from a command or from recorded files."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def parser() -> Parser:
     """Its options."""
     parser = Parser(
         "sweep profile",
-        "Run a command, count what it asks of the kernel, write workload/NAME.yaml into your own folder.",
+        "Run a command, count its kernel work, and write workload/NAME.yaml into your own folder.",
     )
     parser.usage = "%(prog)s [options] -- COMMAND ..."
-    parser.add_argument("--name", default="mine", help="of the workload; default mine")
-    parser.add_argument("--jobs", type=int, help="CPUs that it keeps busy; default the N of a -jN, else all")
-    parser.add_argument("--config-dir", metavar="DIR", help="your own folder; default ~/.config/xpfo-sweep")
+    parser.add_argument("--name", default="mine", help="name of the workload (default: mine)")
+    parser.add_argument("--jobs", type=int, help="CPUs that it keeps busy (default: N of a -jN, else all)")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own folder (default: ~/.config/xpfo-sweep)")
     parser.add_argument(
-        "--keep-arguments", action="store_true", help="write the whole command into the file, not its first word alone"
+        "--keep-arguments", action="store_true", help="write the whole command into the file, not only its first word"
     )
     for name in ("vmstat", "stat", "interrupts"):
         parser.add_argument(
-            f"--{name}", nargs=2, metavar=("BEFORE", "AFTER"), help=f"recorded /proc/{name}, no command"
+            f"--{name}", nargs=2, metavar=("BEFORE", "AFTER"), help=f"recorded /proc/{name}, in place of a command"
         )
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.add_argument("--perf", metavar="FILE", help="recorded output of perf stat")
@@ -43,7 +43,7 @@ def parser() -> Parser:
 
 
 def main(given: argparse.Namespace) -> int:
-    """Profile a command or recorded files; 0 when done."""
+    """Profile a command or recorded files; return 0."""
     command = given.command
     if command and command[0] != "--":
         raise BadInput(f"sweep profile: unrecognized arguments: {' '.join(command)}; see `sweep profile --help`")
@@ -57,10 +57,10 @@ def main(given: argparse.Namespace) -> int:
 
 
 def _profiled(given: argparse.Namespace, command: Sequence[str]) -> Path:
-    """Profile what the command line says; the file that was written."""
+    """Profile the command or files; return the path of the written file."""
     check_name(given.name)
     if bool(command) == bool(given.vmstat):
-        raise BadInput("give either a command after --, or recorded files, --vmstat BEFORE AFTER at least")
+        raise BadInput("give either a command after --, or recorded files, at least --vmstat BEFORE AFTER")
     if given.jobs is not None and not 1 <= given.jobs <= MOST_CPUS:
         raise BadInput(f"--jobs={given.jobs}: must be at least 1, at most {MOST_CPUS}")
     own = own_folder(given.config_dir)
@@ -92,7 +92,7 @@ def _profiled(given: argparse.Namespace, command: Sequence[str]) -> Path:
 
 
 def named(command: Sequence[str], whole: bool) -> str:
-    """The command for the head of a file: its first word, since arguments may hold what is secret."""
+    """The command for the head of a file: only its first word, since arguments may contain secrets."""
     if whole:
         return f"`{shlex.join(command)}`"
     rest = len(command) - 1

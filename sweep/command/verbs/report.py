@@ -10,20 +10,22 @@ from sweep.errors import BadInput
 
 def parser() -> Parser:
     """Its options."""
-    parser = Parser("sweep report", "Make report.html and plots/ of a run: from results.parquet, run.json and tables/.")
-    parser.add_argument("runs", metavar="OUT", nargs="+", help="the run's folder; of several, one page, with --out")
+    parser = Parser(
+        "sweep report", "Rebuild report.html and plots/ from a run's results.parquet, run.json and tables/."
+    )
+    parser.add_argument("runs", metavar="OUT", nargs="+", help="a run's folder; several make one page, with --out")
     parser.add_argument("--no-plots", action="store_true", help="the page only, no PNG and SVG")
     add_into(parser)
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.report.page import read_plots, write_page
 
     folders = [finished(out) for out in given.runs]
     if len(folders) > 1 and not given.into:
-        raise BadInput(f"{len(folders)} runs in one page: give the folder of that page, --out DIR")
+        raise BadInput(f"{len(folders)} runs in one page: give the page's folder by --out DIR")
     plots = read_plots(*folders)
     given.out = given.runs[0]
     with writing(given) as into:

@@ -1,4 +1,4 @@
-"""`sweep runs`: the runs below a folder, and what tells them apart."""
+"""`sweep runs`: the runs below a folder, and their different settings."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ RIGHT, FOLDED = (2, 4, 5), (0, 1, 6)  # columns
 
 def parser() -> Parser:
     """Its options."""
-    parser = Parser("sweep runs", "The runs below a folder: what each is, how far, and which settings are its own.")
+    parser = Parser("sweep runs", "List the runs below a folder: grid, progress and the settings in which they differ.")
     parser.add_argument(
-        "folder", nargs="?", default="outputs", metavar="FOLDER", help="where to look (default: outputs)"
+        "folder", nargs="?", default="outputs", metavar="FOLDER", help="the folder to search (default: outputs)"
     )
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.store.folder import look
     from sweep.tables.frame import reading
 
     with reading(given.folder):
         found = find_runs(look(expanded(given.folder, "FOLDER")))
-    print(as_text(found) if found else f"{given.folder}: holds no runs")
+    print(as_text(found) if found else f"{given.folder}: no runs found")
     return 0
 
 
 def as_text(runs: Sequence[Run], most: int = 0) -> str:
-    """The runs as a table of at most `most` characters a line, or of the terminal's width; damaged ones explained."""
+    """A table of at most `most` characters a line, or of the terminal's width, and a sentence per damaged run."""
     rows = [
         (run.name, run.grid, "-" if run.points is None else str(run.points), run.state, age(run.age_s), size(run.size),
          " ".join(f"{name}={value}" for name, value in differ.items()))
@@ -48,7 +48,7 @@ def as_text(runs: Sequence[Run], most: int = 0) -> str:
 
 
 def age(seconds: float) -> str:
-    """A time in the largest unit of which there are two, or in seconds."""
+    """A time in the largest unit with a value of 2 or more, or in seconds."""
     for unit, length_s in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
@@ -56,7 +56,7 @@ def age(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in the largest unit of which there is one."""
+    """Bytes in the largest unit with a value of 1 or more."""
     for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= length:
             return f"{count / length:.{0 if count >= 10 * length else 1}f} {unit}"

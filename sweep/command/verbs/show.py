@@ -1,4 +1,4 @@
-"""`sweep show`: what one name stands for, or one point of a run."""
+"""`sweep show`: the meaning of a name, or one point of a run."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ def parser() -> Parser:
     """Its options."""
     parser = Parser(
         "sweep show",
-        "What one policy, machine, workload, grid, parameter, table, metric or word is; or one point of a run.",
-        "`sweep show point OUT N` is every parameter of point N of a run, and where each comes from.",
+        "Explain a policy, machine, workload, grid, parameter, table, metric or word; or show one point of a run.",
+        "`sweep show point OUT N` shows every parameter of point N of a run, with its origin.",
     )
-    parser.add_argument("name", metavar="NAME", help="as `sweep list` has it")
+    parser.add_argument("name", metavar="NAME", help="a name of `sweep list`")
     parser.add_argument(
-        "of_run", nargs="*", metavar="OUT N", help="of `point`: the run's folder, and the point's index"
+        "of_run", nargs="*", metavar="OUT N", help="for `point`: the run's folder, and the point's index"
     )
     parser.add_argument(
-        "--policy-path", metavar="DIR", help="the folder of your own policies; policy_path=DIR is the same. Of `point` "
-        "they are run as code",
+        "--policy-path", metavar="DIR", help="the folder of your own policies, also policy_path=DIR; `point` runs them",
     )  # fmt: skip
     add_config_dir(parser)
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.command import listing
 
     words = [each.partition("=")[2] for each in given.of_run if each.startswith("policy_path=")]
@@ -39,7 +38,7 @@ def main(given: Namespace) -> int:
         print(listing.shown(given.name, folders_of(given.config_dir), path))
         return 0
     if given.name != "point" or len(rest) != 2:
-        raise BadInput("sweep show: give one name, or `point`, the folder of a run and the index of a point in it")
+        raise BadInput("sweep show: give one name, or `point`, a run's folder and a point's index")
     from sweep.command.point import shown_point
 
     out, index = rest

@@ -1,4 +1,4 @@
-"""`sweep status`: how far a run is, while it runs and after it died."""
+"""`sweep status`: the progress of a run, during it and after it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sweep.inputs.home import expanded
 
 def parser() -> Parser:
     """Its options."""
-    parser = Parser("sweep status", "How far a run is: while it runs, and after it died.")
+    parser = Parser("sweep status", "Show the progress of a run, during it and after it.")
     parser.add_argument("out", metavar="OUT", help="the run's folder")
-    parser.add_argument("--watch", action="store_true", help="look again and again, until the run ends or Ctrl-C")
+    parser.add_argument("--watch", action="store_true", help="repeat until the run ends, or Ctrl-C")
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.command.watch import watch
     from sweep.store.folder import open_folder
     from sweep.store.run_json import read_run

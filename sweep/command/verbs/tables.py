@@ -1,4 +1,4 @@
-"""`sweep tables`: the tables of a finished run again, without simulating."""
+"""`sweep tables`: rebuild the tables of a finished run, without simulating."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sweep.command.options import Parser, add_into, finished, writing
 
 def parser() -> Parser:
     """Its options."""
-    parser = Parser("sweep tables", "Make the tables of a run again, without simulating.")
+    parser = Parser("sweep tables", "Rebuild the tables of a run, without simulating.")
     parser.add_argument("out", metavar="OUT", help="the run's folder")
     add_into(parser)
     return parser
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.tables.make import tables_and_answer, write, write_answer
 
     made, said = tables_and_answer(finished(given.out))

@@ -1,4 +1,4 @@
-"""`sweep why`: what is saturated in a run, and which costs matter."""
+"""`sweep why`: the saturated resources of a run, and the costs that matter."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def parser() -> Parser:
     """Its options."""
     parser = Parser(
         "sweep why",
-        "Why a policy costs what it costs: the share of the time in which senders, handlers, cache lines, a fabric or\n"
-        "a lock are in use, and from a run with draws=32 or more, the costs that its result varies with.",
+        "Show the causes of a policy's cost: the share of the time in which senders, handlers, cache lines, a fabric\n"
+        "or a lock are in use; from a run with draws=32 or more, also the costs that its result depends on.",
     )
     parser.add_argument("out", metavar="OUT", help="the folder of a finished run")
     add_into(parser)
@@ -20,7 +20,7 @@ def parser() -> Parser:
 
 
 def main(given: Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the verb; return the exit code."""
     from sweep.tables.answer import answer
     from sweep.tables.draws import posterior_draws
     from sweep.tables.frame import read_results
