@@ -126,7 +126,7 @@ def _crossings(rows: pd.DataFrame, values: tuple[float, ...], form: Callable[[fl
 
 def _exceeded(rows: pd.DataFrame, form: Callable[[float], str]) -> str:
     """The values of one policy, each with the number of CPUs from which it is exceeded."""
-    words = []
+    words: list[str] = []
     for _, row in rows.iterrows():
         known = row["cores"] == row["cores"]
         cpus = "" if words or not known else " CPUs"
