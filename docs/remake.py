@@ -81,11 +81,11 @@ def blocks(page: str) -> Iterator[tuple[str, str, str]]:
 
 def printed_table(run: Run, _: str) -> str:
     """The table that the command prints below its answer, and the answer's doubts."""
-    said, *_, table, _folder = run.printed.strip().split("\n\n")
-    doubts = [line for line in said.splitlines() if line.startswith(DOUBTS)]
+    parts = run.printed.strip().split("\n\n")
+    doubts = [line for line in parts[0].splitlines() if line.startswith(DOUBTS)]
     if not doubts:
         raise SystemExit(f"{run.folder}: the answer has no line that begins with one of {DOUBTS}")
-    lines = [line.rstrip() for line in table.splitlines() if not line.startswith("(in tables/")]
+    lines = [line.rstrip() for line in parts[-2].splitlines() if not line.startswith("(in tables/")]
     return "\n".join(["```", *lines, "", *doubts, "```"])
 
 
