@@ -28,6 +28,7 @@ COMMAND = "python -m docs.remake"
 BLOCK = re.compile(r"<!-- (\w+) ([0-9a-f]{8}) -->(\n?)(.*?)\3<!-- end -->", re.DOTALL)
 PAGE = 1120, 860  # size of the page's picture
 COLUMNS = 100  # of the terminal
+DOUBTS = ("* beyond", "No row was fitted")  # how an answer's lines about its limits begin
 
 
 class Run:
@@ -79,9 +80,13 @@ def blocks(page: str) -> Iterator[tuple[str, str, str]]:
 
 
 def printed_table(run: Run, _: str) -> str:
-    """The table that the command prints below its answer."""
-    lines = run.printed.split("\n\n")[-2].splitlines()
-    return "\n".join(["```", *(line.rstrip() for line in lines if not line.startswith("(in tables/")), "```"])
+    """The table that the command prints below its answer, and the answer's doubts."""
+    parts = run.printed.strip().split("\n\n")
+    doubts = [line for line in parts[0].splitlines() if line.startswith(DOUBTS)]
+    if not doubts:
+        raise SystemExit(f"{run.folder}: the answer has no line that begins with one of {DOUBTS}")
+    lines = [line.rstrip() for line in parts[-2].splitlines() if not line.startswith("(in tables/")]
+    return "\n".join(["```", *lines, "", *doubts, "```"])
 
 
 def how_good(run: Run, _: str) -> str:

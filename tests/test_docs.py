@@ -54,7 +54,7 @@ def do(words: list[str]) -> str:
         words = ["sweep", "--completion"]
     assert words[0] == "sweep", f"no test knows how to run {words}"
     run = any(word.startswith("+grid=") for word in words) and not {"dry_run=true", "--cfg"} & set(words)
-    few = ["draws=4"] if "+grid=validation" in words else []
+    few = ["draws=2"] if {"+grid=validation", "+grid=cores"} & set(words) else []
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         assert main(changed(*words[1:], *(SMALL if run else []), *few) if run else words[1:]) == 0, words
@@ -108,7 +108,7 @@ def test_the_readme_stays_short():
     text = read(ROOT / "README.md")
     words = len(re.sub("<!--.*?-->", "", PLAIN_FENCE.sub("", text)).split())
     assert words <= 600, f"README.md has {words} words"
-    assert len(text.splitlines()) <= 115
+    assert len(text.splitlines()) <= 120
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=ids(TEXTS))
