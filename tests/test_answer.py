@@ -66,7 +66,7 @@ def test_a_front_that_presupposes_what_no_kernel_has_says_so_and_what_is_best_wi
     table = pd.DataFrame(points, columns=["policy", "ratio", "stale_window_p99_ns", "front"])
     said = answer({"pareto": table.assign(machine="m", cores=8)}, FITTED, "pareto").sentences[0]
     assert "window: xpfo_unmapped_pool, 1.04x, window 10 us." in said
-    assert "xpfo_unmapped_pool presupposes a kernel that keeps pages for this use out of its direct map" in said
+    assert "xpfo_unmapped_pool presupposes a kernel with a pool of pages outside its direct map" in said
     assert said.endswith("the cheapest policy that presupposes nothing is xpfo_deferred, 1.40x, window 70 ms.")
 
 
@@ -207,3 +207,16 @@ def test_isolated_cpus_are_told_who_interrupts_them_and_what_the_rest_costs():
         "The others hardly interrupt them: b 2 times a second and c never. Their longest disturbance is 800 ns.",
         "Their cost is the p99 stale window on isolated CPUs: b 5 s and c 2,000 s.",
     ]
+
+
+def test_a_policy_that_exceeds_a_value_in_some_cost_samples_alone_is_not_called_safe():
+    rows = [("a", "ratio", passes, np.nan, early, np.nan, np.nan, "never up to 1024", 1.47) for passes, early in
+            ((1.5, 472.0), (2.0, np.nan))]  # fmt: skip
+    columns = ["policy", "metric", "passes", "cores", "cores_05", "cores_50", "cores_95", "said", "largest"]
+    found = answer({"crossover": pd.DataFrame(rows, columns=columns).assign(machine="m")}, FITTED, "crossover")
+    assert (
+        "a (1.47x at most, above in some cost samples from 472 CPUs) stays below 1.5x up to 1024" in found.sentences[0]
+    )
+    assert found.table is not None
+    assert found.table["1.5x"].tolist() == ["never up to 1024 (472-never)"]
+    assert found.table["2x"].tolist() == ["never up to 1024"]

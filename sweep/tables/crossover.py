@@ -110,8 +110,7 @@ def _crossings(rows: pd.DataFrame, values: tuple[float, ...], form: Callable[[fl
         if said.str.startswith("already").all():
             above.append(str(policy))
         elif said.str.startswith("never").all():
-            most = mine["largest"].iloc[0]
-            below.append(str(policy) + (f" ({form(most)} at most)" if np.isfinite(most) else ""))
+            below.append(str(policy) + _most(mine.iloc[0], form))
         elif not (said == "not known").all():
             between.append((mine["cores"].fillna(np.inf).tolist(), f"{policy} exceeds {_exceeded(mine, form)}"))
     clauses = few([text for _, text in sorted(between, reverse=True)], MOST)
@@ -122,6 +121,14 @@ def _crossings(rows: pd.DataFrame, values: tuple[float, ...], form: Callable[[fl
         first = _largest(rows, "already")
         clauses.append(f"{enumerated(above, 4)} {_verb('exceed', above)} {form(max(values))} from {first} CPUs")
     return "; ".join(clauses) or "no value is known"
+
+
+def _most(row: pd.Series, form: Callable[[float], str]) -> str:
+    """The largest value of a policy that stays below the first threshold, and the cost samples in which it does not."""
+    earliest = float(row.get("cores_05", np.nan))
+    said = [f"{form(row['largest'])} at most"] if np.isfinite(row["largest"]) else []
+    said += [f"above in some cost samples from {earliest:.0f} CPUs"] if earliest == earliest else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _exceeded(rows: pd.DataFrame, form: Callable[[float], str]) -> str:
@@ -146,6 +153,7 @@ def _verb(verb: str, policies: list[str]) -> str:
 
 def _at(row: pd.Series) -> str:
     """The number of CPUs from which a threshold is exceeded, with its band."""
+    earliest = float(row.get("cores_05", np.nan))
     if row["cores"] != row["cores"]:
-        return str(row["said"])
+        return str(row["said"]) + (f" ({earliest:.0f}-never)" if earliest == earliest else "")
     return marked(banded(row, "cores", lambda value: "never" if np.isinf(value) else f"{value:.0f}"), row["cores"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -92,13 +94,18 @@ def _front(tables: Tables) -> Answer | None:
     together = pd.concat(shown, ignore_index=True)
     names = [name for name in ("tick_hz", *PLACE) if name in together and together[name].nunique() > 1]
     heads = {"ratio": "over vanilla's", OF_LOOPS: "CPU time an operation"}
-    columns = {heads[cost]: [banded(row, cost, COSTS[cost]) for _, row in together.iterrows()]}
+    columns = {heads[cost]: [_marked(row, cost, COSTS[cost]) for _, row in together.iterrows()]}
     columns["window p99"] = [duration(each) for each in together[WINDOW]]
     columns |= {name: together[name].astype(str).tolist() for name in names}
     if cost == OF_LOOPS:
-        columns["operation"] = [banded(row, "elongation", factor) for _, row in together.iterrows()]
+        columns["operation takes"] = [_marked(row, "elongation", factor) for _, row in together.iterrows()]
     columns["front"] = ["yes" if each else "" for each in together["front"]]
     return Answer(sentences[:3], pd.DataFrame({"policy": together["policy"], **columns}))
+
+
+def _marked(row: pd.Series, name: str, form: Callable[[float], str]) -> str:
+    """A value with its band, and an asterisk beyond the measurements."""
+    return marked(banded(row, name, form), float(row.get("cores", 0.0)))
 
 
 def _unbeaten(front: pd.DataFrame, cost: str) -> str:
