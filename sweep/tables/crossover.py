@@ -135,7 +135,7 @@ def _exceeded(rows: pd.DataFrame, form: Callable[[float], str]) -> str:
 
 
 def _largest(rows: pd.DataFrame, word: str) -> str:
-    """The largest number at the end of what begins with a word."""
+    """The largest number at the end of sentences that begin with this word."""
     ends = [said.rpartition(" ")[2] for said in rows["said"].astype(str) if said.startswith(word)]
     return max(ends, key=float)
 
