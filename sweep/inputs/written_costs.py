@@ -27,7 +27,7 @@ def files(costs: Costs, known: Mapping[str, Quantity], made_by: str) -> dict[str
     content = {**costs.stamp, "digest": costs.digest, "representative": words}
     head = (
         f"# {made_by}: made, not written by hand.\n"
-        f"# {costs.name}.parquet has the draws; `representative` is its row 0, to four digits.\n"
+        f"# {costs.name}.parquet holds the draws; `representative` is its row 0, to four digits.\n"
     )
     text = head + yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)
     return {"parquet": sink.getvalue(), "yaml": text.encode()}
