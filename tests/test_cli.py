@@ -127,7 +127,7 @@ BAD = [
     (["+grid=exposure", "grid.blocks.0.policy='2 x cores'"], "a policy's name is letters"),
     (
         ["+grid=point", "workload=one_shooter", "policy=membarrier", "alloc_per_kunmap=2"],
-        "is of kunmap_events, which is not",
+        "needs kunmap_events, which is not",
     ),
 ]
 

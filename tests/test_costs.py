@@ -96,7 +96,7 @@ def test_a_value_that_is_given_is_not_drawn():
 def test_draws_change_the_hash_and_more_than_there_are_is_refused():
     assert plan_of(costs="calibrated").hash != plan_of(costs=LITERATURE).hash
     assert plan_of(costs="calibrated", draws=2).hash != plan_of(costs="calibrated").hash
-    with pytest.raises(BadInput, match="draws=600: costs=calibrated holds 512"):
+    with pytest.raises(BadInput, match="draws=600: must be at most 512 with costs=calibrated"):
         plan_of(costs="calibrated", draws=600)
     with pytest.raises(BadInput, match="draws=-1: must be a whole number from 0"):
         plan_of(draws=-1)

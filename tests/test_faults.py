@@ -366,7 +366,7 @@ def test_points_of_an_older_run_are_taken_over_by_content(tmp_path, sweep_in, ca
     assert results(tmp_path) == expected
 
 
-@pytest.mark.parametrize(("change", "said"), [("seed=1", "with seed 0, not 1"), ("replicas=3", "holds 2 replicas")])
+@pytest.mark.parametrize(("change", "said"), [("seed=1", "has seed 0, not 1"), ("replicas=3", "has 2 replicas")])
 def test_a_run_of_another_seed_or_fewer_replicas_is_not_taken_over(tmp_path, sweep_in, capsys, change, said):
     old = sweep_in(*changed(*SMALL, "runner=serial", "jobs=1"))
     assert main([*changed(*SMALL, change), "runner=serial", f"out={tmp_path}", f"reuse={old}"]) == 2

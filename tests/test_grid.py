@@ -78,7 +78,7 @@ def test_values_made_from_values_are_made_in_order():
         ({"jobs": "1 x apic"}, "apic must be a number of a point"),
         ({"jobs": "1 x seed"}, "seed must be a number of a point"),
         ({"jobs": "1 x range_pages"}, "range_pages must be a number of a point"),
-        ({"jobs": "1 x warmup_events"}, "warmup_events is not given"),
+        ({"jobs": "1 x warmup_events"}, "needs warmup_events, which is not given"),
         ({"policy": "xpfo_deferred", "serial_share": "2 x cores", "jobs": 4}, "serial_share=8.0: must be from 0 to 1"),
         (
             {"refill_ns": "1 x invlpg_ns", "invlpg_ns": [1, 1e15], "handler_fixed_ns": "2 x refill_ns"},
@@ -206,8 +206,8 @@ def test_the_command_line_chooses_rows_of_a_zip():
     [
         ({"zip": [{"cores": [2, 4], "sockets": [1, 2]}, {"cores": [8, 4], "jobs": [1, 2]}]}, "'cores' must be in"),
         ({"zip": {"cores": [2, 4]}, "blocks": [{"zip": {"cores": [8, 4]}}]}, "must be in one zip, and is in two"),
-        ({"zip": {"cores": [2, 4, 2], "sockets": [1, 2, 1]}}, "cores=2, sockets=1: twice"),
-        ({"ceiling": [33, 1, 33.0]}, "ceiling=33: twice"),
+        ({"zip": {"cores": [2, 4, 2], "sockets": [1, 2, 1]}}, "cores=2, sockets=1: given twice"),
+        ({"ceiling": [33, 1, 33.0]}, "ceiling=33: given twice"),
         ({"refill_ns": {"from": 1, "to": 9, "steps": 1}}, "must have two steps or more"),
         ({"refill_ns": {"from": 3, "to": 3, "steps": 4}}, "must have different ends"),
         ({"ceiling": {"from": 0, "to": 10, "steps": 4001}}, "must have whole numbers"),
@@ -220,7 +220,7 @@ def test_the_command_line_chooses_rows_of_a_zip():
         ({"refill_ns": {"from": 1, "to": 2, "steps": 3, "log": 1}}, "log=1: must be true or false"),
         (
             {"kunmap_events": 0},
-            r"has no flush events; give alloc_events (default: alloc_per_kunmap x kunmap",
+            r"has no flush events; give alloc_events \(default: alloc_per_kunmap x kunmap",
         ),
         ({"policy": "mm_shootdown"}, "needs a closed loop, since its flush events are system calls"),
         ({"policy": "membarrier"}, "needs a closed loop, since its flush events are system calls"),

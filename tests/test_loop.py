@@ -160,7 +160,7 @@ def test_the_noise_of_compute_is_not_in_the_elapsed_time(parameters):
 @pytest.mark.parametrize(("content", "said"), [
     ({"kind": "loop"}, "kind=loop: needs one of operation_ns, one_thread_ops_per_s, rate_per_s"),
     ({"kind": "loop", "operation_ns": 1.0, "rate_per_s": 1.0}, "kind=loop: needs one of"),
-    ({"kind": "loop", "operation_ns": 1.0, "user_s": 1.0}, "user_s is of a build, and the workload is a closed loop"),
+    ({"kind": "loop", "operation_ns": 1.0, "user_s": 1.0}, "user_s needs a build, and the workload is a closed loop"),
     ({"operation_ns": 1.0}, "operation_ns needs a closed loop, and the workload is a build"),
     ({"kind": "hoop"}, "kind='hoop': must be build or loop"),
 ])  # fmt: skip

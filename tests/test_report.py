@@ -165,7 +165,7 @@ def test_the_patchs_plot_holds_the_tables_numbers(browser, patch):
 def test_the_page_says_on_what_costs_its_numbers_stand(browser, patch, grid):
     opened(browser, patch)
     lead = browser.find_element(By.CLASS_NAME, "lead").text
-    assert "“calibrated”, fitted to published times, published central values, nothing fitted" in lead
+    assert "“calibrated”, fitted to published times; “literature”, published central values" in lead
     assert "over 8 cost samples" in lead
     opened(browser, grid)
     assert "without the uncertainty of costs" in browser.find_element(By.CLASS_NAME, "lead").text

@@ -17,7 +17,7 @@ from sweep.run.request import Request
 
 USAGE = """\
 common overrides:
-  policy=xpfo machine=i5_3550 cores=8 jobs=8    parameters of the points, all those of the model
+  policy=xpfo machine=i5_3550 cores=8 jobs=8    any parameter of the model
   'ceiling=[0,33,512]'                          a list is an axis and replaces the grid's
   policy='["xpfo*","!xpfo_broadcast"]'          policies by pattern
   costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)

@@ -1,10 +1,10 @@
-/* How long one cache line takes from CPU to CPU.
+/* Times of one cache line from CPU to CPU.
  *
  * lines pairs MS A B [A B ...]   two pinned threads take the line in turn by compare-exchange; prints `A B ns` for each
- *                                pair: the median time of one way, or nothing where the two never ran at once
- * lines KIND MS CPU...           a pinned thread on every CPU writes the same word; prints ns a write of all together:
- *                                `plain` adds without a lock, `atomic` adds with one, `test_first` sets a bit of its
- *                                own atomically, where a read finds it clear
+ *                                pair: the median one-way time; no line if the two never ran at once
+ * lines KIND MS CPU...           a pinned thread on every CPU writes the same word; prints ns per write of all CPUs:
+ *                                `plain` adds without a lock, `atomic` adds with one, `test_first` sets its own bit
+ *                                atomically if a read finds it clear
  */
 #define _GNU_SOURCE
 #include <errno.h>

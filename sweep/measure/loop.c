@@ -2,10 +2,10 @@
  *
  * measure OP CALLERS SPINNERS THINK_NS PAGES SECONDS SEED CPU...
  *
- * Caller k runs on the k-th CPU given, spinner k on the one after the last caller: it only runs user code, and writes
- * down how long it was away. One more thread sleeps, so that a lone caller is no single-threaded process to the kernel.
- * Think times are exponential with mean THINK_NS, as the simulation draws them. Prints `key value` lines, times in ns.
- * A call counts only if no other thread had lost its CPU to somebody else meanwhile: who does not run is not told.
+ * Caller k runs on the k-th CPU given, spinner k on the k-th one after the callers: it only runs user code, and records
+ * its absences. One more thread sleeps, so that a single caller is no single-threaded process to the kernel. Think
+ * times are exponential with mean THINK_NS, like those of the simulation. Prints `key value` lines, times in ns. A call
+ * counts only if no other thread had lost its CPU to another process meanwhile: threads that do not run get no IPI.
  * Exit code 3: the kernel forbids the call; the reason is on stderr.
  */
 #define _GNU_SOURCE
@@ -26,8 +26,8 @@ enum { QUERY = 0, PRIVATE_EXPEDITED = 1 << 3, REGISTER_PRIVATE_EXPEDITED = 1 << 
 enum { MEMBARRIER, DONTNEED, MPROTECT, MUNMAP };
 enum { MOST = 1 << 17, REGION = 8 << 20, ALIGN = 2 << 20, WARMUP = 32 };
 static const char *const NAMES[] = {"membarrier", "dontneed", "mprotect", "munmap"};
-static const int64_t AWAY_NS = 250;  /* a spinner's turn takes a tenth of this; an interrupt more */
-static const int64_t LOST_NS = 20000; /* longer than any interrupt of ours: the scheduler's doing */
+static const int64_t AWAY_NS = 250;  /* a spinner's iteration takes a tenth of this; an interrupt more */
+static const int64_t LOST_NS = 20000; /* longer than any of our interrupts: caused by the scheduler */
 
 struct span {
     int64_t since, begin, end; /* of an iteration: begin of its think time, of its call, end */
@@ -39,7 +39,7 @@ struct thread {
     uint64_t random;
     char *region;
     size_t count, losses;
-    struct span *spans, *lost; /* calls of a caller, absences of a spinner; absences that the scheduler made */
+    struct span *spans, *lost; /* calls of a caller, absences of a spinner; absences caused by the scheduler */
 };
 
 static int op;
@@ -103,7 +103,7 @@ static void *callers(void *argument) {
     struct thread *t = argument;
     while (!go) sched_yield();
     int64_t cpu = read_clock(CLOCK_THREAD_CPUTIME_ID), since = now();
-    lose(t, 0, since); /* whoever began before was alone */
+    lose(t, 0, since); /* calls that began earlier were alone */
     for (size_t k = 0; !stop && t->count < MOST; k++) {
         prepare(t);
         int64_t until = now() + (int64_t)(exponential(t) * think_mean_ns), begin;
@@ -117,7 +117,7 @@ static void *callers(void *argument) {
         since = end;
     }
     lose(t, since, INT64_MAX);
-    while (!stop) sched_yield(); /* the others' experiment stays as it is */
+    while (!stop) sched_yield(); /* the other threads continue their experiment */
     return NULL;
 }
 

@@ -62,7 +62,7 @@ class Composition:
         return None if answer is None else str(answer)
 
     def check(self, key: str, value: Any, where: str) -> Any:
-        """The checked value of a key; BadInput naming key, value and what is allowed."""
+        """The checked value of a key; BadInput with key, value and allowed values."""
         if key == "policy":
             return self._check_policy(meant(str(value), self.policies), where)
         groups = {"machine": self.machines, "workload": self.workloads, "costs": [LITERATURE, *self.costs]}
@@ -92,7 +92,7 @@ class Composition:
 
 
 def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) -> Plan:
-    """A checked plan; BadInput naming the key, the value and what is allowed.
+    """A checked plan; BadInput with key, value and allowed values.
 
     `own_costs` are costs whose draws are all used as the sweep's own.
     """

@@ -35,7 +35,7 @@ CAVEATS = (  # about the measurements, numbered on the page
 def basis(costs: Sequence[str], draws: int, measured: Collection[str] = ()) -> str:
     """The costs behind the numbers and the meaning of intervals, in words; `measured` costs are of one machine."""
     words = [
-        "published central values, nothing fitted" if name == LITERATURE
+        f"“{name}”, published central values" if name == LITERATURE
         else f"“{name}”, fitted to measurements of `sweep measure`" if name in measured
         else f"“{name}”, fitted to published times"
         for name in costs
@@ -45,4 +45,4 @@ def basis(costs: Sequence[str], draws: int, measured: Collection[str] = ()) -> s
         if draws
         else "Intervals are 95 % over replicas, without the uncertainty of costs."
     )
-    return f"Costs: {', '.join(words)}. {bands}" if words else bands
+    return f"Costs: {'; '.join(words)}. {bands}" if words else bands

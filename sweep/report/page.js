@@ -1,4 +1,4 @@
-// Draws the plots of the embedded data by the specifications that come with them. Text from the data enters by textContent.
+// Draws the plots of the embedded data from their specifications. Text of the data is inserted by textContent.
 function apologise(why) {
   document.getElementById("plots").textContent = `The plots cannot be drawn here: ${why}. All numbers are in results.parquet and tables/ beside this page.`;
 }
@@ -18,7 +18,7 @@ const tables = page.tables.map((columns) => {
   return (columns[names[0]] ?? []).map((_, at) => Object.fromEntries(names.map((name) => [name, columns[name][at]])));
 });
 
-async function unpack(id) { // what `packed` of page.py made: deflated, in base 85 with "," for "<"
+async function unpack(id) { // output of `packed` in page.py: deflated, in base 85 with "," for "<"
   const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
   const value = new Uint8Array(128), text = document.getElementById(id).textContent, groups = Math.ceil(text.length / 5);
   for (let at = 0; at < 85; at++) value[digits.charCodeAt(at)] = at;
@@ -48,12 +48,12 @@ function number(value) {
   return Math.abs(value) >= 1e6 || Math.abs(value) < 1e-3 ? value.toExponential(3) : String(Number(value.toPrecision(5)));
 }
 
-// A plot of lines or of a front dims the policies that are not ticked; every other plot leaves them out.
+// Plots of lines or of a front dim policies that are not ticked; other plots leave them out.
 const dims = (plot) => plot.lit.length > 0 && plot.series === "policy";
 const filtered = (plot) => tables[plot.table].filter((row) => FILTERS.every((name) => row[name] === undefined || !off[name].has(row[name]) || name === "policy" && dims(plot)));
 const inSetting = (plot, rows) => plot.fixed.reduce((kept, name) => kept.filter((row) => row[name] === plot.chosen[name]), rows);
 
-function settle(plot, rows, first) { // values of all fixed columns that some row has, with those of `first` kept before others
+function settle(plot, rows, first) { // values of all fixed columns that occur in some row, with preference for those of `first`
   let kept = rows;
   for (const name of [...first, ...plot.fixed.filter((each) => !first.includes(each))]) {
     const there = unique(kept.map((row) => row[name]));
@@ -63,10 +63,10 @@ function settle(plot, rows, first) { // values of all fixed columns that some ro
   return kept;
 }
 
-function drawn(plot) { // the rows that are drawn, as the specification names their columns
+function drawn(plot) { // the rows to draw, with the specification's column names
   const rows = settle(plot, filtered(plot), plot.moved ?? []), place = (name, row) => row[name] === "inf" ? plot.axes[name].never : row[name];
   const value = plot.kind === "dots" ? plot.x : plot.y, least = plot.axes[value]?.scale.type === "log" ? 0 : -Infinity;
-  const low = (row) => row[value + "_lo"] === null || row[value + "_lo"] > least ? row[value + "_lo"] : row[value] / 10; // where a logarithmic axis ends
+  const low = (row) => row[value + "_lo"] === null || row[value + "_lo"] > least ? row[value + "_lo"] : row[value] / 10; // the end of a logarithmic axis
   return rows.map((row) => ({ ...row, x: place(plot.x, row), y: place(plot.y, row), lo: low(row) ?? null, hi: row[value + "_hi"] ?? null,
     series: row[plot.series], lit: dims(plot) ? !off.policy.has(row.policy) : true }));
 }
@@ -94,7 +94,7 @@ async function draw(plot) {
 const drawAll = () => Promise.all(page.plots.map(draw));
 const bars = (spec) => spec.layer?.[0] ?? spec;
 
-function scales(spec) { // those by which series are told apart, in all layers of a specification
+function scales(spec) { // the scales of series, in all layers of a specification
   return [spec, ...(spec.layer ?? [])].flatMap((layer) => Object.values(layer.encoding ?? {})).filter((channel) => channel.field === "series" && channel.scale).map((channel) => channel.scale);
 }
 
@@ -105,7 +105,7 @@ function control(words, values, now, onchange) {
   return element("label", { className: "control" }, words, select);
 }
 
-function controls(plot, place) { // what is drawn, against what, and for which values of all else
+function controls(plot, place) { // choices of both axes and of the fixed values
   const again = (moved) => { plot.moved = moved; draw(plot); };
   const made = ["y", "x"].filter((at) => Object.keys(plot.choices[at] ?? {}).length > 1)
     .map((at) => control(at === "y" ? "show" : "against", Object.keys(plot.choices[at]), plot[at], (name) => {
@@ -120,7 +120,7 @@ function controls(plot, place) { // what is drawn, against what, and for which v
   place.replaceChildren(...made);
 }
 
-function table(plot) { // sorted by a click on a column's head, and filtered by words that a row holds
+function table(plot) { // sorted by a click on a column's head, and filtered by words in a row
   const columns = plot.columns.filter((name) => name !== "what"), numeric = (name) => tables[plot.table].some((row) => typeof row[name] === "number");
   const words = (plot.words ?? "").toLowerCase().split(/\s+/).filter(Boolean), cells = (row) => columns.map((name) => number(row[name]));
   let rows = inSetting(plot, filtered(plot)).filter((row) => words.every((word) => cells(row).some((cell) => cell.toLowerCase().includes(word))));
@@ -148,7 +148,7 @@ function csv(plot) {
 
 function build(plot) {
   const section = element("section", { id: `section-${plot.name}` }, element("h2", { textContent: plot.title }), element("p", { className: "note", textContent: plot.note }));
-  const place = element("div", { id: `table-${plot.name}` }), words = element("input", { type: "search", placeholder: "rows that hold …", oninput: () => { plot.words = words.value; plot.fill(); } });
+  const place = element("div", { id: `table-${plot.name}` }), words = element("input", { type: "search", placeholder: "rows with …", oninput: () => { plot.words = words.value; plot.fill(); } });
   words.setAttribute("aria-label", `Filter the rows of: ${plot.title}`);
   const link = element("a", { className: "button csv", href: "#", download: `${plot.name}.csv`, textContent: "Data as CSV", onclick: () => { link.href = csv(plot); } });
   const tools = element("div", { className: "tools" }, link);

@@ -96,7 +96,7 @@ def _plain(value: Any, deep: int = 0) -> Any:
 
 
 def _warn(plan: Plan, failed: Sequence[tuple[int, str, str]]) -> None:
-    """Warn of what a table of numbers does not show."""
+    """Warn of failed points and of an approximation."""
     if failed:
         point, error, _ = failed[0]
         warnings.warn(

@@ -42,12 +42,12 @@ def check(folder: Folder, run: dict[str, Any]) -> None:
         except BadInput as error:
             raise BadInput(f"{where}: {error}; choose another folder") from None
         if before["plan"] != run["plan"]:
-            raise BadInput(f"{where}: holds another plan: {_first_difference(before, run)}; choose another folder")
+            raise BadInput(f"{where}: belongs to another plan: {_first_difference(before, run)}; choose another folder")
         if before["chunk_bounds"] != run["chunk_bounds"]:
             raise BadInput(f"{where}: its chunks have chunk_s={before['chunk_s']}, not {run['chunk_s']}")
         return
     if folder.names("parts") or folder.exists("results.parquet"):
-        raise BadInput(f"{where}: holds parts or results without a run.json; choose another folder")
+        raise BadInput(f"{where}: has parts or results without a run.json; choose another folder")
 
 
 @contextmanager

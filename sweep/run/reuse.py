@@ -46,7 +46,7 @@ class Old:
             if there != here:
                 raise BadInput(f"{where}: has {name} {str(there)[:12]}, not {str(here)[:12]}")
         if self._replicas < plan.replicas:
-            raise BadInput(f"{where}: holds {self._replicas} replicas of each point, and {plan.replicas} are needed")
+            raise BadInput(f"{where}: has {self._replicas} replicas of each point: must have at least {plan.replicas}")
         self._folder = folder
         self._plan = plan
         self.taken = 0

@@ -119,7 +119,7 @@ def _crossings(rows: pd.DataFrame, values: tuple[float, ...], form: Callable[[fl
         clauses.insert(0, f"{enumerated(below)} {_verb('stay', below)} below {form(min(values))} up to {last} CPUs")
     if above:
         first = _largest(rows, "already")
-        clauses.append(f"{enumerated(above, 4)} {_verb('exceed', above)} {form(max(values))} from {first} CPUs")
+        clauses.append(f"{enumerated(above, 4)} {_verb('exceed', above)} {form(max(values))} from {first} CPUs on")
     return "; ".join(clauses) or "no value is known"
 
 
@@ -133,16 +133,16 @@ def _most(row: pd.Series, form: Callable[[float], str]) -> str:
 
 def _exceeded(rows: pd.DataFrame, form: Callable[[float], str]) -> str:
     """The values of one policy, each with the number of CPUs from which it is exceeded."""
-    words: list[str] = []
-    for _, row in rows.iterrows():
-        known = row["cores"] == row["cores"]
-        cpus = "" if words or not known else " CPUs"
-        words.append(f"{form(row['passes'])} {'from ' if known else ''}{_at(row)}{cpus}")
-    return " and ".join(words)
+    known = rows[rows["cores"].notna()]
+    at = [f"{form(row['passes'])} from {_at(row)}" for _, row in known.iterrows()]
+    at[:1] = [f"{each} CPUs" for each in at[:1]]
+    others = [f"{form(value)} {said}" for value, said in zip(rows["passes"], rows["said"], strict=True)][len(at) :]
+    below = enumerated([each.replace(" never", "", 1) for each in others]) if others else ""
+    return " and ".join(at) + (f", but stays below {below}" if below else "")
 
 
 def _largest(rows: pd.DataFrame, word: str) -> str:
-    """The largest number at the end of what begins with a word."""
+    """The largest number at the end of sentences that begin with this word."""
     ends = [said.rpartition(" ")[2] for said in rows["said"].astype(str) if said.startswith(word)]
     return max(ends, key=float)
 

@@ -126,7 +126,7 @@ def _at(results: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _prediction(table: Table, row: Row, costs: str, mine: pd.DataFrame, less: pd.DataFrame | None) -> Prediction:
-    """A row under the draws of some costs; under the representative one where there are no others."""
+    """A row under the draws of some costs; under the representative one if there are no others."""
     first, draws = mine.iloc[0], _by_draw(mine, row.metric)
     value, rate = draws["value"] * table.times, None
     base = 0.0 * value
