@@ -136,7 +136,7 @@ def _exceeded(rows: pd.DataFrame, form: Callable[[float], str]) -> str:
     known = rows[rows["cores"].notna()]
     at = [f"{form(row['passes'])} from {_at(row)}" for _, row in known.iterrows()]
     at[:1] = [f"{each} CPUs" for each in at[:1]]
-    others = [f"{form(value)} {said}" for value, said in zip(rows["passes"], rows["said"], strict=True)][len(at) :]
+    others = [f"{form(row['passes'])} {_at(row)}" for _, row in rows[rows["cores"].isna()].iterrows()]
     below = enumerated([each.replace(" never", "", 1) for each in others]) if others else ""
     return " and ".join(at) + (f", but stays below {below}" if below else "")
 
