@@ -28,7 +28,7 @@ COMMAND = "python -m docs.remake"
 BLOCK = re.compile(r"<!-- (\w+) ([0-9a-f]{8}) -->(\n?)(.*?)\3<!-- end -->", re.DOTALL)
 PAGE = 1120, 860  # size of the page's picture
 COLUMNS = 100  # of the terminal
-DOUBTS = ("* beyond", "No row was fitted")  # how an answer's lines about its limits begin
+DOUBTS = ("* No build", "No measurement on")  # how an answer's lines about its limits begin
 
 
 class Run:
@@ -102,13 +102,13 @@ def how_good(run: Run, _: str) -> str:
         ends = sorted(np.maximum(off, 1 / off))[:: max(len(off) - 1, 1)]
         factors = dict.fromkeys(f"{each:.0f}" if each >= 10 else f"{each:.2g}" for each in ends)
         misses.append(
-            f"{titles[str(name)]} ({len(missed)} of {(rows['table'] == name).sum()}, {' to '.join(factors)}x)"
+            f"{titles[str(name)]} ({len(missed)} of {(rows['table'] == name).sum()}, by {' to '.join(factors)}x)"
         )
     return (
         f"{rows['inside_90'].sum()} of {len(rows)} measurements of other authors, none of them fitted, lie inside "
         f"their 90 % prediction intervals ({0.9 * len(rows):.0f} expected); the median error is "
         f"{rows['error_pct'].abs().median():.0f} %.\n"
-        f"The misses, and the factors between predicted and measured: {'; '.join(misses)}.\n"
+        f"The misses: {'; '.join(misses)}.\n"
         f"No build was measured beyond {spread().cores:g} CPUs: believe the order of policies there, not the factors."
     )
 
