@@ -448,7 +448,7 @@ def test_a_folder_that_vanishes_in_mid_run_is_one_sentence(tmp_path):
     (tmp_path / "run").rename(tmp_path / "moved")
     code, said = faults.finish(driver, timeout=30)
     assert code == 1, said
-    assert "has gone" in said
+    assert "is gone" in said
     assert "Traceback" not in said
     assert faults.parts(tmp_path / "moved") >= 3
 
