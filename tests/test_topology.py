@@ -185,7 +185,7 @@ def test_what_is_written_is_simulated(text, tmp_path, capsys):
 def test_clusters_that_are_not_told_are_a_relatives(tmp_path, capsys):
     (tmp_path / "l.txt").write_text(GERMAN)
     assert main(["machine", "--lscpu", str(tmp_path / "l.txt"), "--config-dir", str(tmp_path / "own")]) == 0
-    assert "8 do, as on epyc_milan" in capsys.readouterr().err
+    assert "8 cores each, as on epyc_milan" in capsys.readouterr().err
     assert "cluster_cores: 8\n" in (tmp_path / "own" / "machine" / "mine.yaml").read_text()
 
 
