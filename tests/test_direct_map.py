@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,4 +68,5 @@ def test_shares_of_time_cross_by_cores(sweep_in):
     results = pd.read_parquet(run / "results.parquet").set_index("cores")["sender_overhead_share"]
     at = crossing["sender_overhead_share", 0.1]
     assert results[results < 0.1].index.max() < at <= results[results >= 0.1].index.min()
-    assert '"name":"overhead_ns_per_operation_cores"' in drawn(run)
+    lines = next(plot for plot in json.loads(drawn(run))["plots"] if plot["name"] == "lines")
+    assert (lines["y"], lines["x"]) == ("overhead_ns_per_operation", "cores")

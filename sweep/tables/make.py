@@ -20,7 +20,7 @@ from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import crossover
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.fabric import fabric
-from sweep.tables.frame import read_once
+from sweep.tables.frame import NEEDED, open_results, read_once
 from sweep.tables.isolated import METRICS as OF_ISOLATED
 from sweep.tables.isolated import isolated
 from sweep.tables.machines import sizes
@@ -49,6 +49,7 @@ MORE = (
     "flush_interval_ns",
     "marks_per_flush",
 )  # metrics of tables, besides the main ones
+MOST_ROWS = 200_000  # of a run whose resources stand in a table without being asked for
 PIECE = 65_536  # rows of a table converted to text at once
 TABLES = {  # every table with its title
     make.__name__: (make.__doc__ or "").partition("\n")[0]
@@ -76,7 +77,8 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
     tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(representative(every))}
     if len(single):
         made = [*OF_THE_SURFACE, *(make for make in OF_ONE_ANSWER if make.__name__ == named)]
-        made += [saturation] if single["point"].nunique() <= MOST_POINTS else []
+        few = set(OF_RESOURCES) <= set(single) and single["point"].nunique() <= MOST_POINTS
+        made += [saturation] if few else []
         tables |= {make.__name__: make(single) for make in made}
     tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}
     if len(posterior_draws(results[["draw"]])):
@@ -117,16 +119,18 @@ def notes_of(every: pd.DataFrame) -> list[str]:
 def tables_and_answer(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
     """The tables of a run's results, the main one first, and the answer to its question."""
     measured, named = measured_of(folder), answer_of(folder)
-    made = make_tables(read_once(folder, columns_of_tables(measured, named)), measured, named)
+    rows = open_results(folder, NEEDED).metadata.num_rows
+    made = make_tables(read_once(folder, columns_of_tables(measured, named, rows)), measured, named)
     return made, answer(made, measured.fitted_machines, named)
 
 
-def columns_of_tables(measured: Measured, named: str) -> set[str]:
-    """The columns of results that tables need, besides coordinates."""
+def columns_of_tables(measured: Measured, named: str, length: int) -> set[str]:
+    """The columns of results of this length that tables need, besides coordinates."""
     metrics = [name for name, metric in METRICS.items() if metric.main or name in MORE]
     rows = [row for table in measured.tables for row in table.rows]
     of_rows = {name for row in rows for name in (row.metric, *row.point, *(row.less or ()))}
-    drawn = PARAMETER_COLUMNS if named in ("next_experiment", "why") else OF_RESOURCES
+    few = OF_RESOURCES if length <= MOST_ROWS else ()
+    drawn = PARAMETER_COLUMNS if named in ("next_experiment", "why") else few
     return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *drawn, "isolated", "rate_per_s"}
 
 
