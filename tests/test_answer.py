@@ -30,7 +30,7 @@ def test_crossings_are_said_once_with_what_never_passes_and_a_mark_beyond_the_me
     rows += [("b", 1.0, passes, np.nan, "never up to 512") for passes in (1.1, 1.5, 2.0)]
     said = answer({"crossover": crossover(rows)}, FITTED, "crossover").text
     begins = "xeon_8160, -jcores (1 of 2 settings), relative to the system time without XPFO: "
-    assert f"{begins}b (1.42x at most) stays below 1.5x up to 512 CPUs; " in said
+    assert f"{begins}b (1.42x at most) stays below 1.5x up to 512* CPUs; " in said
     assert "; a exceeds 1.5x from 60 CPUs and 2x from 200*." in said
     assert "* No build was measured beyond 96 CPUs." in said
     assert "0.5" not in said

@@ -23,6 +23,7 @@ common overrides:
   costs=literature | costs=calibrated           published costs alone, or fitted ones (the default)
   draws=64                                      5/50/95 % bands over 64 cost samples
   replicas=16 precision=0.002 seed=1            precision and seed
+  policy_path=DIR                               your own policies; --config-dir DIR for everything else
   dry_run=true                                  estimate of the work; writes nothing
   out=outputs/mine                              output folder; the same command continues a run
   runner=serial | runner=ray runner.cpus=4      this process, or Ray

@@ -27,6 +27,8 @@ def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
     metrics = [name for name in METRICS if name in points and points[name].notna().any()]
     by = by or "policy"
     for key, name, known in (("y", y, metrics), ("x", x, drawn.numeric), ("by", by, ["policy", *drawn.fixed()])):
+        if name and not known:
+            raise BadInput(f"{key}={name}: this run has one value of every parameter; `sweep report` draws its plots")
         if name and name not in known:
             raise BadInput(f"{key}={name}: must be one of this run's{did_you_mean(name, known)}")
     if x == by:
@@ -37,7 +39,7 @@ def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
         points = points[_is_one_of(points[name], name, text)]
     made = lines(replace(drawn, points=points), x, y, by)
     if made is None or (x and made.x != x):
-        raise BadInput(f"nothing to draw against {x or 'a parameter'}: every line has one point; give fewer values")
+        raise BadInput(f"nothing to draw against {x or 'a parameter'}: every line has one point; run more values of it")
     made = replace(made, chosen={**made.chosen, **longest(made, made.x)})
     title = f"{made.label(made.y)}, by {made.label(made.x)}"
     note = f"Simulated with sweep. {made.note}"

@@ -115,8 +115,11 @@ def _crossings(rows: pd.DataFrame, values: tuple[float, ...], form: Callable[[fl
             between.append((mine["cores"].fillna(np.inf).tolist(), f"{policy} exceeds {_exceeded(mine, form)}"))
     clauses = few([text for _, text in sorted(between, reverse=True)], MOST)
     if below:
-        last = _largest(rows, "never")
-        clauses.insert(0, f"{enumerated(below)} {_verb('stay', below)} below {form(min(values))} up to {last} CPUs")
+        last = marked(_largest(rows, "never"), float(_largest(rows, "never")))
+        clauses.insert(
+            0,
+            f"{enumerated(below)} {_verb('stay', below)} below {form(min(values))} up to {last} CPUs",
+        )
     if above:
         first = _largest(rows, "already")
         clauses.append(f"{enumerated(above, 4)} {_verb('exceed', above)} {form(max(values))} from {first} CPUs on")

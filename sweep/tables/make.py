@@ -95,7 +95,7 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
             counted = validation_summary(rows, discrepancy_elsewhere(results, measured))
             tables |= ({"validation_summary": counted} if len(counted) else {}) | {"validation": rows}
     cores = results.groupby("point")["cores"].first()
-    tables = {name: _marked(table, cores) for name, table in tables.items()}
+    tables = {name: with_mark(table, cores) for name, table in tables.items()}
     first = next(name for name in (ANSWERS[named][1], "summary") if name in tables)
     tables = {first: tables.pop(first), **tables}
     main = tables[first]
@@ -104,7 +104,7 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
     return tables
 
 
-def _marked(table: pd.DataFrame, cores: pd.Series) -> pd.DataFrame:
+def with_mark(table: pd.DataFrame, cores: pd.Series) -> pd.DataFrame:
     """The table with a column that marks rows beyond the CPUs of any measured build."""
     of_row = table["point"].map(cores) if "point" in table else table.get("cores")
     return table if of_row is None else table.assign(beyond_measured=is_beyond(of_row))

@@ -25,7 +25,7 @@ from sweep.errors import BadInput
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.draws import explained, posterior_draws, representative, setting
 from sweep.tables.replicas import means
-from sweep.tables.sentences import Answer, Tables
+from sweep.tables.sentences import Answer, Tables, marked
 from sweep.tables.setting import settings
 from sweep.tables.words import enumerated, share
 
@@ -62,19 +62,26 @@ def saturation(results: pd.DataFrame) -> pd.DataFrame:
     table = table.merge(results[columns].drop_duplicates("point"), on="point")
     known, rows = Policies(), []
     for row in table.to_dict("records"):
-        if row["policy"] in known and row["flush_wait_ns"] == row["flush_wait_ns"]:
-            used = _in_use(known[row["policy"]], {str(name): value for name, value in row.items()})
+        if row["flush_wait_ns"] == row["flush_wait_ns"]:
+            policy = known.get(row["policy"])
+            used = _in_use(policy, {str(name): value for name, value in row.items()})
             most = max(used, key=lambda name: used[name])
             rows.append({name: row[name] for name in ("point", *names)} | used | {"most": most})
     made = pd.DataFrame(rows)
     return made[[name for name in ("point", *names, *RESOURCES, "most") if name in made]] if rows else made
 
 
-def _in_use(policy: Policy, row: dict[str, Any]) -> dict[str, float]:
-    """The share of the time in which each resource of a policy is in use; `row` is a row of a table."""
+def _in_use(policy: Policy | None, row: dict[str, Any]) -> dict[str, float]:
+    """The share of the time in which each resource of a policy is in use; `row` is a row of a table.
+
+    Of a policy of one's own, None, only resources that every policy uses are known: its file is not run.
+    """
     shape, interval = _shape(row), row["flush_interval_ns"]
     line = _mean_line_ns(shape, row)
     used = {"senders": row["flush_wait_ns"] / (interval * shape.flushers), "handlers": row["handler_share"]}
+    used |= _lock(shape, line, row)
+    if policy is None:
+        return used
     if policy.mark is not None and policy.mark.line in (Line.GLOBAL, Line.NODE):
         lines = shape.sockets if policy.mark.line is Line.NODE else 1
         clears = shape.busy / lines / row["marks_per_flush"] if row.get("marks_per_flush", 0.0) > 0.0 else 0.0
@@ -88,11 +95,16 @@ def _in_use(policy: Policy, row: dict[str, Any]) -> dict[str, float]:
         waiting = max(0.0, row["flush_wait_ns"] / interval - 1.0)  # Little's law, without the one that is served
         longer = 1.0 + waiting * np.nan_to_num(row["broadcast_per_waiter"])
         used["fabric"] = _broadcast_ns(row) * np.nan_to_num(row["broadcast_repeats"], nan=1.0) * longer / interval
-    if row.get("locks_per_operation", 0.0) > 0.0:
-        locks = shape.sockets if row["lock_per"] == "socket" else 1
-        held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
-        used["lock"] = row["operations_per_s"] * row["locks_per_operation"] * held * 1e-9 / locks
     return {name: min(1.0, used[name]) for name in used if used[name] == used[name]}
+
+
+def _lock(shape: Shape, line: float, row: dict[str, Any]) -> dict[str, float]:
+    """The share of the time in which a closed loop's lock is held or handed over; empty without one."""
+    if not row.get("locks_per_operation", 0.0) > 0.0:
+        return {}
+    locks = shape.sockets if row["lock_per"] == "socket" else 1
+    held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
+    return {"lock": min(1.0, row["operations_per_s"] * row["locks_per_operation"] * held * 1e-9 / locks)}
 
 
 def _broadcast_ns(row: dict[str, Any]) -> float:
@@ -180,6 +192,9 @@ def answer(tables: Tables) -> Answer | None:
         sentences.append(f"{where}, share of the time in use: {enumerated(said, MOST)}.")
         if costs is not None:
             sentences += [_varies(row, costs) for _, row in rows.head(MOST).iterrows()]
+    own = [name for name in table["policy"].unique() if name not in Policies()]
+    if own:
+        sentences.append(f"The lines and fabrics of policies of your own are not known: {enumerated(own)}.")
     if costs is None:
         sentences.append(f"A run with {LEAST_DRAWS} draws or more (draws=64) also shows the costs that matter.")
     return Answer(list(filter(None, sentences)), table)
@@ -196,6 +211,9 @@ def _varies(row: pd.Series, costs: pd.DataFrame) -> str:
 def _use(row: pd.Series) -> str:
     """The most used resource of a policy, and the next one."""
     used = sorted(((row[name], name) for name in RESOURCES if row.get(name, 0.0) > 0.0), reverse=True)
-    said = [f"{RESOURCES[name]} ({'up to ' if name.endswith('line') else ''}{share(part)})" for part, name in used[:2]]
+    said = [
+        f"{RESOURCES[name]} ({'up to ' if name.endswith('line') else ''}{marked(share(part), row['cores'])})"
+        for part, name in used[:2]
+    ]
     is_full = used[0][0] >= SATURATED
     return f"{row['policy']} {'saturates' if is_full else 'mostly uses'} {', then '.join(said)}"

@@ -24,7 +24,7 @@ def main(given: Namespace) -> int:
     from sweep.tables.answer import answer
     from sweep.tables.draws import posterior_draws
     from sweep.tables.frame import read_results
-    from sweep.tables.make import measured_of, write
+    from sweep.tables.make import measured_of, with_mark, write
     from sweep.tables.selection import simulated
     from sweep.tables.text import as_text
     from sweep.tables.why import LEAST_DRAWS, influence, saturation
@@ -34,6 +34,8 @@ def main(given: Namespace) -> int:
     tables = {"saturation": saturation(results[results["draw"] == 0])}
     if posterior_draws(results)["draw"].nunique() >= LEAST_DRAWS:
         tables["influence"] = influence(results)
+    cores = results.groupby("point")["cores"].first()
+    tables = {name: with_mark(table, cores) for name, table in tables.items()}
     said = answer(tables, measured_of(run).fitted_machines, "why")
     with writing(given) as into:
         write(into, tables)
