@@ -40,7 +40,7 @@ CONFIG: dict[str, Any] = {
     "axis": {
         "labelColor": INK, "titleColor": INK, "gridColor": THEME["grid"], "domainColor": THEME["line"],
         "tickColor": THEME["line"], "labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal",
-        "titlePadding": 10, "labelLimit": 320, "labelOverlap": "greedy",
+        "titlePadding": 10, "labelLimit": 320, "labelOverlap": "greedy", "labelSeparation": 6,
     },
     "legend": {
         "labelColor": INK, "titleColor": INK, "labelFontSize": 12, "orient": "top", "title": None, "labelLimit": 260,
