@@ -68,9 +68,6 @@ class Folder:
     def is_file(self, name: str) -> bool:
         return self._kind(name) == fs.FileType.File
 
-    def is_folder(self, name: str) -> bool:
-        return self._kind(name) == fs.FileType.Directory
-
     def _kind(self, name: str) -> fs.FileType:
         with self._readable(name):
             return self.filesystem.get_file_info(self.child(name)).type

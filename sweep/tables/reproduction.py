@@ -41,11 +41,6 @@ def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def measured_points(table: pd.DataFrame) -> int:
-    """The number of measurements in a reproduction, each counted once."""
-    return len(table.drop_duplicates(["machine", "policy", "cores", "jobs", "measured_s"])) if len(table) else 0
-
-
 def _row(row: pd.Series, setting: Mapping[str, Any], simulated: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """One measurement beside its simulations, by the costs' names."""
     out: dict[str, Any] = {name: row[name] for name in ("machine", "policy")}
