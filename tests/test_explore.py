@@ -73,7 +73,7 @@ def test_a_policy_that_the_machine_cannot_have_is_one_line_and_the_others_stay()
     table, said = explored.points(SMALL, ["xpfo_broadcast", "xpfo_deferred"])
     assert table["policy"].tolist() == ["xpfo_deferred"]
     assert len(said) == 1
-    assert said[0].startswith("xpfo_broadcast is left out: policy xpfo_broadcast reads broadcast_ns")
+    assert said[0].startswith("xpfo_broadcast is left out: policy xpfo_broadcast needs broadcast_ns")
     assert "\n" not in said[0]
 
 
@@ -88,7 +88,7 @@ def test_the_sentences_name_the_setting_the_costs_and_what_is_beyond_the_measure
     table, _ = explored.points(SMALL, FEW)
     said = " ".join(explored.sentences(table, SMALL))
     assert "make -j4 on i5_3550 (Intel Core i5-3550, 4 cores, 8 GB) with 4 CPUs in 1 socket." in said
-    assert "Costs: “calibrated”, fitted to published times. Bands are over 8 draws of the costs." in said
+    assert "Costs: “calibrated”, fitted to published times. Bands are over 8 cost samples." in said
     assert "Builds were measured on i5_3550 and xeon_8160 alone." in said
     large = Setting("xeon_8s", 448, 448)
     said = " ".join(explored.sentences(explored.points(large, ["xpfo", "xpfo_deferred"])[0], large))

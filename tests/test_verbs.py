@@ -144,29 +144,6 @@ def test_what_stands_in_the_way_is_named(run, capsys):
     assert "give --out DIR" in said
 
 
-@pytest.mark.parametrize(
-    "backend", ["module://matplotlib_inline.backend_inline", "nonsense", "TkAgg", "module://no_such"]
-)
-def test_the_backend_of_a_notebook_does_not_matter(run, backend):
-    shutil.rmtree(run / "plots", ignore_errors=True)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "sweep", "report", str(run)], capture_output=True, text=True,
-        env=os.environ | {"MPLBACKEND": backend},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert list((run / "plots").glob("*.png"))
-
-
-def test_pictures_leave_the_backend_of_a_notebook_alone(run):
-    script = (
-        "import matplotlib, sys; matplotlib.use('svg'); from sweep.__main__ import main\n"
-        "assert main(['report', sys.argv[1]]) == 0\n"
-        "print(matplotlib.get_backend(), 'matplotlib.pyplot' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(run)], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1].lower() == "svg false", done.stderr
-
-
 def test_text_that_a_spreadsheet_would_run_stays_text():
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "plain", "a=b", None, "'quoted", ""]
     table = pd.DataFrame({"=name": texts, "number": [-1.5] * len(texts), "flag": [True] * len(texts)})
