@@ -75,3 +75,16 @@ def test_a_point_and_a_grid_of_one_size_do_not_disagree_in_silence(sweep_in):
     )  # fmt: skip
     assert "256 CPUs on 2 sockets (the machine itself has 96 on 2" in (point / "tables" / "answer.txt").read_text()
     assert "256 CPUs on 4 sockets" in (grid / "tables" / "answer.txt").read_text()
+
+
+def test_a_wide_sweep_under_draws_has_its_answer_with_bands(tmp_path, sweep_in):
+    (tmp_path / "grid").mkdir()
+    grid = "# Wide?\nanswer: overview\npolicy: [vanilla, xpfo, xpfo_deferred]\nmachine: i5_3550\njobs: [1, 4]\n"
+    (tmp_path / "grid" / "wide.yaml").write_text(grid)
+    run = sweep_in("--config-dir", str(tmp_path), "+grid=wide", "draws=4", "window_events=64", "replicas=1")
+    said = (run / "tables" / "answer.txt").read_text().splitlines()
+    table = pd.read_csv(run / "tables" / "overview.csv").set_index("policy")
+    assert said[0].startswith("i5_3550, 4 CPUs, -j4 (1 of 2 settings), relative to")
+    low, high = (table.loc["xpfo", f"ratio_{end}"] for end in ("05", "95"))
+    assert low < high
+    assert f"({low:.2f}-{high:.2f})" in said[0]

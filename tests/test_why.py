@@ -90,3 +90,17 @@ def test_a_run_without_draws_says_how_to_learn_which_costs_matter(sweep_in, caps
     assert main(["why", str(folder)]) == 0
     assert "A run with 32 draws or more (draws=64) also shows the costs that matter." in capsys.readouterr().out
     assert (folder / "tables" / "saturation.csv").is_file()
+
+
+def test_a_policy_without_any_use_and_a_run_without_flush_events_have_a_sentence(sweep_in, capsys):
+    small = ("window_events=64", "replicas=1", "cores=8", "jobs=8")
+    nothing = sweep_in("+grid=point", "policy=vanilla", "draws=32", *small, "machine=i5_3550")
+    free = sweep_in(
+        "+grid=point", "workload=guest_memfd", "policy=[xpfo_no_flush,xpfo]", "machine=epyc_milan_2s", *small,
+        "sockets=2",
+    )  # fmt: skip
+    capsys.readouterr()
+    assert main(["why", str(nothing)]) == 0
+    assert "No policy of this run makes flush events" in capsys.readouterr().out
+    assert main(["why", str(free)]) == 0
+    assert "xpfo_no_flush uses none and xpfo mostly uses" in capsys.readouterr().out

@@ -77,7 +77,7 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
     tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(representative(every))}
     if len(single):
         made = [*OF_THE_SURFACE, *(make for make in OF_ONE_ANSWER if make.__name__ == named)]
-        few = set(OF_RESOURCES) <= set(single) and single["point"].nunique() <= MOST_POINTS
+        few = set(OF_RESOURCES) <= set(single) and (named == "why" or single["point"].nunique() <= MOST_POINTS)
         made += [saturation] if few else []
         tables |= {make.__name__: make(single) for make in made}
     tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}

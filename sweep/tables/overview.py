@@ -9,7 +9,7 @@ from sim.policies import Policies
 from sweep.tables.replicas import means
 from sweep.tables.sentences import Answer, Tables, marked
 from sweep.tables.setting import settings, word
-from sweep.tables.words import duration, enumerated, factor
+from sweep.tables.words import banded, duration, enumerated, factor
 
 WINDOW = "stale_window_p99_ns"
 SAFE = 2.0  # ratio to the system time without XPFO below which a policy is safe
@@ -35,8 +35,7 @@ def overview(results: pd.DataFrame) -> pd.DataFrame:
     made = pd.DataFrame({
         "ratio": here["ratio"], WINDOW: here[WINDOW], "least_ratio": by.min(), "largest_ratio": by.max(),
         "largest_at": pd.Series(places, index=worst.index), "cores": here["cores"], "point": here["point"],
-    })  # fmt: skip
-    made.attrs["where"] = where
+    }).assign(setting=where)  # fmt: skip
     return made.sort_values("ratio").rename_axis("policy").reset_index()
 
 
@@ -58,7 +57,7 @@ def answer(tables: Tables) -> Answer | None:
     safe = table[table["largest_ratio"] < SAFE].sort_values("largest_ratio")
     most = table.nlargest(1, "largest_ratio").iloc[0]
     return Answer([
-        f"{table.attrs['where']}, relative to the system time without XPFO: {enumerated(there)}." if there else "",
+        f"{table['setting'].iloc[0]}, relative to the system time without XPFO: {enumerated(there)}." if there else "",
         f"The cheapest policy there is {'; '.join(each for each in cheapest if each)}.",
         f"{len(safe)} of {len(table)} policies stay below {factor(SAFE)} in all settings"
         + (f": {enumerated(list(safe['policy']), MOST)}." if len(safe) else "."),
@@ -76,7 +75,7 @@ def _cheapest(table: pd.DataFrame, which: str) -> str:
 
 
 def _ratio(row: pd.Series) -> str:
-    return marked(factor(row["ratio"]), float(row["cores"]))
+    return marked(banded(row, "ratio", factor), float(row["cores"]))
 
 
 def _in_words(table: pd.DataFrame) -> pd.DataFrame:

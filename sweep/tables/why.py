@@ -65,7 +65,7 @@ def saturation(results: pd.DataFrame) -> pd.DataFrame:
         if row["flush_wait_ns"] == row["flush_wait_ns"]:
             policy = known.get(row["policy"])
             used = _in_use(policy, {str(name): value for name, value in row.items()})
-            most = max(used, key=lambda name: used[name])
+            most = max(used, key=lambda name: used[name], default="")
             rows.append({name: row[name] for name in ("point", *names)} | used | {"most": most})
     made = pd.DataFrame(rows)
     return made[[name for name in ("point", *names, *RESOURCES, "most") if name in made]] if rows else made
@@ -184,7 +184,7 @@ def answer(tables: Tables) -> Answer | None:
     """The saturated or most used resources under each policy, and the costs that matter most."""
     table, costs = tables.get("saturation"), tables.get("influence")
     if table is None or table.empty:
-        return None
+        return Answer(["No policy of this run makes flush events, so they use no resource."])
     sentences = []
     for where, rows in settings(table, (), 2):
         rows = rows.drop_duplicates("policy")
@@ -211,6 +211,8 @@ def _varies(row: pd.Series, costs: pd.DataFrame) -> str:
 def _use(row: pd.Series) -> str:
     """The most used resource of a policy, and the next one."""
     used = sorted(((row[name], name) for name in RESOURCES if row.get(name, 0.0) > 0.0), reverse=True)
+    if not used:
+        return f"{row['policy']} uses none"
     said = [
         f"{RESOURCES[name]} ({'up to ' if name.endswith('line') else ''}{marked(share(part), row['cores'])})"
         for part, name in used[:2]
