@@ -337,3 +337,10 @@ def test_counts_that_cannot_be_are_refused(tmp_path, capsys, text, said):
     shown = capsys.readouterr().err
     assert said in shown
     assert shown.count("\n") == 1
+
+
+def test_more_than_is_read_of_standard_input_is_refused_and_not_cut(monkeypatch, capsys):
+    monkeypatch.setattr("sweep.measure.pasted.MOST_BYTES", 50)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((BEFORE + AFTER).encode())))
+    assert main(["counters", "-", "--seconds", "10"]) == 2
+    assert "standard input: must be at most 50 bytes" in capsys.readouterr().err

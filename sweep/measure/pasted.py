@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import quopri
 import re
+from typing import IO
 
 from sweep.errors import BadInput
 from sweep.inputs.home import expanded
@@ -17,11 +18,16 @@ def recorded(path: str, option: str) -> str:
     """A recorded file's text, `~` and pipes included; BadInput if it cannot be read or is no text."""
     try:
         with open(expanded(path, option), "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            return read_text(file, f"{option}: {path!r}")
     except OSError as error:
         raise BadInput(f"{option}: {error.strerror}: {path!r}") from None
+
+
+def read_text(file: IO[bytes], where: str) -> str:
+    """The text of an open file; BadInput if it is too long."""
+    content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise BadInput(f"{option}: {path!r}: must be at most {MOST_BYTES} bytes")
+        raise BadInput(f"{where}: must be at most {MOST_BYTES} bytes")
     return content.decode("utf-8", "replace")
 
 

@@ -18,7 +18,7 @@ from sweep.measure.counted import Counted, Load, loads
 from sweep.measure.experiment import MOST_CPUS
 from sweep.measure.flushes import read_flushes
 from sweep.measure.machine import output_of
-from sweep.measure.pasted import MOST_BYTES, recorded
+from sweep.measure.pasted import read_text, recorded
 from sweep.measure.simulate import SHOOTDOWNS, policies
 from sweep.run.shootdowns import GROWTH, HARDWARE, Machine, machine_of, policies_for, simulated
 from sweep.tables.shootdowns import answer, shootdowns
@@ -90,9 +90,7 @@ def _name(path: str) -> str:
 
 def _text(path: str) -> str:
     """A file's text, or that of standard input."""
-    if path != "-":
-        return recorded(path, "FILE")
-    return sys.stdin.buffer.read(MOST_BYTES).decode("utf-8", "replace")
+    return recorded(path, "FILE") if path != "-" else read_text(sys.stdin.buffer, _name(path))
 
 
 def _live(seconds: float) -> list[tuple[str, str]]:
