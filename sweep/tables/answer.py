@@ -24,7 +24,7 @@ from sweep.tables import (
     validation,
     why,
 )
-from sweep.tables.sentences import PLACE, Answer, Tables, marked, of_size, unmet
+from sweep.tables.sentences import Answer, Tables, marked, of_size, unmet
 from sweep.tables.setting import ONE_OF, OTHERS, is_coordinate, settings, word
 from sweep.tables.words import banded, duration, enumerated, factor, number, share
 
@@ -102,11 +102,8 @@ def of_points(tables: Tables) -> Answer | None:
     apart = [name for name in map(str, told) if is_coordinate(name) and name not in (*OF_SIZE, *OTHERS)]
     apart = [name for name in apart if told[name].nunique(dropna=False) > 1]
     for _, row in told.head(MOST_POINTS).iterrows():
-        what = [str(row[name]) if name in PLACE else " ".join(word(name, row[name])) for name in apart]
-        where, cores = (
-            ", ".join([f"{row['policy']}{of_size(row)}", *filter(None, what)]),
-            float(row.get("cores", np.nan)),
-        )
+        what = [said for name in apart for said in word(name, row[name])]
+        where, cores = ", ".join([f"{row['policy']}{of_size(row)}", *what]), float(row.get("cores", np.nan))
         if row.get("ratio", np.nan) == row.get("ratio", np.nan):
             ratio = marked(banded(row, "ratio", factor), cores)
             wall = float(row.get("wall_time_s", np.nan))

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 
 from sweep.inputs.costs import REPRESENTATIVE
+from sweep.store.rows import PARAMETER_COLUMNS
+
+LEAST_DRAWS = 32  # for shares of variances
 
 
 def representative(results: pd.DataFrame) -> pd.DataFrame:
@@ -29,3 +32,18 @@ def explained(a: np.ndarray, b: np.ndarray, draws: int) -> np.ndarray:
     a, b = (each - each.mean(axis=1, keepdims=True) for each in (a, b))
     squares = (a @ b.T) ** 2 / np.maximum(np.outer((a**2).sum(axis=1), (b**2).sum(axis=1)), 1e-300)
     return np.maximum(0.0, (squares - 1.0 / draws) / (1.0 - 1.0 / draws))
+
+
+def logs_of_costs(rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """The quantities that vary over draws, a row each, and their logarithms, [quantity, draw].
+
+    Of two names, one counts as 1 and the other as next to nothing. `range_pages` is left out: it is no number.
+    """
+    names, logs = [], []
+    for name in PARAMETER_COLUMNS:
+        values = rows[name]
+        if name != "range_pages" and values.nunique() > 1:
+            numbers = values if pd.api.types.is_numeric_dtype(values) else (values == values.iloc[0]).astype(float)
+            names.append(name)
+            logs.append(np.log(np.maximum(numbers.to_numpy(float), 1e-9)))
+    return names, np.array(logs).reshape(len(names), len(rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -80,10 +80,10 @@ def read_results(folder: Folder) -> pd.DataFrame:
         return as_frame(file.read())
 
 
-def read_once(folder: Folder, names: Collection[str]) -> pd.DataFrame:
-    """These columns and the coordinates of points that equal no earlier one; `attrs["copies"]` counts those that do.
+def read_once(folder: Folder, names: Callable[[int], Collection[str]]) -> pd.DataFrame:
+    """The columns that `names` gives for so many rows, and coordinates, of points that equal no earlier one.
 
-    Columns are read one by one, to save memory.
+    `attrs["copies"]` counts the others. Columns are read one by one, to save memory.
     """
     file = open_results(folder, NEEDED)
     attrs, there = attrs_of(file.schema_arrow.metadata), file.schema_arrow.names
@@ -94,7 +94,7 @@ def read_once(folder: Folder, names: Collection[str]) -> pd.DataFrame:
     with reading(folder.child("results.parquet")):
         kept, copied = rows_kept(there, column)
         rows = slice(None) if kept.all() else kept
-        wanted = {*names, *columns_of(attrs)}
+        wanted = {*names(file.metadata.num_rows), *columns_of(attrs)}
         frame = pd.DataFrame({name: column(name)[rows] for name in there if name in wanted}, copy=False)
     frame.attrs |= attrs if kept.all() else attrs | {"copies": copied}
     return frame

@@ -20,7 +20,7 @@ from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import crossover
 from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.fabric import fabric
-from sweep.tables.frame import NEEDED, open_results, read_once
+from sweep.tables.frame import read_once
 from sweep.tables.isolated import METRICS as OF_ISOLATED
 from sweep.tables.isolated import isolated
 from sweep.tables.machines import sizes
@@ -119,8 +119,8 @@ def notes_of(every: pd.DataFrame) -> list[str]:
 def tables_and_answer(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
     """The tables of a run's results, the main one first, and the answer to its question."""
     measured, named = measured_of(folder), answer_of(folder)
-    rows = open_results(folder, NEEDED).metadata.num_rows
-    made = make_tables(read_once(folder, columns_of_tables(measured, named, rows)), measured, named)
+    results = read_once(folder, lambda rows: columns_of_tables(measured, named, rows))
+    made = make_tables(results, measured, named)
     return made, answer(made, measured.fitted_machines, named)
 
 

@@ -13,15 +13,13 @@ import pandas as pd
 
 from sweep.errors import BadInput
 from sweep.inputs.likelihood import spread
-from sweep.store.rows import PARAMETER_COLUMNS
-from sweep.tables.draws import explained, posterior_draws, representative, setting
+from sweep.tables.draws import LEAST_DRAWS, explained, logs_of_costs, posterior_draws, representative, setting
 from sweep.tables.replicas import means
 from sweep.tables.selection import simulated, without_copies
 from sweep.tables.sentences import Answer, Tables, of_size
 from sweep.tables.setting import LINUX_CEILING
 from sweep.tables.words import enumerated, number, share
 
-LEAST_DRAWS = 32
 TOLD = ("policy", "machine", "cores", "jobs", "ceiling", "information_bits", "most_about", "its_share", "others_share")
 
 
@@ -74,18 +72,10 @@ def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int
 
 
 def _most_about(rows: pd.DataFrame, signal: np.ndarray, draws: int, heard: float) -> dict[str, object]:
-    per_draw = rows.drop_duplicates("draw").sort_values("draw")
-    names, columns = [], []
-    for name in PARAMETER_COLUMNS:
-        values = per_draw[name]
-        if name == "range_pages" or values.nunique() < 2:
-            continue
-        names.append(name)
-        numbers = values if pd.api.types.is_numeric_dtype(values) else (values == values.iloc[0]).astype(float)
-        columns.append(np.log(np.maximum(numbers.to_numpy(float), 1e-9)))
+    names, logs = logs_of_costs(rows.drop_duplicates("draw").sort_values("draw"))
     if not names:
         return {"most_about": "", "its_share": float("nan")}
-    shares = heard * explained(np.array(columns), signal[None], draws)[:, 0]
+    shares = heard * explained(logs, signal[None], draws)[:, 0]
     return {"most_about": names[int(shares.argmax())], "its_share": float(shares.max())}
 
 

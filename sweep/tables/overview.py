@@ -31,17 +31,12 @@ def overview(results: pd.DataFrame) -> pd.DataFrame:
     by = table.groupby("policy", sort=False)["ratio"]
     worst = table.loc[by.idxmax()].set_index("policy")
     others = [name for name in names if name not in ("policy", "costs") and table[name].nunique() > 1]
-    places = [", ".join(_words(row, others)) for _, row in worst.iterrows()]
+    places = [", ".join(said for name in others for said in word(name, row[name])) for _, row in worst.iterrows()]
     made = pd.DataFrame({
         "ratio": here["ratio"], WINDOW: here[WINDOW], "least_ratio": by.min(), "largest_ratio": by.max(),
         "largest_at": pd.Series(places, index=worst.index), "cores": here["cores"], "point": here["point"],
     }).assign(setting=where)  # fmt: skip
     return made.sort_values("ratio").rename_axis("policy").reset_index()
-
-
-def _words(row: pd.Series, names: list[str]) -> list[str]:
-    said = [[str(row[name])] if isinstance(row[name], str) else word(name, row[name]) for name in names]
-    return [each for words in said for each in words]
 
 
 def answer(tables: Tables) -> Answer | None:

@@ -13,6 +13,7 @@ from sweep.tables.words import one_length
 LINUX_CEILING = 33
 ONE_OF = "1 of"  # N settings, in words
 LOADS = ("jobs_per_core", "jobs", "cores")  # sentences are about their largest value
+BARE = ("machine", "workload", "policy")  # names that stand for themselves in words
 OTHERS = ("policy", "costs")  # no part of a setting
 
 
@@ -67,6 +68,8 @@ def word(name: str, value: object, per_core: bool = False) -> list[str]:
         return []
     text = f"{value:g}" if isinstance(value, int | float) else str(value)
     text = one_length(text) or text
+    if name in BARE:
+        return [text]
     if name == "jobs_per_core":
         return [f"-j{'' if text == '1' else f'{text} x '}cores"]
     return [f"{text} CPUs" if name == "cores" else f"-j{text}" if name == "jobs" else f"{name} {text}"]

@@ -8,7 +8,6 @@ no neighbour were preferred, so the share of a contended line is an upper estima
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -23,13 +22,12 @@ from sim.reading import reads
 from sim.topology import Shape
 from sweep.errors import BadInput
 from sweep.store.rows import PARAMETER_COLUMNS
-from sweep.tables.draws import explained, posterior_draws, representative, setting
+from sweep.tables.draws import LEAST_DRAWS, explained, logs_of_costs, posterior_draws, representative, setting
 from sweep.tables.replicas import means
 from sweep.tables.sentences import Answer, Tables, marked
 from sweep.tables.setting import settings
 from sweep.tables.words import enumerated, share
 
-LEAST_DRAWS = 32
 MOST = 4  # policies in a sentence
 TOLD = 3  # costs in a sentence
 MOST_POINTS = 2000  # of a run that gets a table of its resources without asking
@@ -102,7 +100,7 @@ def _lock(shape: Shape, line: float, row: dict[str, Any]) -> dict[str, float]:
     """The share of the time in which a closed loop's lock is held or handed over; empty without one."""
     if not row.get("locks_per_operation", 0.0) > 0.0:
         return {}
-    locks = shape.sockets if row["lock_per"] == "socket" else 1
+    locks = len(np.unique(shape.socket[: shape.busy])) if row["lock_per"] == "socket" else 1  # those in use
     held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
     return {"lock": min(1.0, row["operations_per_s"] * row["locks_per_operation"] * held * 1e-9 / locks)}
 
@@ -154,7 +152,7 @@ def influence(results: pd.DataFrame) -> pd.DataFrame:
     """
     first, names = means(representative(results), [])
     others = posterior_draws(results)
-    others = others[others["point"].notna()].assign(point=setting(others))
+    others = others.assign(point=setting(others))
     if others["draw"].nunique() < LEAST_DRAWS:
         raise BadInput(f"{LEAST_DRAWS} cost samples are needed for their influence: give the sweep draws=64")
     known, rows = Policies(), []
@@ -164,20 +162,15 @@ def influence(results: pd.DataFrame) -> pd.DataFrame:
         added = added[added > 0]
         policy = str(mine["policy"].iloc[0])
         read = reads(known[policy], Kind.LOOP if of_loop else Kind.BUILD) if policy in known else PARAMETER_COLUMNS
-        costs = _logs(mine.drop_duplicates("draw").set_index("draw").loc[added.index], read)
-        if len(added) < LEAST_DRAWS or costs.empty:
+        if len(added) < LEAST_DRAWS:
             continue
-        shares = explained(costs.T.to_numpy(), np.log(added.to_numpy())[None], len(added))[:, 0]
-        rows += [{"point": point, "cost": name, "share": each} for name, each in zip(costs, shares, strict=True)]
+        costs, logs = logs_of_costs(mine.drop_duplicates("draw").set_index("draw").loc[added.index])
+        shares = explained(logs, np.log(added.to_numpy())[None], len(added))[:, 0]
+        found = zip(costs, shares, strict=True)
+        rows += [{"point": point, "cost": name, "share": each} for name, each in found if name in read]
     made = pd.DataFrame(rows, columns=["point", "cost", "share"])
     made = made.sort_values(["point", "share"], ascending=[True, False], kind="stable")
     return first[["point", *names]].merge(made[made["share"] > 0.0], on="point")
-
-
-def _logs(rows: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:
-    """Logarithms of the costs that vary over draws, [draw, cost]."""
-    costs = [n for n in PARAMETER_COLUMNS if n in read and rows[n].dtype.kind in "fi" and rows[n].nunique() > 1]
-    return rows[costs].clip(lower=1e-9).map(np.log).dropna(axis="columns")
 
 
 def answer(tables: Tables) -> Answer | None:

@@ -22,16 +22,16 @@ def parser() -> Parser:
 def main(given: Namespace) -> int:
     """Run the verb; return the exit code."""
     from sweep.tables.answer import answer
-    from sweep.tables.draws import posterior_draws
+    from sweep.tables.draws import LEAST_DRAWS, posterior_draws, representative
     from sweep.tables.frame import read_results
     from sweep.tables.make import measured_of, with_mark, write
     from sweep.tables.selection import simulated
     from sweep.tables.text import as_text
-    from sweep.tables.why import LEAST_DRAWS, influence, saturation
+    from sweep.tables.why import influence, saturation
 
     run = finished(given.out)
     results = simulated(read_results(run))
-    tables = {"saturation": saturation(results[results["draw"] == 0])}
+    tables = {"saturation": saturation(representative(results))}
     if posterior_draws(results)["draw"].nunique() >= LEAST_DRAWS:
         tables["influence"] = influence(results)
     cores = results.groupby("point")["cores"].first()
