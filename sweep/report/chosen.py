@@ -12,7 +12,7 @@ from sim.metrics import METRICS
 from sweep.errors import BadInput, did_you_mean
 from sweep.report.page import read_drawn
 from sweep.report.plot import Plot
-from sweep.report.plots import lines, lit, longest
+from sweep.report.plots import lines
 from sweep.store.folder import Folder
 
 MOST_SHOWN = 12  # values in an error
@@ -40,12 +40,11 @@ def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
     made = lines(replace(drawn, points=points), x, y, by)
     if made is None or (x and made.x != x):
         raise BadInput(f"nothing to draw against {x or 'a parameter'}: every line has one point; run more values of it")
-    made = replace(made, chosen={**made.chosen, **longest(made, made.x)})
     title = f"{made.label(made.y)}, by {made.label(made.x)}"
     note = f"Simulated with sweep. {made.note}"
     fixed = tuple(dict.fromkeys([*made.fixed, *(name for name in asked if name in made.chosen and name != "policy")]))
-    made = replace(made, title=title[:1].upper() + title[1:], note=note, fixed=fixed)
-    return replace(made, lit=lit(made) if by == "policy" and "policy" not in asked else ())
+    lit = () if "policy" in asked else made.lit  # all that are asked for are coloured
+    return replace(made, title=title[:1].upper() + title[1:], note=note, fixed=fixed, lit=lit)
 
 
 def _asked(words: Sequence[str]) -> dict[str, str]:

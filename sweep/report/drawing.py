@@ -46,7 +46,6 @@ CONFIG: dict[str, Any] = {
         "labelColor": INK, "titleColor": INK, "labelFontSize": 12, "orient": "top", "title": None, "labelLimit": 260,
         "columns": 4, "symbolSize": 90, "symbolStrokeWidth": 2, "symbolOpacity": 1,
     },
-    "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "title": None},
     "title": {
         "color": INK, "subtitleColor": SOFT, "anchor": "start", "fontSize": 15, "subtitleFontSize": 11, "offset": 12,
         "subtitlePadding": 6,
@@ -158,12 +157,14 @@ def _hover(plot: Plot) -> list[alt.Tooltip]:
     ]
 
 
+def _axis(kind: Any, at: str, plot: Plot, name: str) -> Any:
+    """The channel x or y with the title, scale and ticks of a column."""
+    about = channel(plot, name)
+    return kind(f"{at}:Q", title=about["title"], scale=about["scale"], axis=about["axis"])
+
+
 def _axes(plot: Plot) -> dict[str, Any]:
-    made = {}
-    for at, kind in (("x", alt.X), ("y", alt.Y)):
-        about = channel(plot, getattr(plot, at))
-        made[at] = kind(f"{at}:Q", title=about["title"], scale=about["scale"], axis=about["axis"])
-    return made
+    return {"x": _axis(alt.X, "x", plot, plot.x), "y": _axis(alt.Y, "y", plot, plot.y)}
 
 
 def _lines(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
@@ -233,7 +234,7 @@ def _scatter(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.La
     return alt.layer(equal, bars, dots).encode(**_axes(plot))
 
 
-def _what(plot: Plot, offset: bool) -> dict[str, Any]:
+def _what(offset: bool) -> dict[str, Any]:
     """The axis of a plot with a row of marks for each name; a name breaks after a colon."""
     label = alt.Axis(labelExpr="split(datum.label, /: | on (?=[^ ]+, )/)", labelLimit=300, ticks=False, domain=False)
     made: dict[str, Any] = {"y": alt.Y("what:N", sort=None, title=None, axis=label)}
@@ -242,20 +243,18 @@ def _what(plot: Plot, offset: bool) -> dict[str, Any]:
 
 def _dots(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
     """A value and its interval for each name and series."""
-    about = channel(plot, plot.x)
-    x = alt.X("x:Q", title=about["title"], scale=about["scale"], axis=about["axis"])
     bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("lo:Q"), x2="hi:Q", color=coloured["color"])
     dots = base.mark_point(filled=True, size=95, opacity=1, strokeWidth=2.5).encode(
-        x=x, color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot)
+        x=_axis(alt.X, "x", plot, plot.x), color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot)
     )
-    return alt.layer(bars, dots).encode(**_what(plot, True)).properties(height=alt.Step(44, **{"for": "position"}))
+    return alt.layer(bars, dots).encode(**_what(offset=True)).properties(height=alt.Step(44, **{"for": "position"}))
 
 
 def _stack(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.Chart:
     """Parts of a value, one after the other."""
     x = alt.X("x:Q", title=plot.label(plot.x), stack="zero", axis=alt.Axis(format="~s"))
     bars = base.mark_bar(height={"band": 0.65}).encode(
-        x=x, color=coloured["color"], tooltip=_hover(plot), **_what(plot, False)
+        x=x, color=coloured["color"], tooltip=_hover(plot), **_what(offset=False)
     )
     return bars.properties(height=alt.Step(40))
 

@@ -86,13 +86,12 @@ async function draw(plot) {
   for (const { domain, range } of scales(spec)) for (let at = domain.length; at--;) if (!names.includes(domain[at])) { domain.splice(at, 1); range.splice(at, 1); }
   spec.config.legend.columns = Math.max(1, Math.floor(place.clientWidth / 170));
   if (narrow) spec.config.axis.labelLimit = 130;
-  if (plot.share) bars(spec).encoding.x.stack = "normalize";
+  if (plot.share) spec.encoding.x.stack = "normalize";
   const { view } = await vegaEmbed(place, spec, { ast: true, actions: false, renderer: "svg", logLevel: 1, defaultStyle: false, tooltip: { disableDefaultStyle: true } });
   place.view = view;
   plot.fill();
 }
 const drawAll = () => Promise.all(page.plots.map(draw));
-const bars = (spec) => spec.layer?.[0] ?? spec;
 
 function scales(spec) { // the scales of series, in all layers of a specification
   return [spec, ...(spec.layer ?? [])].flatMap((layer) => Object.values(layer.encoding ?? {})).filter((channel) => channel.field === "series" && channel.scale).map((channel) => channel.scale);

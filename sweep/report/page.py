@@ -17,17 +17,14 @@ import shlex
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import vl_convert
 
 from sim.metrics import METRICS
 from sweep.errors import BadInput
-from sweep.inputs.home import cache_folder, write_own
+from sweep.report import vega
 from sweep.report.caveats import CAVEATS, NOT_MODELLED, basis
 from sweep.report.drawing import THEME, channel, looks, never, specification
 from sweep.report.plot import Plot
@@ -50,7 +47,6 @@ NEEDED = (
     "ratio",
     "overhead_ns_per_operation",
 )
-VEGA = "window.vegaEmbed = vegaEmbed"  # the script's function for the page
 DIGITS = 6  # significant digits of the numbers on the page
 
 
@@ -87,7 +83,8 @@ def _read_points(folders: Sequence[Folder]) -> tuple[pd.DataFrame, list[str]]:
     names = runs_named(folders)
     points = pd.concat([each.assign(run=name) for (each, _), name in zip(read, names, strict=True)], ignore_index=True)
     notes = [f"{n}: {note}" for (each, _), n in zip(read, names, strict=True) for note in each.attrs["notes"]]
-    points.attrs = {**read[0][0].attrs, "notes": notes}
+    bands = " ".join(dict.fromkeys(each.attrs["band"] for each, _ in read))  # of runs with cost samples, and without
+    points.attrs = {**read[0][0].attrs, "notes": notes, "band": bands}
     own = list(dict.fromkeys([*(name for _, own in read for name in own), "run"]))
     return points, [name for name in own if points[name].nunique(dropna=False) > 1]
 
@@ -134,7 +131,7 @@ def _answers(names: Sequence[str], said: Sequence[str]) -> str:
 
 def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
     """The page as text; `said` is the answer to its question."""
-    text, vega = _text(run, made) | {"answer": said}, vega_script()
+    text, script = _text(run, made) | {"answer": said}, vega.script()
     parts = {name: html.escape(str(value)) for name, value in text.items()}
     points = run.get("points", {})
     parts |= {
@@ -145,24 +142,10 @@ def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
         "data": packed(_json(_drawn(made))),
         "css": _own("page.css"),
         "js": _own("page.js"),
-        "vega": packed(vega),
-        "scripts": " ".join(f"'sha256-{_digest(each)}'" for each in (_own("page.js"), vega)),
+        "vega": packed(script),
+        "scripts": " ".join(f"'sha256-{_digest(each)}'" for each in (_own("page.js"), script)),
     }
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], _own("page.html"))
-
-
-def vega_script() -> str:
-    """Vega, Vega-Lite and Vega-Embed of vl-convert, which takes seconds to bundle them: cached."""
-    try:
-        kept = cache_folder() / f"vega-{version('vl-convert-python')}.js.z"
-    except BadInput:  # no cache folder
-        return vl_convert.javascript_bundle(VEGA)
-    with suppress(OSError, zlib.error):
-        return zlib.decompress(kept.read_bytes()).decode()
-    made = vl_convert.javascript_bundle(VEGA)
-    with suppress(BadInput):
-        write_own(kept, zlib.compress(made.encode()))
-    return made
 
 
 def _digest(script: str) -> str:
@@ -234,14 +217,11 @@ def _axes(points: Mapping[str, Any]) -> str:
 
 def _drawn(made: Sequence[Plot]) -> dict[str, Any]:
     """The data for page.js: tables of columns, and plots that refer to them."""
-    tables: list[pd.DataFrame] = []
+    tables = list({id(plot.table): plot.table for plot in made}.values())
+    at = {id(table): number for number, table in enumerate(tables)}
     names = [str(name) for plot in made if "policy" in plot.table for name in plot.table["policy"].unique()]
-    policies, out = list(dict.fromkeys(names)), []
-    for plot in made:
-        if not any(plot.table is table for table in tables):
-            tables.append(plot.table)
-        at = next(at for at, table in enumerate(tables) if table is plot.table)
-        out.append(_plain(plot, policies if plot.series == "policy" else ()) | {"table": at})
+    policies = list(dict.fromkeys(names))
+    out = [_plain(plot, policies if plot.series == "policy" else ()) | {"table": at[id(plot.table)]} for plot in made]
     of_policies = Plot("", "", "", "", pd.DataFrame({"policy": policies}))
     return {
         "plots": out,

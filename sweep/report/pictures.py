@@ -1,4 +1,4 @@
-"""The plots of a report as PNG and SVG, drawn by vl-convert, without a browser."""
+"""The plots of a report as PNG and SVG, without a browser."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import vl_convert
 
-from sweep.errors import printable
 from sweep.inputs.home import write_own
+from sweep.report import vega
 from sweep.report.drawing import measured_curves, rows, specification
 from sweep.report.plot import PLACE, Plot
-from sweep.report.points import FIXED
 from sweep.store.folder import Folder
 from sweep.tables.setting import word
 
@@ -39,9 +37,9 @@ def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
 
 def write_picture(folder: Folder, plot: Plot, chosen: Mapping[str, Any], stem: str) -> list[str]:
     """Write one plot with these values of its fixed columns as plots/STEM.png and .svg; return their names."""
-    drawn = _printable(picture(plot, chosen))
-    folder.write(f"plots/{stem}.png", vl_convert.vegalite_to_png(drawn, scale=2))
-    folder.write(f"plots/{stem}.svg", vl_convert.vegalite_to_svg(drawn).encode())
+    drawn = picture(plot, chosen)
+    folder.write(f"plots/{stem}.png", vega.png(drawn, scale=2))
+    folder.write(f"plots/{stem}.svg", vega.svg(drawn).encode())
     return [f"plots/{stem}.png", f"plots/{stem}.svg"]
 
 
@@ -60,21 +58,11 @@ def picture(plot: Plot, chosen: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _printable(value: Any) -> Any:
-    """The same with text allowed in XML: a name may have any characters."""
-    if isinstance(value, dict):
-        return {name: _printable(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_printable(inner) for inner in value]
-    return printable(value) if isinstance(value, str) else value
-
-
 def setting(plot: Plot, chosen: Mapping[str, Any]) -> str:
     """The values of the fixed columns, in words."""
     per_core = "jobs_per_core" in plot.fixed
     names = [name for name in dict.fromkeys([*PLACE, *plot.fixed]) if name in chosen]
-    words = ([str(chosen[name])] if name in FIXED else word(name, chosen[name], per_core) for name in names)
-    return ", ".join(said for each in words for said in each)
+    return ", ".join(said for name in names for said in word(name, chosen[name], per_core))
 
 
 def _settings(plot: Plot) -> list[Mapping[str, Any]]:
@@ -91,4 +79,4 @@ def _settings(plot: Plot) -> list[Mapping[str, Any]]:
 
 def write_measured(table: pd.DataFrame, title: str, path: Path) -> None:
     """Both curves of `sweep measure`: measured points, hollow if left out of the fit, and simulated lines."""
-    write_own(path, vl_convert.vegalite_to_png(measured_curves(table, title), scale=1.5))
+    write_own(path, vega.png(measured_curves(table, title), scale=1.5))

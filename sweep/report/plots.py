@@ -158,10 +158,7 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     ]
     if not 0 < len(some) <= MOST_BARS:
         return None
-    text = settings_of(
-        some, ["cores", "jobs", *(name for name in own if name not in ("cores", "jobs", "jobs_per_core"))]
-    )
-    where = some["policy"] + " on " + some["machine"].astype(str) + ", " + text
+    where = _where(some, own)
     long = [
         some[[*FIXED]].assign(what=where, part=part.removesuffix("_s"), seconds=some[part])
         for part in PARTS
@@ -177,14 +174,18 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     )  # fmt: skip
 
 
+def _where(points: pd.DataFrame, own: Sequence[str]) -> pd.Series:
+    """The label of each point: its policy, machine and setting."""
+    names = [name for name in own if name in points and name not in ("cores", "jobs", "jobs_per_core")]
+    setting = settings_of(points, ["cores", "jobs", *names])
+    return points["policy"] + " on " + points["machine"].astype(str) + ", " + setting
+
+
 def in_use(table: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     """The share of the time in which each resource is in use, for a few points."""
     if not 0 < len(table) <= MOST_BARS:
         return None
-    names = [name for name in own if name in table and name != "policy"]
-    what = (
-        table["policy"] + " on " + table["machine"].astype(str) + ", " + settings_of(table, ["cores", "jobs", *names])
-    )
+    what = _where(table, own)
     known = [name for name in RESOURCES if name in table]
     long = [table[[*FIXED]].assign(what=what, resource=RESOURCES[n], share=table[n]) for n in known]
     rows = pd.concat(long, ignore_index=True).dropna(subset=["share"])
@@ -215,14 +216,15 @@ def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | 
     positive = [name for name in ys if (points[name].dropna() > 0).all()]
     said = beyond_measured(points)
     beyond = {"cores": spread().cores} if said else {}
-    note = " ".join(filter(None, [points.attrs["band"], f"Shaded: {said[0].lower()}{said[1:]}" if said else ""]))
+    shaded = f"Shaded: {said[0].lower()}{said[1:]}" if said else ""
+    note = " ".join(filter(None, [points.attrs["band"], points.attrs["carried"], shaded]))
     made = Plot(
         "lines", "Cost against a parameter", note, "lines", points, x, y, series=by, log=(*wide, *positive),
         labels=drawn.labels([*fixed, *ys]), fixed=fixed[x], chosen=drawn.spoken_of, beyond=beyond,
         choices={"y": dict.fromkeys(ys, ()), "x": fixed},
     )  # fmt: skip
     made = replace(made, chosen=longest(made, x))
-    return replace(made, lit=lit(made))
+    return replace(made, lit=lit(made)) if by == "policy" else made
 
 
 def beyond_measured(points: pd.DataFrame) -> str:
@@ -261,10 +263,9 @@ def heat(drawn: Drawn) -> Plot | None:
     down = next((name for name in drawn.numeric if name != "ceiling"), None)
     if "ceiling" not in drawn.own or down is None or not np.isfinite(points["ratio"]).any():
         return None
-    note = (
-        "Means over replicas. A ring marks the best ceiling of its row: the smallest within the best one's 95 % "
-        f"interval. {beyond_measured(points)}"
-    )
+    means = points.attrs["band"].partition(";")[0]
+    ring = "A ring marks the best ceiling of its row: the smallest within the best one's 95 % interval over replicas."
+    note = " ".join(filter(None, [f"{means}.", ring, points.attrs["carried"], beyond_measured(points)]))
     made = Plot(
         "ceiling", "The best ceiling of single-page flushes", note, "heat", points, "ceiling", down,
         "ratio", labels=drawn.labels(["ceiling", down, "ratio"]), fixed=("policy", *drawn.fixed("ceiling", down)),
@@ -278,8 +279,8 @@ def front(drawn: Drawn) -> Plot | None:
     x, y, points = "stale_window_p99_ns", IN_SECONDS[drawn.is_of_loops], drawn.points
     if x not in points or y not in points or not ((points[x] > 0) & (points[y] > 0)).any():
         return None
-    note = "The dashed line is the Pareto front: no other policy is better in both. "
-    note += beyond_measured(points)
+    stairs = "The dashed line is the Pareto front: no other policy is better in both."
+    note = " ".join(filter(None, [stairs, points.attrs.get("carried"), beyond_measured(points)]))
     made = Plot(
         "front", "Cost against the stale window", note, "front", points, x, y, labels=drawn.labels([x, y]), log=(x, y),
         fixed=tuple(name for name in drawn.fixed() if name not in CHOICES), chosen=drawn.spoken_of,
