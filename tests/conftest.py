@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +17,18 @@ import pytest
 if os.environ.get("WITHOUT_NUMBA"):  # as if it were not installed
     sys.modules["numba"] = None  # type: ignore[assignment]
 
+from selenium import webdriver
+
 from sim import PARAMETERS
 from sim.parameters import Kind
 from sweep.inputs.catalog import catalog, quantities_of
 from sweep.inputs.conf import conf_dir
+
+CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1200,1600"
+).split()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -85,3 +95,22 @@ def sign(folder: Path) -> None:
     """Let results that a test has made be believed."""
     digest = hashlib.sha256((folder / "results.parquet").read_bytes()).hexdigest()
     (folder / "results.sha256").write_text(f"{digest}  results.parquet\n")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    """A Chromium whose console and requests can be read; skipped where there is none."""
+    missing = [path for path in (CHROMIUM, CHROMEDRIVER) if not Path(path).exists()]
+    if missing and "REQUIRE_BROWSER" not in os.environ:  # which .ci/run sets
+        pytest.skip(f"{missing[0]} is missing: apt-get install chromium chromium-driver")
+    assert not missing
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    folder = tempfile.mkdtemp()
+    for flag in [*FLAGS, f"--user-data-dir={folder}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    yield driver
+    driver.quit()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,7 +26,6 @@ import sweep
 from sweep.__main__ import main
 from sweep.command import explored
 from sweep.command.explored import Setting
-from tests.test_report import CHROMEDRIVER, CHROMIUM, FLAGS
 
 pytestmark = pytest.mark.xdist_group(__name__)
 
@@ -156,24 +152,6 @@ def page() -> Iterator[str]:
     assert server.returncode == 130
     assert said.splitlines()[-1] == "sweep: stopped by SIGINT"
     assert "Traceback" not in said
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    missing = [path for path in (CHROMIUM, CHROMEDRIVER) if not Path(path).exists()]
-    if missing and "REQUIRE_BROWSER" not in os.environ:  # which .ci/run sets
-        pytest.skip(f"{missing[0]} is missing: apt-get install chromium chromium-driver")
-    assert not missing
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    folder = tempfile.mkdtemp()
-    for flag in [*FLAGS, f"--user-data-dir={folder}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    yield driver
-    driver.quit()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait(browser: webdriver.Chrome, until: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +186,20 @@ def test_the_files_that_are_written_are_swept(tmp_path, capsys):
     for grid in (["+grid=this_machine"], ["+grid=patch", "machine=this_machine"]):
         run = ["--config-dir", str(tmp_path), *grid, *short, f"out={tmp_path / grid[0][6:]}"]
         assert main(run) == 0
+
+
+def test_the_answer_begins_with_one_broadcast_and_its_parts(tmp_path, capsys):
+    fitted = fit_and_write(measured_of(curves(), truth()), CONTENT, MACHINE, _folder(tmp_path))
+    first = capsys.readouterr().out.splitlines()[0]
+    calm = fitted.table[(fitted.table["call"] == "membarrier") & (fitted.table["callers"] == 1)]
+    calm = calm[calm["spinners"] >= 1].sort_values(["spinners", "think_ns"], ascending=[True, False]).iloc[0]
+    assert first.startswith(f"One broadcast to {calm.spinners} other CPU")
+    scale = {"ns": 1.0, "us": 1e3}
+    measured, simulated, *parts = (float(n) * scale[unit] for n, unit in re.findall(r"([\d.]+) (ns|us)\b", first))
+    assert measured == pytest.approx(calm["measured_p50_ns"], rel=0.01)
+    assert simulated == pytest.approx(calm["simulated_p50_ns"], rel=0.01)
+    assert len(parts) == 4
+    assert sum(parts) == pytest.approx(simulated, rel=0.3)  # lines travel besides
 
 
 def test_draws_of_measured_costs_repeat_the_broadcast_that_was_measured(tmp_path, capsys):

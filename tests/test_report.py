@@ -6,12 +6,10 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,31 +35,8 @@ from tests.conftest import sign
 
 pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
 
-CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 SMALL = ("window_events=320", "replicas=2", "precision=0.1")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1200,1600"
-).split()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    missing = [path for path in (CHROMIUM, CHROMEDRIVER) if not Path(path).exists()]
-    if missing and "REQUIRE_BROWSER" not in os.environ:  # which .ci/run sets
-        pytest.skip(f"{missing[0]} is missing: apt-get install chromium chromium-driver")
-    assert not missing
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    folder = tempfile.mkdtemp()
-    for flag in [*FLAGS, f"--user-data-dir={folder}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    yield driver
-    driver.quit()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -531,9 +506,30 @@ def test_two_runs_are_one_page(browser, grid, patch, tmp_path, capsys):
     rows = drawn(browser, "front")
     assert set(rows["run"]) == {patch.name}
     assert set(rows["machine"]) == {"i5_3550"}
+    note = browser.find_element(By.CSS_SELECTOR, "#section-lines .note").text
+    assert "Means over replicas" in note  # of one run
+    assert "Medians over cost samples" in note  # of the other
     answer = browser.find_element(By.CLASS_NAME, "answer").text
     assert f"{grid.name}: " in answer
     assert f"{patch.name}: " in answer
+
+
+def test_every_plot_of_binned_values_says_so(grid):
+    points, own = read_points(pq.ParquetFile(grid / "results.parquet"))
+    points["ceiling"] = np.linspace(1, 500, len(points))  # no two points alike, as where values are drawn at random
+    made = {plot.kind: plot for plot in plots(points, own, {})}
+    for kind in ("lines", "front", "heat", "table"):
+        assert "ceiling is in 64 bins; each shows its median." in made[kind].note
+
+
+def test_a_page_needs_no_cache(patch, tmp_path, monkeypatch):
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("sweep.report.vega.write_own", full)
+    assert main(["report", str(patch), "--no-plots", "--out", str(tmp_path / "page")]) == 0
+    assert (tmp_path / "page" / "report.html").stat().st_size > 300_000
 
 
 @pytest.mark.long
