@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
     import xarray
-
-try:
-    __version__ = version("xpfo-sweep")
-except PackageNotFoundError:  # a checkout that is not installed, as in a Ray job
-    __version__ = "unknown"
 
 
 def simulate(

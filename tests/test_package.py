@@ -8,8 +8,6 @@ from pathlib import Path
 
 import yaml
 
-import sweep
-
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
@@ -36,7 +34,8 @@ def test_the_addresses_of_the_package_are_parts_of_two():
 
 def test_the_citation_says_what_the_package_says():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == sweep.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert citation["version"] == re.search(r"^## ([0-9.]+)", changelog, re.MULTILINE)[1]
     assert citation["license"] == PROJECT["license"]
     assert citation["title"].startswith(PROJECT["name"])
     assert citation["keywords"] == PROJECT["keywords"]

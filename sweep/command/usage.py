@@ -7,12 +7,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from sweep import __version__
 from sweep.command.compose import compose, configuration
 from sweep.command.options import Parser, add_config_dir
 from sweep.errors import BadInput
 from sweep.inputs.conf import conf_dir, hidden_files, listing
 from sweep.inputs.home import folders_of
+from sweep.run.commit import VERSION
 from sweep.run.request import Request
 
 USAGE = """\
@@ -68,7 +68,7 @@ def parser() -> Parser:
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="+grid=NAME and Hydra overrides")
     add_config_dir(parser)
-    parser.add_argument("--version", action="version", version=f"sweep {__version__}")
+    parser.add_argument("--version", action="version", version=f"sweep {VERSION}")
     parser.add_argument(
         "--completion", action="store_true", help='print the shell\'s completion: eval "$(sweep --completion)"'
     )

@@ -1,18 +1,22 @@
-"""The commit of the code: of its checkout, or of the build of its package."""
+"""Version and commit of the code: of its package, and of its checkout."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent
-BUILT_FROM = PACKAGE / "commit.txt"  # only in a package; deploy/hatch_build.py writes it
+try:
+    VERSION = version("xpfo-sweep")
+except PackageNotFoundError:  # a checkout that is not installed, as in a Ray job
+    VERSION = "unknown"
 
 
 def commit() -> str | None:
-    """The commit, marked if its files were changed; None if neither git nor the package has one."""
-    return of_checkout(PACKAGE.parent) or (BUILT_FROM.read_text().strip() if BUILT_FROM.exists() else None)
+    """The commit, marked if its files were changed; None for a release, or if neither git nor the package has one."""
+    built_from = VERSION.partition("+")[2].removeprefix("g")  # hatch-vcs: 0.1.dev471+g72a4bfd01
+    return of_checkout(Path(__file__).resolve().parents[2]) or built_from or None
 
 
 def of_checkout(root: Path) -> str | None:

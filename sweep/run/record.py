@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sweep import __version__
 from sweep.errors import BadInput, Stopped
 from sweep.inputs.door import shorten
 from sweep.inputs.measured import FILE, as_json
@@ -21,7 +20,7 @@ from sweep.messages import say, without_credentials
 from sweep.plan.code import code_hash
 from sweep.plan.engine import APPROXIMATE
 from sweep.plan.plan import Plan
-from sweep.run.commit import commit
+from sweep.run.commit import VERSION, commit
 from sweep.run.request import Request
 from sweep.store.folder import Folder, reason
 from sweep.store.parts import chunk_of, committed
@@ -168,7 +167,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
         ),
         "sources": json.loads(json.dumps(plan.sources, default=str)),
         "code": code_hash(plan.policy_path),
-        "versions": {"sweep": __version__, "python": platform.python_version()}
+        "versions": {"sweep": VERSION, "python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "pandas", "pyarrow", "hydra-core")},
         "approximation": APPROXIMATE if plan.is_approximate else None,
         "commit": request.commit or commit(),
