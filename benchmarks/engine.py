@@ -28,7 +28,6 @@ import numpy as np
 
 from benchmarks import c
 from benchmarks.distance import known
-from sim.arrays import fit_buffer
 from sim.counts import no_counts
 from sim.events import FlushEvents
 from sim.machine.compiled.cache import has_compiler
@@ -122,9 +121,7 @@ class Lanes:
 def side(machine: Any) -> Side:
     def advance(events: int) -> Served:
         waits, windows = (np.empty((events, machine.lanes), order="F") for _ in range(2))
-        with np.errstate():
-            fit_buffer(machine.lanes)
-            machine.serve(waits, windows)
+        machine.serve(waits, windows)
         return waits, windows
 
     return advance

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.arrays import fit_buffer, quantile
 from sim.counts import Machine, Weights, weighted_counts
+from sim.elementary import quantile
 
 BATCHES = 32  # of a full window
 LEAST_BATCHES = 8  # before a lane may stop
@@ -33,14 +33,6 @@ def run(
     events, compute_ns (drawn by senders; NaN if all busy CPUs are senders), one for each name of `times` (the 95 %
     half-width of that time per event) and one for each count.
     """
-    with np.errstate():  # restores the buffer size, which is set below
-        return _run(machine, times, warmup, window, precision)
-
-
-def _run(
-    machine: Machine, times: Mapping[str, Weights], warmup: int, window: int, precision: np.ndarray
-) -> dict[str, np.ndarray]:
-    fit_buffer(machine.lanes)
     length = max(1, window // BATCHES)
     lane = np.arange(machine.lanes)  # original index of each remaining lane
     weights = [each.by_count for each in times.values()]
@@ -81,7 +73,6 @@ def _run(
         batches = [kept[:, stay] for kept in batches]
         if len(stay):
             machine.keep(stay)
-            fit_buffer(machine.lanes)
     return out
 
 

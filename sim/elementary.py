@@ -1,6 +1,6 @@
-"""Exponentials and logarithms with the same last bit on every processor: numpy's differ between AVX-512 and others.
+"""Functions with the same last bit on every processor: numpy's exponentials differ between AVX-512 and others.
 
-They use only operations with one rounding in IEEE 754: sums, products and powers of two. The reduction to
+The exponentials use only operations with one rounding in IEEE 754: sums, products and powers of two. The reduction to
 |x| <= ln(2) / 2 is that of W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980, followed by a
 Taylor series.
 """
@@ -37,6 +37,14 @@ def excess(x: np.ndarray) -> np.ndarray:
 def log(x: float) -> float:
     """The natural logarithm of a positive float."""
     return float(Decimal(x).ln())
+
+
+def quantile(ascending: np.ndarray, share: float) -> np.ndarray:
+    """Linear quantile over axis 0 of values sorted along it."""
+    at = share * (len(ascending) - 1)
+    low = int(at)
+    high = min(low + 1, len(ascending) - 1)
+    return ascending[low] + (at - low) * (ascending[high] - ascending[low])
 
 
 def _polynomial(coefficients: list[float], x: Real) -> Real:

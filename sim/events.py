@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.arrays import put
 from sim.draws import COMPUTE, ENTRY, KIND, PAGES, Draws
 from sim.policy import ALL_PAGES, Events, Policy, Targets
 from sim.preemption import Preemption
@@ -73,7 +72,7 @@ class FlushEvents:
         self._replicas, self.replica_row = np.unique(replicas, return_inverse=True)
         constant = (COMPUTE,) if shape.operation == "constant" else ()
         self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES), constant)
-        self.flushers = shape.flushers
+        self.flushers, self.busy = shape.flushers, shape.busy
         self.checking = policy.kernel_entry is not None or policy.reads_line
         self.all_flush = shape.flushers == shape.busy
         self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if self.checking else 0, (ENTRY,))
@@ -124,15 +123,21 @@ class FlushEvents:
 
     def draw(self, cpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute time in ns and kind of the next event of CPU `cpu` [lane]."""
-        of_cpu = cpu * len(self._lane) + self._lane
-        used = self._next.take(of_cpu)
+        of_cpu = (cpu, self._lane)
+        used = self._next[of_cpu]
         self._most = max(self._most, int(used.max()) + 1)
         self._draws.reserve(self._most)
-        put(self._next, of_cpu, used + 1)
+        self._next[of_cpu] += 1
         at = (self.replica_row * self.flushers + cpu) * self._draws.length + used
         compute, which, pages = (table.take(at) for table in self._draws.tables)
         longer = np.where(which < self.alloc_share, pages, 2.0) >= self.cumulative  # per kind
         return compute * self.think_ns, longer.view(np.uint8).sum(axis=0, dtype=np.uint16).astype(np.int64)
+
+    def unit_gaps(self, cpu: np.ndarray, used: np.ndarray, lanes: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The drawn gap of CPU `cpu` to its next check, in mean gaps, after `used` draws; all [..., lane]."""
+        draws, replica = self.entry_draws, self.replica_row[lanes]
+        draws.reserve(int(used.max()) + 1)
+        return draws.tables[0].take((replica * self.busy + cpu) * draws.length + used)
 
     @property
     def used(self) -> np.ndarray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim import METRICS, PARAMETERS, arrays, batch_means, simulate
+from sim import METRICS, PARAMETERS, batch_means, elementary, simulate
 from sim import simulate as public
 from sim.draws import COMPUTE, Draws, stream
+from sim.machine.vectorized.state import first_least
 from sim.policies import Policies
 from sim.reading import reads
 from tests.conftest import one_request
@@ -134,7 +135,13 @@ def test_student_t_and_quantiles_are_the_textbook_ones():
         assert batch_means.student_t(degrees) == pytest.approx(expected, abs=0.01)
     values = np.sort(np.random.default_rng(1).random((101, 3)), axis=0)
     for share in (0.0, 0.5, 0.99, 1.0):
-        assert arrays.quantile(values, share) == pytest.approx(np.quantile(values, share, axis=0))
+        assert elementary.quantile(values, share) == pytest.approx(np.quantile(values, share, axis=0))
+
+
+@pytest.mark.parametrize(("rows", "lanes"), [(1, 1), (5, 7), (64, 8), (600, 20)])
+def test_the_least_of_equal_values_is_the_first_row(rows, lanes):
+    values = np.random.default_rng([rows, lanes]).integers(0, max(2, rows // 8), (rows, lanes)).astype(float)
+    assert first_least(values).tolist() == values.argmin(axis=0).tolist()
 
 
 @pytest.mark.parametrize(

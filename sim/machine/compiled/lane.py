@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sim.arrays import quantile
 from sim.counts import COUNTS, Record, Records, no_counts
+from sim.elementary import quantile
 from sim.events import FlushEvents
 from sim.machine.compiled.jit import compiled, prepare
 

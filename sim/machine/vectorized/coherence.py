@@ -17,8 +17,7 @@ import numpy as np
 
 from sim.cache_lines import SAME, distances, line_times_ns
 from sim.events import FlushEvents
-from sim.machine.vectorized.earliest import Earliest
-from sim.machine.vectorized.state import Served, Steps, keep
+from sim.machine.vectorized.state import Steps, first_least
 from sim.policy import Line, Local, Policy
 from sim.topology import Shape
 
@@ -73,58 +72,30 @@ class Access:
 class Coherence(Steps):
     """The state of all lanes of a group, and the step that serves one flush event in each."""
 
+    STATE = ("senders", "checkers", "lines")
+
     def __init__(self, shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, source: FlushEvents) -> None:
         """`cost` has the parameters that the policy reads and checks_per_s; `source` draws events and checks."""
-        self.shape, self.policy, self.source, self.cost = shape, policy, source, dict(cost)
-        lanes = len(source.replica_row)
+        super().__init__(shape, cost, policy, source)
         self.count = shape.sockets if policy.mark is not None and policy.mark.line is Line.NODE else 1
-        whole = np.zeros((shape.flushers, lanes), dtype=np.int64)
-        self.senders = Senders(whole, np.zeros(whole.shape), np.zeros(whole.shape), whole.copy())
-        whole = np.zeros((shape.busy, lanes), dtype=np.int64)
-        self.checkers = Checkers(np.full(whole.shape, np.inf), whole.astype(bool), whole, whole.copy())
-        whole = np.zeros((self.count, lanes), dtype=np.int64)
-        clear = np.repeat(
-            np.bincount(shape.socket % self.count, minlength=self.count)[:, None], lanes, axis=1
-        )  # no CPU is marked yet
-        copy = np.full((self.count, shape.busy, lanes), -1)
-        self.lines = Lines(whole, whole.copy(), np.zeros(whole.shape), whole.copy(), whole.copy(), clear, copy)
-        self.served = Served.nothing(lanes)
-        self._lay_out(lanes)
-        self.reset()
-        for k in range(shape.flushers):
-            cpu = np.full(lanes, k)
-            compute, kind = source.draw(cpu)
-            self._schedule(cpu, compute, kind)
-        self._watch()
+        zero = np.zeros((shape.flushers, self.lanes))
+        self.senders = Senders(zero.astype(int), zero, zero.copy(), zero.astype(int))
+        zero = np.zeros((shape.busy, self.lanes), dtype=int)
+        self.checkers = Checkers(np.full(zero.shape, np.inf), zero.astype(bool), zero, zero.copy())
+        zero = np.zeros((self.count, self.lanes), dtype=int)
+        clear = zero + np.bincount(shape.socket % self.count, minlength=self.count)[:, None]  # no CPU is marked yet
+        copy = np.full((self.count, shape.busy, self.lanes), -1)
+        self.lines = Lines(zero, zero.copy(), zero.astype(float), zero.copy(), zero.copy(), clear, copy)
+        self._draw_first()
 
     def _lay_out(self, lanes: int) -> None:
-        """Set the values that depend only on costs and the number of lanes."""
-        self.lanes, self.lane = lanes, np.arange(lanes)
+        super()._lay_out(lanes)
         self.line_ns, self.socket = line_times_ns(self.shape, self.cost), self.shape.socket
         self.cluster = self.shape.cluster
         rate = self.cost.get("checks_per_s", np.zeros(lanes))
         self.gap_ns = np.divide(1e9, rate, out=np.full(lanes, np.inf), where=rate > 0.0)  # between checks of a CPU
 
-    def _watch(self) -> None:
-        """Track the next CPU without a scan of all CPUs in every step."""
-        self._next_arrival, self._next_checker = Earliest(self.senders.arrival), Earliest(self.checkers.check)
-
-    @property
-    def compute_end(self) -> np.ndarray:
-        """The begin of the next flush event of each sender, [cpu, lane]; any time before now if it is in one."""
-        return self.senders.start
-
-    def keep(self, lanes: np.ndarray) -> None:
-        """Drop the lanes that are not in `lanes` (indices)."""
-        self.senders, self.checkers = keep(self.senders, lanes), keep(self.checkers, lanes)
-        self.lines, self.served, self.tally = keep(self.lines, lanes), keep(self.served, lanes), self.tally[lanes]
-        self.cost = {name: value[lanes] for name, value in self.cost.items()}
-        self.source.keep(lanes)
-        self._lay_out(len(lanes))
-        self._watch()
-
     def _schedule(self, cpu: np.ndarray, start: np.ndarray, kind: np.ndarray) -> None:
-        """The next flush event of `cpu` begins at `start`."""
         senders, at = self.senders, (cpu, self.lane)
         work = self.source.bookkeeping_ns[kind, self.lane]
         if self.policy.local is Local.FIRST:  # local flush
@@ -147,20 +118,15 @@ class Coherence(Steps):
         refill_ns = self._refill_ns(self.source.full[self.senders.kind[cpu, self.lane], self.lane])
         compute, next_kind = self.source.draw(cpu)
         self._schedule(cpu, end + compute + refill_ns, next_kind)
-        self._next_arrival.changed(cpu)
 
     def _next_in_line(self) -> np.ndarray:
         """The next visitor of a line: a waiter of the owner's cluster during its turns, else the first to arrive."""
-        first, arrival, lane, senders = (
-            self._next_arrival.row(),
-            self.senders.arrival,
-            self.lane,
-            len(self.senders.kind),
-        )
+        arrival, lane, senders = self.senders.arrival, self.lane, len(self.senders.kind)
+        first = first_least(arrival)
         line = (self.socket[first] + self.senders.stage[first, lane] // 2) % self.count
         owner, free, turns = (held[line, lane] for held in (self.lines.owner, self.lines.free, self.lines.turns))
         near = self.cluster[:senders, None] == self.cluster[owner]
-        cpu = np.where(near, arrival, np.inf).argmin(axis=0)
+        cpu = first_least(np.where(near, arrival, np.inf))
         waits = near[cpu, lane] & (arrival[cpu, lane] <= free) & (turns < self.cost["line_burst"])
         same = line == (self.socket[cpu] + self.senders.stage[cpu, lane] // 2) % self.count
         return np.where(waits & same, cpu, first)
@@ -168,10 +134,10 @@ class Coherence(Steps):
     def _access(self, unserved: np.ndarray) -> Access:
         """The next visit to a line, in lanes with a flush event that is not served yet."""
         senders, checkers, held, counts, lane = self.senders, self.checkers, self.lines, self.tally, self.lane
-        sender, checker = self._next_in_line(), self._next_checker.row()  # ties go to the lowest CPU
+        sender, checker = self._next_in_line(), first_least(checkers.check)  # ties go to the lowest CPU
         of_sender = (sender, lane)
         arrival, check, stage = senders.arrival[of_sender], checkers.check[checker, lane], senders.stage[of_sender]
-        checks = unserved & (check < self._next_arrival.least())
+        checks = unserved & (check < senders.arrival.min(axis=0))
         marks = unserved & ~checks
         cpu, now = np.where(checks, checker, sender), np.where(checks, check, arrival)
         line = np.where(checks, self.socket[checker], self.socket[sender] + stage // 2) % self.count
@@ -206,7 +172,6 @@ class Coherence(Steps):
         checkers.clearing[at] = np.where(access.checks, ~clears, checkers.clearing[at])
         checkers.cleared[at] = np.where(clears, generation, checkers.cleared[at])
         held.clear[access.line, self.lane] += clears
-        self._next_checker.changed(access.cpu)
 
     def _visit(self, access: Access) -> np.ndarray:
         """A flush event has read or written a line; return whether it is over, [lane]."""
@@ -226,25 +191,21 @@ class Coherence(Steps):
         goes_on = access.marks & ~over
         senders.stage[of_sender] = np.where(goes_on, stage, senders.stage[of_sender])
         senders.arrival[of_sender] = np.where(goes_on, access.end, senders.arrival[of_sender])
-        self._next_arrival.changed(of_sender[0])
         return over
 
     def _arm(self, access: Access, lanes: np.ndarray) -> None:
         """Mark all other CPUs in these lanes (indices), and draw the next check of each CPU with a clear mark."""
         if not len(lanes):
             return
-        checkers, draws, cpu = self.checkers, self.source.entry_draws, np.arange(self.shape.busy)[:, None]
+        checkers, cpu = self.checkers, np.arange(self.shape.busy)[:, None]
         line = access.line[lanes]
         was_clear = checkers.cleared[:, lanes] == self.lines.generation[line, lanes]
         armed = was_clear & (self.socket[: self.shape.busy, None] % self.count == line) & (cpu != access.cpu[lanes])
         used = checkers.used[:, lanes]
-        draws.reserve(int(used.max()) + 1)
-        index = (self.source.replica_row[lanes] * self.shape.busy + cpu) * draws.length + used
         with np.errstate(over="ignore"):  # CPUs that never check overflow
-            check = access.end[lanes] + draws.tables[0].take(index) * self.gap_ns[lanes]
+            check = access.end[lanes] + self.source.unit_gaps(cpu, used, lanes) * self.gap_ns[lanes]
         checkers.check[:, lanes] = np.where(armed, check, checkers.check[:, lanes])
         checkers.used[:, lanes] = used + armed
-        self._next_checker = Earliest(checkers.check)
 
     def _refill_ns(self, full: np.ndarray) -> np.ndarray:
         """The time that misses after its local flush add to the next compute of a CPU."""

@@ -16,8 +16,7 @@ import numpy as np
 
 from sim.cache_lines import distances, flags_ns, line_times_ns
 from sim.events import FlushEvents, is_full
-from sim.machine.vectorized.earliest import Earliest
-from sim.machine.vectorized.state import NEVER, Served, Steps, keep
+from sim.machine.vectorized.state import NEVER, Steps, first_least
 from sim.policy import Line, Local, Policy, Targets
 from sim.topology import Shape
 
@@ -64,68 +63,43 @@ class Marks:
 class Server(Steps):
     """The state of all lanes of a group, and the step that serves one flush event in each."""
 
+    STATE = ("senders", "visit", "checkers", "marks")
+
     def __init__(self, shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, source: FlushEvents) -> None:
         """`cost` has the parameters that the policy reads, each [lane]; `source` draws flush events and entries."""
-        self.shape, self.policy, self.source, self.cost = shape, policy, source, dict(cost)
-        lanes = len(source.replica_row)
         self.hardware = policy.targets is Targets.HARDWARE
         self.line = policy.mark.line if policy.mark else None
         self.shared = self.hardware or self.line is Line.GLOBAL
-        zero = np.zeros((shape.flushers, lanes))
-        self.senders = Senders(zero.astype(np.int64), zero.copy(), zero.copy(), zero.astype(bool))
-        self.visit = Visit(np.zeros(lanes, dtype=np.int64), np.zeros(lanes), np.zeros(lanes, dtype=np.int64))
-        self.served = Served.nothing(lanes)
-        self._lay_out(lanes)
-        self.reset()
-        for k in range(shape.flushers):
-            cpu = np.full(lanes, k)
-            compute, kind = source.draw(cpu)
-            self._schedule(cpu, compute, kind)
-        self._begin_entries()
-        self._watch()
+        super().__init__(shape, cost, policy, source)
+        zero, nothing = np.zeros((shape.flushers, self.lanes)), np.zeros(self.lanes)
+        self.senders = Senders(zero.astype(int), zero, zero.copy(), zero.astype(bool))
+        self.visit = Visit(nothing.astype(int), nothing, nothing.astype(int))
+        self.marks = Marks(nothing + NEVER, nothing.astype(int), nothing + NEVER)
+        self._draw_first()
+        # the kernel entries of every busy CPU, a Poisson process each
+        entries = np.full((shape.busy if source.checking else 0, self.lanes), np.inf)
+        self.checkers = Checkers(entries, np.zeros(entries.shape, dtype=int), np.full(entries.shape, NEVER))
+        for k in range(len(entries)):
+            self._next_entry(np.full(self.lanes, k), nothing, np.ones(self.lanes, dtype=bool))
 
     def _lay_out(self, lanes: int) -> None:
-        """Set the values that depend only on costs and the number of lanes."""
-        self.lanes, self.lane = lanes, np.arange(lanes)
-        on_a_line = self.line is Line.GLOBAL
+        super()._lay_out(lanes)
+        on_a_line, flags = self.line is Line.GLOBAL, self.line is Line.PER_CPU
         self.burst = self.cost["line_burst"] if on_a_line else np.zeros(lanes)  # 0: in order of arrival
         self.line_ns = line_times_ns(self.shape, self.cost) if on_a_line else None  # [lane, distance]
         self.cluster = self.shape.cluster
         leaves = self.hardware and self.shape.delivery != "apic"
         self.leave_ns = self.cost["exit_ns"] if leaves else np.zeros(lanes)  # exit to the hypervisor and back
-        self.flags_ns = (
-            flags_ns(self.shape, self.cost) if self.line is Line.PER_CPU else np.zeros((self.shape.flushers, lanes))
-        )
+        self.flags_ns = flags_ns(self.shape, self.cost) if flags else np.zeros((self.shape.flushers, lanes))
         self.fabric_ns = np.array([self._fabric_ns(pages) for pages in self.source.pages])  # [kind, lane]
-
-    def _watch(self) -> None:
-        """Track the next CPU without a scan of all CPUs in every step."""
-        self._next_arrival = Earliest(self.senders.arrival, blocks=not self.hardware)  # a broadcast delays all CPUs
-        if self.checking:
-            self._next_checker = Earliest(self.checkers.entry)
-
-    def _begin_entries(self) -> None:
-        """Start the kernel entries of every busy CPU, a Poisson process each, and the state of the marks."""
-        self.checking = self.source.checking
-        busy, lanes = self.shape.busy if self.checking else 0, self.lanes
-        self.checkers = Checkers(
-            np.full((busy, lanes), np.inf), np.zeros((busy, lanes), dtype=np.int64), np.full((busy, lanes), NEVER)
-        )
-        self.marks = Marks(np.full(lanes, NEVER), np.zeros(lanes, dtype=np.int64), np.full(lanes, NEVER))
-        everywhere = np.ones(lanes, dtype=bool)
-        for k in range(busy):
-            self._next_entry(np.full(lanes, k), np.zeros(lanes), everywhere)
 
     def _next_entry(self, cpu: np.ndarray, after: np.ndarray, where: np.ndarray) -> None:
         """Schedule the next kernel entry of `cpu`, a drawn time after `after`, in the lanes of the mask `where`."""
         checkers, at = self.checkers, (cpu, self.lane)
-        used = checkers.used[at]
-        self.source.entry_draws.reserve(int(used.max()) + 1)
-        index = (self.source.replica_row * self.shape.busy + cpu) * self.source.entry_draws.length + used
         with np.errstate(divide="ignore", over="ignore"):  # without entries the next one never comes
-            gap = self.source.entry_draws.tables[0].take(index) * (1e9 / self.cost["kernel_entries_per_s"])
+            gap = self.source.unit_gaps(cpu, checkers.used[at]) * (1e9 / self.cost["kernel_entries_per_s"])
         checkers.entry[at] = np.where(where, after + gap, checkers.entry[at])
-        checkers.used[at] = used + where
+        checkers.used[at] += where
 
     def _fabric_ns(self, pages: int) -> np.ndarray:
         """The time of a hardware broadcast of this many pages."""
@@ -137,23 +111,7 @@ class Server(Steps):
         )
         return once * cost["broadcast_repeats"]
 
-    @property
-    def compute_end(self) -> np.ndarray:
-        """When CPUs make their next flush event, [cpu, lane]; any time before now in one."""
-        return self.senders.start
-
-    def keep(self, lanes: np.ndarray) -> None:
-        """Drop the lanes that are not in `lanes` (indices)."""
-        self.senders, self.visit = keep(self.senders, lanes), keep(self.visit, lanes)
-        self.checkers, self.marks = keep(self.checkers, lanes), keep(self.marks, lanes)
-        self.served, self.tally = keep(self.served, lanes), self.tally[lanes]
-        self.cost = {name: value[lanes] for name, value in self.cost.items()}
-        self.source.keep(lanes)
-        self._lay_out(len(lanes))
-        self._watch()
-
     def _schedule(self, cpu: np.ndarray, start: np.ndarray, kind: np.ndarray) -> None:
-        """The next flush event of `cpu` begins at `start`."""
         senders, at = self.senders, (cpu, self.lane)
         work = self.source.bookkeeping_ns[kind, self.lane] + self.leave_ns
         if self.policy.local is Local.FIRST:  # local flush
@@ -162,7 +120,7 @@ class Server(Steps):
 
     def step(self) -> None:
         """Serve the CPU that arrives first, in every lane."""
-        while self.checking and self._serve_entries():
+        while self.source.checking and self._serve_entries():
             pass
         served, senders = self.served, self.senders
         cpu = self._next_in_line()
@@ -178,22 +136,22 @@ class Server(Steps):
         if self.hardware:
             window_ns = served.wait_ns - self.source.bookkeeping_ns[kind, self.lane]
             served.window_ns = np.maximum(window_ns, 0.0)  # where rounding leaves less than nothing
-        if self.checking:
+        if self.source.checking:
             self._mark(cpu, end)
         full = self.source.full[kind, self.lane]
         if self.hardware and full.any():
             self._refill_all(cpu, full, end)
         compute, next_kind = self.source.draw(cpu)
         self._schedule(cpu, end + compute + self._refill_ns(at, full), next_kind)
-        self._next_arrival.changed(cpu)
 
     def _next_in_line(self) -> np.ndarray:
         """The next visitor: a waiter of the owner's cluster during its turns, else the first to arrive."""
-        first, visit, arrival = self._next_arrival.row(), self.visit, self.senders.arrival  # ties: the lowest CPU
+        visit, arrival = self.visit, self.senders.arrival
+        first = first_least(arrival)  # ties go to the lowest CPU
         if self.line_ns is None:
             return first
         near = self.cluster[: self.shape.flushers, None] == self.cluster[visit.owner]
-        cpu = np.where(near, arrival, np.inf).argmin(axis=0)
+        cpu = first_least(np.where(near, arrival, np.inf))
         waits = near[cpu, self.lane] & (arrival[cpu, self.lane] <= visit.free) & (visit.turns < self.burst)
         return np.where(waits, cpu, first)
 
@@ -208,17 +166,16 @@ class Server(Steps):
         """Keep a mark for the checks at kernel entries; the next kernel entry of its CPU is after the mark."""
         entry, marks, at = self.checkers.entry, self.marks, (cpu, self.lane)
         entry[at] = np.maximum(entry[at], end)
-        self._next_checker.changed(cpu)
         marks.other = np.where(cpu == marks.marker, marks.other, marks.latest)
         marks.latest, marks.marker = end, cpu
 
     def _serve_entries(self) -> bool:
         """Serve the next kernel entry in lanes in which it comes before the next mark; return whether there was one."""
         visit, checkers, marks, counts, senders = self.visit, self.checkers, self.marks, self.tally, self.senders
-        cpu = self._next_checker.row()
+        cpu = first_least(checkers.entry)
         at = (cpu, self.lane)
         entered = checkers.entry[at]
-        here = entered < self._next_arrival.least()
+        here = entered < senders.arrival.min(axis=0)
         if not here.any():
             return False
         entered = np.where(here, entered, 0.0)  # in other lanes it may be infinite, if no CPU enters the kernel
@@ -238,9 +195,7 @@ class Server(Steps):
         delay = np.where(delayed, length + np.where(flushes, self.cost["refill_ns"], 0.0), 0.0)
         senders.arrival[of_sender] += delay
         senders.start[of_sender] += np.where(senders.start[of_sender] > entered, delay, 0.0)
-        self._next_arrival.changed(sender)
         self._next_entry(cpu, entered + length, here)
-        self._next_checker.changed(cpu)
         return True
 
     def _service_ns(self, cpu: np.ndarray, kind: np.ndarray) -> np.ndarray:
