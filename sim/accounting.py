@@ -14,7 +14,6 @@ import numpy as np
 
 from sim.closed_loop import asked_operation_ns
 from sim.deferral import (
-    Pending,
     Rates,
     checks_by_place,
     flag_writes_ns,
@@ -29,7 +28,7 @@ from sim.lanes import numbers_of
 from sim.metrics import METRICS, check_metrics, metrics_of
 from sim.parameters import Kind
 from sim.policy import Local, Run, Targets
-from sim.scenario import Scenario, overhead
+from sim.scenario import Scenario, if_read, overhead
 from sim.topology import Shape
 
 Columns = Mapping[str, np.ndarray]
@@ -111,13 +110,11 @@ def slowdown_of_work(lanes: Columns, shape: Shape) -> np.ndarray:
 def overhead_ns(scenario: Scenario, mean: Columns, pending: Columns, set_ns: np.ndarray) -> np.ndarray:
     """The time per flush event in which busy CPUs do not compute; they are never idle."""
     in_loop_ns = in_the_loop_ns(scenario, mean) + set_ns
-    if scenario.policy.has_deadline:
-        interrupt_ns = scenario.lanes["ipi_send_ns"] + overdue_run_ns(scenario) + scenario.lanes["refill_ns"]
-        in_loop_ns = in_loop_ns + overdue_per_event(scenario, mean, pending) * interrupt_ns
-    if not scenario.policy.checks:
-        return in_loop_ns
+    refill_ns = if_read(scenario.lanes, "refill_ns")
+    interrupt_ns = if_read(scenario.lanes, "ipi_send_ns") + overdue_run_ns(scenario) + refill_ns
+    in_loop_ns = in_loop_ns + overdue_per_event(scenario, mean, pending) * interrupt_ns
     checks = scenario.shape.busy * mean["interval_ns"] * 1e-9 * pending["rare_checks_per_s"]  # per flush event
-    flush_ns = scenario.lanes["flush_all_ns"] + scenario.lanes["refill_ns"]
+    flush_ns = if_read(scenario.lanes, "flush_all_ns") + refill_ns
     return in_loop_ns + checks * (line_access_ns(scenario, mean, pending) + pending["found_share"] * flush_ns)
 
 
@@ -238,12 +235,10 @@ def parts_of_added_time(
     build, tick, lanes = scenario.build, scenario.tick, scenario.lanes
     in_events_ns = mean["handler_ns"] - mean["handler_compute_ns"]  # charged as interrupt time, unless by the tick
     checks, flushes = checks_of_the_build(scenario, mean, pending)
-    full_ns = lanes["flush_all_ns"] if scenario.policy.checks else 0.0
-    checks_ns = checks * line_access_ns(scenario, mean, pending) + flushes * full_ns
-    if scenario.policy.has_deadline:
-        overdue = scenario.events * overdue_per_event(scenario, mean, pending)
-        checks_ns = checks_ns + overdue * (lanes["ipi_send_ns"] + overdue_run_ns(scenario))
-        flushes = flushes + overdue
+    checks_ns = checks * line_access_ns(scenario, mean, pending) + flushes * if_read(lanes, "flush_all_ns")
+    overdue = scenario.events * overdue_per_event(scenario, mean, pending)
+    checks_ns = checks_ns + overdue * (if_read(lanes, "ipi_send_ns") + overdue_run_ns(scenario))
+    flushes = flushes + overdue
     beyond_ns = mean["wait_ns"] + set_ns - scenario.bookkeeping_ns
     # The bookkeeping in the window may by chance be less than that of the build: limit it to the length of the events.
     policy = scenario.policy
@@ -270,12 +265,10 @@ def checks_of_the_build(scenario: Scenario, mean: Columns, pending: Columns) -> 
 
 def handler_runs(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, np.ndarray]:
     """Interrupts per flush event after coalescing, and the share of the time of a busy CPU in handler runs."""
-    interrupts, handler_ns = mean["interrupts"], mean["handler_ns"]
-    if scenario.policy.has_deadline:
-        overdue = overdue_per_event(scenario, mean, pending)
-        interrupts, handler_ns = interrupts + overdue, handler_ns + overdue * overdue_run_ns(scenario)
+    overdue = overdue_per_event(scenario, mean, pending)
+    handler_ns = mean["handler_ns"] + overdue * overdue_run_ns(scenario)
     return {
-        "interrupts_per_flush": interrupts,
+        "interrupts_per_flush": mean["interrupts"] + overdue,
         "handler_share": handler_ns / (scenario.shape.busy * mean["interval_ns"]),
     }
 
@@ -309,8 +302,7 @@ def isolated_cpus(scenario: Scenario, mean: Columns, pending: Columns) -> dict[s
             "disturbance_max_ns_isolated": mean["longest_isolated_ns"] * mean["events"],
             "stale_window_p99_ns_isolated": mean["window_p99_ns" if hardware else "window_p99_isolated_ns"],
         }
-    run_ns = overdue_run_ns(scenario) if policy.has_deadline else np.zeros_like(per_s)
-    check_ns = scenario.lanes["flush_all_ns"] if policy.checks else np.zeros_like(per_s)
+    run_ns, check_ns = overdue_run_ns(scenario), if_read(scenario.lanes, "flush_all_ns")
     flushes_per_s, overdue_per_s = pending["isolated_flushes_per_s"], pending["isolated_overdue_per_s"]
     return {
         "interrupts_per_cpu_s_isolated": overdue_per_s,
@@ -384,73 +376,63 @@ def check_marks(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.nda
     """
     lanes, shape = len(scenario.replica), scenario.shape
     nulls = [*PENDING, *(f"isolated_{name}" for name in OF_ISOLATED)]
-    out = {name: np.full(lanes, np.nan) for name in nulls} | {
-        name: np.zeros(lanes) for name in ("rare_checks_per_s", "found_share")
-    }
-    out["overdue_per_s"][:] = 0.0
+    out = {name: np.full(lanes, np.nan) for name in nulls}
+    out |= {name: np.zeros(lanes) for name in ("overdue_per_s", "rare_checks_per_s", "found_share")}
     if scenario.policy.targets is not Targets.NOBODY:
         return out
-    late_s = overdue_ns(scenario) * 1e-9 if scenario.policy.has_deadline else np.zeros(lanes)
-    numbers = numbers_of(scenario.lanes)
+    numbers, part = numbers_of(scenario.lanes), shape.isolated / shape.busy
+    checks_per_s = checks_by_place(scenario.policy.checks, numbers)
+    seldom = checks_by_place(scenario.policy.checks, on_isolated_cpus(numbers))
+    out["rare_checks_per_s"] = _rare_checks(checks_per_s)
+    if shape.isolated:
+        out["rare_checks_per_s"] = (1.0 - part) * out["rare_checks_per_s"] + part * _rare_checks(seldom)
+    senders, others = (
+        _rates(scenario, interval_ns, checks_per_s, True),
+        _rates(scenario, interval_ns, checks_per_s, False),
+    )
+    alone = _rates(scenario, interval_ns, seldom, False)
     for lane in range(lanes):
-        parameters = {name: float(column[lane]) for name, column in numbers.items()}
-        checks_per_s = checks_by_place(scenario.policy.checks, parameters)
-        rates = partial(_rates, scenario, parameters, float(interval_ns[lane]), float(late_s[lane]))
-        flusher = rates(checks_per_s, float(scenario.full_share[lane]), flushes=True)
-        other = rates(checks_per_s, 0.0, flushes=False)
-        key, rare_per_s = (scenario.shape.seed, int(scenario.replica[lane])), _rare_checks(checks_per_s)
-        found: Pending = pending_on_busy_cpus(flusher, other, shape.flushers, shape.busy - shape.isolated, *key)
+        key = (shape.seed, int(scenario.replica[lane]))
+        found = pending_on_busy_cpus(senders[lane], others[lane], shape.flushers, shape.busy - shape.isolated, *key)
         if shape.isolated:
-            seldom = checks_by_place(scenario.policy.checks, on_isolated_cpus(parameters))
-            alone = pending_on_an_equal(rates(seldom, 0.0, flushes=False), *key)
-            found, part = with_isolated(found, alone, shape.isolated, shape.busy), shape.isolated / shape.busy
-            rare_per_s = (1.0 - part) * rare_per_s + part * _rare_checks(seldom)
+            isolated = pending_on_an_equal(alone[lane], *key)
+            found = with_isolated(found, isolated, shape.isolated, shape.busy)
+            values = vars(isolated) | isolated.windows._asdict()
             for name in OF_ISOLATED:
-                out[f"isolated_{name}"][lane] = getattr(alone, name)
+                out[f"isolated_{name}"][lane] = values[name]
+        values = vars(found) | found.windows._asdict()
         for name in PENDING:
-            out[name][lane] = getattr(found, name)
-        out["rare_checks_per_s"][lane] = rare_per_s
+            out[name][lane] = values[name]
         out["found_share"][lane] = found.flushes_per_s / found.checks_per_s if found.checks_per_s else 0.0
     if scenario.policy.mark is None:
         out["pending_share"][:] = out["flusher_pending_share"][:] = out["marks_per_flush"][:] = np.nan
     return out
 
 
-def _rare_checks(checks_per_s: Mapping[str, float]) -> float:
+def _rare_checks(checks_per_s: Columns) -> np.ndarray:
     """The checks outside the loop over events, per second."""
     return checks_per_s["switch_to_user"] + checks_per_s["migration"] + checks_per_s["tick"]
 
 
-def overdue_ns(scenario: Scenario) -> np.ndarray:
-    """The time from the deadline of a mark until its CPU has flushed after the interrupt, [lane]."""
-    return scenario.lanes["ipi_send_ns"] + scenario.lanes["ipi_latency_ns"] + overdue_run_ns(scenario)
-
-
 def overdue_run_ns(scenario: Scenario) -> np.ndarray:
-    """The length of the handler run after a missed deadline, [lane]."""
-    lanes = scenario.lanes
-    return lanes["irq_entry_ns"] + lanes["handler_fixed_ns"] + lanes["flush_all_ns"] + lanes["irq_exit_ns"]
+    """The length of the handler run after a missed deadline, [lane]; without deadlines it has no meaning."""
+    read = partial(if_read, scenario.lanes)
+    return read("irq_entry_ns") + read("handler_fixed_ns") + read("flush_all_ns") + read("irq_exit_ns")
 
 
-def _rates(
-    scenario: Scenario,
-    parameters: Mapping[str, float],
-    interval_ns: float,
-    late_s: float,
-    checks_per_s: Mapping[str, float],
-    full_share: float,
-    *,
-    flushes: bool,
-) -> Rates:
-    """The rates on one busy CPU of a lane: a sender if `flushes`, else a CPU without flush events."""
-    interval_s, flushers = interval_ns * 1e-9, scenario.shape.flushers
-    own_flush = flushes and scenario.policy.local is not Local.NEVER
-    return Rates(
-        switches=checks_per_s["switch_to_user"],
-        switch_cv2=parameters["switch_cv2"] if scenario.policy.switch_to_user else 1.0,
-        ticks=checks_per_s["tick"],
-        others=checks_per_s["migration"] + checks_per_s["kernel_entry"],
-        marks=(1.0 - 1.0 / flushers if flushes else 1.0) / interval_s,
-        own_full=full_share / (interval_s * flushers) if own_flush else 0.0,
-        deadline_s=scenario.policy.mark.deadline_ns * 1e-9 + late_s if scenario.policy.mark else inf,
-    )
+def _rates(scenario: Scenario, interval_ns: np.ndarray, checks_per_s: Columns, flushes: bool) -> list[Rates]:
+    """The rates on one busy CPU of each lane: a sender if `flushes`, else a CPU without flush events."""
+    policy, lanes, flushers, interval_s = scenario.policy, scenario.lanes, scenario.shape.flushers, interval_ns * 1e-9
+    zero = np.zeros_like(interval_s)
+    own_flush = flushes and policy.local is not Local.NEVER
+    late_ns = if_read(lanes, "ipi_send_ns") + if_read(lanes, "ipi_latency_ns") + overdue_run_ns(scenario)
+    columns = {
+        "switches": checks_per_s["switch_to_user"],
+        "switch_cv2": lanes["switch_cv2"] if policy.switch_to_user else zero + 1.0,
+        "ticks": checks_per_s["tick"],
+        "others": checks_per_s["migration"] + checks_per_s["kernel_entry"],
+        "marks": (1.0 - 1.0 / flushers if flushes else 1.0) / interval_s,
+        "own_full": scenario.full_share / (interval_s * flushers) if own_flush else zero,
+        "deadline_s": policy.mark.deadline_ns * 1e-9 + late_ns * 1e-9 if policy.mark else zero + inf,
+    }
+    return [Rates(**{name: float(column[lane]) for name, column in columns.items()}) for lane in range(len(zero))]

@@ -39,7 +39,7 @@ def run(
     fixed = next(iter(times.values())).fixed_ns
     lanes = machine.lanes
     out: dict[str, np.ndarray] = {}
-    waits, windows = (_events_of_lanes(BATCHES * length, lanes) for _ in range(2))
+    waits, windows = (np.empty((BATCHES * length, lanes), order="F") for _ in range(2))  # a lane's values are adjacent
     for served in range(0, warmup, len(waits)):
         rows = slice(min(warmup - served, len(waits)))
         machine.serve(waits[rows], windows[rows])
@@ -48,7 +48,9 @@ def run(
     begin, computed, before = machine.now, machine.computed_ns, weighted_counts(machine.counts)
     done = 0
     while len(lane):
-        ahead = _batches_ahead(done, precision)
+        ahead = BATCHES - done  # number of batches before the next check of the precision
+        if (precision > 0.0).any():
+            ahead = 1 if done else LEAST_BATCHES
         rows = slice(done * length, (done + ahead) * length)
         for counts in machine.serve(waits[rows], windows[rows], ahead):
             counted = weighted_counts(counts)
@@ -74,18 +76,6 @@ def run(
         if len(stay):
             machine.keep(stay)
     return out
-
-
-def _batches_ahead(done: int, precision: np.ndarray) -> int:
-    """The number of batches before the next check of the precision: each call of a loop takes microseconds."""
-    if not (precision > 0.0).any():
-        return BATCHES - done
-    return 1 if done else LEAST_BATCHES
-
-
-def _events_of_lanes(events: int, lanes: int) -> np.ndarray:
-    """An array of values, [event, lane]; the values of one lane are adjacent in memory."""
-    return np.empty((events, lanes), order="F")
 
 
 def _half_width(batches: np.ndarray) -> np.ndarray:

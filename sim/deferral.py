@@ -50,6 +50,17 @@ class Rates:
         return self.switches + self.ticks + self.others
 
 
+class Windows(NamedTuple):
+    """The distribution of stale windows, the times from a mark to the next full flush of its CPU."""
+
+    window_ns: float  # mean
+    window_p50_ns: float
+    window_p99_ns: float
+    beyond: Callable[[float], float]  # share of marks with a window longer than the argument, in seconds
+    longest_s: float
+    never: float = 0.0  # share of marks that no flush ever follows
+
+
 @dataclass(frozen=True)
 class Pending:
     """The cost and the stale windows of marks on a busy CPU."""
@@ -59,73 +70,36 @@ class Pending:
     overdue_per_s: float  # interrupts for marks that are too old
     pending_share: float  # share of time with the mark pending
     marks_per_flush: float  # marks by other CPUs between two clears
-    windows: Windows  # times from a mark to the next full flush of this CPU
     flusher_pending_share: float  # pending_share of a sender
-    isolated: Pending | None = None  # values of isolated CPUs alone, if there are any
-
-    @property
-    def window_ns(self) -> float:
-        return self.windows.mean_ns
-
-    @property
-    def window_p50_ns(self) -> float:
-        return self.windows.p50_ns
-
-    @property
-    def window_p99_ns(self) -> float:
-        return self.windows.p99_ns
+    windows: Windows
 
 
-class Windows(NamedTuple):
-    """The distribution of stale windows: mean, two quantiles and tail."""
-
-    mean_ns: float
-    p50_ns: float
-    p99_ns: float
-    beyond: Callable[[float], float]  # share of marks with a window longer than the argument, in seconds
-    longest_s: float
-    never: float = 0.0  # share of marks that no flush ever follows
-
-
-def switches_per_s(lane: Mapping[str, float]) -> float:
+def switches_per_s(lanes: Columns) -> np.ndarray:
     """Switches to a user task per second of a busy CPU, with time slices if jobs outnumber CPUs."""
-    shared = min(1.0, max(0.0, (lane["jobs"] - lane["cores"]) / lane["cores"]))
-    return lane["user_switches_per_s"] + 1000.0 / lane["timeslice_ms"] * shared
+    shared = np.clip((lanes["jobs"] - lanes["cores"]) / lanes["cores"], 0.0, 1.0)
+    return lanes["user_switches_per_s"] + 1000.0 / lanes["timeslice_ms"] * shared
 
 
-def all_checks_per_s(
-    checks: Mapping[str, Check],
-    lanes: Mapping[str, np.ndarray],
-    of_class: Callable[[dict[str, float]], dict[str, float]] = dict,
-) -> np.ndarray:
-    """Checks per second of a busy CPU, over all places, [lane]; `lanes` has parameters, all numbers.
-
-    `of_class` converts these parameters for a class of CPUs.
-    """
-    lane_rows = range(len(lanes["cores"]))
-    by_lane = (of_class({name: float(column[lane]) for name, column in lanes.items()}) for lane in lane_rows)
-    return np.array([sum(checks_by_place(checks, parameters).values()) for parameters in by_lane])
-
-
-def checks_by_place(checks: Mapping[str, Check], parameters: Mapping[str, float]) -> dict[str, float]:
-    """Checks per second of a busy CPU, by place; 0 where the policy does not check."""
+def checks_by_place(checks: Mapping[str, Check], lanes: Columns) -> dict[str, np.ndarray]:
+    """Checks per second of a busy CPU by place, each [lane]; 0 where the policy does not check."""
+    zero = np.zeros_like(lanes["cores"])
+    names = {"tick": "tick_hz", "kernel_entry": "kernel_entries_per_s", "migration": "migrations_per_s"}
     return {
-        "switch_to_user": switches_per_s(parameters) if "switch_to_user" in checks else 0.0,
-        "tick": parameters["tick_hz"] if "tick" in checks else 0.0,
-        "kernel_entry": parameters["kernel_entries_per_s"] if "kernel_entry" in checks else 0.0,
-        "migration": parameters["migrations_per_s"] if "migration" in checks else 0.0,
+        "switch_to_user": switches_per_s(lanes) if "switch_to_user" in checks else zero,
+        **{place: lanes[name] if place in checks else zero for place, name in names.items()},
     }
 
 
-def on_isolated_cpus(parameters: Mapping[str, float]) -> dict[str, float]:
-    """The parameters of a lane for isolated CPUs: no tick, no migration, few switches and kernel entries."""
+def on_isolated_cpus(lanes: Columns) -> dict[str, np.ndarray]:
+    """The parameters of lanes for isolated CPUs: no tick, no migration, few switches and kernel entries."""
+    zero = np.zeros_like(lanes["cores"])
     return {
-        **parameters,
-        "jobs": parameters["cores"],
-        "user_switches_per_s": parameters.get("isolated_switches_per_s", 0.0),
-        "kernel_entries_per_s": parameters.get("isolated_entries_per_s", 0.0),
-        "tick_hz": 0.0,
-        "migrations_per_s": 0.0,
+        **lanes,
+        "jobs": lanes["cores"],
+        "user_switches_per_s": lanes.get("isolated_switches_per_s", zero),
+        "kernel_entries_per_s": lanes.get("isolated_entries_per_s", zero),
+        "tick_hz": zero,
+        "migrations_per_s": zero,
     }
 
 
@@ -137,48 +111,44 @@ def pending_on_an_equal(rates: Rates, seed: int, replica: int) -> Pending:
 def pending_on_busy_cpus(flusher: Rates, other: Rates, flushers: int, busy: int, seed: int, replica: int) -> Pending:
     """The results of checks on a busy CPU, as means over `flushers` senders and `busy - flushers` other busy CPUs.
 
-    Both kinds have the same rate of checks. There is a window for each mark and each other busy CPU, of which
-    `flushers - 1` are senders.
+    Both kinds have the same rate of checks and deadline. There is a window for each mark and each other busy CPU, of
+    which `flushers - 1` are senders.
     """
+    part, without = flushers / busy, (busy - flushers) / (busy - 1) if flushers < busy else 0.0
+    found = overdue = pending_share = marks = flusher_pending = 0.0
+    for rates, share in ((flusher, part), (other, 1.0 - part)):
+        if not share:
+            continue
+        if rates.deadline_s < inf:
+            late = _overdue(rates, seed, replica)
+            its_found, of_time = late.found, float((late.times * late.pending_s).sum()) / late.total_s
+            overdue += share * late.overdue / late.total_s
+            windows = _windows_until(late, rates.marks, flusher.own_full, without)
+        else:
+            gaps = _gaps(rates, seed, replica)
+            its_found, of_time = _found(rates.marks, gaps)
+        found += share * its_found
+        pending_share += share * of_time
+        marks += share * rates.marks
+        flusher_pending = of_time if rates is flusher else flusher_pending
+    flushes = flusher.checks * found
     if flusher.deadline_s < inf:
-        return _with_deadline(flusher, other, flushers, busy, seed, replica)
-    gaps = _gaps(flusher, seed, replica) if flusher.checks else np.empty(0)  # [check], seconds
-    pending_found, flusher_pending = _found(flusher.marks, gaps)
-    flushes, pending_share, marks = flusher.checks * pending_found, flusher_pending, flusher.marks
-    if flushers < busy:
-        part, (other_set, other_pending) = flushers / busy, _found(other.marks, gaps)
-        pending_found = part * pending_found + (1.0 - part) * other_set
-        flushes = flusher.checks * pending_found
-        pending_share = part * flusher_pending + (1.0 - part) * other_pending
-        marks = part * flusher.marks + (1.0 - part) * other.marks
-    without = (busy - flushers) / (busy - 1) if flushers < busy else 0.0
-    return Pending(
-        checks_per_s=flusher.checks,
-        flushes_per_s=flushes,
-        overdue_per_s=0.0,
-        pending_share=pending_share,
-        marks_per_flush=_marks_per_flush(marks, gaps, pending_found),
-        windows=_windows(gaps, flusher.own_full, without),
-        flusher_pending_share=flusher_pending,
-    )
+        marks_per_flush = marks / (flushes + overdue) if flushes + overdue else 0.0
+    else:
+        windows = _windows(gaps, flusher.own_full, without)
+        marks_per_flush = _marks_per_flush(marks, gaps, found)
+    return Pending(flusher.checks, flushes, overdue, pending_share, marks_per_flush, flusher_pending, windows)
 
 
 def with_isolated(housekeeping: Pending, isolated: Pending, count: int, busy: int) -> Pending:
     """The results of checks on a busy CPU if `count` of `busy` are isolated; windows exclude the sender."""
     share, among_others = count / busy, count / (busy - 1)
-
-    def mean(name: str) -> float:
-        return (1.0 - share) * getattr(housekeeping, name) + share * getattr(isolated, name)
-
     names = ["checks_per_s", "flushes_per_s", "overdue_per_s", "pending_share"]
     if isolated.marks_per_flush == isolated.marks_per_flush:  # not NaN, which means that isolated CPUs never check
         names.append("marks_per_flush")
-    return replace(
-        housekeeping,
-        **{name: mean(name) for name in names},
-        windows=_mixed([(1.0 - among_others, housekeeping.windows), (among_others, isolated.windows)]),
-        isolated=isolated,
-    )
+    means = {name: (1.0 - share) * getattr(housekeeping, name) + share * getattr(isolated, name) for name in names}
+    windows = _mixed([(1.0 - among_others, housekeeping.windows), (among_others, isolated.windows)])
+    return replace(housekeeping, **means, windows=windows)
 
 
 def _mixed(parts: Sequence[tuple[float, Windows]]) -> Windows:
@@ -198,7 +168,7 @@ def _mixed(parts: Sequence[tuple[float, Windows]]) -> Windows:
                 high *= 2.0
         return _solve(beyond, wanted, high) * 1e9
 
-    mean_ns = sum(share * each.mean_ns for share, each in parts if share)
+    mean_ns = sum(share * each.window_ns for share, each in parts if share)
     return Windows(mean_ns, quantile(0.5), quantile(0.01), beyond, longest, never)
 
 
@@ -228,7 +198,9 @@ def _luck(seed: int, replica: int) -> tuple[np.ndarray, ...]:
 
 
 def _gaps(rates: Rates, seed: int, replica: int) -> np.ndarray:
-    """Intervals between the checks of a CPU, in seconds."""
+    """Intervals between the checks of a CPU, in seconds; none if it never checks."""
+    if not rates.checks:
+        return np.empty(0)
     unit, phase = _luck(seed, replica)
     irregular = rates.switches + rates.others
     if irregular == 0.0:
@@ -295,7 +267,7 @@ def _windows_without_checks(own_full_per_s: float, without: float) -> Windows:
     return Windows(np.inf if without else mean, quantile(0.5), quantile(0.01), beyond, inf, never)
 
 
-def _solve(beyond, share: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def _solve(beyond: Callable[[float], float], share: float, high: float) -> float:
     """The argument at which the falling function `beyond` is `share`, by bisection between 0 and `high`."""
     low = 0.0
     for _ in range(50):
@@ -319,12 +291,14 @@ class Overdue(NamedTuple):
     total_s: float
 
 
-def _overdue(gaps: np.ndarray, marks_per_s: float, deadline_s: float, seed: int, replica: int) -> Overdue:
+def _overdue(rates: Rates, seed: int, replica: int) -> Overdue:
     """The marks of a CPU until its next check or their deadline, whichever comes first."""
+    marks_per_s, deadline_s = rates.marks, rates.deadline_s
+    cycle_s = 1.0 / marks_per_s + deadline_s if marks_per_s else 1.0
+    gaps = _gaps(rates, seed, replica) if rates.checks else np.full(CHECKS, CYCLES * cycle_s)
     total = float(gaps.sum())
     if not marks_per_s:
         return Overdue(np.zeros(0), np.zeros(0), 0.0, 0.0, total)
-    cycle_s = 1.0 / marks_per_s + deadline_s
     skipped = np.maximum(np.floor(gaps / cycle_s) - CYCLES, 0.0)
     left, generator = gaps - skipped * cycle_s, stream(seed, replica, 0, OVERDUE)
     pending, found, overdue = [np.full(len(gaps), deadline_s)], 0.0, float(skipped.sum())
@@ -361,36 +335,6 @@ def _windows_until(late: Overdue, marks_per_s: float, own_full_per_s: float, wit
 
     p50, p99 = (_solve(beyond, share, longest) * 1e9 for share in (0.5, 0.01))
     return Windows(mean * 1e9, p50, p99, beyond, longest)
-
-
-def _with_deadline(flusher: Rates, other: Rates, flushers: int, busy: int, seed: int, replica: int) -> Pending:
-    """As `pending_on_busy_cpus`, for a policy that interrupts CPUs when their mark is too old."""
-    part, without = flushers / busy, (busy - flushers) / (busy - 1) if flushers < busy else 0.0
-    found = flushes = overdue = pending_share = marks = flusher_pending = 0.0
-    for rates, share in ((flusher, part), (other, 1.0 - part)):
-        if not share:
-            continue
-        cycle_s = 1.0 / rates.marks + rates.deadline_s if rates.marks else 1.0
-        gaps = _gaps(rates, seed, replica) if rates.checks else np.full(CHECKS, CYCLES * cycle_s)
-        late = _overdue(gaps, rates.marks, rates.deadline_s, seed, replica)
-        of_time = float((late.times * late.pending_s).sum()) / late.total_s
-        found += share * late.found
-        overdue += share * late.overdue / late.total_s
-        pending_share += share * of_time
-        marks += share * rates.marks
-        flusher_pending = of_time if rates is flusher else flusher_pending
-        windows = _windows_until(late, rates.marks, flusher.own_full, without)
-    flushes = flusher.checks * found
-    all_flushes = flushes + overdue
-    return Pending(
-        checks_per_s=flusher.checks,
-        flushes_per_s=flushes,
-        overdue_per_s=overdue,
-        pending_share=pending_share,
-        marks_per_flush=marks / all_flushes if all_flushes else 0.0,
-        windows=windows,
-        flusher_pending_share=flusher_pending,
-    )
 
 
 # The line of the mark

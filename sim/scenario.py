@@ -66,12 +66,12 @@ def overhead(scenario: Scenario) -> Weights:
         fixed_ns=scenario.think_ns,
         handler=0.0 * ones,
         handler_compute=ones,
-        refill_ns=_if_read(scenario.lanes, "refill_ns"),
-        range_miss_ns=_if_read(scenario.lanes, "user_refill_ns"),
+        refill_ns=if_read(scenario.lanes, "refill_ns"),
+        range_miss_ns=if_read(scenario.lanes, "user_refill_ns"),
     )
 
 
-def _if_read(lanes: Columns, name: str) -> np.ndarray:
+def if_read(lanes: Columns, name: str) -> np.ndarray:
     """A cost, or 0 if the policy does not read it."""
     return np.nan_to_num(lanes.get(name, np.zeros(len(lanes["cores"]))))
 

@@ -12,7 +12,7 @@ import numpy as np
 from sim.accounting import account, account_without_events, own_overhead_ns, slowdown_of_work
 from sim.batch_means import run as run_lanes
 from sim.closed_loop import asked_operation_ns, check_loops, fill_loops, is_loop
-from sim.deferral import all_checks_per_s, on_isolated_cpus
+from sim.deferral import checks_by_place, on_isolated_cpus
 from sim.events import FlushEvents
 from sim.lanes import (
     check_column,
@@ -254,8 +254,8 @@ def _run(group: _Group, shape: Shape, think_ns: np.ndarray) -> tuple[Scenario, d
     if not group.has_locks.any():  # a build reads no parameters of closed loops
         cost["locks_per_operation"] = np.zeros_like(think_ns)
     if policy.reads_line:
-        cost["checks_per_s"] = all_checks_per_s(policy.checks, numbers_of(lanes))
-        cost["isolated_checks_per_s"] = all_checks_per_s(policy.checks, numbers_of(lanes), on_isolated_cpus)
+        for name, numbers in (("checks_per_s", cost), ("isolated_checks_per_s", on_isolated_cpus(cost))):
+            cost[name] = sum(checks_by_place(policy.checks, numbers).values(), np.zeros_like(think_ns))
     window = int(first["window_events"])
     given = first["warmup_events"]
     warmup = int(default_warmup(window, shape.cores) if np.isnan(given) else given)

@@ -307,31 +307,16 @@ def test_where_files_cannot_be_locked_code_is_compiled_without(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("cores", [2, 8])
-def test_any_number_of_threads_draws_the_same_after_any_interruption(cores, monkeypatch):
+def test_any_number_of_threads_draws_the_same(cores):
     def drawn(seed):
         return draws.Draws(seed, np.arange(3), cores, (draws.COMPUTE, draws.KIND)).tables
 
     right = {seed: drawn(seed) for seed in range(4)}
-    draws._tape.cache_clear()
+    draws._drawn.cache_clear()
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(drawn, [0, 1, 2, 3] * 4))
     for seed, tables in zip([0, 1, 2, 3] * 4, found, strict=True):
         assert all((a == b).all() for a, b in zip(tables, right[seed], strict=True))
-    tape = draws._Tape(0, 0, draws.COMPUTE)
-    whole = tape.at_least(cores, 64).copy()
-    again = draws._Tape(0, 0, draws.COMPUTE)
-    again.at_least(1, 16)
-    streams = again._drawn[0]
-
-    def interrupted(*_):
-        streams[0].standard_exponential(7)  # some are drawn already
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(again, "_grown", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        again.at_least(cores, 64)
-    monkeypatch.undo()
-    assert (again.at_least(cores, 64) == whole).all()
 
 
 def test_exponentials_and_logarithms_are_right_to_a_few_ulps():

@@ -155,10 +155,12 @@ def test_the_slow_scale_equals_a_plain_simulation_of_posts_and_looks(rates):
     first_after = np.searchsorted(posts, np.concatenate([[0.0], looks[:-1]]))
     unset = np.minimum(posts[np.minimum(first_after, len(posts) - 1)], looks) - np.concatenate([[0.0], looks[:-1]])
 
-    runs = [pending_on_an_equal(rates, 3, replica) for replica in range(40)]
+    runs = [
+        vars(run) | run.windows._asdict() for run in (pending_on_an_equal(rates, 3, number) for number in range(40))
+    ]
 
     def mean(name):
-        return np.mean([getattr(run, name) for run in runs])
+        return np.mean([run[name] for run in runs])
 
     assert mean("window_ns") == pytest.approx(windows.mean() * 1e9, rel=0.06)
     assert mean("window_p50_ns") == pytest.approx(np.quantile(windows, 0.5) * 1e9, rel=0.06)
