@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.counts import Machine, Weights, weighted_counts
-from sim.elementary import quantile
+from sim.elementary import quantile, sum_rows
 
 BATCHES = 32  # of a full window
 LEAST_BATCHES = 8  # before a lane may stop
@@ -115,5 +115,4 @@ def _means(
 
 
 def _mean_over_rows(values: np.ndarray) -> np.ndarray:
-    """Mean over axis 0, summed row by row: the order of numpy's own sums depends on the number of lanes."""
-    return values.cumsum(axis=0)[-1] / len(values)
+    return sum_rows(values) / len(values)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.draws import COMPUTE, ENTRY, KIND, PAGES, Draws
+from sim.elementary import sum_rows
 from sim.policy import ALL_PAGES, Events, Policy, Targets
 from sim.preemption import Preemption
 from sim.topology import Shape
@@ -33,12 +34,7 @@ class FlushEvents:
     """
 
     def __init__(
-        self,
-        shape: Shape,
-        cost: Mapping[str, np.ndarray],
-        events: Events,
-        policy: Policy,
-        replicas: np.ndarray,
+        self, shape: Shape, cost: Mapping[str, np.ndarray], events: Events, policy: Policy, replicas: np.ndarray
     ) -> None:
         """`replicas` has the replica of each lane.
 
@@ -49,13 +45,8 @@ class FlushEvents:
         self.think_ns = cost["think_ns"]  # [lane]
         self.alloc_share = events.alloc_total / events.total
         alloc = np.where(events.alloc_total > 0, events.alloc_total, 1.0)
-        cumulative = np.zeros((len(events.pages), lanes))
-        running = np.zeros(lanes)
-        for kind in range(len(events.pages)):
-            running = running + events.alloc[kind] / alloc
-            cumulative[kind] = running
-        cumulative[-1] = 1.0  # the rounding error goes to the longest range
-        self.cumulative = cumulative
+        self.cumulative = (events.alloc / alloc).cumsum(axis=0)
+        self.cumulative[-1] = 1.0  # the rounding error goes to the longest range
         kinds = [*events.pages, 1]
         if policy.flushes_ranges:
             self.local_ns = np.array([local_ns(cost, pages, policy.full_ns)[0] for pages in kinds])
@@ -114,12 +105,12 @@ class FlushEvents:
     @property
     def full_share(self) -> np.ndarray:
         """The share of flush events that are full flushes, [lane]."""
-        return _sum_rows(self._shares * self.full)
+        return sum_rows(self._shares * self.full)
 
     @property
     def mean_range_pages(self) -> np.ndarray:
         """The mean number of pages that a flush event flushes one by one, [lane]."""
-        return _sum_rows(self._shares * ~self.full * np.array(self.pages)[:, None])
+        return sum_rows(self._shares * ~self.full * np.array(self.pages)[:, None])
 
     def draw(self, cpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute time in ns and kind of the next event of CPU `cpu` [lane]."""
@@ -162,22 +153,16 @@ class FlushEvents:
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
-        self.think_ns, self.alloc_share = self.think_ns[lanes], self.alloc_share[lanes]
-        self.replica_row = self.replica_row[lanes]
-        self.cumulative, self._next = _keep_columns(self.cumulative, lanes), _keep_columns(self._next, lanes)
-        self.local_ns, self.full = _keep_columns(self.local_ns, lanes), _keep_columns(self.full, lanes)
-        self.bookkeeping_ns = _keep_columns(self.bookkeeping_ns, lanes)
+        by_lane = (
+            "think_ns",
+            "alloc_share",
+            "replica_row",
+            "cumulative",
+            "local_ns",
+            "full",
+            "bookkeeping_ns",
+            "_next",
+        )
+        for name in names:
+            setattr(self, name, np.ascontiguousarray(getattr(self, name)[..., lanes]))
         self._lane = np.arange(len(lanes))
-
-
-def _keep_columns(values: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-    """Only these columns (indices), in C order."""
-    return np.ascontiguousarray(values[:, lanes])
-
-
-def _sum_rows(values: np.ndarray) -> np.ndarray:
-    """Sum over axis 0, row by row, so that lanes do not affect each other."""
-    total = np.zeros(values.shape[1])
-    for row in values:
-        total = total + row
-    return total

@@ -32,60 +32,33 @@ def check_column(name: str, value: Any, points: int) -> np.ndarray:
     """
     if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
         value = value.item()
-    values = _one_dimension(name, value) if is_column(name, value) else [value]
+    values = value if is_column(name, value) else [value]
+    if not isinstance(values, list | tuple | range):
+        if np.ma.is_masked(values):
+            raise ValueError(f"{name}: an array with masked values; must be numbers, NaN where one is not given")
+        values = np.asarray(values)
+        if values.ndim != 1:
+            raise ValueError(f"{name}: an array of {values.ndim} dimensions; must be one value, or one per point")
+        if is_number(name) and values.dtype.kind not in "fiuO":
+            raise ValueError(f"{name}: an array of {values.dtype}; must be numbers")
     if len(values) not in (1, points):
         raise ValueError(f"{name}: {len(values)} values for {points} points")
-    if name == "policy":
-        column = _names(name, values)
-    elif is_number(name) and isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+    if is_number(name) and isinstance(values, np.ndarray) and values.dtype.kind != "O":
         with np.errstate(over="ignore"):  # a long double that overflows is infinite, and so refused
             column = values.astype(np.float64)
         for suspect in column[~_plausible(name, column)].tolist():
             check(name, suspect)
     else:
-        column = _array_of(name, _check_each(name, values))
+        keys = [each if isinstance(each, str) else repr(each) for each in values]
+        checked = {}  # equal values are checked once
+        for key, each in zip(keys, values, strict=True):
+            if name == "policy" and not isinstance(each, str):
+                raise ValueError(f"policy={each!r}: must be a name")
+            if key not in checked:
+                checked[key] = str(each) if name == "policy" else check(name, each)
+        column = np.empty(len(values), dtype=np.float64 if is_number(name) else object)
+        column[:] = [np.nan if checked[key] is None else checked[key] for key in keys]
     return np.resize(column, points) if len(column) == 1 else column
-
-
-def _one_dimension(name: str, value: Any) -> Sequence[Any] | np.ndarray:
-    """The values of a column; ValueError for an array that cannot be a column."""
-    if isinstance(value, list | tuple | range):
-        return value
-    if np.ma.is_masked(value):
-        raise ValueError(f"{name}: an array with masked values; must be numbers, NaN where one is not given")
-    values = np.asarray(value)
-    if values.ndim != 1:
-        raise ValueError(f"{name}: an array of {values.ndim} dimensions; must be one value, or one per point")
-    if is_number(name) and values.dtype.kind not in "fiuO":
-        raise ValueError(f"{name}: an array of {values.dtype}; must be numbers")
-    return values
-
-
-def _names(name: str, values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """A column of names."""
-    for value in values:
-        if not isinstance(value, str):
-            raise ValueError(f"{name}={value!r}: must be a name")
-    column = np.empty(len(values), dtype=object)
-    column[:] = [str(value) for value in values]
-    return column
-
-
-def _check_each(name: str, values: Sequence[Any] | np.ndarray) -> list[Any]:
-    """Every value in its checked form; equal values are checked once."""
-    checked: dict[Any, Any] = {}
-    keys = [value if isinstance(value, str) else repr(value) for value in values]
-    for key, value in zip(keys, values, strict=True):
-        if key not in checked:
-            checked[key] = check(name, value)
-    return [checked[key] for key in keys]
-
-
-def _array_of(name: str, values: Sequence[Any]) -> np.ndarray:
-    """An array of values: numbers as floats, with NaN for None; names and pages as objects."""
-    column = np.empty(len(values), dtype=np.float64 if is_number(name) else object)
-    column[:] = [np.nan if value is None else value for value in values]
-    return column
 
 
 def numbers_of(lanes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

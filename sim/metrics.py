@@ -81,9 +81,7 @@ METRICS: dict[str, Metric] = {
         null="think_ns is 0 or only some of the busy CPUs make flush events",
     ),
     "overhead_share": Metric("1", "share of the time of busy CPUs that is not compute", main=True),
-    "sender_overhead_share": Metric(
-        "1", "share of the time of senders that is not compute", main=True
-    ),
+    "sender_overhead_share": Metric("1", "share of the time of senders that is not compute", main=True),
     "elongation": Metric(
         "1", "time of work with flush events, divided by its time without them", null="that time is 0", main=True
     ),
@@ -108,9 +106,7 @@ METRICS: dict[str, Metric] = {
     "switch_s": _part("flushes and line accesses at switches, ticks, kernel entries, and starts of preempted vCPUs"),
     "refill_s": _part("TLB misses after full flushes, as far as they are system time"),
     "bookkeeping_s": _part("XPFO's own work"),
-    "interrupts_per_flush": Metric(
-        "1", "interrupts per flush event, after coalescing", of_events=True, main=True
-    ),
+    "interrupts_per_flush": Metric("1", "interrupts per flush event, after coalescing", of_events=True, main=True),
     "handler_share": Metric("1", "share of the time of a busy CPU in handler runs"),
     "stale_window_ns": _window(
         "mean time from a flush event until another busy CPU can no longer use the old mapping", main=True
@@ -134,9 +130,7 @@ METRICS: dict[str, Metric] = {
     "lock_wait_ns": Metric(
         "ns", "mean time that a CPU waits for a lock", Kind.LOOP, null="the lane has no lock section"
     ),
-    "lock_share": Metric(
-        "1", "share of the time of senders in lock sections, waits included", Kind.LOOP
-    ),
+    "lock_share": Metric("1", "share of the time of senders in lock sections, waits included", Kind.LOOP),
     "interrupts_per_cpu_s_isolated": Metric("1/s", "interrupts per second to an isolated CPU", of_isolated=True),
     "disturbed_share_isolated": Metric(
         "1", "share of the time of an isolated CPU in handler runs and in flushes after marks", of_isolated=True

@@ -182,9 +182,7 @@ PARAMETERS: dict[str, Parameter] = {
         "handler run: each request, without its flush and the transfers of cache lines", Reader.INTERRUPTS,
         Reader.DEADLINE,
     ),
-    "request_lines": _lines(
-        "handler run: transfers between sender and target for each request", Reader.INTERRUPTS
-    ),
+    "request_lines": _lines("handler run: transfers between sender and target for each request", Reader.INTERRUPTS),
     "irq_exit_ns": _instructions("handler run: exit, once after its requests", Reader.INTERRUPTS, Reader.DEADLINE),
     "ack_lines": _lines(
         "sender: transfers for each ack that it reads, or for each flag of another CPU", Reader.INTERRUPTS,
@@ -315,9 +313,7 @@ PARAMETERS: dict[str, Parameter] = {
     "user_switches_per_s": Parameter(
         "1/s", "switches to a user task per second of a busy CPU", readers=(Reader.SWITCH,)
     ),
-    "switch_cv2": Parameter(
-        "1", "squared coefficient of variation of switch intervals", 1, readers=(Reader.SWITCH,)
-    ),
+    "switch_cv2": Parameter("1", "squared coefficient of variation of switch intervals", 1, readers=(Reader.SWITCH,)),
     "migrations_per_s": Parameter("1/s", "migrations per second of a busy CPU", readers=(Reader.MIGRATION,)),
     "kernel_entries_per_s": Parameter(
         "1/s", "kernel entries per second of a busy CPU", readers=(Reader.ENTRY, Reader.STATE)

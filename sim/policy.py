@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from sim.elementary import sum_rows
+
 ALL_PAGES = -1  # TLB_FLUSH_ALL: a full flush, whatever the ceiling is
 
 
@@ -178,11 +180,8 @@ class Events:
 
     @property
     def alloc_total(self) -> np.ndarray:
-        """The alloc events, [lane], summed in order of pages, so that lanes do not affect each other."""
-        total = np.zeros_like(self.kunmap)
-        for row in self.alloc:
-            total = total + row
-        return total
+        """The alloc events, [lane]."""
+        return sum_rows(self.alloc)
 
 
 def every_event(build: Build) -> Events:
@@ -238,7 +237,7 @@ class Policy:
     def _check_flush(self) -> None:
         """ValueError where the fields of a flush event contradict each other."""
         with_targets = f"with {self.targets}"
-        among = LOCAL_FLUSHES[self.targets]
+        among = LOCAL_FLUSHES.get(self.targets, tuple(Local))
         if self.local not in among:
             raise ValueError(f"local={self.local}: must be {' or '.join(map(str, among))} {with_targets}")
         if self.mark is not None and self.targets is not Targets.NOBODY:
@@ -325,15 +324,7 @@ class Policy:
 
 
 PLACES = ("switch_to_user", "tick", "kernel_entry", "migration")
-LOCAL_FLUSHES = {  # when the sender can flush its own TLB
-    Targets.NOBODY: (Local.NEVER, Local.FIRST),
-    Targets.HARDWARE: (Local.NEVER,),
-    Targets.OTHER_ONLINE: tuple(Local),
-    Targets.OTHER_BUSY: tuple(Local),
-    Targets.OTHER_RUNNING: tuple(Local),
-    Targets.OTHER_IN_KERNEL: tuple(Local),
-    Targets.OTHER_HOUSEKEEPING: tuple(Local),
-}
+LOCAL_FLUSHES = {Targets.NOBODY: (Local.NEVER, Local.FIRST), Targets.HARDWARE: (Local.NEVER,)}  # with interrupts: all
 
 
 def _expect(words: object, **kinds: Any) -> None:

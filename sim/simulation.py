@@ -13,6 +13,7 @@ from sim.accounting import account, account_without_events, own_overhead_ns, slo
 from sim.batch_means import run as run_lanes
 from sim.closed_loop import asked_operation_ns, check_loops, fill_loops, is_loop
 from sim.deferral import checks_by_place, on_isolated_cpus
+from sim.elementary import sum_rows
 from sim.events import FlushEvents
 from sim.lanes import (
     check_column,
@@ -163,9 +164,7 @@ class _Group:
         lanes = self.lanes
         pages = tuple(p for p, _ in lanes["range_pages"][0])
         weights = np.array([[weight for _, weight in mix] for mix in lanes["range_pages"]]).T  # [pages, lane]
-        total = np.zeros(weights.shape[1])
-        for row in weights:  # row by row, so that lanes do not affect each other
-            total = total + row
+        total = sum_rows(weights)
         unread = np.full_like(total, np.nan)
         build = Build(
             kunmap_events=lanes["kunmap_events"],
@@ -186,15 +185,14 @@ def _simulate_group(group: _Group) -> dict[str, np.ndarray]:
     """Every metric of a group, [lane]."""
     shape = group.shape
     some = group.events.total > 0.0
-    if not some.any() and group.has_locks.all():
+    locks_only, nothing = ~some & group.has_locks, ~some & ~group.has_locks
+    if locks_only.all():
         return _without_flush_events(group)
-    if not some.any() and not group.has_locks.any():
+    if nothing.all():
         return account_without_events(group.lanes, shape, group.kind)
     if not some.all():  # machines cannot simulate lanes without events
         out = {name: np.full(len(some), np.nan) for name in METRICS}
-        for mine in (some, ~some & group.has_locks, ~some & ~group.has_locks):
-            if not mine.any():
-                continue
+        for mine in filter(np.any, (some, locks_only, nothing)):
             for name, values in _simulate_group(group.part(mine)).items():
                 out[name][mine] = values
         return out
@@ -212,16 +210,10 @@ def _simulate_group(group: _Group) -> dict[str, np.ndarray]:
 def _without_flush_events(group: _Group) -> dict[str, np.ndarray]:
     """Every metric of operations with locks and without flush events, [lane]."""
     one = np.ones_like(group.lanes["cores"])
-    lanes = group.lanes | {"events_per_operation": one, "alloc_events": one, "range_pages": _one_page(len(one))}
+    pages = check_column("range_pages", {1: 1.0}, len(one))
+    lanes = group.lanes | {"events_per_operation": one, "alloc_events": one, "range_pages": pages}
     out = _simulate_group(replace(group, policy=NO_FLUSH, lanes=lanes))
     return out | {name: np.full_like(one, np.nan) for name in of_flush_events()}
-
-
-def _one_page(lanes: int) -> np.ndarray:
-    """Ranges of one page, [lane]."""
-    out = np.empty(lanes, dtype=object)
-    out[:] = [((1, 1.0),)] * lanes
-    return out
 
 
 def _think_of_loops(group: _Group) -> np.ndarray:

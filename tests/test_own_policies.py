@@ -39,7 +39,6 @@ def folder(tmp_path):
         ("POLICY = (\n", "SyntaxError"),
         ("x = 1\n", "there is no POLICY: write POLICY = Policy("),
         ("POLICY = 7\n", "POLICY=7: write POLICY = Policy("),
-        ("def flush():\n    return None\n", "flush() is an earlier form: write POLICY = Policy("),
         (
             NOBODY.replace("NEVER", "NEVER, kernel_exit=None"),
             "Policy: unknown word 'kernel_exit'; did you mean 'kernel_entry'?",

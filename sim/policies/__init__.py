@@ -38,7 +38,7 @@ class Policies(Mapping[str, Policy]):
     def __getitem__(self, name: str) -> Policy:
         path = self.path(name)
         if name not in self._own:
-            return _import(name)
+            return _policy_of(importlib.import_module(f"{__name__}.{name}"))
         seen = path.stat()
         return _load(str(path), seen.st_mtime_ns, seen.st_size)
 
@@ -59,8 +59,8 @@ class Policies(Mapping[str, Policy]):
     def path(self, name: str) -> Path:
         """The file of a policy."""
         if name not in self:
-            why = "" if NAME.fullmatch(name) else ": a policy's name is letters, digits and _, with a letter first"
-            raise NoSuchPolicy(f"policy={name!r}: {why.removeprefix(': ') or 'no such policy'}")
+            rule = "a policy's name is letters, digits and _, with a letter first"
+            raise NoSuchPolicy(f"policy={name!r}: {'no such policy' if NAME.fullmatch(name) else rule}")
         return self._own.get(name) or self._package[name]
 
     def title(self, name: str) -> str:
@@ -76,12 +76,6 @@ def policy_files(folder: str | Path) -> dict[str, Path]:
     """The files of policies in a folder, by policy, without hidden files and names that no policy can have."""
     files = {path.stem: path for path in sorted(Path(folder).glob("*.py")) if NAME.fullmatch(path.stem)}
     return {name: path for name, path in files.items() if path.is_file()}
-
-
-@lru_cache(maxsize=1024)
-def _import(name: str) -> Policy:
-    """A policy of the package."""
-    return _policy_of(importlib.import_module(f"{__name__}.{name}"))
 
 
 @lru_cache(maxsize=1024)
@@ -107,9 +101,5 @@ def _policy_of(module: ModuleType) -> Policy:
     policy = getattr(module, "POLICY", None)
     if isinstance(policy, Policy):
         return policy
-    if policy is None and hasattr(module, "flush"):
-        raise ValueError(
-            "flush() is an earlier form: write POLICY = Policy(local=Local.FIRST, ...), as docs/adding.md shows"
-        )
     wrong = "there is no POLICY" if policy is None else f"POLICY={policy!r}"
     raise TypeError(f"{wrong}: write POLICY = Policy(local=Local.FIRST, ...), as docs/adding.md shows")

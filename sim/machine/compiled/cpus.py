@@ -52,7 +52,7 @@ class Words(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """The costs of one lane; in a guest, those from `sim/delivery.py`."""
+    """The costs of one lane; in a guest, those from `sim/machine/engines.py`."""
 
     mask_scan: float
     enqueue_fixed: float
