@@ -374,7 +374,7 @@ def test_loops_that_are_compiled_are_loaded_where_the_work_takes_longer(monkeypa
     [
         ("xpfo", "serve_broadcast"),
         ("xpfo_deferred", "serve_server"),
-        ("xpfo_deferred_node", "serve_coherence"),  # reads its line first
+        ("xpfo_deferred_node", "serve_server"),  # reads its line first
     ],
 )
 def test_the_loop_of_the_policy_is_the_one_that_is_looked_for(policy, loop, monkeypatch):

@@ -44,10 +44,6 @@ def build_machine(
         point = {name: values.max() for name, values in cost.items()} | {"delivery": shape.delivery, "fill": shape.fill}
         check_vectorized(policy, point)
         return (Broadcast if interrupts else Coherence if policy.reads_line else Server)(shape, cost, policy, events)
-    if policy.reads_line:
-        from sim.machine.compiled.coherence import coherence
-
-        return coherence(shape, cost, policy, events)
     if interrupts or locks:
         from sim.machine.compiled.broadcast import broadcast
 

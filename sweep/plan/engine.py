@@ -14,7 +14,7 @@ from sim.policy import Policy
 from sweep.errors import BadInput
 from sweep.plan.plan import Plan
 
-COMPILE_S = {"serve_broadcast": 7.5, "serve_server": 2.0, "serve_coherence": 2.0}  # measured on one core
+COMPILE_S = {"serve_broadcast": 7.5, "serve_server": 3.0}  # measured on one core
 LOAD_S = 0.8  # to import numba and load a compiled loop, on the same core
 ASKED = ("delivery", "fill", "sockets", "threads_per_core", *(n for n, p in PARAMETERS.items() if p.compiled))
 APPROXIMATE = "broadcasts are approximated by numpy, in two events for a flush event"
@@ -46,9 +46,7 @@ def choose_engine(plan: Plan, asked: str, again: bool = False) -> Plan:
 
 def _loop(policy: Policy) -> str:
     """The compiled loop of a policy."""
-    if policy.targets.interrupts:
-        return "serve_broadcast"
-    return "serve_coherence" if policy.reads_line else "serve_server"
+    return "serve_broadcast" if policy.targets.interrupts else "serve_server"
 
 
 def _is_vectorizable(plan: Plan) -> bool:

@@ -91,17 +91,17 @@ STATE = np.dtype([
     ("begun", np.bool_),  # whether the first computes have begun
 ])  # fmt: skip
 CPU = np.dtype([
-    ("phase", np.int64),
+    ("phase", np.uint32),
     ("work_end", np.float64),  # end of the phase, before further delays; infinite if unknown
     ("closed_until", np.float64),  # no handler run begins before: interrupts are off, or a run is in progress
     ("run_begin", np.float64), ("run_end", np.float64),
-    ("to_take", np.int64),  # next event to take
-    ("queued", np.int64),  # requests in its call_single_queue
-    ("dropped", np.int64),  # TLB entries dropped since its last compute began
+    ("to_take", np.uint32),  # next event to take
+    ("queued", np.uint32),  # requests in its call_single_queue
+    ("dropped", np.uint32),  # TLB entries dropped since its last compute began
     ("slow", np.float64),  # slowdown of the instructions of its handler runs
     ("slow_sender", np.float64),  # slowdown of the instructions of its requests
-    ("socket", np.int64),
-    ("queue_owner", np.int64), ("queue_free", np.float64),  # line of its call_single_queue: owner, end of occupation
+    ("socket", np.uint32),
+    ("queue_owner", np.uint32), ("queue_free", np.float64),  # line of its call_single_queue: owner, end of occupation
     ("caught_up", np.int64),  # generation up to which it has flushed the address space
     ("caught_up_at", np.float64),  # time of that flush
     ("read", np.int64),  # newest generation in its copy of the line
@@ -112,10 +112,10 @@ CPU = np.dtype([
 ])  # fmt: skip
 SENDER = np.dtype([  # its flush event
     ("kind", np.int64), ("began", np.float64),
-    ("position", np.int64),  # next target to enqueue, then next ack to read
+    ("position", np.uint32),  # next target to enqueue, then next ack to read
     ("waits_for", np.int64),  # target that has not taken its request yet; -1: none
-    ("marks", np.int64),  # number of targets that get an interrupt
-    ("request", np.int64),  # the number of its requests
+    ("marks", np.uint32),  # number of targets that get an interrupt
+    ("request", np.uint32),  # the number of its requests
     ("events", np.int64), ("sections", np.int64),  # flush events and lock sections begun
     ("sections_left", np.int64),  # lock sections before the next flush event
     ("asked", np.float64), ("asked_first", np.float64),  # times of the lock requests of this section and the first one
@@ -179,7 +179,7 @@ def sender_of(lane: Lane, number: int) -> int:
 @compiled
 def line_between(lane: Lane, owner: int, taker: int) -> float:
     """The time of a transfer of a cache line from one CPU to another."""
-    return lane.line[lane.apart[owner, taker]]
+    return lane.line[lane.apart[taker, owner]]
 
 
 @compiled

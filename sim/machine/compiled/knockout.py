@@ -7,7 +7,7 @@ import numpy as np
 from sim.counts import Records
 from sim.machine.compiled.jit import called, compiled
 
-MATCH = np.dtype([("due", np.float64), ("cpu", np.int64)])
+MATCH = np.dtype([("due", np.float64), ("cpu", np.uint32)], align=True)
 
 
 def knockout(players: int) -> Records:
@@ -59,11 +59,11 @@ def play_at(tree: Records, place: int, k: int, due: float) -> None:
     winner = k
     tree[place].due = due
     while place > 1:
-        beside = place + 1 - 2 * (place % 2)
+        beside = place ^ 1
         theirs, other = tree[beside].due, tree[beside].cpu
         loses = (theirs < due) | ((theirs == due) & (other < winner))
         winner, due = other if loses else winner, theirs if loses else due
-        place //= 2
+        place >>= 1
         if loses & (winner == tree[place].cpu):
             return  # another player wins here, as before
         tree[place].cpu, tree[place].due = winner, due

@@ -10,7 +10,7 @@ from sim.counts import Record, Records
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.knockout import MATCH
 
-ENDS = np.dtype([("first", np.int64), ("end", np.int64)])  # place of the first CPU, and place behind the last one
+ENDS = np.dtype([("first", np.uint32), ("end", np.uint32)])  # place of the first CPU, and place behind the last one
 
 
 class Ring(NamedTuple):

@@ -1,28 +1,28 @@
-"""One server that CPUs visit one at a time: the cache line of a mask, or a broadcast fabric; simulated CPU by CPU.
+"""Marks and hardware broadcasts: the loop over visits to cache lines or to a broadcast fabric, CPU by CPU.
 
-A contended line goes to the waiters of its owner's cluster, in order of arrival, and after `line_burst` turns in a row
-inside one cluster to the longest waiter. Kernel entries take the line in order of arrival, as all visits to the fabric.
+Kernel entries check a mark in order of arrival, and flush if it is pending. `coherence.py` has the visits to lines that
+CPUs read before they write.
 
 Kernel: arch/x86/mm/tlb.c  xpfo_flush_tlb_kernel_range(): local flush, then cpumask_or(&pending_xpfo_flush, ...)  (v8)
 Ref:    arm64 TLBI ... IS with DSB ISH, AMD INVLPGB with TLBSYNC: one broadcast at a time, the sender waits
 
-`sim/machine/vectorized/server.py` simulates the same for all lanes at once, and gives the same bits. Times are absolute
-and in ns.
+`sim/machine/vectorized/` simulates the same for all lanes at once, and gives the same bits. Times are absolute and in
+ns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf, nan
-from typing import NamedTuple
 
 import numpy as np
 
 from sim.cache_lines import distances, flags_ns, line_times_ns
 from sim.counts import Record, Records
 from sim.events import FlushEvents
+from sim.machine.compiled.coherence import check_line, visit_next_line
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import by_group, knockout, play_again, play_at
+from sim.machine.compiled.knockout import by_group, knockout
 from sim.machine.compiled.lane import (
     ENOUGH,
     NEVER,
@@ -34,103 +34,57 @@ from sim.machine.compiled.lane import (
     draw,
     end_of_event,
     records,
-)
+)  # fmt: skip
+from sim.machine.compiled.visits import (
+    CHECKER,
+    LINE,
+    SENDER,
+    STATE,
+    Cost,
+    Lane,
+    Words,
+    arrive,
+    draw_check,
+    next_in_line,
+    own,
+    schedule_check,
+    transfer,
+)  # fmt: skip
 from sim.policy import Line, Local, Policy, Targets
 from sim.topology import Shape
 
 
-class Words(NamedTuple):
-    """Fields of the machine's shape and the policy, the same in all lanes of a group."""
-
-    busy: int
-    flushers: int
-    clusters: int  # place of the winner of the first cluster in the knock-out of arrivals
-    hardware: bool  # the server is a broadcast fabric
-    shared: bool  # the server takes one CPU at a time
-    per_cpu: bool  # the sender reads a flag of every other CPU
-    local_first: bool  # local flush before the marks
-    flushes: bool  # the flush event flushes the TLB of its sender
-    checks: bool  # kernel entries check the mark
-
-
-class Cost(NamedTuple):
-    """The costs of one lane."""
-
-    burst: float  # turns in a row of the line inside one cluster; 0: in order of arrival
-    broadcast: float
-    broadcast_page: float
-    broadcast_all: float
-    broadcast_per_waiter: float
-    broadcast_repeats: float
-    leave: float  # exit to the hypervisor and back, before a broadcast
-    flush_all: float
-    refill: float
-    user_refill: float
-
-
-STATE = np.dtype([
-    ("now", np.float64), ("begun", np.bool_),
-    ("owner", np.int64), ("free", np.float64),  # last visitor of the server, and end of that visit
-    ("turns", np.int64),  # visits in a row inside one cluster
-    ("latest", np.float64),  # end of the latest mark
-    ("marker", np.int64),  # CPU of the latest mark
-    ("other", np.float64),  # end of the latest mark by another CPU
-])  # fmt: skip
-SENDER = np.dtype([  # the next flush event of a sender
-    ("kind", np.int64), ("start", np.float64),
-    ("arrival", np.float64),  # at the server
-    ("refills_next", np.bool_),  # flushed by another CPU during a flush event, so the next compute refills
-])  # fmt: skip
-CHECKER = np.dtype([  # the checks of a busy CPU at kernel entries
-    ("entry", np.float64), ("gap", np.float64),  # next kernel entry; mean time between entries
-    ("used", np.int64),  # draws of entries used
-    ("checked", np.float64),  # last check
-])  # fmt: skip
-
-
-class Lane(NamedTuple):
-    """One lane."""
-
-    words: Words
-    cost: Cost
-    draws: Drawn
-    counts: Record
-    state: Record
-    senders: Records
-    checkers: Records  # empty if kernel entries do not check
-    arrivals: Records  # knock-out of arrivals at the server, cluster by cluster
-    entries: Records  # knock-out of kernel entries
-    places: np.ndarray  # place of each sender in `arrivals`, [cpu]
-    cluster: np.ndarray  # [cpu]
-    apart: np.ndarray  # distances between CPUs, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`
-    line: np.ndarray  # time of a transfer over each of these distances, [distance]
-    flags: np.ndarray  # time to read the flags of all other CPUs, in ns, [cpu]; empty without flags
-
-
 def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events: FlushEvents) -> Machine:
-    """`cost` has the parameters that the policy reads, each [lane]; `events` draws flush events and kernel entries."""
+    """`cost` has the parameters that the policy reads, each [lane]; `events` draws flush events and checks."""
     hardware, line = policy.targets is Targets.HARDWARE, policy.mark.line if policy.mark else None
+    on_a_line = line in (Line.GLOBAL, Line.NODE)
     lanes, checkers = len(events.replica_row), shape.busy if events.checking else 0
     tree, places, clusters = by_group(shape.cluster, shape.flushers)
     words = Words(
         busy=shape.busy,
         flushers=shape.flushers,
+        lines=shape.sockets if line is Line.NODE else 1,
         clusters=clusters,
+        reads_line=policy.reads_line,
         hardware=hardware,
-        shared=hardware or line is Line.GLOBAL,
+        shared=hardware or on_a_line,
         per_cpu=line is Line.PER_CPU,
         local_first=policy.local is Local.FIRST,
-        flushes=hardware or policy.local is not Local.NEVER,
-        checks=events.checking,
     )
-    on_a_line, nothing = line is Line.GLOBAL, np.zeros(lanes)
-    gap = by_class(shape, cost, lanes, "kernel_entries_per_s", "isolated_entries_per_s")
-    leave = cost["exit_ns"] if hardware and shape.delivery != "apic" else nothing
-    costs = costs_of(Cost, cost, lanes, leave=leave, burst=cost["line_burst"] if on_a_line else nothing)
+    nothing = np.zeros(lanes)
+    costs = costs_of(
+        Cost,
+        cost,
+        lanes,
+        leave=cost["exit_ns"] if hardware and shape.delivery != "apic" else nothing,
+        line_burst=cost["line_burst"] if on_a_line else nothing,
+    )
     line_ns = line_times_ns(shape, cost) if on_a_line else np.empty((lanes, 0))
-    flags = flags_ns(shape, cost).T.copy() if line is Line.PER_CPU else np.empty((lanes, 0))
+    flags = flags_ns(shape, cost).T.copy() if words.per_cpu else np.empty((lanes, 0))
     apart = distances(shape) if on_a_line else np.empty((0, 0), dtype=np.uint8)
+    gap = _gaps_ns(shape, cost, lanes, "checks_per_s" if words.reads_line else "entries_per_s")
     states = records(STATE, lanes, now=NEVER, latest=NEVER, other=NEVER)
+    clear = np.bincount(shape.socket % words.lines, minlength=words.lines)  # no CPU is marked yet
 
     def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
         return Lane(
@@ -140,11 +94,14 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
             counts=counts,
             state=states[number],
             senders=records(SENDER, shape.flushers),
-            checkers=records(CHECKER, checkers, checked=NEVER, gap=gap[number, :checkers]),
+            checkers=records(CHECKER, checkers, check=inf, checked=NEVER, gap=gap[number, :checkers]),
+            lines=records(LINE, words.lines, clear=clear),
+            copies=np.full((words.lines, shape.busy if words.reads_line else 0), -1),
             arrivals=tree.copy(),
-            entries=knockout(checkers),
-            places=places,
-            cluster=shape.cluster,
+            checks=knockout(checkers),
+            places=places.astype(np.uint32),
+            cluster=shape.cluster.astype(np.uint32),
+            socket=shape.socket.astype(np.uint32),
             apart=apart,
             line=line_ns[number],
             flags=flags[number],
@@ -153,18 +110,13 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
     return Machine(serve_server, new_lane, events, lambda lane: lane.senders.start)
 
 
-def by_class(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int, housekeeping: str, isolated: str) -> np.ndarray:
-    """The mean time between checks of a busy CPU, in ns, [lane, cpu]; both names are names of rates."""
-    gap = np.empty((lanes, shape.busy))
-    first = shape.busy - shape.isolated
-    for members, name in ((slice(0, first), housekeeping), (slice(first, None), isolated)):
-        gap[:, members] = gaps_ns(cost.get(name, np.zeros(lanes)))[:, None]
-    return gap
-
-
-def gaps_ns(per_s: np.ndarray) -> np.ndarray:
-    """The mean time between events at this rate; infinite for a rate of 0."""
-    return np.divide(1e9, per_s, out=np.full(len(per_s), inf), where=per_s > 0.0)
+def _gaps_ns(shape: Shape, cost: Mapping[str, np.ndarray], lanes: int, name: str) -> np.ndarray:
+    """The mean time between checks of a busy CPU, in ns, [lane, cpu]; infinite without checks."""
+    per_s, first_isolated = np.zeros((lanes, shape.busy)), shape.busy - shape.isolated
+    housekeeping = name if name == "checks_per_s" else f"kernel_{name}"
+    per_s[:, :first_isolated] = cost.get(housekeeping, np.zeros(lanes))[:, None]
+    per_s[:, first_isolated:] = cost.get(f"isolated_{name}", np.zeros(lanes))[:, None]
+    return np.divide(1e9, per_s, out=np.full_like(per_s, inf), where=per_s > 0.0)
 
 
 @entry
@@ -176,12 +128,25 @@ def serve_server(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Re
     if not lane.state.begun and len(waits):
         _begin(lane)
     while row < len(waits):
-        if lane.words.checks and not _serve_entries(lane):
+        if lane.state.most >= lane.draws.entry.shape[1]:
             return row, SHORT_OF_ENTRIES
-        sender = next_in_line(lane)
-        if lane.draws.used[sender] >= lane.draws.compute.shape[1]:
+        if lane.checks[1].due < lane.arrivals[1].due:
+            _check(lane, lane.checks[1].cpu)
+            continue
+        k = next_in_line(lane)
+        if lane.draws.used[k] >= lane.draws.compute.shape[1]:
             return row, SHORT_OF_EVENTS
-        waits[row], windows[row] = _visit(lane, sender)
+        if lane.words.reads_line:
+            end = visit_next_line(lane, k)
+            if lane.senders[k].stage < 2 * lane.words.lines:
+                arrive(lane, k, end)
+                continue
+        else:
+            end = _mark_or_broadcast(lane, k)
+        waits[row], windows[row] = end - lane.senders[k].start, nan
+        if lane.words.hardware:  # 0 where rounding leaves less than nothing
+            windows[row] = max(waits[row] - lane.draws.kinds[lane.senders[k].kind].bookkeeping, 0.0)
+        _return(lane, k, end)
         row = end_of_event(lane.counts, batches, len(waits), row)
     return row, ENOUGH
 
@@ -193,8 +158,9 @@ def _begin(lane: Lane) -> None:
     for k in range(lane.words.flushers):
         compute, kind = draw(lane.draws, k)
         _compute(lane, k, compute, kind)
-    for k in range(len(lane.checkers)):
-        _next_entry(lane, k, 0.0)
+    if not lane.words.reads_line:
+        for k in range(len(lane.checkers)):
+            draw_check(lane, k, 0.0)
 
 
 @compiled
@@ -204,34 +170,42 @@ def _compute(lane: Lane, k: int, until: float, kind: int) -> None:
     work = costs.bookkeeping + lane.cost.leave
     if lane.words.local_first:  # local flush
         work = work + costs.local
-    sender.start, sender.arrival, sender.kind = until, until + work, kind
-    play_at(lane.arrivals, lane.places[k], k, sender.arrival)
+    sender.start, sender.kind, sender.stage = until, kind, 0
+    arrive(lane, k, until + work)
 
 
 @compiled
-def next_in_line(lane: Lane) -> int:
-    """The next visitor of the server: a waiter of the owner's cluster during its turns, else the first to arrive."""
-    state, first = lane.state, lane.arrivals[1].cpu  # ties go to the lowest CPU
-    near = lane.arrivals[lane.words.clusters + lane.cluster[state.owner]]
-    return near.cpu if near.due <= state.free and state.turns < lane.cost.burst else first
+def _return(lane: Lane, k: int, end: float) -> None:
+    """The flush event of CPU k ends; misses after a flush lengthen the next compute."""
+    words, cost, sender, misses = lane.words, lane.cost, lane.senders[k], 0.0
+    if words.hardware or words.local_first:
+        refill = lane.draws.kinds[sender.kind].full or sender.refills_next
+        sender.refills_next = False
+        lane.counts.refills += refill
+        lane.counts.range_misses += not (refill or words.hardware)
+        misses = cost.refill if refill else 0.0 if words.hardware else cost.user_refill
+    compute, kind = draw(lane.draws, k)
+    _compute(lane, k, end + compute + misses, kind)
 
 
 @compiled
-def _own(lane: Lane, k: int, end: float) -> None:
-    """CPU k has visited the server."""
-    state = lane.state
-    again = lane.cluster[k] == lane.cluster[state.owner] and state.turns < lane.cost.burst
-    state.turns = state.turns + 1 if again else 1
-    state.free, state.owner = end, k
-
-
-@compiled
-def _next_entry(lane: Lane, k: int, after: float) -> None:
-    """Schedule the next kernel entry of CPU k."""
-    checker = lane.checkers[k]
-    checker.entry = after + lane.draws.entry[k, checker.used] * checker.gap
-    checker.used += 1
-    play_again(lane.entries, k, checker.entry)
+def _mark_or_broadcast(lane: Lane, k: int) -> float:
+    """CPU k marks the other CPUs, or broadcasts its flush; return the end."""
+    state, arrival, kind = lane.state, lane.senders[k].arrival, lane.senders[k].kind
+    # cpumask_or(), or the fabric: one CPU at a time
+    grant = max(arrival, lane.lines[0].free) if lane.words.shared else arrival
+    end = grant + _service(lane, k, kind)
+    own(lane, 0, k, end)
+    state.now = grant
+    lane.counts.queue_ns += grant - arrival
+    if lane.words.hardware and lane.draws.kinds[kind].full:
+        _refill_all(lane, k, end)
+    if len(lane.checkers):  # the next kernel entry of this CPU is after the mark
+        schedule_check(lane, k, max(lane.checkers[k].check, end))
+        if k != state.marker:
+            state.other = state.latest
+        state.latest, state.marker = end, k
+    return end
 
 
 @compiled
@@ -244,7 +218,7 @@ def _service(lane: Lane, k: int, kind: int) -> float:
             once = cost.broadcast + lane.draws.kinds[kind].pages * cost.broadcast_page
         return once * cost.broadcast_repeats * _slower(lane, k)
     if words.shared:
-        return lane.line[lane.apart[lane.state.owner, k]]
+        return transfer(lane, 0, k)
     return lane.flags[k] if words.per_cpu else 0.0
 
 
@@ -253,7 +227,7 @@ def _slower(lane: Lane, k: int) -> float:
     """The factor by which waiters behind CPU k lengthen its broadcast."""
     per_waiter, waiters = lane.cost.broadcast_per_waiter, 0
     if per_waiter > 0.0:
-        grant = max(lane.senders[k].arrival, lane.state.free)
+        grant = max(lane.senders[k].arrival, lane.lines[0].free)
         for other in range(lane.words.flushers):
             waiters += lane.senders[other].arrival <= grant
         waiters -= 1
@@ -261,14 +235,11 @@ def _slower(lane: Lane, k: int) -> float:
 
 
 @compiled
-def _serve_entries(lane: Lane) -> bool:
-    """Serve the kernel entries before the next mark; return whether there were draws for all of them."""
-    while True:
-        k = lane.entries[1].cpu
-        if lane.checkers[k].entry >= lane.arrivals[1].due:
-            return True
-        if lane.checkers[k].used >= lane.draws.entry.shape[1]:
-            return False
+def _check(lane: Lane, k: int) -> None:
+    """A check of CPU k: of a line with copies, or at a kernel entry."""
+    if lane.words.reads_line:
+        check_line(lane, k)
+    else:
         _enter(lane, k)
 
 
@@ -276,66 +247,19 @@ def _serve_entries(lane: Lane) -> bool:
 def _enter(lane: Lane, k: int) -> None:
     """A kernel entry checks the mark, and flushes fully if another CPU has marked it since the last check."""
     state, checker, cost, counts = lane.state, lane.checkers[k], lane.cost, lane.counts
-    entered = checker.entry
-    end = max(entered, state.free) + _service(lane, k, 0)
-    marked = state.other if k == state.marker else state.latest
-    found = marked > checker.checked
+    entered = checker.check
+    end = max(entered, lane.lines[0].free) + transfer(lane, 0, k)
+    found = (state.other if k == state.marker else state.latest) > checker.checked
     checker.checked = end
-    _own(lane, k, end)
+    own(lane, 0, k, end)
     length = end - entered + (cost.flush_all if found else 0.0)
     counts.entries += 1
     counts.entry_ns += length
     counts.entry_flushes += found
     counts.refills += found
     if k < lane.words.flushers:
-        sender = lane.senders[k]
-        delay = length + (cost.refill if found else 0.0)
-        sender.arrival += delay
-        if sender.start > entered:  # else the CPU is in its flush event, before the line
-            sender.start += delay
-        play_at(lane.arrivals, lane.places[k], k, sender.arrival)
-    _next_entry(lane, k, entered + length)
-
-
-@compiled
-def _visit(lane: Lane, k: int) -> tuple[float, float]:
-    """Serve one flush event; return its length, and the stale window of another busy CPU."""
-    words, state, cost, sender = lane.words, lane.state, lane.cost, lane.senders[k]
-    arrival, began, kind = sender.arrival, sender.start, sender.kind
-    # cpumask_or(), or the fabric: one CPU at a time
-    grant = max(arrival, state.free) if words.shared else arrival
-    end = grant + _service(lane, k, kind)
-    _own(lane, k, end)
-    state.now = grant
-    lane.counts.queue_ns += grant - arrival
-    wait, window, full = end - began, nan, lane.draws.kinds[kind].full
-    if words.hardware:
-        window = max(wait - lane.draws.kinds[kind].bookkeeping, 0.0)  # where rounding leaves less than nothing
-        if full:
-            _refill_all(lane, k, end)
-    if words.checks:
-        _mark(lane, k, end)
-    compute, next_kind = draw(lane.draws, k)
-    misses = 0.0
-    if words.flushes:
-        refill = full or sender.refills_next
-        sender.refills_next = False
-        lane.counts.refills += refill
-        lane.counts.range_misses += not (refill or words.hardware)
-        misses = cost.refill if refill else 0.0 if words.hardware else cost.user_refill
-    _compute(lane, k, end + compute + misses, next_kind)
-    return wait, window
-
-
-@compiled
-def _mark(lane: Lane, k: int, end: float) -> None:
-    """Keep a mark for the checks at kernel entries; the next kernel entry of its CPU is after the mark."""
-    state, checker = lane.state, lane.checkers[k]
-    checker.entry = max(checker.entry, end)
-    play_again(lane.entries, k, checker.entry)
-    if k != state.marker:
-        state.other = state.latest
-    state.latest, state.marker = end, k
+        _delay(lane, k, entered, length + (cost.refill if found else 0.0))
+    draw_check(lane, k, entered + length)
 
 
 @compiled
@@ -343,13 +267,19 @@ def _refill_all(lane: Lane, k: int, end: float) -> None:
     """A broadcast of a full flush empties the TLB of every busy CPU, and lengthens its current or next compute once."""
     lane.counts.refills += lane.words.busy - lane.words.flushers
     for other in range(lane.words.flushers):
-        sender = lane.senders[other]
         if other == k:
             continue
-        if sender.start > end:
+        if lane.senders[other].start > end:
             lane.counts.refills += 1
-            sender.start += lane.cost.refill
-            sender.arrival += lane.cost.refill
-            play_at(lane.arrivals, lane.places[other], other, sender.arrival)
+            _delay(lane, other, end, lane.cost.refill)
         else:
-            sender.refills_next = True
+            lane.senders[other].refills_next = True
+
+
+@compiled
+def _delay(lane: Lane, k: int, now: float, length: float) -> None:
+    """Delay the next flush event of CPU k, or its arrival at the line if it is in its flush event already."""
+    sender = lane.senders[k]
+    if sender.start > now:
+        sender.start += length
+    arrive(lane, k, sender.arrival + length)
