@@ -337,7 +337,7 @@ def test_exponentials_and_logarithms_are_right_to_a_few_ulps():
 
 def test_no_field_of_a_record_is_hidden_by_a_method_of_numpys():
     """Plain Python would read the method where machine code reads the field."""
-    names = ("lane", "cpus", "ring", "knockout", "broadcast", "visits")
+    names = ("lane", "cpus", "queues", "visits")
     found = [vars(importlib.import_module(f"sim.machine.compiled.{name}")).values() for name in names]
     fields = {
         field for values in found for value in values if isinstance(value, np.dtype) for field in value.names or ()

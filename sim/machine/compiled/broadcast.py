@@ -14,7 +14,7 @@ call_single_queue one at a time, in order of arrival. CPUs that increment the ge
 handlers without a copy of it, take the line of the generation in the same way.
 
 Most events are requests, and most of these end in the order in which they begin, so CPUs at a request are in a ring
-(`ring.py`). All other events are in knock-outs (`knockout.py`).
+and all other events are in knock-outs (`queues.py`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,10 @@ from sim.machine.compiled.cpus import (
     COMPUTE,
     CPU,
     ENQUEUE,
-    FULL,
     IDLE,
     INTERRUPT,
     LOCK_OF,
     NOTHING,
-    RANGE,
     REQUEST,
     RETURN,
     SEND,
@@ -49,7 +47,6 @@ from sim.machine.compiled.cpus import (
     set_work,
 )
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import knockout, play_again
 from sim.machine.compiled.lane import (
     ENOUGH,
     NEVER,
@@ -62,9 +59,8 @@ from sim.machine.compiled.lane import (
     end_of_event,
     records,
 )
-from sim.machine.compiled.receiver import take
-from sim.machine.compiled.ring import leave, ring
-from sim.machine.compiled.sender import csd_lock, csd_lock_wait, enqueue, finish, llist_add, prepare, window
+from sim.machine.compiled.queues import knockout, leave, play_again, ring
+from sim.machine.compiled.smp import csd_lock, csd_lock_wait, enqueue, finish, llist_add, prepare, take, window
 from sim.policy import Done, Local, Policy, Run, Targets
 from sim.preemption import away
 from sim.topology import Shape
@@ -198,10 +194,11 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
         elif phase == RETURN:
             if draws.used[k] >= draws.compute.shape[1]:
                 return row, SHORT_OF_EVENTS
-            if words.preempts and draws.workload.most + words.flushers > draws.held.shape[1]:  # one for each sender
+            if words.preempts and lane.state.most + words.flushers > draws.held.shape[1]:  # one for each sender
                 return row, SHORT_OF_INTERRUPTS
             compute, lane.senders[k].kind = draw(draws, k)
-            phase, end = COMPUTE, now + compute + _refill(lane, k)
+            phase, end = COMPUTE, now + compute + miss(lane, cpus[k].dropped)
+            cpus[k].dropped = NOTHING
         else:
             phase, end = prepare(lane, k, now)
         if words.no_wait and phase == ENQUEUE:
@@ -234,12 +231,3 @@ def _begin(lane: Lane) -> None:
     for k in range(lane.words.flushers):
         compute, lane.senders[k].kind = draw(lane.draws, k)
         set_work(lane, k, COMPUTE, compute)
-
-
-@compiled
-def _refill(lane: Lane, k: int) -> float:
-    """The misses since the last compute, which lengthen the new one."""
-    dropped, lane.cpus[k].dropped = lane.cpus[k].dropped, NOTHING
-    lane.counts.refills += dropped == FULL
-    lane.counts.range_misses += dropped == RANGE
-    return miss(lane.cost, dropped)

@@ -10,9 +10,8 @@ import numpy as np
 from sim.cache_lines import SAME
 from sim.counts import Record, Records
 from sim.machine.compiled.jit import compiled
-from sim.machine.compiled.knockout import play_again
 from sim.machine.compiled.lane import Drawn
-from sim.machine.compiled.ring import Ring
+from sim.machine.compiled.queues import Ring, play_again
 
 # The phases of a busy CPU. LOCK: it waits for a lock or takes it. HOLD: it has the lock. From BOOKKEEPING on it is in a
 # flush event. RETURN: the event is over, and a handler run that waited for interrupts comes before the next compute.
@@ -85,6 +84,7 @@ class Cost(NamedTuple):
 
 STATE = np.dtype([
     ("now", np.float64),  # time of the last flush event
+    ("most", np.int64),  # most draws of interrupts that a CPU has used
     ("newest", np.int64),  # generation of the address space, on a cache line
     ("counter", np.int64), ("counter_free", np.float64),  # last writer of that line, and end of its occupation
     ("turn", np.int64),  # offset of the watched CPU from the sender
@@ -235,9 +235,20 @@ def missed(lane: Lane, j: int, request: int, now: float, at: float) -> tuple[int
 
 
 @compiled
-def miss(cost: Cost, dropped: int) -> float:
-    """The cost of the misses after a flush in the next compute."""
-    return cost.refill if dropped == FULL else cost.user_refill if dropped == RANGE else 0.0
+def miss(lane: Lane, dropped: int) -> float:
+    """Count the misses after a flush; return the time that they add to a compute."""
+    lane.counts.refills += dropped == FULL
+    lane.counts.range_misses += dropped == RANGE
+    return lane.cost.refill if dropped == FULL else lane.cost.user_refill if dropped == RANGE else 0.0
+
+
+@compiled
+def hold(lane: Lane, j: int, share: float, mean: float) -> float:
+    """The time in ns for which CPU j cannot take its next interrupt, mostly 0."""
+    draws, at = lane.draws, lane.draws.interrupts[j]
+    draws.interrupts[j] = at + 1
+    lane.state.most = max(lane.state.most, at + 1)
+    return draws.hold[j, at] * mean if draws.held[j, at] < share else 0.0
 
 
 @compiled

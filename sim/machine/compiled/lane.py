@@ -25,10 +25,6 @@ KIND = np.dtype([
     ("cumulative", np.float64),  # share of alloc events up to this kind; 1 for kunmap, the last kind
     ("bookkeeping", np.float64), ("local", np.float64), ("full", np.int64), ("pages", np.int64),
 ])  # fmt: skip
-WORKLOAD = np.dtype([
-    ("think_ns", np.float64), ("alloc_share", np.float64),
-    ("most", np.int64),  # most draws of interrupts that a CPU has used
-])  # fmt: skip
 
 
 class Drawn(NamedTuple):
@@ -43,7 +39,8 @@ class Drawn(NamedTuple):
     used: np.ndarray  # [cpu] draws of flush events used
     interrupts: np.ndarray  # [cpu] draws of interrupts used
     kinds: Records
-    workload: Record
+    think_ns: float
+    alloc_share: float
 
 
 def records(dtype: np.dtype, shape: int | tuple[int, ...], **values: Any) -> Records:
@@ -149,7 +146,7 @@ def _tables_of(events: FlushEvents) -> list[dict[str, np.ndarray]]:
 def _draws_of(events: FlushEvents) -> list[Drawn]:
     """The draws of each lane, all unused."""
     tables, lanes = _tables_of(events), len(events.replica_row)
-    workload = records(WORKLOAD, lanes, think_ns=events.think_ns, alloc_share=events.alloc_share)
+    think_ns, alloc_share = events.think_ns.tolist(), events.alloc_share.tolist()
     kinds = records(KIND, (lanes, len(events.pages)), cumulative=1.0, pages=events.pages)
     kinds.cumulative[:, :-1] = events.cumulative.T
     kinds.bookkeeping, kinds.local, kinds.full = events.bookkeeping_ns.T, events.local_ns.T, events.full.T
@@ -159,7 +156,8 @@ def _draws_of(events: FlushEvents) -> list[Drawn]:
             used=np.zeros(events.flushers, dtype=np.int64),
             interrupts=np.zeros(events.preemption.cpus, dtype=np.int64),
             kinds=kinds[lane],
-            workload=workload[lane],
+            think_ns=think_ns[lane],
+            alloc_share=alloc_share[lane],
         )
         for lane, row in enumerate(events.replica_row.tolist())
     ]
@@ -189,19 +187,10 @@ def draw(draws: Drawn, cpu: int) -> tuple[float, int]:
     at = draws.used[cpu]
     draws.used[cpu] = at + 1
     share = 2.0
-    if draws.which[cpu, at] < draws.workload.alloc_share:
+    if draws.which[cpu, at] < draws.alloc_share:
         share = draws.pages[cpu, at]
     kind = 0
     for each in range(len(draws.kinds) - 1):
         if share >= draws.kinds[each].cumulative:
             kind += 1
-    return draws.compute[cpu, at] * draws.workload.think_ns, kind
-
-
-@compiled
-def hold(draws: Drawn, cpu: int, share: float, mean: float) -> float:
-    """The time in ns for which a CPU cannot take its next interrupt, mostly 0."""
-    at = draws.interrupts[cpu]
-    draws.interrupts[cpu] = at + 1
-    draws.workload.most = max(draws.workload.most, at + 1)
-    return draws.hold[cpu, at] * mean if draws.held[cpu, at] < share else 0.0
+    return draws.compute[cpu, at] * draws.think_ns, kind

@@ -22,7 +22,6 @@ from sim.counts import Record, Records
 from sim.events import FlushEvents
 from sim.machine.compiled.coherence import check_line, visit_next_line
 from sim.machine.compiled.jit import compiled, entry
-from sim.machine.compiled.knockout import by_group, knockout
 from sim.machine.compiled.lane import (
     ENOUGH,
     NEVER,
@@ -35,6 +34,7 @@ from sim.machine.compiled.lane import (
     end_of_event,
     records,
 )  # fmt: skip
+from sim.machine.compiled.queues import by_group, knockout
 from sim.machine.compiled.visits import (
     CHECKER,
     LINE,

@@ -12,8 +12,8 @@ import numpy as np
 
 from sim.counts import Record, Records
 from sim.machine.compiled.jit import compiled
-from sim.machine.compiled.knockout import play_again, play_at
 from sim.machine.compiled.lane import Drawn
+from sim.machine.compiled.queues import play_again, play_at
 
 
 class Words(NamedTuple):

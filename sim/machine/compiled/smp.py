@@ -1,8 +1,10 @@
-"""The sender of a broadcast: a flush event, from the bookkeeping to the local flush.
+"""A broadcast by interrupts: its sender, from the bookkeeping to the local flush, and the handler runs of its targets.
 
-Kernel: kernel/smp.c  on_each_cpu(), smp_call_function_many(), llist_add(), csd_lock_wait(); arch/x86/mm/tlb.c
+Kernel: kernel/smp.c  on_each_cpu(), smp_call_function_many(), llist_add(), csd_lock_wait(),
+        generic_smp_call_function_single_interrupt(), llist_del_all(), flush_smp_call_function_queue();
+        arch/x86/mm/tlb.c
 
-Each function that the loop calls returns the next phase of the CPU, and the end of that phase.
+Each function of the sender that the loop calls returns the next phase of the CPU, and the end of that phase.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from math import inf, nan
 
 from sim.machine.compiled.cpus import (
+    BEGIN,
     BOOKKEEPING,
     COMPUTE,
     ENQUEUE,
@@ -25,66 +28,48 @@ from sim.machine.compiled.cpus import (
     RUN_AGAIN,
     SCAN,
     SEND,
+    TAKE,
     WAIT,
     Lane,
     count_up,
+    hold,
     is_away,
     line_between,
+    miss,
     missed,
+    sender_of,
     set_take,
+    set_work,
     take_queue,
 )
 from sim.machine.compiled.jit import called, compiled
-from sim.machine.compiled.lane import hold
-from sim.machine.compiled.lock import acquire, ask, release, sections_due, unlock
-from sim.machine.compiled.lock import hold as hold_lock
-from sim.machine.compiled.receiver import take_idle
-from sim.machine.compiled.ring import join
+from sim.machine.compiled.locks import acquire, ask, begin_sections, end_section, has_acquired, release
+from sim.machine.compiled.queues import join
+
+# The sender
 
 
 @compiled
 def prepare(lane: Lane, k: int, now: float) -> tuple[int, float]:
     """The phases before the first request: locks, bookkeeping, local flush, mutex, and the walk over the mask."""
-    phase = lane.cpus[k].phase
-    if phase == COMPUTE:
-        return _begin_sections(lane, k, now) if lane.words.locks else _begin_event(lane, k, now)
+    phase, sender = lane.cpus[k].phase, lane.senders[k]
     if phase == LOCK:
-        return hold_lock(lane, k, now)
-    if phase == HOLD:
-        return _end_section(lane, k, now)
+        return has_acquired(lane, k, now)
+    if phase in (COMPUTE, HOLD):
+        if phase == HOLD:
+            end_section(lane, k, now)
+        elif lane.words.locks:
+            begin_sections(lane, k, now)
+        return ask(lane, k, now) if sender.sections_left > 0 else _begin_event(lane, k, now)
     if phase == BOOKKEEPING:
         now += _begin_flush(lane, k, now)
-        if lane.words.local_first:  # local flush, interrupts off
-            now += _flush(lane, k, now, now)
-            lane.cpus[k].closed_until = now
+        if lane.words.local_first:
+            now = _flush(lane, k, now, now)
         if lane.words.mutex:
             now = acquire(lane, len(lane.locks) - 1, k, now)
             if now == inf:
                 return MUTEX, inf
-        return SCAN, now + lane.cost.mask_scan
-    if phase == MUTEX:
-        return SCAN, now + lane.cost.mask_scan
-    return _first_request(lane, k, now)
-
-
-@compiled
-def _begin_sections(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """The lock sections of an operation begin."""
-    sender = lane.senders[k]
-    sender.sections_left, sender.asked_first = sections_due(lane, k), now
-    return ask(lane, k, now) if sender.sections_left > 0 else _begin_event(lane, k, now)
-
-
-@compiled
-def _end_section(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """A lock section ends; the next one begins, or the flush event."""
-    sender = lane.senders[k]
-    unlock(lane, k, now)
-    sender.sections_left -= 1
-    if sender.sections_left > 0:
-        return ask(lane, k, now)
-    lane.counts.lock_ns += now - sender.asked_first
-    return _begin_event(lane, k, now)
+    return _first_request(lane, k, now) if phase == SCAN else (SCAN, now + lane.cost.mask_scan)
 
 
 @compiled
@@ -95,9 +80,11 @@ def _begin_event(lane: Lane, k: int, now: float) -> tuple[int, float]:
     if lane.words.no_flush:
         sender.position = lane.words.reachable
         return SEND, now
-    if lane.words.no_wait:
-        _next_requests(lane, k, now)
-    return BOOKKEEPING, now + lane.draws.kinds[sender.kind].bookkeeping
+    end = now + lane.draws.kinds[sender.kind].bookkeeping
+    if lane.words.no_wait:  # the last request may still be in queues, but none of earlier ones
+        sender.request = k + lane.words.flushers if sender.request == k else k
+        lane.requests[sender.request].marked = end
+    return BOOKKEEPING, end
 
 
 @compiled
@@ -118,14 +105,6 @@ def _first_request(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 
 @compiled
-def _next_requests(lane: Lane, k: int, now: float) -> None:
-    """The requests of a new flush event; requests of the last event may still be queued, but none of earlier ones."""
-    sender = lane.senders[k]
-    sender.request = k + lane.words.flushers if sender.request == k else k
-    lane.requests[sender.request].marked = now + lane.draws.kinds[sender.kind].bookkeeping
-
-
-@compiled
 def _begin_flush(lane: Lane, k: int, now: float) -> float:
     """Set the request of a flush event; return the time to increment the generation of its address space."""
     sender = lane.senders[k]
@@ -141,7 +120,7 @@ def _begin_flush(lane: Lane, k: int, now: float) -> float:
 
 @compiled
 def _flush(lane: Lane, k: int, now: float, begin: float) -> float:
-    """The local flush that starts at `begin`, with generations as of `now`; return its length."""
+    """The local flush that starts at `begin`, with generations as of `now`, interrupts off; return its end."""
     number, cpu = lane.senders[k].request, lane.cpus[k]
     drops, length = lane.requests[number].drops, lane.requests[number].flush
     if lane.words.catch_up:
@@ -150,7 +129,8 @@ def _flush(lane: Lane, k: int, now: float, begin: float) -> float:
         if drops != NOTHING:
             cpu.caught_up_at = begin + length
     cpu.dropped = max(cpu.dropped, drops)
-    return length
+    cpu.closed_until = begin + length
+    return begin + length
 
 
 @compiled
@@ -169,10 +149,16 @@ def _watch(lane: Lane, k: int) -> None:
 def csd_lock(lane: Lane, k: int, now: float) -> tuple[int, float]:
     """csd_lock(): a sender reuses the memory of a request once its last request to that target is done."""
     target = lane.senders[k].position
+    if lane.done[k, target] > now:
+        return _wait(lane, k, target)
+    lane.done[k, target] = inf
+    return ENQUEUE, now
+
+
+@compiled
+def _wait(lane: Lane, k: int, target: int) -> tuple[int, float]:
+    """CPU k waits until its request to the target is done; if the time is unknown yet, the target ends the wait."""
     done = lane.done[k, target]
-    if done <= now:
-        lane.done[k, target] = inf
-        return ENQUEUE, now
     if done == inf:
         lane.senders[k].waits_for = target
     return WAIT, done
@@ -204,9 +190,7 @@ def llist_add(lane: Lane, k: int, now: float) -> tuple[int, float]:
         sender.marks = marks + (place == 0)
         lane.queue[target, place] = sender.request
         lane.cpus[target].queued = place + 1
-    target += 1
-    if target == k:
-        target += 1
+    target = _after(target, k)
     if target < lane.words.reachable:
         sender.position = target
         return ENQUEUE, now
@@ -228,7 +212,7 @@ def _is_absent(lane: Lane, j: int, now: float) -> bool:
     if lane.words.user_mode and cpu.phase != COMPUTE:
         cpu.ran = now
         return False
-    held = hold(lane.draws, j, is_away(lane, j, now - cpu.ran), cpu.away)
+    held = hold(lane, j, is_away(lane, j, now - cpu.ran), cpu.away)
     if lane.words.user_mode and j < lane.words.flushers:
         held = min(held, max(cpu.work_end - now, 0.0))
     cpu.ran = now + held
@@ -261,7 +245,7 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
         near = cpus[target].socket == cpus[k].socket
         interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
         if words.preempts and not words.marks:
-            interrupt += hold(lane.draws, target, cost.held_share, cost.held)
+            interrupt += hold(lane, target, cost.held_share, cost.held)
         if target < words.busy:
             set_take(lane, target, INTERRUPT, interrupt)
         else:
@@ -269,9 +253,9 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
         if words.isolated <= target < words.busy:
             lane.counts.interrupts_isolated += 1
     lane.counts.interrupts += sender.marks
-    if words.local_after_sends:  # local flush
-        now += _flush(lane, k, begun, now)
     cpus[k].closed_until = now
+    if words.local_after_sends:
+        now = _flush(lane, k, begun, now)
     sender.position = 1 if k == 0 else 0
     return SEND, now
 
@@ -289,27 +273,27 @@ def csd_lock_wait(lane: Lane, k: int, now: float) -> tuple[int, float]:
     target, read = sender.position, now
     while target < reachable and lane.done[k, target] <= read:
         read += lane.cost.ack_lines * line_between(lane, target, k)
-        target += 1
-        if target == k:
-            target += 1
+        target = _after(target, k)
     moved = target != sender.position
     sender.position = target
     if moved:
         return READ, read
     if target >= reachable:
         return RETURN, now
-    done = lane.done[k, target]
-    if done == inf:
-        sender.waits_for = target
-    return WAIT, done
+    return _wait(lane, k, target)
+
+
+@compiled
+def _after(target: int, k: int) -> int:
+    """The next target of CPU k."""
+    return target + 2 if target + 1 == k else target + 1
 
 
 @compiled
 def finish(lane: Lane, k: int, now: float) -> float:
-    """The end of a flush event: local flush with interrupts off, and release of the mutex."""
-    if lane.words.local_after_acks:  # local flush
-        now += _flush(lane, k, now, now)
-        lane.cpus[k].closed_until = now
+    """The end of a flush event: local flush, and release of the mutex."""
+    if lane.words.local_after_acks:
+        now = _flush(lane, k, now, now)
     if lane.words.mutex:
         release(lane, len(lane.locks) - 1, k, now)
     return now
@@ -318,15 +302,157 @@ def finish(lane: Lane, k: int, now: float) -> float:
 @compiled
 def window(lane: Lane, k: int) -> float:
     """The stale window of the watched CPU; if the sender does not wait, the window of its last event."""
-    sender, number = lane.senders[k], k
+    sender = lane.senders[k]
     if lane.words.busy == 1 or lane.words.no_flush:
         return nan
+    number, begin = k, sender.began + lane.draws.kinds[sender.kind].bookkeeping
     if lane.words.no_wait:
         number = k if sender.request != k else k + lane.words.flushers
-        length = lane.requests[number].flushed - lane.requests[number].marked
-    else:
-        length = lane.requests[k].flushed - (sender.began + lane.draws.kinds[sender.kind].bookkeeping)
+        begin = lane.requests[number].marked
+    length = lane.requests[number].flushed - begin
     if lane.requests[number].watched >= lane.words.isolated:
         lane.windows[int(lane.counts.windows_isolated) % len(lane.windows)] = length
         lane.counts.windows_isolated += 1
     return length
+
+
+# The receiver
+
+
+@compiled
+def take(lane: Lane, j: int, now: float) -> None:
+    """CPU j takes an interrupt, begins a handler run, takes its queue in the run, or returns after it was away."""
+    cpu = lane.cpus[j]
+    if cpu.to_take == TAKE:
+        _llist_del_all(lane, j, now)
+    elif cpu.to_take == RUN_AGAIN:
+        _run_again(lane, j, now)
+    elif cpu.closed_until > now or cpu.irqs_off:  # pending until interrupts are on and no run is in progress
+        set_take(lane, j, BEGIN, inf if cpu.irqs_off else cpu.closed_until)
+    else:
+        entered = now + lane.cost.irq_entry * cpu.slow
+        if cpu.phase == COMPUTE:
+            entered += lane.cost.leave_guest
+        cpu.run_begin = now
+        _run(lane, j, now, entered)
+        set_take(lane, j, TAKE, entered)
+
+
+@compiled
+def take_idle(lane: Lane, j: int, interrupt: float) -> None:
+    """Schedule the handler run of an idle CPU after an interrupt; only an earlier run can delay it."""
+    cpu = lane.cpus[j]
+    begin = cpu.closed_until if cpu.closed_until > interrupt else interrupt + lane.cost.idle_exit
+    set_take(lane, j, TAKE, begin + lane.cost.irq_entry * cpu.slow)
+
+
+@compiled
+def _llist_del_all(lane: Lane, j: int, now: float) -> None:
+    """flush_smp_call_function_queue(): all requests in the queue now; the time at which each is done is known at once.
+
+    Generations also have their current values: a later one comes with its own request.
+    """
+    words, cost, cpu = lane.words, lane.cost, lane.cpus[j]
+    first_fully = now  # end of the flush at the first request
+    dropped, at = NOTHING, take_queue(lane, j, j, now)
+    begun = at
+    for place in range(cpu.queued):
+        number = lane.queue[j, place]
+        request, sender = lane.requests[number], sender_of(lane, number)
+        handler = cost.handler_fixed * cpu.slow + cost.request_lines * line_between(lane, sender, j)
+        if words.first_fully:
+            at += handler + (0.0 if place else cost.flush_all * cpu.slow)
+            first_fully = first_fully if place else at
+            drops = FULL
+        elif words.catch_up:
+            drops, reading = missed(lane, j, number, now, at + handler)
+            flush = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else request.flush
+            at += handler + reading + flush * cpu.slow
+            if drops != NOTHING:
+                cpu.caught_up_at = at
+        elif words.nothing:
+            at += handler
+            drops = NOTHING
+        else:
+            at += handler + request.flush * cpu.slow
+            drops = request.drops
+        dropped = max(dropped, drops)
+        if request.watched == j:
+            flushed = cpu.caught_up_at if words.catch_up else at
+            request.flushed = first_fully if words.first_fully else flushed
+        _is_done(lane, sender, j, begun if words.run_begun else at)
+    cpu.queued = 0
+    set_take(lane, j, INTERRUPT, inf)
+    end = at + cost.irq_exit * cpu.slow
+    _run(lane, j, now, end)
+    _disturbed_once(lane, j, end - cpu.run_begin)
+    if j < words.busy:
+        _drop(lane, j, dropped)
+
+
+@compiled
+def _is_done(lane: Lane, k: int, j: int, done: float) -> None:
+    """csd_unlock(): CPU j has done a request of CPU k, which may wait for it."""
+    lane.done[k, j] = done
+    if lane.senders[k].waits_for == j:
+        lane.senders[k].waits_for = -1
+        set_work(lane, k, WAIT, max(done, lane.cpus[k].run_end))
+
+
+@compiled
+def _run_again(lane: Lane, j: int, now: float) -> None:
+    """KVM_VCPU_FLUSH_TLB: CPU j flushes its whole TLB before it resumes any work, including a handler run.
+
+    A CPU that was in user mode flushes at its kernel entry.
+    """
+    cpu, flush = lane.cpus[j], lane.cost.flush_all
+    set_take(lane, j, INTERRUPT, inf)
+    _occupy(lane, j, max(cpu.closed_until, now) + flush, flush)
+    if j < lane.words.busy:
+        lane.counts.entry_flushes += lane.words.user_mode
+        _disturbed_once(lane, j, flush)
+        if cpu.phase < LOCK:
+            lane.counts.entry_ns += flush
+        _drop(lane, j, FULL)
+
+
+@compiled
+def _run(lane: Lane, j: int, now: float, end: float) -> None:
+    """CPU j is in a handler run until `end`."""
+    _occupy(lane, j, end, end - now)
+    if j < lane.words.busy:
+        lane.counts.handler_ns += end - now
+        if lane.cpus[j].phase < LOCK:
+            lane.counts.handler_compute_ns += end - now
+
+
+@compiled
+def _occupy(lane: Lane, j: int, end: float, length: float) -> None:
+    """Handlers occupy CPU j until `end` and delay its work, except a wait for an ack, a lock or the mutex."""
+    cpu = lane.cpus[j]
+    cpu.closed_until, cpu.run_end = end, end
+    if j >= lane.words.busy:
+        return
+    if cpu.phase in (WAIT, MUTEX, LOCK):
+        cpu.work_end = max(cpu.work_end, end)
+    else:
+        cpu.work_end += length
+    if j >= lane.words.isolated:
+        lane.counts.disturbed_isolated_ns += length
+
+
+@compiled
+def _disturbed_once(lane: Lane, j: int, length: float) -> None:
+    """Keep the longest disturbance of isolated CPUs."""
+    if lane.words.isolated <= j < lane.words.busy:
+        lane.counts.longest_isolated_ns = max(lane.counts.longest_isolated_ns, length)
+
+
+@compiled
+def _drop(lane: Lane, j: int, dropped: int) -> None:
+    """The TLB entries that busy CPU j dropped lengthen its current compute, or else the next one."""
+    cpu = lane.cpus[j]
+    if cpu.phase == COMPUTE:
+        cpu.work_end += miss(lane, dropped)
+    else:
+        cpu.dropped = max(cpu.dropped, dropped)

@@ -16,14 +16,14 @@ from sim.machine.compiled.jit import compiled
 
 
 @compiled
-def sections_due(lane: Lane, k: int) -> int:
-    """The number of lock sections before the next flush event of CPU k: those of the operations that begin with it."""
+def begin_sections(lane: Lane, k: int, now: float) -> None:
+    """The lock sections of the operations that begin with the next flush event of CPU k."""
     sender, cost = lane.senders[k], lane.cost
     operations = floor(sender.events / cost.events_per_operation) + 1
     sender.events += 1
-    due = floor(operations * cost.locks_per_operation) - sender.sections
-    sender.sections += due
-    return due
+    sender.sections_left = floor(operations * cost.locks_per_operation) - sender.sections
+    sender.sections += sender.sections_left
+    sender.asked_first = now
 
 
 @compiled
@@ -38,22 +38,25 @@ def ask(lane: Lane, k: int, now: float) -> tuple[int, float]:
 
 
 @compiled
-def hold(lane: Lane, k: int, now: float) -> tuple[int, float]:
-    """CPU k has acquired the lock."""
+def has_acquired(lane: Lane, k: int, now: float) -> tuple[int, float]:
+    """CPU k has acquired the lock; return the phase and the end of its lock section."""
     lane.counts.lock_wait_ns += now - lane.senders[k].asked
     lane.counts.lock_sections += 1
     return HOLD, now + lane.cost.lock_hold * lane.cpus[k].slow_sender
 
 
 @compiled
-def unlock(lane: Lane, k: int, now: float) -> None:
+def end_section(lane: Lane, k: int, now: float) -> None:
     """The lock section ends; interrupts are on again, and the CPU takes a pending one."""
+    sender, cpu = lane.senders[k], lane.cpus[k]
     release(lane, _lock_of(lane, k), k, now)
-    cpu = lane.cpus[k]
     if cpu.irqs_off:
         cpu.irqs_off, cpu.closed_until = False, now
         if cpu.to_take == BEGIN:
             set_take(lane, k, BEGIN, now)
+    sender.sections_left -= 1
+    if sender.sections_left == 0:
+        lane.counts.lock_ns += now - sender.asked_first
 
 
 @compiled
