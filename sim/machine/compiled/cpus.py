@@ -219,19 +219,23 @@ def read_generation(lane: Lane, j: int, now: float, at: float) -> float:
 
 
 @compiled
-def missed(lane: Lane, j: int, request: int, now: float, at: float) -> tuple[int, float]:
-    """flush_tlb_func(): the flush of CPU j for a request, by generation, and the time to read the newest generation.
+def flush_for(lane: Lane, j: int, number: int, now: float, at: float) -> tuple[int, float, float]:
+    """flush_tlb_func(): the flush of CPU j for a request, its time, and the time to read the newest generation.
 
-    CPU j flushes nothing if it has flushed up to this generation already, the range if this is the only one that it has
-    missed, and else the whole address space, up to the newest generation.
+    With generations, CPU j flushes nothing if it has flushed up to the request's generation already, the range if this
+    is the only one that it has missed, and else the whole address space, up to the newest generation.
     """
-    cpu, generation, newest = lane.cpus[j], lane.requests[request].generation, lane.state.newest
+    request, cpu, newest = lane.requests[number], lane.cpus[j], lane.state.newest
+    if not lane.words.catch_up:
+        return request.drops, request.flush, 0.0
     caught_up = cpu.caught_up
-    if caught_up >= generation:
-        return NOTHING, read_generation(lane, j, now, at) if lane.words.reads else 0.0
-    cpu.caught_up, cpu.caught_up_at = newest, now
-    drops = lane.requests[request].drops if caught_up + 1 == generation == newest else FULL
-    return drops, read_generation(lane, j, now, at)
+    if caught_up >= request.generation:
+        return NOTHING, 0.0, read_generation(lane, j, now, at) if lane.words.reads else 0.0
+    cpu.caught_up = newest
+    reading = read_generation(lane, j, now, at)
+    if caught_up + 1 == request.generation == newest:
+        return request.drops, request.flush, reading
+    return FULL, lane.cost.flush_mm, reading
 
 
 @compiled

@@ -32,11 +32,11 @@ from sim.machine.compiled.cpus import (
     WAIT,
     Lane,
     count_up,
+    flush_for,
     hold,
     is_away,
     line_between,
     miss,
-    missed,
     sender_of,
     set_take,
     set_work,
@@ -121,16 +121,14 @@ def _begin_flush(lane: Lane, k: int, now: float) -> float:
 @compiled
 def _flush(lane: Lane, k: int, now: float, begin: float) -> float:
     """The local flush that starts at `begin`, with generations as of `now`, interrupts off; return its end."""
-    number, cpu = lane.senders[k].request, lane.cpus[k]
-    drops, length = lane.requests[number].drops, lane.requests[number].flush
-    if lane.words.catch_up:
-        drops, reading = missed(lane, k, number, now, begin)
-        length = reading + (0.0 if drops == NOTHING else lane.cost.flush_mm if drops == FULL else length)
-        if drops != NOTHING:
-            cpu.caught_up_at = begin + length
+    cpu = lane.cpus[k]
+    drops, flush, reading = flush_for(lane, k, lane.senders[k].request, now, begin)
+    end = begin + (reading + flush)
+    if drops != NOTHING:
+        cpu.caught_up_at = end
     cpu.dropped = max(cpu.dropped, drops)
-    cpu.closed_until = begin + length
-    return begin + length
+    cpu.closed_until = end
+    return end
 
 
 @compiled
@@ -353,33 +351,26 @@ def _llist_del_all(lane: Lane, j: int, now: float) -> None:
     Generations also have their current values: a later one comes with its own request.
     """
     words, cost, cpu = lane.words, lane.cost, lane.cpus[j]
-    first_fully = now  # end of the flush at the first request
+    first = now  # end of the flush at the first request
     dropped, at = NOTHING, take_queue(lane, j, j, now)
     begun = at
     for place in range(cpu.queued):
         number = lane.queue[j, place]
         request, sender = lane.requests[number], sender_of(lane, number)
         handler = cost.handler_fixed * cpu.slow + cost.request_lines * line_between(lane, sender, j)
+        drops, flush, reading = flush_for(lane, j, number, now, at + handler)
         if words.first_fully:
-            at += handler + (0.0 if place else cost.flush_all * cpu.slow)
-            first_fully = first_fully if place else at
-            drops = FULL
-        elif words.catch_up:
-            drops, reading = missed(lane, j, number, now, at + handler)
-            flush = 0.0 if drops == NOTHING else cost.flush_mm if drops == FULL else request.flush
-            at += handler + reading + flush * cpu.slow
-            if drops != NOTHING:
-                cpu.caught_up_at = at
+            drops, flush = FULL, 0.0 if place else cost.flush_all
         elif words.nothing:
-            at += handler
-            drops = NOTHING
-        else:
-            at += handler + request.flush * cpu.slow
-            drops = request.drops
+            drops, flush = NOTHING, 0.0
+        at += handler + reading + flush * cpu.slow
+        first = first if place else at
+        if drops != NOTHING:
+            cpu.caught_up_at = at
         dropped = max(dropped, drops)
         if request.watched == j:
             flushed = cpu.caught_up_at if words.catch_up else at
-            request.flushed = first_fully if words.first_fully else flushed
+            request.flushed = first if words.first_fully else flushed
         _is_done(lane, sender, j, begun if words.run_begun else at)
     cpu.queued = 0
     set_take(lane, j, INTERRUPT, inf)
