@@ -17,7 +17,9 @@ from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import read
-from sweep.measure.fit import DRAWS, FIXED, fit, held_out, priors, read_settings
+from sweep.inputs.door import admit
+from sweep.measure.experiment import FitSettings
+from sweep.measure.fit import DRAWS, FIXED, fit, held_out, priors
 from sweep.measure.machine import Facts
 from sweep.measure.outcome import fit_and_write, of_guest
 from sweep.measure.simulate import CROSS, OF_GUEST, experiments, policies
@@ -30,7 +32,7 @@ CALLS = ["membarrier", "dontneed"]
 
 
 def settings(**changes):
-    return read_settings(CONTENT | changes, "fit")
+    return admit(FitSettings, CONTENT | changes, "fit")
 
 
 def curves(calls=CALLS):
@@ -62,7 +64,7 @@ def measured_of(points, costs, machine=MACHINE):
 def truth(**changes):
     known = settings()
     costs = {name: float(np.exp(mean)) for name, (mean, _) in priors(known, MACHINE, set(CALLS)).items()}
-    costs |= {name: float(known.prior.quantities[name].central) for name in FIXED} | changes
+    costs |= {name: float(known.prior_of(MACHINE).quantities[name].central) for name in FIXED} | changes
     return costs | {name: costs[near] for name, near in CROSS.items()}
 
 
@@ -97,7 +99,7 @@ def measured_in_a_guest(machine, numbers):
     points = pd.DataFrame(rows, columns=["call", "callers", "spinners", "think_ns", "pages"])
     known = priors(settings(), machine, {"membarrier"})
     true = {name: float(np.exp(mean)) for name, (mean, _) in known.items()} | {"exit_ns": 2400.0, "deliver_ns": 350.0}
-    true |= {name: float(settings().guest_prior.quantities[name].central) for name in FIXED}
+    true |= {name: float(settings().prior_of(machine).quantities[name].central) for name in FIXED}
     true |= {name: true[near] for name, near in CROSS.items()}
     return measured_of(points.assign(asked_think_ns=points["think_ns"]), true, machine)
 
@@ -117,7 +119,7 @@ def test_with_one_target_the_costs_of_the_hypervisor_keep_their_prior_and_the_ou
     found = fit(measured_in_a_guest(machine, [2]), settings(noise=0.02), machine)
     assert found.table["error_pct"].abs().max() < 10  # the sum is met
     for name in ("exit_ns", "deliver_ns"):
-        prior = settings().guest_prior.quantities[name]
+        prior = settings().prior_of(machine).quantities[name]
         assert not found.costs[name].fitted
         assert found.costs[name].central == pytest.approx(prior.central, rel=0.3)
     assert all("still its prior" in line for line in of_guest(found))
@@ -131,7 +133,7 @@ def test_only_where_interrupts_leave_the_guest_its_costs_are_fitted():
 
 def test_what_the_curves_do_not_show_keeps_its_prior():
     found = fit(measured_of(curves(), truth()), settings(), MACHINE)
-    scan = settings().prior.quantities["mask_scan_ns"]  # small beside the rest of a flush event
+    scan = settings().prior_of(MACHINE).quantities["mask_scan_ns"]  # small beside the rest of a flush event
     cost = found.costs["mask_scan_ns"]
     assert not cost.fitted
     assert cost.central == pytest.approx(scan.central, rel=0.1)
@@ -164,13 +166,14 @@ def test_under_a_hypervisor_interrupts_may_cost_far_more():
 
 def test_the_kernels_release_decides_when_a_shootdown_flushes_here():
     assert policies("5.4.0-150-generic")["munmap"] == "mm_shootdown"
+    assert policies("5.13.0-52-generic")["munmap"] == "mm_shootdown_reading"
     assert policies("6.1.0")["munmap"] == "mm_shootdown_concurrent"
 
 
 def test_the_files_that_are_written_are_swept(tmp_path, capsys):
     measured = measured_of(curves(["membarrier", "dontneed"]), truth())
     virtual = replace(guest(2, "hypercall"), mitigations={"meltdown": "Mitigation: PTI"})
-    assert fit_and_write(measured, CONTENT, virtual, _folder(tmp_path)).table is not None
+    assert fit_and_write(measured, settings(), virtual, _folder(tmp_path)).table is not None
     assert "points left out of the fit" in capsys.readouterr().out
     text = (tmp_path / "machine" / "this_machine.yaml").read_text()
     for fact in ("a processor", "Linux 6.1.0", "hypervisor: kvm", "about ten times", "meltdown: Mitigation: PTI"):
@@ -189,7 +192,7 @@ def test_the_files_that_are_written_are_swept(tmp_path, capsys):
 
 
 def test_the_answer_begins_with_one_broadcast_and_its_parts(tmp_path, capsys):
-    fitted = fit_and_write(measured_of(curves(), truth()), CONTENT, MACHINE, _folder(tmp_path))
+    fitted = fit_and_write(measured_of(curves(), truth()), settings(), MACHINE, _folder(tmp_path))
     first = capsys.readouterr().out.splitlines()[0]
     calm = fitted.table[(fitted.table["call"] == "membarrier") & (fitted.table["callers"] == 1)]
     calm = calm[calm["spinners"] >= 1].sort_values(["spinners", "think_ns"], ascending=[True, False]).iloc[0]
@@ -205,7 +208,7 @@ def test_the_answer_begins_with_one_broadcast_and_its_parts(tmp_path, capsys):
 def test_draws_of_measured_costs_repeat_the_broadcast_that_was_measured(tmp_path, capsys):
     machine = guest(2, None)  # interrupts may cost far more than their priors say
     true = truth(ipi_send_ns=1500.0, ipi_latency_ns=2500.0, irq_entry_ns=600.0, irq_exit_ns=700.0)
-    fitted = fit_and_write(measured_of(curves(), true), CONTENT, machine, _folder(tmp_path))
+    fitted = fit_and_write(measured_of(curves(), true), settings(), machine, _folder(tmp_path))
     costs = read(tmp_path / "costs" / "this_machine.yaml")
     assert len(costs.values) == 1 + DRAWS
     assert costs.stamp["measured_on"] == "this_machine"

@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 
 from sweep.errors import BadInput, Unmeasurable
-from sweep.inputs.catalog import catalog
+from sweep.inputs.catalog import Quantity, catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import read
 from sweep.measure import lines
 from sweep.measure.fit import fit
-from sweep.measure.lines import KINDS, latencies, measure_lines, numbers_of, pairs_of, read_lines, seconds_of
+from sweep.measure.lines import KINDS, latencies, measure_lines, numbers_of, pairs_of, seconds_of
 from sweep.measure.loop import helper
+from sweep.measure.measured import read_lines
 from sweep.measure.outcome import fit_and_write
 from sweep.measure.topology import read_lscpu, topology_here
-from tests.test_fit import CONTENT, MACHINE, curves, measured_of, settings, truth
+from tests.test_fit import MACHINE, curves, measured_of, settings, truth
 from tests.test_topology import FRENCH, MILAN
 
 
@@ -54,7 +55,7 @@ def test_without_the_kernels_files_all_cpus_are_cores_of_one_socket(tmp_path):
 def test_a_plan_has_every_distance_and_ends_within_two_minutes():
     small, large = read_lscpu(FRENCH, "f"), read_lscpu(MILAN, "f")
     assert len(pairs_of(small)) == 8 * 7 // 2
-    pairs = np.array(pairs_of(large))
+    pairs = pairs_of(large)
     counts = np.bincount(large.distances[pairs[:, 0], pairs[:, 1]])
     assert counts.tolist() == [128, 500, 500, 500]
     assert numbers_of(6) == [1, 2, 4, 6]
@@ -72,7 +73,7 @@ def table_of(host, times):
 def test_every_distance_of_a_large_machine_has_its_time():
     host = read_lscpu(MILAN, "f")
     found = latencies(table_of(host, [10.0, 23.0, 108.0, 198.0]), host, range(256))
-    assert found == {
+    assert {name: (time.low, time.central, time.high) for name, time in found.items()} == {
         f"line_{name}_ns": (ns, ns, ns)
         for name, ns in zip(("sibling", "cluster", "socket", "cross"), (10, 23, 108, 198), strict=True)
     }
@@ -89,15 +90,14 @@ def test_the_real_helper_measures_a_pair_and_contended_lines(monkeypatch, tmp_pa
     host = topology_here(cpus)
     monkeypatch.setattr(lines, "CONTENDED_MS", 20.0)
     for _ in range(10):  # whoever else runs here may hold the CPUs for a while
-        table = measure_lines(host, cpus, lambda text: None)
+        table = measure_lines(host, cpus)
         if (table["kind"] == "pair").any():
             break
     else:
         pytest.skip("others held the CPUs all the time")
     assert set(table["kind"]) == {"pair", *KINDS}
-    (low, central, high), *rest = latencies(table, host, cpus).values()
-    assert not rest
-    assert 1 < low <= central <= high < 10_000
+    (time,) = latencies(table, host, cpus).values()
+    assert 1 < time.low <= time.central <= time.high < 10_000
     (tmp_path / "lines.csv").write_text(table.to_csv(index=False))
     pd.testing.assert_frame_equal(read_lines(tmp_path / "lines.csv"), table)
 
@@ -107,7 +107,7 @@ def test_the_real_helper_measures_a_pair_and_contended_lines(monkeypatch, tmp_pa
     [
         ("kind,cpus,one,other,ns\npair,2,0,1,fast\n", "line 2: ns='fast': must be a number from 0.0001 to"),
         ("kind,cpus,one,other,ns\nlock,2,0,1,5\n", "line 2: kind='lock': must be pair"),
-        ("kind,cpus\npair,2\n", "line 2: ns: not given"),
+        ("kind,cpus\npair,2\n", "has no column 'one'"),
         ("", "must be a lines.csv of `sweep measure`"),
     ],
 )
@@ -120,17 +120,24 @@ def test_a_table_of_another_form_is_named_by_its_line(text, message, tmp_path):
 
 
 def test_measured_lines_are_no_part_of_the_fit_and_stand_in_the_machine(tmp_path, capsys):
-    known = {"line_socket_ns": (88.0, 90.0, 95.0), "line_cluster_ns": (20.0, 22.0, 24.0)}
+    known = {
+        "line_socket_ns": Quantity(90.0, 88.0, 95.0, source="measured"),
+        "line_cluster_ns": Quantity(22.0, 20.0, 24.0, source="measured"),
+    }
     measured = measured_of(curves(), truth(line_socket_ns=90.0, line_cross_ns=90.0))
     found = fit(measured, settings(), MACHINE, known)
     assert "line_socket_ns" not in found.costs
     assert found.known["line_socket_ns"] == 90.0
     assert found.table["error_pct"].abs().median() < 2
     (tmp_path / "measure").mkdir()
-    fit_and_write(measured, CONTENT, MACHINE, tmp_path, known)
+    fit_and_write(measured, settings(), MACHINE, tmp_path, known)
     quantities = catalog([tmp_path, conf_dir()])["machine"]["this_machine"].quantities
-    for name, (low, central, high) in known.items():
-        assert (quantities[name].low, quantities[name].central, quantities[name].high) == (low, central, high)
+    for name, time in known.items():
+        assert (quantities[name].low, quantities[name].central, quantities[name].high) == (
+            time.low,
+            time.central,
+            time.high,
+        )
         assert quantities[name].source.startswith("measured")
-        assert set(read(tmp_path / "costs" / "this_machine.yaml").column(f"this_machine/{name}")) == {central}
+        assert set(read(tmp_path / "costs" / "this_machine.yaml").column(f"this_machine/{name}")) == {time.central}
     capsys.readouterr()

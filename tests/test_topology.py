@@ -145,20 +145,20 @@ def matrix(host, times, noise=0.02):
 
 def test_times_of_each_distance_are_found_in_a_matrix():
     host = read_lscpu(MILAN, "f")
-    found = by_distance(read_matrix(matrix(host, [10, 23, 108, 198]), "m", 256), host, "m")
-    assert [each[1] for each in found.values()] == pytest.approx([10, 23, 108, 198], rel=0.02)
-    for low, central, high in found.values():
-        assert np.log(high / low) == pytest.approx(2 * 1.645 * 0.02, rel=0.3)
-        assert low < central < high
+    found = by_distance(read_matrix(matrix(host, [10, 23, 108, 198]), "m", 256), host, "m", "there")
+    assert [each.central for each in found.values()] == pytest.approx([10, 23, 108, 198], rel=0.02)
+    for time in found.values():
+        assert np.log(time.high / time.low) == pytest.approx(2 * 1.645 * 0.02, rel=0.3)
+        assert time.low < time.central < time.high
 
 
 def test_unusual_numbers_need_the_extended_form():
     rows = extended([(0, n // 2, 0) for n in range(8)])
     known = read_lscpu(rows, "f")
     table = read_matrix(matrix(known, [7, 20, 20, 100]), "m", 8)
-    assert by_distance(table, known, "m")["line_sibling_ns"][1] == pytest.approx(7, rel=0.05)
+    assert by_distance(table, known, "m", "there")["line_sibling_ns"].central == pytest.approx(7, rel=0.05)
     with pytest.raises(BadInput, match="unusual numbers here: give `lscpu -e`"):
-        by_distance(table, read_lscpu(FRENCH, "f"), "m")
+        by_distance(table, read_lscpu(FRENCH, "f"), "m", "there")
 
 
 @pytest.mark.parametrize("text", [MILAN, GERMAN, FRENCH, MILAN + "Hypervisor vendor: KVM\n"])

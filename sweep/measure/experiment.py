@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sweep.errors import BadInput
+from sweep.errors import did_you_mean
+from sweep.inputs.catalog import Entry, catalog
+from sweep.inputs.conf import conf_dir
 from sweep.inputs.door import Checked, admit
-from sweep.inputs.reader import question_of, read_yaml
-from sweep.measure.numbers import Nanoseconds, Share, within
+from sweep.inputs.reader import read_yaml
+from sweep.measure.machine import Facts
+from sweep.measure.numbers import MOST_CPUS, Nanoseconds, Share, within
+from sweep.measure.simulate import OF_GUEST
 
-CALLS = ("membarrier", "dontneed", "mprotect", "munmap")
+Call = Literal["membarrier", "dontneed", "mprotect", "munmap"]
 REGION_PAGES = 2048  # the most pages of a call, as in loop.c
-MOST_CPUS = 4096
 MOST_POINTS = 10_000
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """One experiment: the callers of a call with a think time, and the other CPUs, which run user code."""
 
     call: str
@@ -31,26 +31,9 @@ class Point:
     pages: int
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """The points to measure, and the settings of the fit."""
-
-    title: str
-    seconds: float
-    passes: int
-    least_calls: int
-    points: tuple[Point, ...]
-    fit: Mapping[str, Any]
-
-
-Call = Literal["membarrier", "dontneed", "mprotect", "munmap"]
-
-
 def _callers(value: Any) -> Any:
-    """A number of callers, or all of them."""
-    if value == "all":
-        return 0
-    return within(1, MOST_CPUS, whole=True).func(value)  # type: ignore[call-arg]
+    """A number of callers; 0 for all."""
+    return 0 if value == "all" else within(1, MOST_CPUS, whole=True).func(value)  # type: ignore[call-arg]
 
 
 class Curve(Checked):
@@ -63,22 +46,11 @@ class Curve(Checked):
     pages: list[Annotated[int, within(0, REGION_PAGES, whole=True)]] | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
-    def _pages(self) -> Curve:
+    def _pages(self) -> Self:
         if self.call != "membarrier" and (self.pages is None or 0 in self.pages):
             given = "not given" if self.pages is None else "0"
             raise ValueError(f"pages={given}: must be a whole number from 1 to {REGION_PAGES}")
         return self
-
-    def points(self, cpus: int) -> list[Point]:
-        """The points on a machine of this many CPUs; larger ones are left out."""
-        numbers = [cpus if callers == 0 else callers for callers in self.callers]
-        return [
-            Point(self.call, callers, cpus - callers if self.others == "busy" else 0, think, pages)
-            for callers in numbers
-            if callers <= cpus
-            for think in self.think_ns
-            for pages in self.pages or [0]
-        ]
 
 
 class Interval(Checked):
@@ -89,7 +61,7 @@ class Interval(Checked):
     high: Nanoseconds
 
     @model_validator(mode="after")
-    def _ordered(self) -> Interval:
+    def _ordered(self) -> Self:
         if not self.low < self.central < self.high:
             raise ValueError(f"needs low < central < high, and has {self.low:g}, {self.central:g}, {self.high:g}")
         return self
@@ -106,7 +78,7 @@ class FitSettings(Checked):
     """The `fit` part of a file."""
 
     prior: str
-    guest_prior: str = "skylake_guest_80"
+    guest_prior: str = "skylake_guest_80"  # for guests whose interrupts exit
     noise: Annotated[float, within(1e-3, 1)]
     moved: Share
     virtual: Annotated[float, within(1, 100)]
@@ -115,15 +87,35 @@ class FitSettings(Checked):
     tolerance: Annotated[float, within(0, 10)]
     calls: dict[Call, OwnTime]
 
+    @field_validator("prior", "guest_prior")
+    @classmethod
+    def _machine(cls, name: str) -> str:
+        known = catalog([conf_dir()])["machine"]
+        if name not in known:
+            raise ValueError(f"no such machine{did_you_mean(name, known)}")
+        return name
+
+    @field_validator("guest_prior")
+    @classmethod
+    def _guest(cls, name: str) -> str:
+        quantities = catalog([conf_dir()])["machine"][name].quantities
+        if missing := [each for each in OF_GUEST if each not in quantities or not quantities[each].low]:
+            raise ValueError(f"has no interval of {missing[0]}; give a guest's machine")
+        return name
+
     @model_validator(mode="after")
-    def _of_pages(self) -> FitSettings:
+    def _of_pages(self) -> Self:
         for call, own in self.calls.items():
             if (own.page_ns is None) != (call == "membarrier"):
                 raise ValueError(f"calls.{call}.page_ns: {'has no pages' if own.page_ns else 'not given'}")
         return self
 
+    def prior_of(self, machine: Facts) -> Entry:
+        """The machine with the prior costs of this one."""
+        return catalog([conf_dir()])["machine"][self.guest_prior if machine.leaves else self.prior]
 
-class File(Checked):
+
+class Experiment(Checked):
     """A file of `conf/measure/`."""
 
     seconds: Annotated[float, within(1e-3, 60)]
@@ -132,21 +124,26 @@ class File(Checked):
     curves: list[Curve] = Field(min_length=1)
     fit: FitSettings
 
+    @model_validator(mode="after")
+    def _size(self) -> Self:
+        size = sum(len(curve.callers) * len(curve.think_ns) * len(curve.pages or [0]) for curve in self.curves)
+        if size > MOST_POINTS:
+            raise ValueError(f"curves: {size} points: must be at most {MOST_POINTS}")
+        return self
 
-def read_experiment(path: Path, cpus: int) -> Experiment:
-    """A file of `conf/measure/` for a machine of `cpus` CPUs, every key checked; BadInput for any mistake."""
-    where = f"measure/{path.stem}"
-    document = read_yaml(path, where)
-    file = admit(File, document)
-    size = sum(len(curve.callers) * len(curve.think_ns) * len(curve.pages or [0]) for curve in file.curves)
-    if size > MOST_POINTS:
-        raise BadInput(f"{where}: curves: {size} points: must be at most {MOST_POINTS}")
-    points = dict.fromkeys(point for curve in file.curves for point in curve.points(cpus))
-    return Experiment(
-        title=question_of(path),
-        seconds=file.seconds,
-        passes=file.passes,
-        least_calls=file.least_calls,
-        points=tuple(points),
-        fit=document.content["fit"],
-    )
+    def points(self, cpus: int) -> list[Point]:
+        """The different points on a machine of this many CPUs; larger ones are left out."""
+        points = [
+            Point(curve.call, callers, cpus - callers if curve.others == "busy" else 0, think, pages)
+            for curve in self.curves
+            for callers in [each or cpus for each in curve.callers]
+            if callers <= cpus
+            for think in curve.think_ns
+            for pages in curve.pages or [0]
+        ]
+        return list(dict.fromkeys(points))
+
+
+def read_experiment(path: Path) -> Experiment:
+    """A file of `conf/measure/`, every key checked; BadInput for any mistake."""
+    return admit(Experiment, read_yaml(path, f"measure/{path.stem}"))

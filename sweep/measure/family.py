@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -89,8 +90,8 @@ def with_clusters(host: Topology, machines: list[Entry]) -> Topology:
 def machine_text(host: Topology, core: str, machines: list[Entry], measured: Latencies) -> str:
     """The text of the machine file: times of cache lines as measured, else of the nearest relative, wider."""
     cores = host.cpus // host.threads_per_core
-    needed = {"sibling": host.threads_per_core > 1, "cluster": host.cluster_cores is not None}
-    needed |= {"socket": True, "cross": host.sockets > 1}
+    needed = {"sibling": host.threads_per_core > 1, "cluster": host.cluster_cores, "socket": True}
+    needed["cross"] = host.sockets > 1
     known: dict[str, Any] = {
         "title": f"{host.sockets} x {host.name or core}, {cores} cores, {host.cpus} logical CPUs",
         "cores": host.cpus, "sockets": host.sockets, "threads_per_core": host.threads_per_core,
@@ -101,24 +102,26 @@ def machine_text(host: Topology, core: str, machines: list[Entry], measured: Lat
     for name in ("clock_scale", *(f"line_{each}_ns" for each in DISTANCES if needed[each])):
         relative = next((each for each in machines if name in each.quantities), None)
         if name in measured:
-            low, central, high = measured[name]
-            known[name] = _numbers(low, central, high) | {"unit": "ns", "source": "measured: core-to-core-latency"}
+            known[name] = rounded(measured[name])
         elif relative is not None:
             quantity = relative.quantities[name]
-            known[name] = _widened(quantity, read_family().wider if name != "clock_scale" else 1.0) | {
-                "unit": quantity.unit, "source": f"family: {relative.name}: {quantity.source}"
-            }  # fmt: skip
+            wider = 1.0 if name == "clock_scale" else read_family().wider
+            known[name] = rounded(replace(quantity, source=f"family: {relative.name}: {quantity.source}"), wider)
     head = ["Another host, from its `lscpu`. Its costs are those of its core file, not measured.", *host.remarks]
     order = "by `lscpu -e`" if host.numbered else "as usual on Linux, the second threads of all cores after the first"
     head += [f"CPUs are numbered {order}."] * bool(measured)
-    lines = [*(comment(each) for each in head), f"defaults: [/{CORE}/{core}, _self_]"]
-    return "\n".join([*lines, *(f"{name}: {json.dumps(value)}" for name, value in known.items())]) + "\n"
+    return yaml_text(head, {}) + f"defaults: [/{CORE}/{core}, _self_]\n" + yaml_text([], known)
 
 
-def _widened(quantity: Quantity, by: float) -> dict[str, float]:
+def rounded(quantity: Quantity, wider: float = 1.0) -> dict[str, Any]:
+    """A quantity of a machine file, to four digits, with an interval that is wider by this factor on each side."""
     low, high = (quantity.central if end is None else end for end in (quantity.low, quantity.high))
-    return _numbers(low / by, quantity.central, high * by)
+    ends = {"low": low / wider, "central": quantity.central, "high": high * wider}
+    digits = {name: float(f"{value:.4g}") for name, value in ends.items()}
+    return digits | {"unit": quantity.unit, "source": quantity.source}
 
 
-def _numbers(low: float, central: float, high: float) -> dict[str, float]:
-    return {"low": float(f"{low:.4g}"), "central": float(f"{central:.4g}"), "high": float(f"{high:.4g}")}
+def yaml_text(head: Iterable[str], known: Mapping[str, Any]) -> str:
+    """A file of values by name, with comments above; YAML reads JSON."""
+    lines = [*map(comment, head), *(f"{name}: {json.dumps(value)}" for name, value in known.items())]
+    return "".join(f"{line}\n" for line in lines)

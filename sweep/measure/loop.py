@@ -15,9 +15,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -26,9 +24,15 @@ from sweep.errors import Unmeasurable
 from sweep.inputs.home import cache_folder
 from sweep.measure.experiment import Experiment, Point
 from sweep.measure.machine import interrupts
+from sweep.messages import say
 
 SOURCE = Path(__file__).with_name("loop.c")
 FORBIDDEN = 3  # exit code of the helper if the kernel refuses the call
+RENAMED = {f"call_{each}_ns": f"measured_{each}_ns" for each in ("p50", "p99", "mean")}
+COLUMNS = [  # of measured.csv
+    *Point._fields, "asked_think_ns", *RENAMED.values(), "calls_per_s", "cal_per_call", "tlb_per_call", "calls_made",
+    "call_count", "away_count", "away_p50_ns",
+]  # fmt: skip
 
 
 def helper(source: Path = SOURCE) -> Path:
@@ -67,19 +71,18 @@ def helper(source: Path = SOURCE) -> Path:
 
 def measure_point(program: Path, point: Point, seconds: float, seed: int, cpus: Sequence[int]) -> dict[str, float]:
     """One pass over one point: results of the loop, and interrupts per call of the whole machine."""
-    used = cpus[: point.callers + point.spinners]
-    numbers = (point.call, point.callers, point.spinners, point.think_ns, point.pages)
     before = interrupts()
     done = subprocess.run(
-        [str(each) for each in (program, *numbers, seconds, seed, *used)],
+        [str(each) for each in (program, *point, seconds, seed, *cpus[: point.callers + point.spinners])],
         capture_output=True, text=True, timeout=60 + 2 * seconds,
     )  # fmt: skip
     after = interrupts()
-    if done.returncode == FORBIDDEN:
-        raise Unmeasurable(f"the kernel forbids the call {point.call}: {done.stderr.strip()}")
     if done.returncode:
-        raise Unmeasurable(f"the loop failed with exit code {done.returncode}: {done.stderr.strip()}")
-    seen = read_summary(done.stdout)
+        what = f"the kernel forbids the call {point.call}"
+        if done.returncode != FORBIDDEN:
+            what = f"the loop failed with exit code {done.returncode}"
+        raise Unmeasurable(f"{what}: {done.stderr.strip()}")
+    seen = {key: float(value) for key, value in map(str.split, done.stdout.splitlines())}
     calls = seen["calls_made"]
     for row in ("CAL", "TLB"):
         if calls and row in before and row in after:
@@ -87,46 +90,23 @@ def measure_point(program: Path, point: Point, seconds: float, seed: int, cpus: 
     return seen
 
 
-def read_summary(text: str) -> dict[str, float]:
-    """The helper's `key value` lines."""
-    return {key: float(value) for key, value in (line.split() for line in text.splitlines())}
-
-
-def run_experiment(experiment: Experiment, progress: Any = None) -> pd.DataFrame:
+def run_experiment(experiment: Experiment, points: Sequence[Point]) -> pd.DataFrame:
     """A row per point. Passes run one after the other, so that a disturbance affects several points."""
     program, cpus = helper(), sorted(os.sched_getaffinity(0))
-    seen: dict[Point, list[dict[str, float]]] = {point: [] for point in experiment.points}
+    seen: dict[Point, list[dict[str, float]]] = {point: [] for point in points}
     for turn in range(experiment.passes):
-        for point in experiment.points:
+        for point in points:
             once = measure_point(program, point, experiment.seconds, turn, cpus)
             if once["call_count"] >= experiment.least_calls:
                 seen[point].append(once)
-        if progress:
-            progress(f"  pass {turn + 1} of {experiment.passes}: {len(experiment.points)} points")
+        say(f"  pass {turn + 1} of {experiment.passes}: {len(points)} points")
     rows = []
     for point, passes in seen.items():
-        if not passes and progress:
-            progress(
-                f"  left out: {point} never made {experiment.least_calls} undisturbed calls in {experiment.seconds:g} s"
-            )
         if passes:
-            rows.append(_row(point, pd.DataFrame(passes).median()))
+            rows.append(point._asdict() | {"asked_think_ns": point.think_ns} | dict(pd.DataFrame(passes).median()))
+        else:
+            calls = f"{experiment.least_calls} undisturbed calls in {experiment.seconds:g} s"
+            say(f"  left out: {point} never made {calls}")
     if not rows:
         raise Unmeasurable("no point could be measured: other processes occupy the CPUs")
-    return pd.DataFrame(rows)
-
-
-def _row(point: Point, seen: pd.Series) -> dict[str, Any]:
-    row: dict[str, Any] = asdict(point) | {"think_ns": seen["think_ns"], "asked_think_ns": point.think_ns}
-    row |= {f"measured_{q}_ns": seen[f"call_{q}_ns"] for q in ("p50", "p99", "mean")}
-    for name in (
-        "calls_per_s",
-        "cal_per_call",
-        "tlb_per_call",
-        "calls_made",
-        "call_count",
-        "away_count",
-        "away_p50_ns",
-    ):
-        row[name] = seen.get(name, float("nan"))
-    return row
+    return pd.DataFrame(rows).rename(columns=RENAMED).reindex(columns=COLUMNS)

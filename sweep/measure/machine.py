@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.measure.interrupts import read_interrupts
+from sweep.measure.topology import topology_here
 
+TRACING = ("/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events")
 TRACEPOINTS = ("tlb/tlb_flush", "ipi/ipi_send_cpumask")
 DELIVERIES = "exit if each one exits to the hypervisor, hypercall if one call sends many, apic if none exits"
 
@@ -80,35 +82,25 @@ VIRTUAL = (
 def facts() -> Facts:
     """The facts about this machine."""
     cpuinfo = _text("/proc/cpuinfo")
-    model, sockets, threads = read_cpuinfo(cpuinfo)
-    config = read_kernel_config(_kernel_config())
+    model = re.search(r"^model name\s*:\s*(.*\S)", cpuinfo, re.MULTILINE)
+    host = topology_here()
+    accounting, tick_hz = read_kernel_config(_kernel_config())
     above = hypervisor(cpuinfo, _text("/sys/hypervisor/type"), output_of("systemd-detect-virt", "--vm"))
+    flaws = sorted(Path("/sys/devices/system/cpu/vulnerabilities").glob("*"))
     return Facts(
-        cpu_model=model or platform.machine(),
-        cpus=os.cpu_count() or 1,
-        sockets=sockets,
-        threads_per_core=threads,
+        cpu_model=model[1] if model else platform.machine(),
+        cpus=host.cpus,
+        sockets=host.sockets,
+        threads_per_core=host.threads_per_core,
         kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
         hypervisor=above,
-        mitigations={
-            path.name: _text(str(path)).strip()
-            for path in sorted(Path("/sys/devices/system/cpu/vulnerabilities").glob("*"))
-        },
-        accounting=config[0],
-        tick_hz=config[1],
+        mitigations={path.name: _text(str(path)).strip() for path in flaws},
+        accounting=accounting,
+        tick_hz=tick_hz,
+        cluster_cores=host.cluster_cores,
         delivery="apic" if above is None else delivery_of_guest(output_of("dmesg")),
         hybrid=Path("/sys/devices/cpu_atom").is_dir(),
     )
-
-
-def read_cpuinfo(text: str) -> tuple[str, int, int]:
-    """Model name, sockets and threads per core from /proc/cpuinfo; one of each by default."""
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    sockets = set(re.findall(r"^physical id\s*:\s*(\d+)$", text, re.MULTILINE))
-    siblings = re.search(r"^siblings\s*:\s*(\d+)$", text, re.MULTILINE)
-    cores = re.search(r"^cpu cores\s*:\s*(\d+)$", text, re.MULTILINE)
-    threads = int(siblings[1]) // int(cores[1]) if siblings and cores and int(cores[1]) else 1
-    return (model[1].strip() if model else ""), max(1, len(sockets)), max(1, threads)
 
 
 def hypervisor(cpuinfo: str, sys_type: str, detected: str) -> str | None:
@@ -134,10 +126,9 @@ def delivery_of_guest(log: str) -> str | None:
 
 def read_kernel_config(text: str) -> tuple[str | None, int | None]:
     """Accounting mode and tick from a kernel configuration; None if unknown."""
-    irq_time = re.search(r"^CONFIG_IRQ_TIME_ACCOUNTING=y$", text, re.MULTILINE)
-    tick = re.search(r"^CONFIG_TICK_CPU_ACCOUNTING=y$", text, re.MULTILINE)
-    hz = re.search(r"^CONFIG_HZ=(\d+)$", text, re.MULTILINE)
-    return ("irq_time" if irq_time else "tick" if tick else None), (int(hz[1]) if hz else None)
+    known = dict(re.findall(r"^CONFIG_(\w+)=(\w+)$", text, re.MULTILINE))
+    modes = {"irq_time": "IRQ_TIME_ACCOUNTING", "tick": "TICK_CPU_ACCOUNTING"}
+    return next((mode for mode, name in modes.items() if known.get(name) == "y"), None), int(known.get("HZ", 0)) or None
 
 
 def interrupts() -> dict[str, int]:
@@ -145,32 +136,18 @@ def interrupts() -> dict[str, int]:
     return {name: sum(counts) for name, counts in read_interrupts(_text("/proc/interrupts")).items()}
 
 
-def since_kernel(release: str, major: int, minor: int) -> bool:
-    """Whether a release like 5.15.0-91-generic is at least major.minor."""
-    found = re.match(r"(\d+)\.(\d+)", release)
-    return found is None or (int(found[1]), int(found[2])) >= (major, minor)
-
-
 def sources_not_used() -> list[str]:
     """Measurements that need more rights, one sentence each."""
     out = []
     if not shutil.which("perf"):
         out.append("perf is not installed: no counts of migrations and context switches by process")
-    names = [name for root in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing") for name in _points(root)]
-    missing = [point for point in TRACEPOINTS if point not in names]
-    if missing:
-        out.append(
-            f"tracepoints {', '.join(missing).replace('/', ':')} are not readable: no reasons and sizes of flushes"
-        )
+    readable = [point for root in TRACING for point in TRACEPOINTS if os.access(f"{root}/{point}/id", os.R_OK)]
+    if missing := [point.replace("/", ":") for point in TRACEPOINTS if point not in readable]:
+        out.append(f"tracepoints {', '.join(missing)} are not readable: no reasons and sizes of flushes")
     rows = interrupts()
-    missing = [row for row in ("CAL", "TLB") if row not in rows]
-    if missing:
+    if missing := [row for row in ("CAL", "TLB") if row not in rows]:
         out.append(f"/proc/interrupts has no row {', '.join(missing)}: interrupts per call are not known")
     return out
-
-
-def _points(root: str) -> list[str]:
-    return [point for point in TRACEPOINTS if os.access(f"{root}/events/{point}/id", os.R_OK)]
 
 
 def output_of(*command: str) -> str:

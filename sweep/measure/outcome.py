@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from sweep.inputs.costs import Costs
 from sweep.inputs.home import write_own
 from sweep.inputs.measured import FITTED_HERE
 from sweep.inputs.written_costs import files
-from sweep.measure.fit import NO_LINES, Fitted, fit, read_settings
+from sweep.measure.experiment import FitSettings
+from sweep.measure.family import rounded, yaml_text
+from sweep.measure.fit import NO_LINES, Fitted, fit
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import CROSS, OF_GUEST
 from sweep.measure.topology import Latencies
-from sweep.measure.workload import comment
 from sweep.tables.text import as_text
 from sweep.tables.words import duration, enumerated
 
@@ -39,28 +39,24 @@ BROADCAST_PARTS = {  # parts of a broadcast, each a sum of costs
     "entering and leaving the handler": ("irq_entry_ns", "irq_exit_ns", "receive_exit_ns"),
     "the handler itself": ("handler_fixed_ns",),
 }
-ENDS = ("low", "central", "high")
 THIS = "this_machine"  # the name of its files
 
 
 def fit_and_write(
-    measured: pd.DataFrame, content: Mapping[str, Any], machine: Facts, own: Path, lines: Latencies = NO_LINES
+    measured: pd.DataFrame, settings: FitSettings, machine: Facts, own: Path, lines: Latencies = NO_LINES
 ) -> Fitted:
     """Fit half of the measurements, predict the rest, write and print everything but the picture."""
     if not machine.kernel.endswith("x86_64"):
         raise Unmeasurable(f"{machine.kernel}: only x86-64 flushes by interrupt; no fit, only measured.csv")
-    settings = read_settings(content, "fit")
     fitted = fit(measured, settings, machine, lines)
-    folder = own / "measure"
-    write_own(folder / "measured_vs_simulated.csv", fitted.table.to_csv(index=False))
-    prior = {**settings.prior_of(machine).quantities}
-    prior |= {name: Quantity(central, low, high) for name, (low, central, high) in lines.items()}
+    write_own(own / "measure" / "measured_vs_simulated.csv", fitted.table.to_csv(index=False))
+    prior = {**settings.prior_of(machine).quantities, **lines}
     costs = joint_costs(fitted, prior, machine)
     known = {key: prior[key.partition("/")[2]] for key in costs.keys}
     for suffix, written in files(costs, known, "Costs measured by `sweep measure`, which vary together").items():
         write_own(own / "costs" / f"{THIS}.{suffix}", written)
-    for group, text in (("machine", machine_file(fitted, prior, machine, lines)), ("grid", GRID)):
-        write_own(own / group / f"{THIS}.yaml", text)
+    write_own(own / "machine" / f"{THIS}.yaml", machine_file(fitted, prior, machine, lines))
+    write_own(own / "grid" / f"{THIS}.yaml", GRID)
     print(one_broadcast(fitted, prior), end="\n\n")
     columns = "call callers spinners think_ns pages used measured_p50_ns simulated_p50_ns error_pct".split()
     print(as_text(fitted.table[columns].rename(columns={"simulated_p50_ns": "simulated"}), rows=len(fitted.table)))
@@ -75,11 +71,8 @@ def joint_costs(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts) -
     drawn = dict(zip(fitted.costs, values.T, strict=True))
     drawn |= {name: np.full(len(values), value) for name, value in fitted.known.items()}
     drawn |= {name: drawn[near] for name, near in CROSS.items() if name not in drawn}
-    by_key = {
-        f"{'any' if PARAMETERS[name].of_kernel else THIS}/{name}": drawn[name]
-        for name in sorted(drawn)
-        if name in prior and prior[name].uncertain
-    }
+    uncertain = sorted(name for name in drawn if name in prior and prior[name].uncertain)
+    by_key = {f"{'any' if PARAMETERS[name].of_kernel else THIS}/{name}": drawn[name] for name in uncertain}
     stamp = {
         "measured_on": THIS,
         "processor": machine.title,
@@ -118,11 +111,11 @@ def verdict(fitted: Fitted, tolerance: float) -> list[str]:
         f"\n{len(predicted) - len(far)} of {len(predicted)} points left out of the fit are predicted within "
         f"{tolerance:.0%} (p50; median {error.median():.0f} %, worst {error.max():.0f} %)"
     ]
-    for row in far.itertuples():
-        lines.append(
-            f"  not: {row.call}, {row.callers} callers, {row.spinners} others, think {row.think_ns:.0f} ns, "
-            f"{row.pages} pages: {row.error_pct:+.0f} %"
-        )
+    lines += [
+        f"  not: {row.call}, {row.callers} callers, {row.spinners} others, think {row.think_ns:.0f} ns, "
+        f"{row.pages} pages: {row.error_pct:+.0f} %"
+        for row in far.itertuples()
+    ]
     if fitted.residual > 2.0:
         lines.append(
             f"residuals of the fitted half are {fitted.residual:.1f} times the stated noise and widen the intervals"
@@ -132,49 +125,37 @@ def verdict(fitted: Fitted, tolerance: float) -> list[str]:
 
 def of_guest(fitted: Fitted) -> list[str]:
     """The hypervisor's costs, and whether the measurement could separate them from others."""
-    lines = []
-    for name in OF_GUEST:
-        if name in fitted.costs:
-            cost = fitted.costs[name]
-            known = f"{cost.central:.0f} ns, {cost.low:.0f} to {cost.high:.0f}"
-            unknown = "still its prior: the measurement shows only its sum with other costs of an interrupt"
-            lines.append(f"{name}: {known if cost.fitted else unknown}")
-    return lines
+    unknown = "still its prior: the measurement shows only its sum with other costs of an interrupt"
+    return [
+        f"{name}: {f'{cost.central:.0f} ns, {cost.low:.0f} to {cost.high:.0f}' if cost.fitted else unknown}"
+        for name, cost in fitted.costs.items()
+        if name in OF_GUEST
+    ]
 
 
 def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, lines: Latencies = NO_LINES) -> str:
     """machine/this_machine.yaml: measured lines, fitted costs, and priors of the others."""
-    head = ["# This machine, measured by `sweep measure`. Half of the measured p50s were fitted."]
-    head += [comment(line) for line in machine.lines()]
-    head += ["# `fitted`: narrowed by the measurement. `prior`: from the literature for another machine."]
+    head = ["This machine, measured by `sweep measure`. Half of the measured p50s were fitted.", *machine.lines()]
+    head += ["`fitted`: narrowed by the measurement. `prior`: from the literature for another machine."]
     virtual = f", under {machine.hypervisor}" if machine.hypervisor else ""
-    divides = {
-        name: value if machine.cpus % value == 0 else 1
-        for name, value in (("sockets", machine.sockets), ("threads_per_core", machine.threads_per_core))
-    }
+    tick_hz = {"central": machine.tick_hz, "unit": "Hz", "source": "kernel configuration"}
     known: dict[str, Any] = {
         "title": f"{machine.cpu_model}, {machine.cpus} CPUs{virtual}",
-        "cores": machine.cpus,
-        **divides,
+        "cores": machine.cpus, "sockets": machine.sockets, "threads_per_core": machine.threads_per_core,
         "apic": "auto",
-    }
-    if machine.cluster_cores is not None:
-        known["cluster_cores"] = machine.cluster_cores
-    if machine.hypervisor:
-        known["delivery"] = machine.delivery or "apic"
-    if machine.accounting:
-        known["accounting"] = machine.accounting
-    if machine.tick_hz:
-        known["tick_hz"] = {"central": machine.tick_hz, "unit": "Hz", "source": "kernel configuration"}
-    known["clock_scale"] = {"central": 1.0, "unit": "factor", "source": "measured costs need none"}
-    for name, (low, central, high) in lines.items():
-        rounded = {key: float(f"{value:.4g}") for key, value in zip(ENDS, (low, central, high), strict=True)}
-        known[name] = rounded | {"unit": "ns", "source": "measured: compare-exchange between pairs of CPUs, lines.csv"}
+        "cluster_cores": machine.cluster_cores,
+        "delivery": (machine.delivery or "apic") if machine.hypervisor else None,
+        "accounting": machine.accounting,
+        "tick_hz": tick_hz if machine.tick_hz else None,
+        "clock_scale": {"central": 1.0, "unit": "factor", "source": "measured costs need none"},
+    }  # fmt: skip
+    known = {name: value for name, value in known.items() if value is not None}
+    known |= {name: rounded(quantity) for name, quantity in lines.items()}
     for name, quantity in prior.items():
+        plain = CROSS.get(name, name)
+        cost = fitted.costs.get(name) or fitted.costs.get(plain)
         if name in known:
             continue
-        plain = CROSS.get(name, name)
-        cost = fitted.costs.get(name if name in fitted.costs else plain)
         if cost is None:
             known[name] = {key: value for key, value in vars(quantity).items() if value not in (None, "")}
             known[name]["source"] = f"prior: {quantity.source}"
@@ -182,6 +163,5 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, 
         source = FITTED_HERE if cost.fitted else "prior, hardly moved by the measurement"
         if name not in fitted.costs:
             source = f"one socket: as {plain}, never read"
-        digits = {key: float(f"{getattr(cost, key):.4g}") for key in ENDS}
-        known[name] = digits | {"unit": PARAMETERS[name].unit, "source": source}
-    return "\n".join([*head, *(f"{name}: {json.dumps(value)}" for name, value in known.items())]) + "\n"
+        known[name] = rounded(Quantity(cost.central, cost.low, cost.high, unit=PARAMETERS[name].unit, source=source))
+    return yaml_text(head, known)

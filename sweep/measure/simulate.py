@@ -6,6 +6,7 @@ any CPU. Think times are the measured means, misses included, so no refill is ad
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sim import simulate
-from sweep.measure.machine import Facts, since_kernel
+from sweep.measure.machine import Facts
 
 COSTS = (
     "flush_fixed_ns invlpg_ns flush_all_ns flush_mm_ns mask_scan_ns enqueue_fixed_ns ipi_send_ns ipi_latency_ns "
@@ -21,8 +22,6 @@ COSTS = (
 ).split()  # costs that the experiments depend on; the last half of a pair only on several sockets
 CROSS = {"ipi_latency_cross_ns": "ipi_latency_ns", "line_cross_ns": "line_socket_ns"}  # to another socket, and to none
 OF_GUEST = ("exit_ns", "deliver_ns")  # further ones in a guest whose interrupts exit
-
-
 SHOOTDOWNS = {  # policies of the kernel, the newest first, with the release that each began with
     "mm_shootdown_concurrent": ((5, 19), "Linux 5.19 and later"),
     "mm_shootdown_reading": ((5, 13), "Linux 5.13 to 5.18"),
@@ -32,7 +31,8 @@ SHOOTDOWNS = {  # policies of the kernel, the newest first, with the release tha
 
 def policies(kernel: str) -> dict[str, str]:
     """The policy of every call under a kernel release, like 6.1.0-18-amd64."""
-    shootdown = next(name for name, (since, _) in SHOOTDOWNS.items() if since_kernel(kernel, *since))
+    major, minor = re.findall(r"\d+", kernel)[:2]
+    shootdown = next(name for name, (since, _) in SHOOTDOWNS.items() if (int(major), int(minor)) >= since)
     return {"membarrier": "membarrier"} | dict.fromkeys(("dontneed", "munmap", "mprotect"), shootdown)
 
 
@@ -44,44 +44,31 @@ def experiments(
     A set has COSTS, fixed costs, and `CALL.call_ns`, `CALL.page_ns` of every call; in a guest whose interrupts exit,
     also OF_GUEST.
     """
-    policy = points["call"].map(policies(machine.kernel.split()[1]))
-    sockets, threads = (each if machine.cpus % each == 0 else 1 for each in (machine.sockets, machine.threads_per_core))
-    lengths = sorted({*points["pages"].astype(int), 1} - {0})
-    flushes_nothing = points["call"] == "membarrier"
-    pages = [
-        {each: float(each == int(p)) if p else 1.0 for each in lengths} for p in points["pages"]
+    call, pages, sets = points["call"], points["pages"], len(costs)
+    lengths = sorted({*pages.astype(int), 1} - {0})
+    range_pages = [
+        {each: float(each == int(p)) if p else 1.0 for each in lengths} for p in pages
     ]  # the same lengths everywhere, so that points that differ only in pages run side by side
-    own_ns = np.array(
-        [
-            [
-                each[f"{call}.call_ns"] + p * each.get(f"{call}.page_ns", 0.0)
-                for call, p in zip(points["call"], points["pages"], strict=True)
-            ]
-            for each in costs
-        ]
-    )  # [set, point]
-    sets = len(costs)
+    own_ns = [(call + ".call_ns").map(each) + pages * (call + ".page_ns").map(each).fillna(0.0) for each in costs]
     columns: dict[str, Any] = {
         name: np.repeat([each[name] for each in costs], len(points)) for name in costs[0] if "." not in name
     }
+    busy = (points["callers"] + points["spinners"]).to_numpy(float)
+    kunmaps = (call == "membarrier").to_numpy(float)
     found = simulate(
-        policy=policy.tolist() * sets,
-        cores=machine.cpus, sockets=sockets, threads_per_core=threads, apic="auto",
+        policy=call.map(policies(machine.kernel.split()[1])).tolist() * sets,
+        cores=machine.cpus, sockets=machine.sockets, threads_per_core=machine.threads_per_core, apic="auto",
         delivery=machine.delivery or "apic", cluster_cores=machine.cluster_cores,
-        jobs=np.tile((points["callers"] + points["spinners"]).to_numpy(float), sets),
-        flushers=np.tile(points["callers"].to_numpy(float), sets),
-        think_ns=np.tile(points["think_ns"].to_numpy(float), sets),
-        range_pages=pages * sets,
-        kunmap_events=np.tile(flushes_nothing.to_numpy(float), sets),
-        alloc_events=np.tile((~flushes_nothing).to_numpy(float), sets),
-        alloc_bookkeeping_ns=own_ns.ravel(), kunmap_bookkeeping_ns=own_ns.ravel(),
+        jobs=np.tile(busy, sets), flushers=np.tile(points["callers"].to_numpy(float), sets),
+        think_ns=np.tile(points["think_ns"].to_numpy(float), sets), range_pages=range_pages * sets,
+        kunmap_events=np.tile(kunmaps, sets), alloc_events=np.tile(1.0 - kunmaps, sets),
+        alloc_bookkeeping_ns=np.concatenate(own_ns), kunmap_bookkeeping_ns=np.concatenate(own_ns),
         refill_ns=0.0, refill_system_share=0.0, user_refill_ns=0.0,
         user_s=1.0, base_system_s=1.0, serial_share=0.0, accounting="tick",
         window_events=window_events, warmup_events=max(32, window_events // 4), precision=0.0,
         **columns,
     )  # fmt: skip
     out = {name: column[:, 0].reshape(sets, len(points)) for name, column in found.items()}
-    busy = (points["callers"] + points["spinners"]).to_numpy(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         out["away_ns"] = out["handler_share"] * busy * out["flush_interval_ns"] / out["interrupts_per_flush"]
     return out

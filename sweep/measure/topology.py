@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sweep.errors import BadInput
-from sweep.measure.experiment import MOST_CPUS
+from sweep.inputs.catalog import Quantity
+from sweep.measure.numbers import MOST_CPUS
 
 LABELS = {  # of a line, in any case
     "cpus": r"cpu\(s\)|processeur\(s\)",
@@ -33,7 +36,7 @@ LABELS = {  # of a line, in any case
 }
 NODE = r"n\w*.numa.*?(\d+).*|numa.*?(\d+).*"  # a line with the CPUs of a NUMA node
 OFFLINE = ("no", "nein", "non", "n", "false")
-Latencies = Mapping[str, tuple[float, float, float]]  # low, central, high by the name of the parameter
+Latencies = Mapping[str, Quantity]  # times of a cache line, by the name of the parameter
 DISTANCES = ("sibling", "cluster", "socket", "cross")  # as in the parameters line_*_ns
 
 
@@ -84,8 +87,10 @@ class Topology:
         return number if self.cpus % number == 0 else 1
 
 
-def topology_here(cpus: Sequence[int], root: Path = Path("/sys/devices/system/cpu")) -> Topology:
-    """These CPUs of this machine, from the kernel's files; without files, each is a core of one socket."""
+def topology_here(cpus: Sequence[int] = (), root: Path = Path("/sys/devices/system/cpu")) -> Topology:
+    """These CPUs of this machine, or all, from the kernel's files; without files, each is a core of one socket."""
+    online = sorted(int(path.parent.name.removeprefix("cpu")) for path in root.glob("cpu[0-9]*/topology"))
+    cpus = cpus or online or range(os.cpu_count() or 1)
 
     def number(cpu: int, name: str, otherwise: int) -> int:
         try:
@@ -224,30 +229,27 @@ def read_matrix(text: str, where: str, cpus: int) -> np.ndarray:
     rows = [row for row in csv.reader(text.splitlines()) if row]
     if not 1 < len(rows) == cpus or any(len(row) != cpus for row in rows):
         raise BadInput(f"{where}: has {len(rows)} rows: must have {cpus} rows and columns, one of each CPU of lscpu")
-    out = np.full((cpus, cpus), np.nan)
-    for at, row in enumerate(rows):
-        for to, cell in enumerate(row):
-            if cell.strip() and at != to:
-                try:
-                    out[at, to] = float(cell)
-                except ValueError:
-                    out[at, to] = -1.0
-                if not 0 < out[at, to] <= 1e6:
-                    raise BadInput(f"{where}, line {at + 1}: {cell[:40]!r}: must be a time in ns, or blank")
-    return out
+    cells = np.char.strip(np.array(rows))
+    times = pd.to_numeric(cells.ravel(), errors="coerce").reshape(cells.shape)
+    np.fill_diagonal(cells, "")
+    wrong = np.argwhere((cells != "") & ~((times > 0) & (times <= 1e6)))
+    if len(wrong):
+        at, to = wrong[0]
+        raise BadInput(f"{where}, line {at + 1}: {rows[at][to][:40]!r}: must be a time in ns, or blank")
+    return np.where(cells == "", np.nan, times)
 
 
-def by_distance(matrix: np.ndarray, host: Topology, where: str) -> Latencies:
-    """The 5th percentile, median and 95th percentile over the pairs of each distance, by the name of its parameter."""
+def by_distance(matrix: np.ndarray, host: Topology, where: str, source: str) -> Latencies:
+    """The median over the pairs of each distance, and as its interval the 5th and the 95th percentile."""
     found = {}
     for at, name in enumerate(DISTANCES):
         times = matrix[(host.distances == at) & ~np.isnan(matrix)]
         if len(times):
             low, central, high = np.percentile(times, [5, 50, 95]).tolist()
-            found[f"line_{name}_ns"] = (low, central, high)
+            found[f"line_{name}_ns"] = Quantity(central, low, high, unit="ns", source=f"measured: {source}")
     if not found:
         raise BadInput(f"{where}: has no time between two CPUs")
     first = next(iter(found))
-    if not host.numbered and found[first][1] > min(central for _, central, _ in found.values()):
+    if not host.numbered and found[first].central > min(each.central for each in found.values()):
         raise BadInput(f"{where}: {first} is not the shortest: CPUs have unusual numbers here: give `lscpu -e` as well")
     return found

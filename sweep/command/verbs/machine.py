@@ -43,7 +43,7 @@ def main(given: argparse.Namespace) -> int:
     if given.core_to_core is not None:
         where = f"--core-to-core={given.core_to_core}"
         matrix = read_matrix(recorded(given.core_to_core, "--core-to-core"), where, host.cpus)
-        measured = by_distance(matrix, host, where)
+        measured = by_distance(matrix, host, where, "core-to-core-latency")
     path = own / "machine" / f"{given.name}.yaml"
     write_own(path, machine_text(host, core, machines, measured))
     chosen = [] if given.core else [f"Its core is assumed to be {core}; --core NAME gives another."]

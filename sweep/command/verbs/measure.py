@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from sim.parameters import PARAMETERS
 from sweep.command.options import Parser
 from sweep.errors import BadInput, Unmeasurable, did_you_mean
-from sweep.inputs.conf import conf_dir
+from sweep.inputs.conf import conf_dir, paths_of
 from sweep.inputs.home import check_writable, expanded, own_folder, write_own
-from sweep.inputs.reader import names_in
+from sweep.inputs.reader import question_of
 from sweep.measure.experiment import read_experiment
-from sweep.measure.lines import latencies, measure_lines, read_lines
+from sweep.measure.lines import latencies, measure_lines
 from sweep.measure.loop import run_experiment
 from sweep.measure.machine import VIRTUAL, facts, sources_not_used
-from sweep.measure.measured import read_measured
+from sweep.measure.measured import read_lines, read_measured
 from sweep.measure.topology import topology_here
+from sweep.messages import say
 
 DELIVERIES = PARAMETERS["delivery"].choices
 
@@ -53,38 +53,34 @@ def parser() -> Parser:
 def main(given: argparse.Namespace) -> int:
     """Measure, fit, write; return 0."""
     own = own_folder(given.config_dir)
-    paths = names_in(conf_dir() / "measure") | names_in(own / "measure")
+    paths = paths_of("measure", [own, conf_dir()])
     if given.experiment not in paths:
         raise BadInput(f"experiment={given.experiment!r}: no such file{did_you_mean(given.experiment, paths)}")
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         raise Unmeasurable("one CPU only: there is no other CPU to interrupt")
-    experiment = read_experiment(paths[given.experiment], len(cpus))
-    host = topology_here(cpus)
-    machine = replace(facts(), cluster_cores=host.cluster_cores)
+    experiment = read_experiment(paths[given.experiment])
+    host, machine = topology_here(cpus), facts()
     if given.delivery is not None:
+        if machine.hypervisor is None:
+            raise BadInput(f"--delivery={given.delivery}: no hypervisor was found on this machine")
         machine = replace(machine, delivery=given.delivery)
-    if given.delivery is not None and machine.hypervisor is None:
-        raise BadInput(f"--delivery={given.delivery}: no hypervisor was found on this machine")
-    if not given.no_fit:
-        from sweep.measure.fit import read_settings
-
-        read_settings(experiment.fit, f"measure/{given.experiment}: fit")
-    csv = Path(expanded(given.measured, "--measured")) if given.measured else None
-    measured = read_measured(csv, machine.cpus) if csv else None
-    beside = csv.with_name("lines.csv") if csv else None
-    lines = read_lines(beside) if beside is not None and beside.is_file() else None
+    measured = lines = None
+    if given.measured:
+        csv = Path(expanded(given.measured, "--measured"))
+        measured, beside = read_measured(csv, machine.cpus), csv.with_name("lines.csv")
+        lines = read_lines(beside) if beside.is_file() else None
     check_writable(own)
-    say(experiment.title)
+    say(question_of(paths[given.experiment]))
     for line in sources_not_used():
         say(f"not used: {line}")
     if machine.hypervisor:
         say(f"hypervisor {machine.hypervisor}. {VIRTUAL}\n{machine.how_they_leave}")
     folder = own / "measure"
     if measured is None:
-        lines = measure_lines(host, cpus, say)
+        lines = measure_lines(host, cpus)
         write_own(folder / "lines.csv", lines.to_csv(index=False))
-        measured = run_experiment(experiment, say)
+        measured = run_experiment(experiment, experiment.points(len(cpus)))
         write_own(folder / "measured.csv", measured.to_csv(index=False))
         say(f"{folder / 'measured.csv'}: {len(measured)} points")
     if given.no_fit:
@@ -99,8 +95,3 @@ def main(given: argparse.Namespace) -> int:
     print(f"\n{own / 'machine' / 'this_machine.yaml'}\n{picture}")
     print(f"\nnext: sweep --config-dir {shlex.quote(str(own))} +grid=this_machine")
     return 0
-
-
-def say(text: str) -> None:
-    """A line of progress."""
-    print(text, file=sys.stderr, flush=True)

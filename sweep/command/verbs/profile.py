@@ -14,8 +14,8 @@ from sweep.command.options import Parser, check_name
 from sweep.errors import BadInput
 from sweep.inputs.home import check_writable, own_folder, write_own
 from sweep.measure.counters import seen_of_command, seen_of_snapshots
-from sweep.measure.experiment import MOST_CPUS
 from sweep.measure.machine import VIRTUAL, Facts, facts
+from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.pasted import recorded
 from sweep.measure.workload import workload_file
 
