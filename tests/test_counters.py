@@ -12,8 +12,7 @@ import pytest
 import sweep
 from sweep.__main__ import main
 from sweep.errors import BadInput
-from sweep.measure.counted import Counted, Load, loads
-from sweep.measure.flushes import read_flushes
+from sweep.measure.flushes import Counted, Load, loads, read_flushes
 from sweep.measure.interrupts import between, snapshots
 from sweep.measure.pasted import number, plain
 from sweep.measure.perf import UTILIZED, read_perf

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 
 from sweep.errors import BadInput
 
 WRAP = 2**32  # of a count
 Rows = Mapping[str, list[int]]  # by name, a count for each CPU
 ROW = re.compile(r"\s*([\w.-]+):(?=\s)(.*)")
+COUNT = re.compile(r"[0-9]{1,18}")
 WANTED = ("TLB", "CAL")  # rows with errors if damaged
-OF_ALL = ("ERR", "MIS")  # rows with one count for all CPUs
 
 
 def snapshots(text: str, where: str) -> list[dict[str, list[int]]]:
@@ -34,30 +35,19 @@ def snapshots(text: str, where: str) -> list[dict[str, list[int]]]:
             out[-1][name], begins[name] = [], at
         if is_open and words:
             counts = out[-1][name]
-            new = _leading(words)[: cpus - len(counts) if cpus else None]
+            new = list(takewhile(COUNT.fullmatch, words))[: cpus - len(counts) if cpus else None]
             rest = words[len(new) :]
             if name in WANTED and rest and rest[0][0].isdigit():
                 raise BadInput(f"{where}, line {at}: row {name}: {rest[0][:40]!r} must be the count of a CPU")
             counts += [int(word) for word in new]
             is_open = not rest
     for rows in out:
-        _check(rows, cpus, begins, where)
+        expected = cpus or max((len(rows.get(name, [])) for name in WANTED), default=0)
+        for name in WANTED:
+            if name in rows and (not rows[name] or len(rows[name]) != expected):
+                what = f"has {len(rows[name])} counts for {expected} CPUs" if expected else "has no counts"
+                raise BadInput(f"{where}, line {begins[name]}: row {name} {what}")
     return [{each: counts for each, counts in rows.items() if counts} for rows in out if any(rows.values())]
-
-
-def _leading(words: list[str]) -> list[str]:
-    end = next((at for at, word in enumerate(words) if not re.fullmatch(r"[0-9]{1,18}", word)), len(words))
-    return words[:end]
-
-
-def _check(rows: Rows, cpus: int, begins: Mapping[str, int], where: str) -> None:
-    """BadInput if a wanted row lacks a count for some CPU."""
-    for name in WANTED:
-        others = [len(counts) for each, counts in rows.items() if each in WANTED]
-        expected = cpus or max(others, default=0)
-        if name in rows and (not rows[name] or len(rows[name]) != expected):
-            what = f"has {len(rows[name])} counts for {expected} CPUs" if expected else "has no counts"
-            raise BadInput(f"{where}, line {begins[name]}: row {name} {what}")
 
 
 def read_interrupts(text: str, where: str = "/proc/interrupts") -> dict[str, list[int]]:

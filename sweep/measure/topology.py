@@ -9,7 +9,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ LABELS = {  # of a line, in any case
     "hypervisor": r".*hypervis\w+.*",
 }
 NODE = r"n\w*.numa.*?(\d+).*|numa.*?(\d+).*"  # a line with the CPUs of a NUMA node
+NUMBER = re.compile(r"\d{1,9}")
 OFFLINE = ("no", "nein", "non", "n", "false")
 Latencies = Mapping[str, Quantity]  # times of a cache line, by the name of the parameter
 DISTANCES = ("sibling", "cluster", "socket", "cross")  # as in the parameters line_*_ns
@@ -106,15 +107,27 @@ def topology_here(cpus: Sequence[int] = (), root: Path = Path("/sys/devices/syst
 
 def read_lscpu(text: str, where: str) -> Topology:
     """The CPUs of a host; BadInput with the file if its CPUs, sockets or threads cannot be read."""
-    fields, rows = _parts(text, where)
-    places, told, alike = _numbered(rows, where) if rows else _counted(fields, where)
+    labelled, rows = (_json if text.lstrip().startswith("{") else _lines)(text, where)
+    fields: dict[str, str] = {}  # the first of each of our names
+    nodes: dict[int, str] = {}
+    models = set()
+    for label, value in labelled:
+        if node := re.fullmatch(NODE, label, re.IGNORECASE):
+            nodes[int(node[1] or node[2])] = value
+        for name, pattern in LABELS.items():
+            if value and re.fullmatch(pattern, label, re.IGNORECASE):
+                fields.setdefault(name, value)
+                models |= {value} if name == "name" else set()
+    if not rows and not {"cpus", "online"} & {*fields}:
+        raise BadInput(f"{where}: no output of lscpu in English, German or French: give that of `LC_ALL=C lscpu`")
+    places, told, alike = _numbered(rows, where) if rows else _counted(fields, nodes, where)
     if not 1 <= len(places) <= MOST_CPUS:
         raise BadInput(f"{where}: {len(places)} CPUs are online: must be from 1 to {MOST_CPUS}")
     name = fields.get("name", "")
     processor = f"{fields.get('vendor', '')} {fields.get('family', '')}/{fields.get('model', '')} {name}"
     host = Topology(name, processor, places, bool(rows), told, ())
     remarks = []
-    if not alike or len({*host.threads.tolist()}) > 1:
+    if not alike or (not rows and len(models) > 1) or len({*host.threads.tolist()}) > 1:
         remarks.append("The host has cores of more than one kind, and the model has one: all count as the first.")
     if "hypervisor" in fields:
         remarks.append(
@@ -124,32 +137,21 @@ def read_lscpu(text: str, where: str) -> Topology:
     return replace(host, remarks=tuple(remarks))
 
 
-def _parts(text: str, where: str) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """The first field of each of our names, and the rows of `lscpu -e` by column."""
-    fields: dict[str, str] = {}
-    rows: list[dict[str, str]] = []
-    for label, value in _lines(text, where, rows):
-        if node := re.fullmatch(NODE, label, re.IGNORECASE):
-            fields[f"node {node[1] or node[2]}"] = value
-        for name, pattern in LABELS.items():
-            if value and re.fullmatch(pattern, label, re.IGNORECASE):
-                fields.setdefault(name, value)
-                fields |= {"other": value} if name == "name" and fields["name"] != value else {}
-    if not rows and not {"cpus", "online"} & {*fields}:
-        raise BadInput(f"{where}: no output of lscpu in English, German or French: give that of `LC_ALL=C lscpu`")
-    return fields, rows
+def _json(text: str, where: str) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
+    """Labels with values of `lscpu -J`, nested or not, and rows of `lscpu -e -J` by column."""
+    objects: list[dict[str, Any]] = []
+    try:
+        json.loads(text, object_hook=objects.append)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where}: must be JSON as of `lscpu -J`: {str(error)[:100]}") from None
+    fields = [each for each in objects if "field" in each]
+    labelled = [(str(each["field"]).rstrip(": \xa0"), str(each.get("data") or "").strip()) for each in fields]
+    return labelled, [{key.upper(): str(value) for key, value in each.items()} for each in objects if "cpu" in each]
 
 
-def _lines(text: str, where: str, rows: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
-    """Labels with their values; rows of `lscpu -e` go into `rows`."""
-    if text.lstrip().startswith("{"):
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise BadInput(f"{where}: must be JSON as of `lscpu -J`: {str(error)[:100]}") from None
-        rows += [{str(key).upper(): str(value) for key, value in row.items()} for row in _dicts(document.get("cpus"))]
-        yield from _fields(document.get("lscpu"))
-        return
+def _lines(text: str, where: str) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
+    """Labels with values of `lscpu`, and rows of `lscpu -e` by column."""
+    labelled, rows = [], []
     head: list[str] = []
     for line in text.splitlines():
         words = line.split()
@@ -159,61 +161,49 @@ def _lines(text: str, where: str, rows: list[dict[str, str]]) -> Iterator[tuple[
             rows.append(dict(zip(head, words, strict=False)))
         else:
             label, _, value = line.partition(":")
-            yield label.strip(), value.strip()
-
-
-def _dicts(given: Any) -> list[dict[str, Any]]:
-    return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
-
-
-def _fields(given: Any) -> Iterator[tuple[str, str]]:
-    """Fields of `lscpu -J`, also nested ones."""
-    for each in _dicts(given):
-        yield str(each.get("field", "")).rstrip(": \xa0"), str(each.get("data") or "").strip()
-        yield from _fields(each.get("children"))
+            labelled.append((label.strip(), value.strip()))
+    return labelled, rows
 
 
 def _numbered(rows: list[dict[str, str]], where: str) -> tuple[np.ndarray, bool, bool]:
-    """Places from `lscpu -e`, whether caches are included, and whether other lines show equal cores."""
+    """Places from `lscpu -e`, and whether caches are included; its other lines do not show different cores."""
     places = []
     for row in rows:
+        cache = next((value.rpartition(":")[2] for name, value in row.items() if name.endswith(":L3")), "")
         numbers = [row.get(name, "") for name in ("CPU", "SOCKET", "CORE")]
-        if row.get("ONLINE", "").lower() in OFFLINE or not all(re.fullmatch(r"\d{1,9}", each) for each in numbers):
-            continue
-        column = next((name for name in row if name.endswith(":L3")), None)
-        cache = row[column].rpartition(":")[2] if column else ""
-        cpu, socket, core = map(int, numbers)
-        places.append((cpu, socket, int(cache) if re.fullmatch(r"\d{1,9}", cache) else -1, core))
+        if row.get("ONLINE", "").lower() not in OFFLINE and all(map(NUMBER.fullmatch, numbers)):
+            cpu, socket, core = map(int, numbers)
+            places.append((cpu, socket, int(cache) if NUMBER.fullmatch(cache) else -1, core))
     if not places:
         raise BadInput(f"{where}: `lscpu -e` has no CPU that is online, with numbers below SOCKET and CORE")
     ordered = np.array(sorted(places))[:, 1:]
     return ordered, bool((ordered[:, 1] >= 0).all()), True
 
 
-def _counted(fields: dict[str, str], where: str) -> tuple[np.ndarray, bool, bool]:
-    """The same from the numbers of `lscpu`, with the usual numbering of CPUs: the second threads come last."""
+def _counted(fields: dict[str, str], nodes: dict[int, str], where: str) -> tuple[np.ndarray, bool, bool]:
+    """The same from the numbers of `lscpu`, and whether they show equal cores.
+
+    The numbering of CPUs is the usual one: the second threads come last.
+    """
     number = {}
     for key, like in (("cpus", "CPU(s): 8"), ("threads", "Thread(s) per core: 2"), ("sockets", "Socket(s): 1")):
         value = "1" if fields.get(key) == "-" else fields.get(key, "not there")  # `-` on Arm, without firmware's table
         if not re.fullmatch(r"[1-9]\d{0,5}", value):
             raise BadInput(f"{where}: {key}: {value[:40]}: must be a line like `{like}`: give the whole of lscpu")
         number[key] = int(value)
-    online = _cpus(fields["online"], where) if "online" in fields else list(range(min(number["cpus"], MOST_CPUS + 1)))
-    cores = -(-len(online) // number["threads"])
+    cpus, threads, sockets = number.values()
+    online = _cpus(fields["online"], where) if "online" in fields else list(range(min(cpus, MOST_CPUS + 1)))
+    cores = -(-len(online) // threads)
     core = np.arange(len(online)) % cores
-    socket = core // -(-cores // number["sockets"])
-    nodes = [fields[name] for name in sorted(fields, key=lambda name: (len(name), name)) if name.startswith("node ")]
-    if len(nodes) % number["sockets"] == 0:  # some machines number the CPUs of sockets alternately
-        share = number["sockets"] / max(1, len(nodes))
-        known = {cpu: int(at * share) for at, node in enumerate(nodes) for cpu in _cpus(node, where)}
+    socket = core // -(-cores // sockets)
+    if len(nodes) % sockets == 0:  # some machines number the CPUs of sockets alternately
+        share = sockets / max(1, len(nodes))
+        known = {cpu: int(at * share) for at, node in enumerate(sorted(nodes)) for cpu in _cpus(nodes[node], where)}
         socket = np.array([known.get(cpu, usual) for cpu, usual in zip(online, socket.tolist(), strict=True)])
     instances = re.search(r"\((\d{1,4}) ", fields.get("caches", ""))
-    size = -(-cores // int(instances[1])) if instances and int(instances[1]) > number["sockets"] else cores
-    expected = (
-        int(fields["cores"]) * number["sockets"] * number["threads"] if fields.get("cores", "").isdecimal() else 0
-    )
-    alike = "other" not in fields and (not expected or len(online) < number["cpus"] or expected == number["cpus"])
-    return np.stack([socket, core // size, core], axis=1), instances is not None, alike
+    size = -(-cores // int(instances[1])) if instances and int(instances[1]) > sockets else cores
+    expected = int(fields["cores"]) * sockets * threads if fields.get("cores", "").isdecimal() else cpus
+    return np.stack([socket, core // size, core], axis=1), instances is not None, len(online) < cpus or expected == cpus
 
 
 def _cpus(ranges: str, where: str) -> list[int]:

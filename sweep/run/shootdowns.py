@@ -12,8 +12,8 @@ import pandas as pd
 
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import Entry, catalog
-from sweep.measure.counted import Counted, Load
 from sweep.measure.family import known_core, relatives, with_clusters
+from sweep.measure.flushes import Counted, Load
 from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.simulate import SHOOTDOWNS
 from sweep.measure.topology import DISTANCES, Topology

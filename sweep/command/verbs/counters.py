@@ -14,8 +14,7 @@ from pathlib import Path
 from sweep.command.options import Parser, add_config_dir
 from sweep.errors import BadInput, printable
 from sweep.inputs.home import folders_of
-from sweep.measure.counted import Counted, Load, loads
-from sweep.measure.flushes import read_flushes
+from sweep.measure.flushes import Counted, Load, loads, read_flushes
 from sweep.measure.machine import output_of
 from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.pasted import read_text, recorded
