@@ -5,6 +5,7 @@ C:   /proc/vmstat, /proc/stat, /proc/interrupts, getrusage(2), /proc/self/io; pe
 
 from __future__ import annotations
 
+import math
 import re
 import resource
 import shutil
@@ -54,65 +55,56 @@ def read_stat(text: str, where: str, hz: int = 100) -> dict[str, float]:
 
 
 def seen_of_snapshots(
-    vmstat: tuple[str, str], stat: tuple[str, str] | None, interrupts: tuple[str, str] | None, perf: str | None
+    vmstat: Sequence[str], stat: Sequence[str] | None, interrupts: Sequence[str] | None, perf: str | None
 ) -> dict[str, float]:
-    """Counts between two recorded snapshots of the whole machine."""
+    """Counts between two recorded snapshots of the whole machine, earlier and later, and perf's in place of them."""
     before, after = (read_counters(text, "vmstat") for text in vmstat)
-    change = {name: after[name] - before.get(name, 0.0) for name in after}
-    seen = {"faults": change.get("pgfault", float("nan")), "huge": change.get("thp_fault_alloc", 0.0)}
+    change = {name: count - before.get(name, 0.0) for name, count in after.items()}
+    seen = {"faults": change.get("pgfault", math.nan), "huge": change.get("thp_fault_alloc", 0.0)}
     seen["pgalloc"] = sum(count for name, count in change.items() if name.startswith("pgalloc_"))
     if stat:
         first, last = (read_stat(text, "stat") for text in stat)
-        seen |= {name: last[name] - first[name] for name in ("user_s", "system_s", "steal_s")}
-        seen["switches"], seen["cpus"] = last["ctxt"] - first["ctxt"], last["cpus"]
-        if seen["steal_s"] < 0:  # some hypervisors reset it
-            seen["steal_s"] = float("nan")
+        times = {name: last[name] - first[name] for name in ("user_s", "system_s", "idle_s", "steal_s")}
+        if times["steal_s"] < 0:  # some hypervisors reset it
+            times["steal_s"] = math.nan
         else:
-            all_s = sum(last[n] - first[n] for n in ("user_s", "system_s", "idle_s", "steal_s"))
-            seen["elapsed_s"] = all_s / last["cpus"]
+            seen["elapsed_s"] = sum(times.values()) / last["cpus"]
+        seen |= times | {"switches": last["ctxt"] - first["ctxt"], "cpus": last["cpus"]}
     if interrupts and all(text.strip() for text in interrupts):  # containers show an empty file
         old, new = (read_interrupts(text, "--interrupts") for text in interrupts)
         rows = between(old, new, "--interrupts")
         seen["interrupts"] = float(sum(map(sum, rows.values())))
     if perf:
-        counts = read_perf(perf, "perf")
-        of_perf = seen_of_perf(counts)
+        of_perf = _of_perf(read_perf(perf, "perf"))
         if not of_perf:
             raise BadInput(f"--perf: no used event in it; used are {', '.join(OF_PERF)}")
         seen |= of_perf
-    for name in ("huge", "pgalloc", "switches", "elapsed_s"):
-        if seen.get(name, 0.0) < 0:
-            raise BadInput(f"recorded files: {name} went down: give BEFORE, then AFTER")
-    times = "--stat, or user_time and system_time in --perf"
-    for name, needs in (("user_s", times), ("system_s", times), ("faults", "pgfault in --vmstat")):
-        if not seen.get(name, float("nan")) >= 0:
-            what = "went down: give BEFORE, then AFTER" if seen.get(name, 0.0) < 0 else f"is not known: give {needs}"
-            raise BadInput(f"recorded files: {name} {what}")
+    if down := [name for name, count in seen.items() if count < 0]:
+        raise BadInput(f"recorded files: {down[0]} went down: give BEFORE, then AFTER")
+    times_of = "--stat, or user_time and system_time in --perf"
+    for name, needs in (("user_s", times_of), ("system_s", times_of), ("faults", "pgfault in --vmstat")):
+        if math.isnan(seen.get(name, math.nan)):
+            raise BadInput(f"recorded files: {name} is not known: give {needs}")
     return seen
 
 
-def seen_of_perf(counts: Mapping[str, float]) -> dict[str, float]:
+def _of_perf(counts: Mapping[str, float]) -> dict[str, float]:
     """perf's counts under our names; perf's times are in ns."""
-    return {
-        ours: counts[theirs] * (1e-9 if ours.endswith("_s") else 1.0)
-        for theirs, ours in OF_PERF.items()
-        if theirs in counts
-    }
+    known = {ours: counts[theirs] for theirs, ours in OF_PERF.items() if theirs in counts}
+    return {name: count * (1e-9 if name.endswith("_s") else 1.0) for name, count in known.items()}
 
 
 def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]]:
     """Run a command; return its counts, and sentences on missing ones; BadInput if it cannot be run."""
     if shutil.which(command[0]) is None:
         raise BadInput(f"{command[0]!r}: no such command")
-    missing: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        counts = Path(folder) / "perf"
+        counts, code = Path(folder) / "perf", Path(folder) / "code"
         events = [event for event in PERF if _perf_counts(event)]
         missing = [f"perf does not count {event} here" for event in PERF if event not in events]
         prefix = ["perf", "stat", "-x,", "-o", str(counts), "-e", ",".join(events), "--"] if events else []
-        code = Path(folder) / "code"  # perf does not pass it on reliably
         read_stat(Path("/proc/stat").read_text(), "/proc/stat")  # errors come before the command runs
-        shell = ["sh", "-c", '"$@"; echo $? > "$0"', str(code)]
+        shell = ["sh", "-c", '"$@"; echo $? > "$0"', str(code)]  # perf does not pass the exit code on reliably
         before, begin = _snapshot(), time.monotonic()
         subprocess.run([*prefix, *shell, *command])
         elapsed_s, after = time.monotonic() - begin, _snapshot()
@@ -126,24 +118,24 @@ def seen_of_command(command: Sequence[str]) -> tuple[dict[str, float], list[str]
     if "interrupts" not in seen:
         missing.append("/proc/interrupts is empty here, as in containers: interrupts are not counted")
     seen |= {name: after[name] - before[name] for name in ("user_s", "system_s", "faults", "switches", "bytes")}
-    return seen | seen_of_perf(perf) | {"elapsed_s": elapsed_s}, missing
+    return seen | _of_perf(perf) | {"elapsed_s": elapsed_s}, missing
 
 
 def _snapshot() -> dict[str, Any]:
+    """Texts of the kernel's counters, and the use of children that have ended."""
     out: dict[str, Any] = {name: Path(f"/proc/{name}").read_text() for name in ("vmstat", "stat", "interrupts")}
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    moved = dict(re.findall(r"^(rchar|wchar): (\d+)$", Path("/proc/self/io").read_text(), re.MULTILINE))
+    moved = re.findall(r"^[rw]char: (\d+)$", Path("/proc/self/io").read_text(), re.MULTILINE)
     return out | {
         "user_s": used.ru_utime, "system_s": used.ru_stime, "faults": float(used.ru_minflt + used.ru_majflt),
-        "switches": float(used.ru_nvcsw + used.ru_nivcsw), "bytes": float(sum(map(int, moved.values()))),
+        "switches": float(used.ru_nvcsw + used.ru_nivcsw), "bytes": float(sum(map(int, moved))),
     }  # fmt: skip
 
 
 def _perf_counts(event: str) -> bool:
+    command = ["perf", "stat", "-x,", "-e", event, "--", "true"]
     try:
-        done = subprocess.run(
-            ["perf", "stat", "-x,", "-e", event, "--", "true"], capture_output=True, text=True, timeout=30
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         return done.returncode == 0 and event in read_perf(done.stderr, "perf")
     except (OSError, subprocess.SubprocessError, BadInput):
         return False

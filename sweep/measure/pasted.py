@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import quopri
 import re
-from typing import IO
+import sys
+from contextlib import nullcontext
 
 from sweep.errors import BadInput
 from sweep.inputs.home import expanded
@@ -15,18 +16,14 @@ NUMBER = rf"(?:\d{{1,3}}(?:[{SPACES} ']\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*)"  # inpu
 
 
 def recorded(path: str, option: str) -> str:
-    """A recorded file's text, `~` and pipes included; BadInput if it cannot be read or is no text."""
+    """The text of a recorded file, `-` for standard input; BadInput if it cannot be read or is too long."""
     try:
-        with open(expanded(path, option), "rb") as file:
-            return read_text(file, f"{option}: {path!r}")
+        with nullcontext(sys.stdin.buffer) if path == "-" else open(expanded(path, option), "rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"{option}: {error.strerror}: {path!r}") from None
-
-
-def read_text(file: IO[bytes], where: str) -> str:
-    """The text of an open file; BadInput if it is too long."""
-    content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
+        where = "standard input" if path == "-" else f"{option}: {path!r}"
         raise BadInput(f"{where}: must be at most {MOST_BYTES} bytes")
     return content.decode("utf-8", "replace")
 

@@ -17,7 +17,7 @@ from sweep.inputs.home import folders_of
 from sweep.measure.flushes import Counted, Load, loads, read_flushes
 from sweep.measure.machine import output_of
 from sweep.measure.numbers import MOST_CPUS
-from sweep.measure.pasted import read_text, recorded
+from sweep.measure.pasted import recorded
 from sweep.measure.simulate import SHOOTDOWNS, policies
 from sweep.run.shootdowns import GROWTH, HARDWARE, Machine, machine_of, policies_for, simulated
 from sweep.tables.shootdowns import answer, shootdowns
@@ -64,7 +64,8 @@ def main(given: argparse.Namespace) -> int:
     if given.lscpu is not None and not given.files:
         raise BadInput("--lscpu is of another host: give its counters, too")
     paths = [*given.files, *([given.lscpu] if given.lscpu else [])]
-    files = [(_name(path), _text(path)) for path in paths] if given.files else _live(given.seconds or 10.0)
+    files = [("standard input" if path == "-" else path, recorded(path, "FILE")) for path in paths]
+    files = files or _live(given.seconds or 10.0)
     counted = read_flushes(files, given.seconds if given.files else None, given.kernel)
     if not given.files:
         counted.kernel = given.kernel or platform.release()
@@ -81,15 +82,6 @@ def main(given: argparse.Namespace) -> int:
     for line in _notes(counted, found, machine, cpus, busy):
         print(printable(line))
     return 0
-
-
-def _name(path: str) -> str:
-    return "standard input" if path == "-" else path
-
-
-def _text(path: str) -> str:
-    """A file's text, or that of standard input."""
-    return recorded(path, "FILE") if path != "-" else read_text(sys.stdin.buffer, _name(path))
 
 
 def _live(seconds: float) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ import argparse
 import os
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +13,13 @@ from sweep.command.options import Parser, check_name
 from sweep.errors import BadInput
 from sweep.inputs.home import check_writable, own_folder, write_own
 from sweep.measure.counters import seen_of_command, seen_of_snapshots
-from sweep.measure.machine import VIRTUAL, Facts, facts
+from sweep.measure.machine import VIRTUAL, facts
 from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.pasted import recorded
 from sweep.measure.workload import workload_file
+from sweep.messages import say
+
+SNAPSHOTS = ("vmstat", "stat", "interrupts")  # of /proc
 
 
 def parser() -> Parser:
@@ -33,7 +35,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--keep-arguments", action="store_true", help="write the whole command into the file, not only its first word"
     )
-    for name in ("vmstat", "stat", "interrupts"):
+    for name in SNAPSHOTS:
         parser.add_argument(
             f"--{name}", nargs=2, metavar=("BEFORE", "AFTER"), help=f"recorded /proc/{name}, in place of a command"
         )
@@ -65,25 +67,22 @@ def _profiled(given: argparse.Namespace, command: Sequence[str]) -> Path:
         raise BadInput(f"--jobs={given.jobs}: must be at least 1, at most {MOST_CPUS}")
     own = own_folder(given.config_dir)
     check_writable(own)
-    missing: list[str] = []
+    machine, missing = None, list[str]()
     if command:
-        machine: Facts | None = facts()
+        machine = facts()
         seen, missing = seen_of_command(command)
         stated = re.search(r"(?:^|\s)-j\s*(\d{1,6})", " ".join(command))
         cpus = len(os.sched_getaffinity(0))
         jobs = max(1, min(given.jobs or (int(stated[1]) if stated else cpus), cpus))
         what = named(command, given.keep_arguments)
-        if machine and machine.hypervisor:
-            print(f"hypervisor {machine.hypervisor}. {VIRTUAL}", file=sys.stderr)
+        if machine.hypervisor:
+            say(f"hypervisor {machine.hypervisor}. {VIRTUAL}")
     else:
-        texts = {
-            name: tuple(recorded(each, f"--{name}") for each in getattr(given, name))
-            for name in ("vmstat", "stat", "interrupts")
-            if getattr(given, name)
-        }
+        vmstat, stat, interrupts = (
+            [recorded(path, f"--{name}") for path in getattr(given, name) or ()] for name in SNAPSHOTS
+        )
         perf = recorded(given.perf, "--perf") if given.perf else None
-        machine = None
-        seen = seen_of_snapshots(texts["vmstat"], texts.get("stat"), texts.get("interrupts"), perf)  # type: ignore[arg-type]
+        seen = seen_of_snapshots(vmstat, stat, interrupts, perf)
         jobs = given.jobs or max(1, int(seen.get("cpus", 1)))
         what = "From recorded files; snapshots count the whole machine"
     path = own / "workload" / f"{given.name}.yaml"
