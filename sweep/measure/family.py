@@ -78,7 +78,7 @@ def relatives(host: Topology, core: str) -> list[Entry]:
 
 def with_clusters(host: Topology, machines: list[Entry]) -> Topology:
     """The host, with the clusters of its nearest relative if `lscpu` does not show shared caches."""
-    cores = machines[0].quantities.get("cluster_cores") if machines and not host.caches_told else None
+    cores = machines[0].quantities.get("cluster_cores") if machines and not host.knows_caches else None
     if cores is None:
         return host
     places = host.places.copy()

@@ -47,14 +47,17 @@ class Topology:
 
     name: str  # of the processor; empty if unknown
     processor: str  # VENDOR FAMILY/MODEL NAME
-    places: np.ndarray  # socket, last-level cache and core of every CPU that is online, [cpu, 3]
-    numbered: bool  # whether the file has the place of each CPU
-    caches_told: bool  # whether it shows which cores share a last-level cache
-    remarks: tuple[str, ...]  # properties that the model lacks
+    places: np.ndarray  # socket, last-level cache (-1: unknown) and core of every CPU that is online, [cpu, 3]
+    numbered: bool = True  # whether the file has the place of each CPU
+    remarks: tuple[str, ...] = ()  # properties that the model lacks
 
     @property
     def cpus(self) -> int:
         return len(self.places)
+
+    @property
+    def knows_caches(self) -> bool:
+        return bool((self.places[:, 1] >= 0).all())
 
     @property
     def sockets(self) -> int:
@@ -102,7 +105,7 @@ def topology_here(cpus: Sequence[int] = (), root: Path = Path("/sys/devices/syst
 
     names = {"topology/physical_package_id": 0, "cache/index3/shared_cpu_list": -1}
     places = [[*(number(cpu, *each) for each in names.items()), number(cpu, "topology/core_id", cpu)] for cpu in cpus]
-    return Topology("", "", np.array(places), True, True, ())
+    return Topology("", "", np.array(places))
 
 
 def read_lscpu(text: str, where: str) -> Topology:
@@ -120,14 +123,15 @@ def read_lscpu(text: str, where: str) -> Topology:
                 models |= {value} if name == "name" else set()
     if not rows and not {"cpus", "online"} & {*fields}:
         raise BadInput(f"{where}: no output of lscpu in English, German or French: give that of `LC_ALL=C lscpu`")
-    places, told, alike = _numbered(rows, where) if rows else _counted(fields, nodes, where)
+    places, alike = (_numbered(rows, where), True) if rows else _counted(fields, nodes, where)
+    alike &= bool(rows) or len(models) < 2
     if not 1 <= len(places) <= MOST_CPUS:
         raise BadInput(f"{where}: {len(places)} CPUs are online: must be from 1 to {MOST_CPUS}")
     name = fields.get("name", "")
     processor = f"{fields.get('vendor', '')} {fields.get('family', '')}/{fields.get('model', '')} {name}"
-    host = Topology(name, processor, places, bool(rows), told, ())
+    host = Topology(name, processor, places, bool(rows))
     remarks = []
-    if not alike or (not rows and len(models) > 1) or len({*host.threads.tolist()}) > 1:
+    if not alike or len({*host.threads.tolist()}) > 1:
         remarks.append("The host has cores of more than one kind, and the model has one: all count as the first.")
     if "hypervisor" in fields:
         remarks.append(
@@ -165,8 +169,8 @@ def _lines(text: str, where: str) -> tuple[list[tuple[str, str]], list[dict[str,
     return labelled, rows
 
 
-def _numbered(rows: list[dict[str, str]], where: str) -> tuple[np.ndarray, bool, bool]:
-    """Places from `lscpu -e`, and whether caches are included; its other lines do not show different cores."""
+def _numbered(rows: list[dict[str, str]], where: str) -> np.ndarray:
+    """Places from `lscpu -e`."""
     places = []
     for row in rows:
         cache = next((value.rpartition(":")[2] for name, value in row.items() if name.endswith(":L3")), "")
@@ -176,11 +180,10 @@ def _numbered(rows: list[dict[str, str]], where: str) -> tuple[np.ndarray, bool,
             places.append((cpu, socket, int(cache) if NUMBER.fullmatch(cache) else -1, core))
     if not places:
         raise BadInput(f"{where}: `lscpu -e` has no CPU that is online, with numbers below SOCKET and CORE")
-    ordered = np.array(sorted(places))[:, 1:]
-    return ordered, bool((ordered[:, 1] >= 0).all()), True
+    return np.array(sorted(places))[:, 1:]
 
 
-def _counted(fields: dict[str, str], nodes: dict[int, str], where: str) -> tuple[np.ndarray, bool, bool]:
+def _counted(fields: dict[str, str], nodes: dict[int, str], where: str) -> tuple[np.ndarray, bool]:
     """The same from the numbers of `lscpu`, and whether they show equal cores.
 
     The numbering of CPUs is the usual one: the second threads come last.
@@ -202,8 +205,9 @@ def _counted(fields: dict[str, str], nodes: dict[int, str], where: str) -> tuple
         socket = np.array([known.get(cpu, usual) for cpu, usual in zip(online, socket.tolist(), strict=True)])
     instances = re.search(r"\((\d{1,4}) ", fields.get("caches", ""))
     size = -(-cores // int(instances[1])) if instances and int(instances[1]) > sockets else cores
+    cache = core // size if instances else np.full_like(core, -1)
     expected = int(fields["cores"]) * sockets * threads if fields.get("cores", "").isdecimal() else cpus
-    return np.stack([socket, core // size, core], axis=1), instances is not None, len(online) < cpus or expected == cpus
+    return np.stack([socket, cache, core], axis=1), len(online) < cpus or expected == cpus
 
 
 def _cpus(ranges: str, where: str) -> list[int]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,21 +24,15 @@ WORKLOAD = "kernel_ranges"  # flushes at a rate
 HARDWARE = "xpfo_broadcast"
 REQUESTS = 2.5e6  # simulated for one size and load, roughly: a second or two
 OF_ALL = ["overhead_share", "handler_share"]  # shares of the time of all busy CPUs
-EVENTS, DRAWS = (512, 4096), (8, 32)  # the fewest and the most
+EVENTS, DRAWS = (512, 4096), (8, 32)  # the fewest and the most of flush events and cost samples
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """The machine of the catalogue for a host, and the host's own parameters."""
 
     entry: Entry
     keys: Mapping[str, Any]
     why: str
-
-    @property
-    def guest(self) -> bool:
-        """Whether it has a hypervisor's costs."""
-        return "delivery" in self.entry.quantities
 
 
 def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence[Path]) -> Machine:
@@ -47,42 +40,35 @@ def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence
     known = catalog(folders)["machine"]
     if given is not None and given not in known:
         raise BadInput(f"--machine={given!r}: no such machine{did_you_mean(given, known)}")
-    host = counted.host
+    host, kin = counted.host, list[Entry]()
     core = known_core(host) if host is not None and given is None else None
     if host is not None and core is not None:
         kin = relatives(host, core)
         host = with_clusters(host, kin)
         name, why = kin[0].name, f"the nearest with the cores of {host.name or core}"
     else:
-        kin = []
         name = given or str(read_config(folders)["machine"])
         why = "as given" if given else "the default, since no lscpu names the processor; --machine NAME gives another"
     entry = known[name]
-    return Machine(entry, _shape(entry, host, cpus) | _distances(entry, kin), f"{name}, {why}")
+    missing = {f"line_{each}_ns" for each in DISTANCES} - {*entry.quantities}
+    lines = {
+        name: float(quantity.central)  # of the nearest relative that has it
+        for each in reversed(kin)
+        for name, quantity in each.quantities.items()
+        if name in missing
+    }
+    return Machine(entry, _shape(entry, host, cpus) | lines, f"{name}, {why}")
 
 
 def _shape(entry: Entry, host: Topology | None, cpus: int) -> dict[str, Any]:
     """Sockets and threads of the host, else the fewest sockets of the machine's size for this many CPUs."""
     if host is not None:
-        return {
-            "sockets": host.sockets, "threads_per_core": host.threads_per_core, "cluster_cores": host.cluster_cores,
-        }  # fmt: skip
-    own = {name: int(entry.quantities[name].central) for name in ("cores", "sockets", "threads_per_core")
-           if name in entry.quantities}  # fmt: skip
-    a_socket, threads = own["cores"] // own.get("sockets", 1), own.get("threads_per_core", 1)
-    sockets = min(own.get("sockets", 1), math.ceil(cpus / a_socket))
+        return {name: getattr(host, name) for name in ("sockets", "threads_per_core", "cluster_cores")}
+    shape = ("cores", "sockets", "threads_per_core")
+    cores, most, threads = (int(entry.quantities[name].central) if name in entry.quantities else 1 for name in shape)
+    sockets = min(most, math.ceil(cpus / (cores // most)))
     sockets = sockets if cpus % sockets == 0 else 1
     return {"sockets": sockets, "threads_per_core": threads if cpus // sockets % threads == 0 else 1}
-
-
-def _distances(entry: Entry, kin: Sequence[Entry]) -> dict[str, float]:
-    """Missing times of the machine's cache lines, from the nearest relative that has them."""
-    names = [f"line_{each}_ns" for each in DISTANCES]
-    return {
-        name: float(each.quantities[name].central)
-        for name in names if name not in entry.quantities
-        for each in [next((each for each in kin if name in each.quantities), None)] if each is not None
-    }  # fmt: skip
 
 
 def policies_for(machine: Machine) -> list[str]:
@@ -100,31 +86,27 @@ def simulated(
     busy CPUs lose no time.
     """
     parts = []
+    named = policies_for(machine)
     for times in (1, *([GROWTH] if GROWTH * cpus <= MOST_CPUS else [])):
         for at, load in enumerate(loads):
             group = min(busy, max(1, round(load.targets)) + 1)
             senders = counted.senders or busy
             mine = min(group, math.ceil(senders * group / busy))
+            targets = group * times - 1
+            events = REQUESTS / (len(named) * targets)
+            draws = min(max(int(events / EVENTS[0]), DRAWS[0]), DRAWS[1])
+            window = int(min(max(events / draws, EVENTS[0]), EVENTS[1]))
             keys = {
-                "machine": machine.entry.name, "workload": WORKLOAD, "policy": policies_for(machine),
+                "machine": machine.entry.name, "workload": WORKLOAD, "policy": named,
                 "cores": cpus * times, "jobs": group * times, "flushers": mine * times,
                 "rate_per_s": load.events_per_s * times * mine / senders, "range_pages": counted.pages or {1: 1},
-                **machine.keys, **effort(group * times - 1, len(policies_for(machine))),
+                **machine.keys, "draws": draws, "window_events": window, "warmup_events": min(2 * targets + 32, window),
+                "precision": 0, "replicas": 1,
             }  # fmt: skip
             try:
                 rows = simulate(keys, config_dir)
             except ValueError as error:
                 raise BadInput(f"{times * cpus} CPUs: {error}") from None
-            part = senders * group / (mine * busy)  # share of busy CPUs in processes with senders
-            rows[OF_ALL] *= part
+            rows[OF_ALL] *= senders * group / (mine * busy)  # the share of busy CPUs in processes with senders
             parts.append(rows.assign(load=at, times=times))
     return pd.concat(parts, ignore_index=True)
-
-
-def effort(targets: int, policies: int) -> dict[str, int]:
-    """The numbers of simulated flush events and cost samples, for this many targets."""
-    events = REQUESTS / (policies * targets)
-    draws = min(max(int(events / EVENTS[0]), DRAWS[0]), DRAWS[1])
-    window = int(min(max(events / draws, EVENTS[0]), EVENTS[1]))
-    return {"draws": draws, "window_events": window, "warmup_events": min(2 * targets + 32, window), "precision": 0,
-            "replicas": 1}  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 
 from sweep.tables.bands import SHARES
 from sweep.tables.draws import posterior_draws, representative
-from sweep.tables.sentences import MET, Answer
+from sweep.tables.sentences import MET
 from sweep.tables.words import banded, duration, enumerated, share
 
 METRICS = [
@@ -16,6 +16,10 @@ METRICS = [
     "operations_per_s",
 ]  # fmt: skip
 SENDERS, ALL, HANDLERS, P50, P99 = METRICS[:5]
+SHOWN = {
+    "senders lose": (SENDERS, share), "all busy CPUs": (ALL, share), "wait p50": (P50, duration),
+    "wait p99": (P99, duration),
+}  # fmt: skip
 KEYS = ["times", "policy"]
 ALIKE = 0.05  # relative difference up to which costs are the same in a sentence
 
@@ -35,22 +39,22 @@ def shootdowns(results: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def answer(table: pd.DataFrame, host: str, kinds: Mapping[str, str]) -> Answer:
+def sentences(table: pd.DataFrame, host: str, kinds: Mapping[str, str]) -> list[str]:
     """The time that a host loses under its own policy and others, now and with more CPUs; `kinds` are their titles."""
-    sentences = []
+    said = []
     for times, rows in table.groupby("times"):
         mine = rows[rows["policy"] == host].iloc[0]
         others = rows[rows["policy"] != host]
         alike = (others[ALL] / mine[ALL] - 1.0).abs() <= ALIKE
-        said = [f"{banded(row, ALL, share)}{_late(row)} under {row['policy']}" for _, row in others[~alike].iterrows()]
+        would = [f"{banded(row, ALL, share)}{_late(row)} under {row['policy']}" for _, row in others[~alike].iterrows()]
         if alike.any():
-            said.insert(0, f"the same within {share(ALIKE)} under {enumerated(list(others['policy'][alike]))}")
+            would.insert(0, f"the same within {share(ALIKE)} under {enumerated(list(others['policy'][alike]))}")
         who = f"Under {host} ({kinds[host]})" if times == 1 else f"With {times:g} times the CPUs, {mine['cores']:g},"
-        sentences.append(
+        said.append(
             f"{who} {_lost(mine)}, and a flush takes {banded(mine, P50, duration)} (p50) and "
-            f"{banded(mine, P99, duration)} (p99){_late(mine)}; all busy CPUs would lose {', and '.join(said)}."
+            f"{banded(mine, P99, duration)} (p99){_late(mine)}; all busy CPUs would lose {', and '.join(would)}."
         )
-    return Answer(sentences, pd.DataFrame([_in_words(row) for _, row in table.iterrows()]))
+    return said
 
 
 def _lost(row: pd.Series) -> str:
@@ -67,13 +71,8 @@ def _late(row: pd.Series) -> str:
     return f" (only {share(row['rate_met'])} of the flushes are done)" if row["rate_met"] < MET else ""
 
 
-def _in_words(row: pd.Series) -> dict[str, str]:
-    """A row of the table that is shown."""
-    return {
-        "CPUs": f"{row['cores']:g}",
-        "policy": str(row["policy"]),
-        "senders lose": banded(row, SENDERS, share),
-        "all busy CPUs": banded(row, ALL, share),
-        "wait p50": banded(row, P50, duration),
-        "wait p99": banded(row, P99, duration),
-    }
+def in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """The table that is shown."""
+    rows = [row for _, row in table.iterrows()]
+    shown = {name: [banded(row, metric, form) for row in rows] for name, (metric, form) in SHOWN.items()}
+    return pd.DataFrame({"CPUs": table["cores"].map("{:g}".format), "policy": table["policy"], **shown})

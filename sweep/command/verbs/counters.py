@@ -20,7 +20,7 @@ from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.pasted import recorded
 from sweep.measure.simulate import SHOOTDOWNS, policies
 from sweep.run.shootdowns import GROWTH, HARDWARE, Machine, machine_of, policies_for, simulated
-from sweep.tables.shootdowns import answer, shootdowns
+from sweep.tables.shootdowns import in_words, sentences, shootdowns
 from sweep.tables.text import as_text
 from sweep.tables.words import enumerated, number, share
 
@@ -65,20 +65,17 @@ def main(given: argparse.Namespace) -> int:
         raise BadInput("--lscpu is of another host: give its counters, too")
     paths = [*given.files, *([given.lscpu] if given.lscpu else [])]
     files = [("standard input" if path == "-" else path, recorded(path, "FILE")) for path in paths]
-    files = files or _live(given.seconds or 10.0)
-    counted = read_flushes(files, given.seconds if given.files else None, given.kernel)
-    if not given.files:
-        counted.kernel = given.kernel or platform.release()
+    kernel = given.kernel if files else given.kernel or platform.release()
+    counted = read_flushes(files or _live(given.seconds or 10.0), given.seconds if files else None, kernel)
     cpus, busy = _cpus(counted, given.jobs)
     found = loads(counted, busy)
     machine = machine_of(counted, cpus, given.machine, folders)
-    results = simulated(counted, found, machine, cpus, busy, given.config_dir)
+    table = shootdowns(simulated(counted, found, machine, cpus, busy, given.config_dir))
     own = policies(counted.kernel or NEWEST)["munmap"]
-    said = answer(shootdowns(results), own, {name: words for name, (_, words) in SHOOTDOWNS.items()})
     print(_first(counted, found, busy))
-    print(said.text, end="\n\n")
-    if said.table is not None:
-        print(as_text(said.table, WIDE), end="\n\n")
+    for line in sentences(table, own, {name: words for name, (_, words) in SHOOTDOWNS.items()}):
+        print(line)
+    print(f"\n{as_text(in_words(table), WIDE)}\n")
     for line in _notes(counted, found, machine, cpus, busy):
         print(printable(line))
     return 0
@@ -116,19 +113,20 @@ def _cpus(counted: Counted, jobs: int | None) -> tuple[int, int]:
 
 def _first(counted: Counted, found: Sequence[Load], busy: int) -> str:
     """The sentence about the counted flushes."""
-    seconds = counted.seconds or 1.0
+    seconds, received, most = counted.seconds or 1.0, counted.received, counted.most
+    ends = [found[0], found[-1]]
     events, targets, requests = (
-        " to ".join(dict.fromkeys(number(each) for each in sorted((values[0], values[-1]))))
+        " to ".join(dict.fromkeys(map(number, sorted(values))))
         for values in (
-            [load.events_per_s for load in found],
-            [load.targets for load in found],
-            [counted.received / seconds if counted.received else load.events_per_s * load.targets for load in found],
+            [load.events_per_s for load in ends],
+            [load.targets for load in ends],
+            [received / seconds if received else load.events_per_s * load.targets for load in ends],
         )
     )
     why = ""
-    if not (counted.sent and counted.received) and busy > 2:
-        bound = counted.received / counted.most if counted.received and counted.most else math.inf
-        since = f", since one CPU received {number(counted.most)} requests" if counted.most and bound < busy - 1 else ""
+    if not (counted.sent and received) and busy > 2:
+        bound = received / most if received and most else math.inf
+        since = f", since one CPU received {number(most)} requests" if most and bound < busy - 1 else ""
         why = f" (their number was not counted: at most {number(min(bound, busy - 1))}{since})"
     cpus = f"{targets} other CPU{'' if targets == '1' else 's'} each"
     return (
@@ -141,7 +139,7 @@ def _notes(counted: Counted, found: Sequence[Load], machine: Machine, cpus: int,
     """The assumptions of the answer, a sentence each."""
     least, most = (round(load.targets) + 1 for load in (found[0], found[-1]))
     pages = "" if counted.pages else "; a flush has one page"
-    guest = machine.guest or any("guest" in each for each in counted.notes)
+    guest = "delivery" in machine.entry.quantities or any("guest" in each for each in counted.notes)
     kernels = [f"{name} is {words}" for name, (_, words) in SHOOTDOWNS.items()]
     out = [
         *counted.notes,
