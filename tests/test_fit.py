@@ -18,8 +18,9 @@ from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import read
 from sweep.inputs.door import admit
+from sweep.inputs.measured import FITTED_HERE
 from sweep.measure.experiment import FitSettings
-from sweep.measure.fit import DRAWS, FIXED, fit, held_out, priors
+from sweep.measure.fit import DRAWS, FIXED, HARDLY, fit, held_out, priors
 from sweep.measure.machine import Facts
 from sweep.measure.outcome import fit_and_write, of_guest
 from sweep.measure.simulate import CROSS, OF_GUEST, experiments, policies
@@ -81,7 +82,7 @@ def test_costs_that_made_a_curve_are_recovered_from_it():
     assert found.table["error_pct"].abs().max() < 10
     assert found.costs["invlpg_ns"].central == pytest.approx(true["invlpg_ns"], rel=0.1)
     assert found.costs["dontneed.call_ns"].central == pytest.approx(true["dontneed.call_ns"], rel=0.2)
-    assert found.costs["invlpg_ns"].fitted
+    assert found.costs["invlpg_ns"].source == FITTED_HERE
     run = ("irq_entry_ns", "handler_fixed_ns", "irq_exit_ns")  # only their sum shows
     assert sum(found.costs[name].central for name in run) == pytest.approx(sum(true[name] for name in run), rel=0.1)
     inside = [cost.low <= true[name] <= cost.high for name, cost in found.costs.items()]
@@ -109,7 +110,7 @@ def test_what_an_exit_costs_is_told_from_the_work_per_target_where_the_number_of
     found = fit(measured_in_a_guest(machine, [4, 8, 16, 32]), settings(noise=0.02), machine)
     write = found.costs["exit_ns"].central + found.costs["ipi_send_ns"].central  # only their sum shows
     assert write == pytest.approx(2400.0 + 150.0, rel=0.15)
-    assert found.costs["deliver_ns"].fitted
+    assert found.costs["deliver_ns"].source == FITTED_HERE
     assert found.costs["deliver_ns"].central == pytest.approx(350.0, rel=0.1)
     assert [line.partition(":")[0] for line in of_guest(found)] == ["exit_ns", "deliver_ns"]
 
@@ -120,7 +121,7 @@ def test_with_one_target_the_costs_of_the_hypervisor_keep_their_prior_and_the_ou
     assert found.table["error_pct"].abs().max() < 10  # the sum is met
     for name in ("exit_ns", "deliver_ns"):
         prior = settings().prior_of(machine).quantities[name]
-        assert not found.costs[name].fitted
+        assert found.costs[name].source == HARDLY
         assert found.costs[name].central == pytest.approx(prior.central, rel=0.3)
     assert all("still its prior" in line for line in of_guest(found))
 
@@ -135,7 +136,7 @@ def test_what_the_curves_do_not_show_keeps_its_prior():
     found = fit(measured_of(curves(), truth()), settings(), MACHINE)
     scan = settings().prior_of(MACHINE).quantities["mask_scan_ns"]  # small beside the rest of a flush event
     cost = found.costs["mask_scan_ns"]
-    assert not cost.fitted
+    assert cost.source == HARDLY
     assert cost.central == pytest.approx(scan.central, rel=0.1)
 
 

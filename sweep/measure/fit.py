@@ -19,6 +19,7 @@ from scipy.optimize import least_squares
 
 from sweep.errors import BadInput
 from sweep.inputs.catalog import Quantity
+from sweep.inputs.measured import FITTED_HERE
 from sweep.inputs.prior import Z95
 from sweep.measure.experiment import FitSettings, Interval
 from sweep.measure.machine import Facts
@@ -28,6 +29,7 @@ from sweep.measure.topology import Latencies
 
 KERNEL = ("queue_lines", "csd_lines", "request_lines", "ack_lines", "line_hit_ns", "line_fill_ns")
 NO_LINES: Latencies = {}
+HARDLY = "prior, hardly moved by the measurement"
 DRAWS = 512  # of the costs together
 ROBUST = 3.0  # standard deviations beyond which a point, probably disturbed, counts less than by its square
 STEP = 0.1  # of the logarithms, for differences: a p50 moves in small jumps when requests coalesce
@@ -37,20 +39,10 @@ FIXED = ("ceiling", "smt_slowdown", "idle_exit_ns", "line_sibling_ns", *KERNEL)
 
 
 @dataclass(frozen=True)
-class Cost:
-    """One cost with its interval."""
-
-    low: float
-    central: float
-    high: float
-    fitted: bool  # else hardly moved from its prior
-
-
-@dataclass(frozen=True)
 class Fitted:
     """The result of a fit."""
 
-    costs: Mapping[str, Cost]
+    costs: Mapping[str, Quantity]  # of source FITTED_HERE, or hardly moved from their priors
     draws: np.ndarray  # of the costs together, [draw, cost]
     known: Mapping[str, float]  # costs that are fixed in the fit
     table: pd.DataFrame  # a row a point: measured beside simulated
@@ -127,7 +119,10 @@ def fit(points: pd.DataFrame, settings: FitSettings, machine: Facts, lines: Late
     spread = np.sqrt(np.diag(np.linalg.inv(slope.T @ slope + np.diag(deviation**-2.0))))
     moved = (spread <= settings.moved * deviation) | (np.abs(found.x - mean) >= deviation)
     ends = np.exp(found.x + np.outer([-Z95, 0.0, Z95], spread))
-    costs = {name: Cost(*each) for name, *each in zip(known, *ends.tolist(), moved.tolist(), strict=True)}
+    costs = {
+        name: Quantity(central, low, high, unit="ns", source=FITTED_HERE if far else HARDLY)
+        for name, low, central, high, far in zip(known, *ends.tolist(), moved.tolist(), strict=True)
+    }
     table = compare(points, simulated(points, found.x[None, :]), apart, settings.tolerance)
     residuals, slopes = at(tuple(found.x))
     draws = draw_together(

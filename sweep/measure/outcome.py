@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,8 @@ def one_broadcast(fitted: Fitted, prior: Mapping[str, Quantity]) -> str:
     if calm.empty:
         return "no broadcast by one caller to a busy CPU was measured"
     row = calm.iloc[0]
-    central = {name: quantity.central for name, quantity in prior.items()}
-    central |= {name: cost.central for name, cost in fitted.costs.items()}
-    parts = {words: sum(float(central.get(n) or 0.0) for n in names) for words, names in BROADCAST_PARTS.items()}
+    known = {**prior, **fitted.costs}
+    parts = {words: sum(known[n].central for n in names if n in known) for words, names in BROADCAST_PARTS.items()}
     said = [f"{words} {duration(ns)}" for words, ns in parts.items() if ns > 0]
     others = f"{row['spinners']:g} other CPU{'' if row['spinners'] == 1 else 's'}"
     return (
@@ -125,15 +125,16 @@ def verdict(fitted: Fitted, tolerance: float) -> list[str]:
 
 def of_guest(fitted: Fitted) -> list[str]:
     """The hypervisor's costs, and whether the measurement could separate them from others."""
-    unknown = "still its prior: the measurement shows only its sum with other costs of an interrupt"
-    return [
-        f"{name}: {f'{cost.central:.0f} ns, {cost.low:.0f} to {cost.high:.0f}' if cost.fitted else unknown}"
-        for name, cost in fitted.costs.items()
-        if name in OF_GUEST
-    ]
+    lines = []
+    for name, cost in fitted.costs.items():
+        said = "still its prior: the measurement shows only its sum with other costs of an interrupt"
+        if cost.source == FITTED_HERE:
+            said = f"{cost.central:.0f} ns, {cost.low:.0f} to {cost.high:.0f}"
+        lines += [f"{name}: {said}"] if name in OF_GUEST else []
+    return lines
 
 
-def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, lines: Latencies = NO_LINES) -> str:
+def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, lines: Latencies) -> str:
     """machine/this_machine.yaml: measured lines, fitted costs, and priors of the others."""
     head = ["This machine, measured by `sweep measure`. Half of the measured p50s were fitted.", *machine.lines()]
     head += ["`fitted`: narrowed by the measurement. `prior`: from the literature for another machine."]
@@ -152,16 +153,14 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, 
     known = {name: value for name, value in known.items() if value is not None}
     known |= {name: rounded(quantity) for name, quantity in lines.items()}
     for name, quantity in prior.items():
-        plain = CROSS.get(name, name)
-        cost = fitted.costs.get(name) or fitted.costs.get(plain)
+        near = CROSS.get(name, name)
         if name in known:
             continue
-        if cost is None:
+        if name in fitted.costs:
+            known[name] = rounded(fitted.costs[name])
+        elif near in fitted.costs:
+            known[name] = rounded(replace(fitted.costs[near], source=f"one socket: as {near}, never read"))
+        else:
             known[name] = {key: value for key, value in vars(quantity).items() if value not in (None, "")}
             known[name]["source"] = f"prior: {quantity.source}"
-            continue
-        source = FITTED_HERE if cost.fitted else "prior, hardly moved by the measurement"
-        if name not in fitted.costs:
-            source = f"one socket: as {plain}, never read"
-        known[name] = rounded(Quantity(cost.central, cost.low, cost.high, unit=PARAMETERS[name].unit, source=source))
     return yaml_text(head, known)
