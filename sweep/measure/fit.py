@@ -16,15 +16,15 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
+from scipy.special import ndtri
 
 from sweep.errors import BadInput
 from sweep.inputs.catalog import Quantity
 from sweep.inputs.measured import FITTED_HERE
-from sweep.inputs.prior import Z95
+from sweep.inputs.prior import Z95, sobol
 from sweep.measure.experiment import FitSettings, Interval
 from sweep.measure.machine import Facts
 from sweep.measure.simulate import COSTS, CROSS, OF_GUEST, experiments
-from sweep.measure.together import draw_together
 from sweep.measure.topology import Latencies
 
 KERNEL = ("queue_lines", "csd_lines", "request_lines", "ack_lines", "line_hit_ns", "line_fill_ns")
@@ -32,6 +32,8 @@ NO_LINES: Latencies = {}
 HARDLY = "prior, hardly moved by the measurement"
 DRAWS = 512  # of the costs together
 ROBUST = 3.0  # standard deviations beyond which a point, probably disturbed, counts less than by its square
+STEPS, LONGEST = 40, 0.5  # Gauss-Newton steps of a draw, and the longest one in logarithms
+LEAST = 0.1  # share of a simulated latency below which the sum of a draw is unreliable
 STEP = 0.1  # of the logarithms, for differences: a p50 moves in small jumps when requests coalesce
 AWAY_PER_CALL = (0.9, 1.3)  # absences of spinners per call, for which their median is the handler run
 INTERRUPTS = ("ipi_send_ns", "ipi_latency_ns", "ipi_latency_cross_ns", "irq_entry_ns", "irq_exit_ns")
@@ -84,7 +86,7 @@ def held_out(points: pd.DataFrame, every: int) -> np.ndarray:
 def fit(points: pd.DataFrame, settings: FitSettings, machine: Facts, lines: Latencies = NO_LINES) -> Fitted:
     """Fit the points that are not held out, and simulate all; times of cache lines are fixed as measured."""
     known = priors(settings, machine, set(points["call"]), lines)
-    mean, deviation = np.array(list(known.values())).T
+    mean, deviation = prior = np.array(list(known.values())).T
     apart = held_out(points, settings.held_out)
     used = points[~apart]
     away = _away(used)
@@ -125,11 +127,39 @@ def fit(points: pd.DataFrame, settings: FitSettings, machine: Facts, lines: Late
     }
     table = compare(points, simulated(points, found.x[None, :]), apart, settings.tolerance)
     residuals, slopes = at(tuple(found.x))
-    draws = draw_together(
-        measured, measured + settings.noise * residuals[data], settings.noise * slopes[data], found.x,
-        (mean, deviation), settings.noise * wider, DRAWS,
-    )  # fmt: skip
+    simulated_now, slopes = measured + settings.noise * residuals[data], settings.noise * slopes[data]
+    draws = _draws(measured, simulated_now, slopes, found.x, prior, settings.noise * wider)
     return Fitted(costs, np.exp(draws), fixed, table, residual)
+
+
+def _draws(
+    measured: np.ndarray, simulated: np.ndarray, slopes: np.ndarray, centre: np.ndarray, prior: np.ndarray, noise: float
+) -> np.ndarray:
+    """Joint draws of the costs' logarithms, [draw, cost], each of which reproduces the measured curves within noise.
+
+    Randomised maximum likelihood: each draw is the best fit to the measurements and to the priors, both perturbed by
+    their own noise. Near the fit a latency is a sum of costs, so it is linear in them, not in their logarithms.
+    Ref: Oliver, Reynolds, Liu, Inverse Theory for Petroleum Reservoir Characterization (2008), 10.7.
+
+    All arguments are logarithms. `slopes` are of `simulated` at `centre`, [point, cost]; `prior` has mean and standard
+    deviation of every cost, [2, cost].
+    """
+    mean, deviation = prior
+    scores = ndtri(sobol(len(measured) + len(mean), DRAWS, 0))
+    target = measured + noise * scores[:, : len(measured)]
+    believed = mean + deviation * scores[:, len(measured) :]
+    latency, each = np.exp(simulated), np.exp(centre)
+    linear = slopes * latency[:, None] / each
+    logs = np.tile(centre, (DRAWS, 1))
+    for _ in range(STEPS):
+        costs = np.exp(logs)
+        found = np.maximum(latency + (costs - each) @ linear.T, LEAST * latency)
+        slope = linear * costs[:, None, :] / found[:, :, None] / noise
+        away = (np.log(found) - target) / noise
+        gradient = np.einsum("dpc,dp->dc", slope, away) + (logs - believed) / deviation**2
+        curvature = slope.transpose(0, 2, 1) @ slope + np.diag(deviation**-2.0)
+        logs -= np.clip(np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0], -LONGEST, LONGEST)
+    return logs
 
 
 def _away(points: pd.DataFrame) -> np.ndarray:

@@ -50,24 +50,22 @@ class Traced:
 
 def read_events(text: str, where: str) -> Traced:
     """Single events; BadInput with the line of one that cannot be read."""
-    found = list(EVENT.finditer(text))
-    begun = list(re.finditer(r"tlb_flush:", text))
-    if len(found) < len(begun):
-        starts = {event.start() for event in found}
-        at = next(each.start() for each in begun if each.start() not in starts)
-        raise BadInput(
-            f"{where}, line {line_of(text, at)}: must be like `tlb_flush: pages:1 reason:remote shootdown (1)`"
-        )
-    heads = [re.search(BEGIN, text[max(0, event.start() - 80) : event.start()]) for event in found]
-    cpus = [(int(event[2]), int(head[1])) for event, head in zip(found, heads, strict=True) if head and head[1]]
+    counts, received = Counter[tuple[int, int | None]](), Counter[int]()
+    senders = set()
+    for begin in (begun.start() for begun in re.finditer("tlb_flush:", text)):
+        event = EVENT.match(text, begin)
+        if event is None:
+            what = "must be like `tlb_flush: pages:1 reason:remote shootdown (1)`"
+            raise BadInput(f"{where}, line {line_of(text, begin)}: {what}")
+        pages, reason = map(int, event.groups())
+        counts[reason, pages] += 1
+        head = re.search(BEGIN, text[max(0, begin - 80) : begin])
+        cpu = head[1] if head else None
+        received.update([int(cpu)] if cpu and reason in RECEIVED else [])
+        senders |= {int(cpu)} if cpu and reason == SEND else set()
     times = [float(each) for each in re.findall(r"\s(\d+\.\d{4,9}): ", text)]
-    received = Counter(cpu for reason, cpu in cpus if reason in RECEIVED)
-    return Traced(
-        Counter((int(event[2]), int(event[1])) for event in found),
-        seconds=max(times) - min(times) if len(times) > 1 else None,
-        senders=len({cpu for reason, cpu in cpus if reason == SEND}) or None,
-        most=max(received.values(), default=None),
-    )
+    seconds = max(times) - min(times) if len(times) > 1 else None
+    return Traced(counts, seconds, len(senders) or None, max(received.values(), default=None))
 
 
 def read_shares(text: str, where: str) -> Traced:
