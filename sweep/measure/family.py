@@ -65,26 +65,25 @@ def _core(machine: Entry) -> str:
     return machine.name.removesuffix(f" {CORE}")
 
 
-def relatives(host: Topology, core: str) -> list[Entry]:
-    """Bare-metal machines with this core, the nearest first: by sockets, then by CPUs."""
+def relatives(host: Topology, core: str) -> tuple[Topology, list[Entry]]:
+    """The host, and the bare-metal machines with this core, the nearest first: by sockets, then by CPUs.
+
+    If `lscpu` does not show shared caches, the host has the clusters of its nearest relative.
+    """
 
     def far(machine: Entry) -> tuple[float, float]:
         sockets, cpus = (float(machine.quantities[name].central) for name in ("sockets", "cores"))
         return abs(sockets - host.sockets), abs(np.log(cpus / host.cpus))
 
     machines = [each for each in catalog([conf_dir()])["machine"].values() if _core(each) == core]
-    return sorted((each for each in machines if "delivery" not in each.quantities), key=far)
-
-
-def with_clusters(host: Topology, machines: list[Entry]) -> Topology:
-    """The host, with the clusters of its nearest relative if `lscpu` does not show shared caches."""
-    cores = machines[0].quantities.get("cluster_cores") if machines and not host.knows_caches else None
+    near = sorted((each for each in machines if "delivery" not in each.quantities), key=far)
+    cores = near[0].quantities.get("cluster_cores") if near and not host.knows_caches else None
     if cores is None:
-        return host
+        return host, near
     places = host.places.copy()
     places[:, 1] = np.unique(places[:, 2], return_inverse=True)[1] // int(cores.central)
-    remark = f"The file does not show shared last-level caches: {cores.central} cores each, as on {machines[0].name}."
-    return replace(host, places=places, remarks=(*host.remarks, remark))
+    remark = f"The file does not show shared last-level caches: {cores.central} cores each, as on {near[0].name}."
+    return replace(host, places=places, remarks=(*host.remarks, remark)), near
 
 
 def machine_text(host: Topology, core: str, machines: list[Entry], measured: Latencies) -> str:

@@ -55,7 +55,7 @@ class Facts:
         active = [f"{name}: {text}" for name, text in sorted(self.mitigations.items()) if text != "Not affected"]
         return [
             f"CPU: {self.cpu_model}; CPUs {self.cpus}, sockets {self.sockets}, threads a core {self.threads_per_core}",
-            *([TWO_KINDS] if self.hybrid else []),
+            *(["The cores are of two kinds, and the model has one: costs are for both together."] * self.hybrid),
             f"kernel: {self.kernel}",
             f"hypervisor: {self.hypervisor or 'none seen'}",
             *([VIRTUAL, self.how_they_leave] if self.hypervisor else []),
@@ -65,14 +65,12 @@ class Facts:
     @property
     def how_they_leave(self) -> str:
         """The delivery of this guest's interrupts, and a remedy if it is wrong."""
+        known = f"Interrupts of this guest have delivery={self.delivery}"
         if self.delivery is None:
             known = "The delivery of this guest's interrupts is assumed to be apic, since its kernel log cannot be read"
-        else:
-            known = f"Interrupts of this guest have delivery={self.delivery}"
         return f"{known}; if that is wrong, give --delivery: {DELIVERIES}."
 
 
-TWO_KINDS = "The cores are of two kinds, and the model has one: costs are for both together."
 VIRTUAL = (
     "This is a virtual machine: an interrupt may exit to the hypervisor, which costs about ten times as much as on "
     "bare metal. The costs are those of this virtual machine, not of its processor."
@@ -105,12 +103,9 @@ def facts() -> Facts:
 
 def hypervisor(cpuinfo: str, sys_type: str, detected: str) -> str | None:
     """The hypervisor: by name if known, else by the CPU's flag."""
-    if detected and detected != "none":
-        return detected
-    if sys_type.strip():
-        return sys_type.strip()
-    flags = re.search(r"^flags\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return "unnamed, the CPU flag `hypervisor` is set" if flags and "hypervisor" in flags[1].split() else None
+    flag = re.search(r"^flags\s*:.*\shypervisor\b", cpuinfo, re.MULTILINE)
+    unnamed = "unnamed, the CPU flag `hypervisor` is set" if flag else None
+    return detected.removeprefix("none") or sys_type.strip() or unnamed
 
 
 def delivery_of_guest(log: str) -> str | None:

@@ -97,14 +97,12 @@ def topology_here(cpus: Sequence[int] = (), root: Path = Path("/sys/devices/syst
     cpus = cpus or online or range(os.cpu_count() or 1)
 
     def number(cpu: int, name: str, otherwise: int) -> int:
-        try:
-            found = re.match(r"-?\d+", (root / f"cpu{cpu}" / name).read_text())
-        except OSError:
-            found = None
+        path = root / f"cpu{cpu}" / name
+        found = re.match(r"-?\d+", path.read_text()) if path.is_file() else None
         return int(found[0]) if found else otherwise
 
-    names = {"topology/physical_package_id": 0, "cache/index3/shared_cpu_list": -1}
-    places = [[*(number(cpu, *each) for each in names.items()), number(cpu, "topology/core_id", cpu)] for cpu in cpus]
+    socket, cache, core = "topology/physical_package_id", "cache/index3/shared_cpu_list", "topology/core_id"
+    places = [(number(cpu, socket, 0), number(cpu, cache, -1), number(cpu, core, cpu)) for cpu in cpus]
     return Topology("", "", np.array(places))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import Entry, catalog
-from sweep.measure.family import known_core, relatives, with_clusters
+from sweep.measure.family import known_core, relatives
 from sweep.measure.flushes import Counted, Load
 from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.simulate import SHOOTDOWNS
@@ -43,8 +43,7 @@ def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence
     host, kin = counted.host, list[Entry]()
     core = known_core(host) if host is not None and given is None else None
     if host is not None and core is not None:
-        kin = relatives(host, core)
-        host = with_clusters(host, kin)
+        host, kin = relatives(host, core)
         name, why = kin[0].name, f"the nearest with the cores of {host.name or core}"
     else:
         name = given or str(read_config(folders)["machine"])

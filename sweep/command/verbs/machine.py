@@ -8,7 +8,7 @@ import sys
 
 from sweep.command.options import Parser, check_name
 from sweep.inputs.home import check_writable, own_folder, write_own
-from sweep.measure.family import core_of, machine_text, relatives, with_clusters
+from sweep.measure.family import core_of, machine_text, relatives
 from sweep.measure.pasted import recorded
 from sweep.measure.topology import Latencies, by_distance, read_lscpu, read_matrix
 
@@ -37,8 +37,7 @@ def main(given: argparse.Namespace) -> int:
     check_writable(own)
     host = read_lscpu(recorded(given.lscpu, "--lscpu"), f"--lscpu={given.lscpu}")
     core = core_of(host, given.core, f"--lscpu={given.lscpu}")
-    machines = relatives(host, core)
-    host = with_clusters(host, machines)
+    host, machines = relatives(host, core)
     measured: Latencies = {}
     if given.core_to_core is not None:
         where = f"--core-to-core={given.core_to_core}"
