@@ -48,7 +48,6 @@ class Counted:
     senders: int | None = None
     host: Topology | None = None
     kernel: str | None = None
-    since_start: bool = False
     source: str = ""  # the file with the counts
     notes: list[str] = field(default_factory=list)
 
@@ -67,14 +66,14 @@ class Counted:
         return True
 
     def snapshots(self, held: Held) -> tuple[Any, Any]:
-        """The earlier and the later snapshot; the earlier is empty if there is one."""
-        if len(held) == 1:
-            self.since_start = True
-            self.notes.append(
-                "One snapshot counts since the host's boot; a counter that has wrapped since is too small."
-            )
-            return {}, held[0][1]
-        return held[0][1], held[1][1]
+        """The earlier and the later snapshot; the earlier is empty if there is one, with the uptime as seconds."""
+        if len(held) > 1:
+            return held[0][1], held[1][1]
+        if self.seconds is None:
+            what = "one snapshot counts since boot: give a second one, or the uptime as --seconds"
+            raise BadInput(f"{held[0][0]}: {what}")
+        self.notes.append("One snapshot counts since the host's boot; a counter that has wrapped since is too small.")
+        return {}, held[0][1]
 
 
 class Load(NamedTuple):
@@ -135,17 +134,15 @@ def read_flushes(files: Sequence[tuple[str, str]], seconds: float | None, kernel
         holds = {where: KINDS[name].holds for name, each in held.items() for where, _ in each}
         said = "; ".join(f"{where}: contains {what}" for where, what in holds.items())
         raise BadInput(f"{said}, no counts of flushes; {WANTED}")
-    _check(out, seconds)
+    _check(out)
     return out
 
 
-def _check(out: Counted, seconds: float | None) -> None:
-    """BadInput if no rate follows; `seconds` are the user's."""
+def _check(out: Counted) -> None:
+    """BadInput if no rate follows."""
     counted = max(out.sent or 0.0, out.received or 0.0, out.every or 0.0)
     wrong = ""
-    if out.since_start and seconds is None:
-        wrong = "one snapshot counts since boot: give a second one, or the uptime as --seconds"
-    elif out.seconds is None or not out.seconds > 0:
+    if out.seconds is None or not out.seconds > 0:
         wrong = "has no duration: give --seconds"
     elif out.seconds > LONGEST_S:
         wrong = f"{out.seconds:g} s: no host runs for so long"
@@ -192,10 +189,10 @@ def _take_lscpu(out: Counted, held: Held) -> None:
 
 
 def _take_vmstat(out: Counted, held: Held) -> None:
-    before, after = out.snapshots(held)
     where, wanted = held[-1][0], ("nr_tlb_remote_flush", "nr_tlb_remote_flush_received")
-    if not set(wanted) <= set(after):
+    if not set(wanted) <= set(held[-1][1]):
         raise BadInput(f"{where}: no {' and '.join(wanted)}: the kernel counts them only with CONFIG_DEBUG_TLBFLUSH")
+    before, after = out.snapshots(held)
     more = {name: count - before.get(name, 0.0) for name, count in after.items() if name.startswith("nr_tlb_")}
     if down := next((name for name, count in more.items() if count < 0), None):
         raise BadInput(f"{where}: {down} went down: give the earlier file first")

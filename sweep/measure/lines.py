@@ -22,7 +22,6 @@ KINDS = ("plain", "atomic", "test_first")  # of writes to a contended line
 ALL_PAIRS = 64  # CPUs up to which every pair is measured
 PAIRS = 500  # of each distance beyond that
 PAIR_MS, CONTENDED_MS = 20.0, 100.0
-PAIRS_A_CALL = 100
 
 
 def pairs_of(host: Topology) -> np.ndarray:
@@ -50,21 +49,19 @@ def measure_lines(host: Topology, cpus: Sequence[int]) -> pd.DataFrame:
     program, pairs = helper(SOURCE), np.array(cpus)[pairs_of(host)]
     say(f"cache lines: {len(pairs)} pairs of CPUs and contended lines, {seconds_of(host):.0f} s")
     rows: list[tuple[str, int, int, int, float]] = []
-    for begin in range(0, len(pairs), PAIRS_A_CALL):
-        some = pairs[begin : begin + PAIRS_A_CALL].ravel().tolist()
-        for line in _run(program, "pairs", PAIR_MS, some, PAIR_MS * len(some)).splitlines():
-            one, other, time = line.split()
-            rows.append(("pair", 2, int(one), int(other), float(time)))
+    for line in _run(program, "pairs", PAIR_MS, pairs.ravel().tolist()).splitlines():
+        one, other, time = line.split()
+        rows.append(("pair", 2, int(one), int(other), float(time)))
     for kind in KINDS:
         for many in numbers_of(len(cpus)):
-            ns = float(_run(program, kind, CONTENDED_MS, cpus[:many], CONTENDED_MS))
+            ns = float(_run(program, kind, CONTENDED_MS, cpus[:many]))
             rows.append((kind, many, cpus[0], cpus[many - 1], ns))
     return pd.DataFrame(rows, columns=["kind", "cpus", "one", "other", "ns"])
 
 
-def _run(program: Path, what: str, ms: float, cpus: Sequence[int], expected_ms: float) -> str:
+def _run(program: Path, what: str, ms: float, cpus: Sequence[int]) -> str:
     words = [str(each) for each in (program, what, ms, *cpus)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60 + expected_ms / 250)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60 + ms * len(cpus) / 250)
     if done.returncode:
         raise Unmeasurable(f"cache lines: exit code {done.returncode}: {done.stderr.strip()}")
     return done.stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import defaultdict
 
 from sweep.errors import BadInput
 from sweep.measure.pasted import NUMBER, number
@@ -32,10 +34,10 @@ def read_perf(text: str, where: str) -> dict[str, float]:
             if event in counts and event != UTILIZED:
                 raise BadInput(f"{where}: {event} is counted twice: give a file of one run")
             counts[event] = count
-    by_kind: dict[str, list[float]] = {}
+    by_kind = defaultdict[str, list[float]](list)
     for name, count in counts.items():
         if match := OF_A_KIND.fullmatch(name):
-            by_kind.setdefault(match[1], []).append(count)
+            by_kind[match[1]].append(count)
     counts = {event: sum(parts) for event, parts in by_kind.items() if len(parts) > 1} | counts
     out = {name: count for name, count in counts.items() if count == count and not name.endswith(":u")}
     if not out:
@@ -57,12 +59,12 @@ def _by_fields(line: str, where: str) -> dict[str, float]:
     if count is None or len(fields) < 3 or not re.fullmatch(r"\w*", fields[1]):
         return {}
     extrapolated = len(fields) > 4 and re.fullmatch(r"[0-9]{1,2}([.,][0-9]+)?", fields[4])  # % of the time
-    known = float(count[1].replace(",", ".")) if count[1] and not extrapolated else float("nan")
+    known = float(count[1].replace(",", ".")) if count[1] and not extrapolated else math.nan
     out = {fields[2]: known * NS.get(fields[1], 1.0)}
     if UTILIZED in fields[6:]:
         words = fields[: fields.index(UTILIZED)]
         busy = words[-1] if "." in words[-1] or sep != "," else ".".join(words[-2:])
-        out[UTILIZED] = number(busy) or float("nan")
+        out[UTILIZED] = number(busy) or math.nan
     return out
 
 
@@ -71,10 +73,9 @@ def _by_words(line: str) -> dict[str, float]:
     if below := BELOW.search(line):
         seconds = number(below[1])
         return {} if seconds is None else {TIMES[below[2] or "time elapsed"]: seconds * 1e9}
-    found = COUNT.match(line.rstrip())
-    if found is None:
+    if (found := COUNT.match(line.rstrip())) is None:
         return {}
     count = number(found[1], whole=found[2] is None)
-    known = float("nan") if count is None or PART.search(line.rstrip()) else count * NS.get(found[2], 1.0)
+    known = math.nan if count is None or PART.search(line.rstrip()) else count * NS.get(found[2], 1.0)
     busy = re.search(rf"({NUMBER}) +{UTILIZED}", found[4] or "")
-    return {found[3]: known} | ({UTILIZED: number(busy[1]) or float("nan")} if busy else {})
+    return {found[3]: known} | ({UTILIZED: number(busy[1]) or math.nan} if busy else {})

@@ -38,11 +38,10 @@ class Traced:
     def pages(self) -> dict[int, float] | None:
         """Pages of the events sent, else of those received, with weights; a full flush has FULL_PAGES."""
         for reasons in ((SEND,), RECEIVED):
-            mix: dict[int, float] = {}
+            mix = defaultdict[int, float](float)
             for (reason, pages), count in self.counts.items():
                 if reason in reasons and pages is not None:
-                    key = FULL_PAGES if pages < 0 else max(1, pages)
-                    mix[key] = mix.get(key, 0.0) + count
+                    mix[FULL_PAGES if pages < 0 else max(1, pages)] += count
             if mix:
                 return mix
         return None

@@ -49,24 +49,19 @@ def workload(seen: Seen, jobs: int) -> dict[str, dict[str, Any]]:
     alone = "elapsed_s" in seen and others_s <= OTHERS * seen["elapsed_s"] * jobs
     if alone and jobs > 1:
         share = (seen["elapsed_s"] / cpu_s - 1 / jobs) / (1 - 1 / jobs)
-        out["serial_share"] = _known(
-            min(1.0, max(0.0, share)),
-            f"estimated: {seen['elapsed_s']:.1f} s elapsed for {cpu_s:.1f} CPU s on {jobs} CPUs; time that is not "
-            "parallel counts as serial, waits included",
-        )
-    for name, counted, what in (
-        ("user_switches_per_s", "switches", "context switches of its tasks"),
-        ("migrations_per_s", "migrations", "migrations by perf"),
-    ):
-        if counted in seen:
-            out[name] = _known(seen[counted] / cpu_s, f"measured: {what} over CPU seconds")
+        source = f"estimated: {seen['elapsed_s']:.1f} s elapsed for {cpu_s:.1f} CPU s on {jobs} CPUs; time that is not "
+        source += "parallel counts as serial, waits included"
+        out["serial_share"] = _known(min(1.0, max(0.0, share)), source)
+    if "switches" in seen:
+        source = "measured: context switches of its tasks over CPU seconds"
+        out["user_switches_per_s"] = _known(seen["switches"] / cpu_s, source)
+    if "migrations" in seen:
+        out["migrations_per_s"] = _known(seen["migrations"] / cpu_s, "measured: migrations by perf over CPU seconds")
     least = faults + seen.get("interrupts", 0.0)
     least_words = "page faults" + (", and interrupts of the machine" if "interrupts" in seen else ", no interrupts")
     if "system_calls" in seen:
-        out["kernel_entries_per_s"] = _known(
-            (least + seen["system_calls"]) / cpu_s,
-            f"measured: system calls by perf, {least_words}",
-        )
+        entries = (least + seen["system_calls"]) / cpu_s
+        out["kernel_entries_per_s"] = _known(entries, f"measured: system calls by perf, {least_words}")
     for name, value in model.items():
         if name not in QUANTITIES or name in out or name == "alloc_per_kunmap":
             continue
