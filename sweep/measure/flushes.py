@@ -127,7 +127,6 @@ def read_flushes(files: Sequence[tuple[str, str]], seconds: float | None, kernel
         if len(held[name]) > kind.most:
             where = held[name][-1][0]
             raise BadInput(f"{where}: too many files or snapshots with {kind.holds}: give {kind.most} at most")
-    for name, kind in KINDS.items():
         if held[name]:
             kind.take(out, held[name])
     if not out.source:

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
@@ -48,24 +49,19 @@ def helper(source: Path = SOURCE) -> Path:
         if not not_private(program) and os.access(program, os.X_OK):
             return program
         program.unlink()  # from an older version with a shared folder
-    compiler = next(
-        (found for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if (found := shutil.which(name))), None
-    )
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc", "clang"))), None)
     if compiler is None:
         raise Unmeasurable(
             "no C compiler (cc, gcc, clang or $CC): install one, like `apt install gcc`, and measure again"
         )
-    made = program.with_name(f".{program.name}.{os.getpid()}")
-    try:
-        done = subprocess.run(
-            [compiler, "-O2", "-pthread", "-o", str(made), str(source), "-lm"], capture_output=True, text=True
-        )
+    with TemporaryDirectory(dir=program.parent) as folder:
+        made = Path(folder) / program.name
+        command = [compiler, "-O2", "-pthread", "-o", str(made), str(source), "-lm"]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not made.is_file():
             raise Unmeasurable(f"{compiler} could not compile {source}: {' '.join(done.stderr.split())}")
         made.chmod(0o700)
         made.replace(program)
-    finally:
-        made.unlink(missing_ok=True)
     return program
 
 

@@ -104,8 +104,8 @@ def facts() -> Facts:
 def hypervisor(cpuinfo: str, sys_type: str, detected: str) -> str | None:
     """The hypervisor: by name if known, else by the CPU's flag."""
     flag = re.search(r"^flags\s*:.*\shypervisor\b", cpuinfo, re.MULTILINE)
-    unnamed = "unnamed, the CPU flag `hypervisor` is set" if flag else None
-    return detected.removeprefix("none") or sys_type.strip() or unnamed
+    named = sys_type.strip() if detected in ("", "none") else detected
+    return named or ("unnamed, the CPU flag `hypervisor` is set" if flag else None)
 
 
 def delivery_of_guest(log: str) -> str | None:

@@ -43,7 +43,7 @@ class Traced:
                 if reason in reasons and pages is not None:
                     mix[FULL_PAGES if pages < 0 else max(1, pages)] += count
             if mix:
-                return mix
+                return dict(mix)
         return None
 
 
