@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sweep.errors import did_you_mean
 from sweep.inputs.catalog import Entry, catalog
@@ -13,10 +13,11 @@ from sweep.inputs.conf import conf_dir
 from sweep.inputs.door import Checked, admit
 from sweep.inputs.reader import read_yaml
 from sweep.measure.machine import Facts
-from sweep.measure.numbers import MOST_CPUS, Nanoseconds, Share, within
+from sweep.measure.numbers import MOST_CPUS, within
 from sweep.measure.simulate import OF_GUEST
 
 Call = Literal["membarrier", "dontneed", "mprotect", "munmap"]
+Nanoseconds = Annotated[float, within(1e-3, 1e9)]
 REGION_PAGES = 2048  # the most pages of a call, as in loop.c
 MOST_POINTS = 10_000
 
@@ -80,7 +81,7 @@ class FitSettings(Checked):
     prior: str
     guest_prior: str = "skylake_guest_80"  # for guests whose interrupts exit
     noise: Annotated[float, within(1e-3, 1)]
-    moved: Share
+    moved: Annotated[float, within(0, 1)]
     virtual: Annotated[float, within(1, 100)]
     window_events: Annotated[int, within(32, 1e6, whole=True)]
     held_out: Annotated[int, within(2, 100, whole=True)]
@@ -89,17 +90,12 @@ class FitSettings(Checked):
 
     @field_validator("prior", "guest_prior")
     @classmethod
-    def _machine(cls, name: str) -> str:
+    def _machine(cls, name: str, info: ValidationInfo) -> str:
         known = catalog([conf_dir()])["machine"]
         if name not in known:
             raise ValueError(f"no such machine{did_you_mean(name, known)}")
-        return name
-
-    @field_validator("guest_prior")
-    @classmethod
-    def _guest(cls, name: str) -> str:
-        quantities = catalog([conf_dir()])["machine"][name].quantities
-        if missing := [each for each in OF_GUEST if each not in quantities or not quantities[each].low]:
+        needed, quantities = OF_GUEST if info.field_name == "guest_prior" else (), known[name].quantities
+        if missing := [each for each in needed if each not in quantities or not quantities[each].low]:
             raise ValueError(f"has no interval of {missing[0]}; give a guest's machine")
         return name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BeforeValidator
 
@@ -27,7 +27,3 @@ def within(low: float, high: float, whole: bool = False, text: bool = False, unk
         return int(number) if whole else number
 
     return BeforeValidator(check)
-
-
-Share = Annotated[float, within(0, 1)]
-Nanoseconds = Annotated[float, within(1e-3, 1e9)]
