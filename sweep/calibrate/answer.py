@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from sweep.tables.sentences import Answer
-from sweep.tables.words import enumerated, number
+from sweep.tables.words import Answer, enumerated, number
 
 MOST = 4  # costs that a sentence names
 

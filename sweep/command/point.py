@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweep.command.compose import compose
-from sweep.command.layout import aligned
 from sweep.errors import BadInput
 from sweep.inputs.home import expanded, folders_of
 from sweep.plan.open import Composition, open_plan
@@ -22,6 +21,7 @@ from sweep.run.record import describe, difference
 from sweep.store.folder import Folder, look
 from sweep.store.run_json import read_run
 from sweep.tables.frame import reading
+from sweep.tables.text import aligned
 
 PLAIN = ("1", "name", "pages: weight")  # units that are not printed
 

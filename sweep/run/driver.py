@@ -33,8 +33,8 @@ from sweep.store.journal import Journal
 from sweep.store.parts import committed
 from sweep.tables.frame import load
 from sweep.tables.make import check_answer, write_tables
-from sweep.tables.sentences import Answer
 from sweep.tables.text import as_text, breakdown, terminal_width
+from sweep.tables.words import Answer
 
 MOST_ROWS = 3_000_000  # of results with automatic tables and page, which take memory
 

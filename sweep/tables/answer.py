@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-import numpy as np
 import pandas as pd
 
 from sweep.errors import printable
@@ -24,9 +23,21 @@ from sweep.tables import (
     validation,
     why,
 )
-from sweep.tables.sentences import Answer, Tables, marked, of_size, unmet
 from sweep.tables.setting import ONE_OF, OTHERS, is_coordinate, settings, word
-from sweep.tables.words import banded, duration, enumerated, factor, number, share
+from sweep.tables.words import (
+    Answer,
+    Tables,
+    banded,
+    duration,
+    enumerated,
+    estimate,
+    factor,
+    marked,
+    number,
+    of_size,
+    share,
+    unmet,
+)
 
 MOST_POINTS = 6  # in a sentence
 OF_SIZE = ("cores", "jobs")  # in `of_size`
@@ -35,87 +46,79 @@ OF_SIZE = ("cores", "jobs")  # in `of_size`
 def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> Answer:
     """The answer that a grid names, or the cost of each policy if the tables have no such answer.
 
-    `fitted` are the machines that costs were fitted to.
+    `fitted` are the machines that costs were fitted to: their rows come first.
     """
-    tables = {name: _fitted_first(table, fitted) for name, table in tables.items()}
+    tables = {
+        name: table.sort_values("machine", key=lambda machine: ~machine.isin(fitted), kind="stable")
+        if "machine" in table else table
+        for name, table in tables.items()
+    }  # fmt: skip
     make, of_table = ANSWERS.get(named, ANSWERS["points"])
-    found = make(tables) or of_points(tables) or Answer([])
-    machines = {name for table in tables.values() if "machine" in table for name in table["machine"].unique()}
-    strange = sorted(machines - set(fitted))
-    doubts = [f"* No build was measured beyond {spread().cores:g} CPUs."] if "*" in " ".join(found.sentences) else []
-    if found.sentences and strange and "validation" not in tables:
-        whose = "its" if len(strange) == 1 else "their"
-        doubts.append(
-            f"No measurement on {enumerated(strange)} was fitted: {whose} costs are estimates, or another machine's."
-        )
-    if f"({ONE_OF} " in " ".join(found.sentences):
-        doubts.insert(0, f"The other settings are in tables/{of_table}.csv.")
-    if found.sentences and tables and "validation" not in tables:
-        doubts += next(iter(tables.values())).attrs.get("machines", [])
-    missing = list(next(iter(tables.values())).attrs.get("notes", [])) if tables and not found.sentences else []
-    said, doubts = ([printable(each) for each in lines] for lines in (found.sentences or missing, doubts))
-    return Answer(said, found.table, doubts)
+    found = make(tables) if of_table in tables or named == "why" else Answer([])
+    if not found.sentences and "summary" in tables:
+        found = of_points(tables)
+    main = next(iter(tables.values()))
+    said, doubts = " ".join(found.sentences), []
+    if not said:
+        return Answer([printable(note) for note in main.attrs.get("notes", [])])
+    if f"({ONE_OF} " in said:
+        doubts.append(f"The other settings are in tables/{of_table}.csv.")
+    if "*" in said:
+        doubts.append(f"* No build was measured beyond {spread().cores:g} CPUs.")
+    if "validation" not in tables:
+        machines = {name for table in tables.values() if "machine" in table for name in table["machine"].unique()}
+        if strange := sorted(machines - set(fitted)):
+            whose = "its" if len(strange) == 1 else "their"
+            which = f"No measurement on {enumerated(strange)} was fitted"
+            doubts.append(f"{which}: {whose} costs are estimates, or another machine's.")
+        doubts += main.attrs.get("machines", [])
+    return Answer([printable(each) for each in found.sentences], found.table, [printable(each) for each in doubts])
 
 
-def _fitted_first(table: pd.DataFrame, fitted: Collection[str]) -> pd.DataFrame:
-    """The table with the rows of fitted machines first."""
-    if "machine" not in table:
-        return table
-    return table.iloc[np.argsort(~table["machine"].isin(fitted).to_numpy(), kind="stable")]
-
-
-def of_jobs(tables: Tables) -> Answer | None:
+def of_jobs(tables: Tables) -> Answer:
     """The growth of the cost with `make -j`, machine by machine."""
-    table = tables.get("summary")
-    if table is None or "jobs" not in table or "ratio" not in table or table["jobs"].nunique() < 3:
-        return None
+    table = tables["summary"]
+    if not {"jobs", "ratio"} <= set(table) or table["jobs"].nunique() < 3:
+        return Answer([])
     sentences = []
     for where, rows in settings(table[table["ratio"].notna()], ("jobs",), 3):
-        few, many = rows["jobs"].min(), rows["jobs"].max()
-        said = []
-        for policy, mine in rows[rows["policy"] != "vanilla"].groupby("policy", sort=False):
-            by = mine.set_index("jobs")["ratio"]
-            if {few, many} <= set(by.index):
-                said.append((by[many], f"{policy} from {factor(by[few])} to {factor(by[many])}"))
+        least, most = rows["jobs"].min(), rows["jobs"].max()
+        told = rows[rows["policy"] != "vanilla"]
+        by = told.pivot(index="policy", columns="jobs", values="ratio")
+        ends = by.reindex(index=told["policy"].unique(), columns=[least, most]).dropna()
+        said = [f"{policy} from {factor(low)} to {factor(high)}"
+                for policy, low, high in sorted(ends.itertuples(), key=lambda each: each[2])]  # fmt: skip
         if said:
-            said.sort(key=lambda each: each[0])
-            place = f"{where}, " if where else ""
-            sentences.append(f"{place}-j{few:g} to -j{many:g}: {enumerated([text for _, text in said], 8)}.")
-    return Answer(sentences) if sentences else None
+            sentences.append(f"{f'{where}, ' if where else ''}-j{least:g} to -j{most:g}: {enumerated(said, 8)}.")
+    return Answer(sentences)
 
 
-def _of_loop(row: pd.Series) -> str:
-    """The cost of a closed loop: at a rate a share of time, else CPU time and time of an operation."""
-    if row.get("rate_met", np.nan) == row.get("rate_met", np.nan):
-        return unmet(row) or f"{banded(row, 'overhead_share', share)} of CPU time"
-    lost, whole = (banded(row, name, duration) for name in ("overhead_ns_per_operation", "operation_ns_total"))
-    return f"{lost} of CPU time an operation, which takes {whole}"
-
-
-def of_points(tables: Tables) -> Answer | None:
+def of_points(tables: Tables) -> Answer:
     """The cost of each policy in a run of few points."""
-    table = tables.get("summary")
-    if table is None or "policy" not in table:
-        return None
-    said = []
-    told = table[table["policy"] != "vanilla"]
+    said, told = [], tables["summary"].query("policy != 'vanilla'")
     apart = [name for name in map(str, told) if is_coordinate(name) and name not in (*OF_SIZE, *OTHERS)]
     apart = [name for name in apart if told[name].nunique(dropna=False) > 1]
-    for _, row in told.head(MOST_POINTS).iterrows():
-        what = [said for name in apart for said in word(name, row[name])]
-        where, cores = ", ".join([f"{row['policy']}{of_size(row)}", *what]), float(row.get("cores", np.nan))
-        if row.get("ratio", np.nan) == row.get("ratio", np.nan):
-            ratio = marked(banded(row, "ratio", factor), cores)
-            wall = float(row.get("wall_time_s", np.nan))
-            elapsed = f", {number(wall)} s elapsed" if wall == wall else ""
-            said.append(f"{where}: {number(row['system_time_s'])} s, {ratio} vanilla's{elapsed}")
-        elif row.get("overhead_share", np.nan) == row.get("overhead_share", np.nan):
-            said.append(f"{where}: {marked(_of_loop(row), cores)}")
+    for row in told.head(MOST_POINTS).to_dict("records"):
+        where = ", ".join([f"{row['policy']}{of_size(row)}", *(w for name in apart for w in word(name, row[name]))])
+        if pd.notna(row.get("ratio")):
+            elapsed = f", {number(row['wall_time_s'])} s elapsed" if pd.notna(row.get("wall_time_s")) else ""
+            said.append(
+                f"{where}: {number(row['system_time_s'])} s, {estimate(row, 'ratio', factor)} vanilla's{elapsed}"
+            )
+        elif pd.notna(row.get("overhead_share")):
+            if pd.notna(row.get("rate_met")):  # a rate is given
+                cost = unmet(row) or f"{banded(row, 'overhead_share', share)} of CPU time"
+            else:
+                lost, whole = (
+                    banded(row, each, duration) for each in ("overhead_ns_per_operation", "operation_ns_total")
+                )
+                cost = f"{lost} of CPU time an operation, which takes {whole}"
+            said.append(f"{where}: {marked(cost, row.get('cores', 0.0))}")
     more = [f"{len(told) - MOST_POINTS} more"] if len(told) > MOST_POINTS else []
-    return Answer([f"{enumerated([*said, *more], MOST_POINTS + 1)}."]) if said else None
+    return Answer([f"{enumerated([*said, *more], MOST_POINTS + 1)}."] if said else [])
 
 
-ANSWERS: dict[str, tuple[Callable[[Tables], Answer | None], str]] = {  # by name: the sentences, and their table
+ANSWERS: dict[str, tuple[Callable[[Tables], Answer], str]] = {  # by name: the sentences, and their table
     "reproduction": (reproduction.answer, "reproduction"),
     "validation": (validation.answer, "validation_summary"),
     "next_experiment": (next_experiment.answer, "next_experiment"),

@@ -10,8 +10,8 @@ import pandas as pd
 from sim.metrics import METRICS
 from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import crossover
-from sweep.tables.draws import posterior_draws, representative, setting
 from sweep.tables.fabric import fabric
+from sweep.tables.selection import posterior_draws, representative, setting
 
 SHARES = {"05": 0.05, "50": 0.5, "95": 0.95}
 BY_DRAW: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = {

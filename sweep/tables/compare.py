@@ -8,7 +8,7 @@ paired difference (95 %). Else it is the root of the summed squares of both mean
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,10 @@ from sim.metrics import METRICS
 from sweep.errors import BadInput, did_you_mean, printable
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.tables import text
 from sweep.tables.coordinates import ALWAYS, coordinates
-from sweep.tables.draws import representative
 from sweep.tables.replicas import half_widths
-from sweep.tables.selection import failed_points, simulated, without_copies
+from sweep.tables.selection import failed_points, representative, simulated, without_copies
 
 ROUNDING = 1e-12  # smaller relative differences are none
 MOST_FAILED = 8  # failed points in a message
@@ -87,27 +87,29 @@ def _keys(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[str], dict[str, tuple[
     changed = {}
     for name in names:
         values = [frame[name].unique() for frame in (a, b)]
-        if name not in keys and all(len(each) == 1 for each in values) and not _same(values[0][0], values[1][0]):
-            changed[name] = (values[0][0], values[1][0])
+        if name not in keys and all(len(each) == 1 for each in values):
+            first, second = values[0][0], values[1][0]
+            if pd.Series([first, second]).nunique(dropna=False) == 2:
+                changed[name] = (first, second)
     return keys, changed
 
 
-def _paired(a: pd.DataFrame, b: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+def _paired(a: pd.DataFrame, b: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Means over the replicas that both have, the mean difference, and its half-width."""
     both = a.merge(b, on=[*keys, "replica"])
     both["difference"] = both["b"] - both["a"]
-    grouped = both.groupby(list(keys), sort=False, dropna=False)
-    made = grouped[["a", "b", "difference"]].mean()
+    made = both.groupby(keys, sort=False, dropna=False)[["a", "b", "difference"]].mean()
     return made.assign(half=half_widths(both, keys, "difference")).reset_index()
 
 
-def _unpaired(a: pd.DataFrame, b: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+def _unpaired(a: pd.DataFrame, b: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The same for runs with different random numbers, over all replicas of each."""
-    sides = []
-    for name, frame in (("a", a), ("b", b)):
-        mean = frame.groupby(list(keys), sort=False, dropna=False)[name].mean()
-        sides.append(pd.DataFrame({name: mean, f"half_{name}": half_widths(frame, keys, name)}).reset_index())
-    made = sides[0].merge(sides[1], on=list(keys))
+    left, right = (
+        side.groupby(keys, sort=False, dropna=False)[name].mean().to_frame()
+        .assign(**{f"half_{name}": half_widths(side, keys, name)}).reset_index()
+        for name, side in (("a", a), ("b", b))
+    )  # fmt: skip
+    made = left.merge(right, on=keys)
     return made.assign(difference=made["b"] - made["a"], half=np.hypot(made["half_a"], made["half_b"]))
 
 
@@ -148,7 +150,7 @@ def as_text(found: Comparison, metric: str, rows: int) -> str:
     """The comparison for the terminal: its sentences and first rows."""
     lines = sentences(found, metric)
     if len(found.table) and rows:
-        lines += ["", _first_rows(found, rows).to_string(index=False, na_rep="-", float_format=_number)]
+        lines += ["", text.as_text(found.table, rows=rows)]
     return "\n".join(lines)
 
 
@@ -156,37 +158,13 @@ def as_markdown(found: Comparison, metric: str, rows: int) -> str:
     """The comparison as Markdown: a list of sentences and a table, with all markup in texts escaped."""
     lines = [f"- {_escaped(sentence)}" for sentence in sentences(found, metric)]
     if len(found.table) and rows:
-        shown = _first_rows(found, rows)
-        numbers = [pd.api.types.is_numeric_dtype(kind) or name == "intervals" for name, kind in shown.dtypes.items()]
-        lines += ["", _markdown_row(map(str, shown.columns))]
-        lines.append(_markdown_row("--:" if number else ":--" for number in numbers))
-        lines += [_markdown_row(map(_cell, row)) for row in shown.itertuples(index=False)]
+        shown = found.table.head(rows)
+        cells = [[_escaped(printable(cell)) for cell in text.cells(shown, name)] for name in map(str, shown)]
+        numbers = ["--:" if kind.kind in "fiu" else ":--" for kind in shown.dtypes]
+        lines += ["", *(f"| {' | '.join(row)} |" for row in ([*shown], numbers, *zip(*cells, strict=True)))]
         if len(found.table) > rows:
             lines += ["", f"{len(found.table) - rows} more points are not shown."]
     return "\n".join(lines) + "\n"
-
-
-def _first_rows(found: Comparison, rows: int) -> pd.DataFrame:
-    """The first rows of the table with printable text, and words for unknown intervals."""
-    shown = found.table.head(rows).copy()
-    shown["intervals"] = ["not known" if value != value else _number(value) for value in shown["intervals"]]
-    for text in map(str, shown.select_dtypes(exclude="number").columns):
-        shown[text] = shown[text].map(lambda value: printable(str(value)))
-    return shown
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "-" if value != value else _number(value)
-    return _escaped(str(value))
-
-
-def _markdown_row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _escaped(text: str) -> str:
@@ -196,7 +174,3 @@ def _escaped(text: str) -> str:
 
 def _words(row: pd.Series, keys: Sequence[str]) -> str:
     return ", ".join(f"{name}={row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in keys)
-
-
-def _same(a: object, b: object) -> bool:
-    return a == b or (a != a and b != b)

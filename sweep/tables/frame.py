@@ -18,8 +18,7 @@ from sweep.store.folder import Folder, look, open_run
 from sweep.store.rows import PARAMETER_COLUMNS, schema
 from sweep.store.run_json import read_run
 from sweep.tables.coordinates import Shared, attrs_of, columns_of
-from sweep.tables.draws import representative
-from sweep.tables.selection import rows_kept
+from sweep.tables.selection import representative, rows_kept
 
 if TYPE_CHECKING:
     import xarray

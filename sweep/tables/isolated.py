@@ -5,80 +5,52 @@ from __future__ import annotations
 import pandas as pd
 
 from sweep.tables.replicas import means
-from sweep.tables.sentences import Answer, Tables
 from sweep.tables.setting import settings
-from sweep.tables.words import banded, duration, enumerated, number, share
+from sweep.tables.words import Answer, Tables, banded, duration, enumerated, number, share
 
 METRICS = [
     "interrupts_per_cpu_s_isolated", "disturbed_share_isolated", "disturbance_max_ns_isolated",
     "stale_window_p99_ns_isolated", "flush_wait_ns",
 ]  # fmt: skip
+RATE, LOST, LONGEST, WINDOW, WAIT = METRICS
 QUIET = 0.01  # of the interrupts that the most disturbing policy sends
 
 
 def isolated(results: pd.DataFrame) -> pd.DataFrame:
     """Isolated CPUs under each policy: interrupts, time lost, longest disturbance, stale window."""
-    if not set(METRICS) <= set(results) or results[METRICS[0]].isna().all():
+    if not set(METRICS) <= set(results) or results[RATE].isna().all():
         return pd.DataFrame()
     table, names = means(results, METRICS)
     table["isolated"] = table["point"].map(results.groupby("point")["isolated"].first())
     return table[["point", *names, *(["isolated"] if "isolated" not in names else []), *METRICS]]
 
 
-def answer(tables: Tables) -> Answer | None:
+def answer(tables: Tables) -> Answer:
     """Policies that interrupt isolated CPUs, policies that hardly do, and the stale windows of the latter."""
-    table = tables.get("isolated")
-    if table is None or table.empty:
-        return None
-    sentences, shown = [], table
-    for where, rows in settings(table, ("isolated",), 1):
-        shown = pd.DataFrame([_in_words(row) for _, row in rows.iterrows()])
-        rows = rows.sort_values(METRICS[0], ascending=False)
-        limit = QUIET * rows[METRICS[0]].max()
-        loud, quiet = rows[rows[METRICS[0]] > limit], rows[rows[METRICS[0]] <= limit]
-        by_window = quiet.sort_values("stale_window_p99_ns_isolated")
-        disturbing = enumerated([_disturbance(row) for _, row in loud.iterrows()])
+    where, rows = next(settings(tables["isolated"], ("isolated",), 1))
+    said = pd.DataFrame([
+        {"policy": row["policy"], "interrupts a second": banded(row, RATE), "time lost": banded(row, LOST, share),
+         "longest": duration(row[LONGEST]), "window p99": banded(row, WINDOW, duration),
+         "flush takes": banded(row, WAIT, duration)}
+        for row in rows.to_dict("records")
+    ], index=rows.index)  # fmt: skip
+    rates = rows[RATE].sort_values(ascending=False)
+    limit = QUIET * rates.max()
+    loud, quiet = rates[rates > limit], rates[rates <= limit]
+    disturbing = [
+        f"{often} times a second under {policy} ({lost} of its time, {longest} at most, p99 stale window {window})"
+        for policy, often, lost, longest, window, _ in said.loc[loud.index].itertuples(index=False)
+    ]
+    which = f"{where}, {rows['isolated'].iloc[0]:g} of them isolated"
+    sentences = [f"{which}: each of these is interrupted {enumerated(disturbing)}."]
+    if len(quiet):
+        hardly = [f"{said['policy'][at]} {f'{number(rate)} times a second' if rate else 'never'}"
+                  for at, rate in quiet.items()]  # fmt: skip
+        longest = duration(rows.loc[quiet.index, LONGEST].max())
         sentences.append(
-            f"{where}, {rows['isolated'].iloc[0]:g} of them isolated: each of these is interrupted {disturbing}."
+            f"The others hardly interrupt them: {enumerated(hardly)}. Their longest disturbance is {longest}."
         )
-        if len(quiet):
-            longest = quiet["disturbance_max_ns_isolated"].max()
-            sentences.append(
-                f"The others hardly interrupt them: {enumerated([_quiet(row) for _, row in quiet.iterrows()])}. "
-                f"Their longest disturbance is {duration(longest)}."
-            )
-            windows = enumerated([f"{row['policy']} {_window(row)}" for _, row in by_window.iterrows()], 8)
-            sentences.append(f"Their cost is the p99 stale window on isolated CPUs: {windows}.")
-    return Answer(sentences, shown)
-
-
-def _in_words(row: pd.Series) -> dict[str, str]:
-    """A row of the table that is shown."""
-    return {
-        "policy": str(row["policy"]),
-        "interrupts a second": banded(row, "interrupts_per_cpu_s_isolated"),
-        "time lost": banded(row, "disturbed_share_isolated", share),
-        "longest": duration(row["disturbance_max_ns_isolated"]),
-        "window p99": _window(row),
-        "flush takes": banded(row, "flush_wait_ns", duration),
-    }
-
-
-def _disturbance(row: pd.Series) -> str:
-    """The rate, cost and stale window of a policy that interrupts."""
-    often = banded(row, "interrupts_per_cpu_s_isolated")
-    lost = banded(row, "disturbed_share_isolated", share)
-    return (
-        f"{often} times a second under {row['policy']} ({lost} of its time, "
-        f"{duration(row['disturbance_max_ns_isolated'])} at most, p99 stale window {_window(row)})"
-    )
-
-
-def _quiet(row: pd.Series) -> str:
-    """A policy that hardly ever interrupts."""
-    often = row["interrupts_per_cpu_s_isolated"]
-    return f"{row['policy']} {'never' if often == 0.0 else f'{number(often)} times a second'}"
-
-
-def _window(row: pd.Series) -> str:
-    return banded(row, "stale_window_p99_ns_isolated", duration)
+        by_window = said.loc[rows.loc[quiet.index, WINDOW].sort_values().index]
+        windows = enumerated(list(by_window["policy"] + " " + by_window["window p99"]), 8)
+        sentences.append(f"Their cost is the p99 stale window on isolated CPUs: {windows}.")
+    return Answer(sentences, said)

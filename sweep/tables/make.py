@@ -18,7 +18,6 @@ from sweep.tables import bands
 from sweep.tables.answer import ANSWERS, answer
 from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import crossover
-from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.fabric import fabric
 from sweep.tables.frame import read_once
 from sweep.tables.isolated import METRICS as OF_ISOLATED
@@ -29,12 +28,12 @@ from sweep.tables.overview import overview
 from sweep.tables.pareto import pareto
 from sweep.tables.replicas import summary
 from sweep.tables.reproduction import KEYS, reproduction
-from sweep.tables.selection import failed_points, notes, simulated
-from sweep.tables.sentences import Answer
+from sweep.tables.selection import failed_points, notes, posterior_draws, representative, simulated
 from sweep.tables.surface import COUNTERS, counters, scaling
 from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validation, validation_summary
 from sweep.tables.why import COLUMNS as OF_RESOURCES
 from sweep.tables.why import MOST_POINTS, influence, saturation
+from sweep.tables.words import Answer
 
 ANSWER = "tables/answer.txt"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these

@@ -7,18 +7,26 @@ Measured times are linear in the logarithms of the costs, with run-to-run spread
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sweep.errors import BadInput
 from sweep.inputs.likelihood import spread
-from sweep.tables.draws import LEAST_DRAWS, explained, logs_of_costs, posterior_draws, representative, setting
 from sweep.tables.replicas import means
-from sweep.tables.selection import simulated, without_copies
-from sweep.tables.sentences import Answer, Tables, of_size
+from sweep.tables.selection import (
+    LEAST_DRAWS,
+    explained,
+    logs_of_costs,
+    posterior_draws,
+    representative,
+    setting,
+    simulated,
+    without_copies,
+)
 from sweep.tables.setting import LINUX_CEILING
-from sweep.tables.words import enumerated, number, share
+from sweep.tables.words import Answer, Tables, enumerated, number, of_size, share
 
 TOLD = ("policy", "machine", "cores", "jobs", "ceiling", "information_bits", "most_about", "its_share", "others_share")
 
@@ -44,10 +52,8 @@ def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int
         )
     first = others.drop_duplicates("point").set_index("point").loc[signal.index]
     added, base = np.exp(signal.mean(axis=1)), first["base_system_s"]
-    errs = [
-        spread().discrepancy(cores, machine in fitted)
-        for cores, machine in zip(first["cores"], first["machine"], strict=True)
-    ]
+    sizes = zip(first["cores"], first["machine"], strict=True)
+    errs = [spread().discrepancy(cores, machine in fitted) for cores, machine in sizes]
     noise = np.square(errs) + (spread().run * (base + added) / added) ** 2
     heard = signal.var(axis=1) / (signal.var(axis=1) + noise)  # share of a measurement's variance that is signal
     between = pd.DataFrame(explained(signal.to_numpy(), signal.to_numpy(), draws), signal.index, signal.index)
@@ -56,38 +62,30 @@ def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int
     own = between.to_numpy(copy=True)
     np.fill_diagonal(own, 0.0)
     others_share = own.sum(axis=1) / max(len(own) - 1, 1)
-    rows = []
-    for point in signal.index:
-        rows.append(
-            {"point": point, "information_bits": -0.5 * np.log2(1.0 - heard[point])}
-            | _most_about(others[others["point"] == point], signal.loc[point].to_numpy(), draws, heard[point])
-            | {"others_share": float(heard[point] * others_share[signal.index.get_loc(point)])}
-            | ({} if predict is None else {"predicted_share": heard[point] * between.loc[point, predict]})
-        )
+    most = []
+    for point, rows in others.groupby("point"):
+        names, logs = logs_of_costs(rows.drop_duplicates("draw").sort_values("draw"))
+        shares = heard[point] * explained(logs, signal.loc[[point]].to_numpy(), draws)[:, 0]
+        most.append(max(zip(names, shares, strict=True), key=lambda each: each[1], default=("", np.nan)))
+    made = pd.DataFrame(most, signal.index, ["most_about", "its_share"])
+    made.insert(0, "information_bits", -0.5 * np.log2(1.0 - heard))
+    made["others_share"] = heard * others_share
+    if predict is not None:
+        made["predicted_share"] = heard * between[predict]
     single, names = means(representative(simulated(results)), ["system_time_s"])
     constant = [name for name in names if single[name].nunique(dropna=False) == 1]
-    table = single.drop(columns=constant).merge(pd.DataFrame(rows), on="point")
+    table = single.drop(columns=constant).merge(made.reset_index(), on="point")
     order = "information_bits" if predict is None else "predicted_share"
     return table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
 
 
-def _most_about(rows: pd.DataFrame, signal: np.ndarray, draws: int, heard: float) -> dict[str, object]:
-    names, logs = logs_of_costs(rows.drop_duplicates("draw").sort_values("draw"))
-    if not names:
-        return {"most_about": "", "its_share": float("nan")}
-    shares = heard * explained(logs, signal[None], draws)[:, 0]
-    return {"most_about": names[int(shares.argmax())], "its_share": float(shares.max())}
-
-
-def answer(tables: Tables) -> Answer | None:
+def answer(tables: Tables) -> Answer:
     """The points whose measurement would narrow most: the costs, and each other's predictions."""
-    table = tables.get("next_experiment")
-    if table is None:
-        return None
+    table = tables["next_experiment"]
     table = table.sort_values("information_bits", ascending=False, kind="stable", ignore_index=True)
     told = [
         f"{_point(row)} ({number(row['information_bits'])} bits, most about {row['most_about']})"
-        for _, row in table.head(3).iterrows()
+        for row in table.head(3).to_dict("records")
     ]
     best = table.iloc[int(table["others_share"].argmax())]
     others = f"by {share(best['others_share'])} of their variance"
@@ -97,9 +95,8 @@ def answer(tables: Tables) -> Answer | None:
     ], table[[name for name in TOLD if name in table]])  # fmt: skip
 
 
-def _point(row: pd.Series) -> str:
+def _point(row: Any) -> str:
     machine = f" on {row['machine']}" if "machine" in row else ""
     ceiling = row.get("ceiling", LINUX_CEILING)
-    return f"{row.get('policy', 'a build')}{machine}{of_size(row)}" + (
-        f", ceiling {ceiling:g}" if ceiling != LINUX_CEILING else ""
-    )
+    at = "" if ceiling == LINUX_CEILING else f", ceiling {ceiling:g}"
+    return f"{row.get('policy', 'a build')}{machine}{of_size(row)}{at}"

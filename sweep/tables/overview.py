@@ -7,9 +7,8 @@ import pandas as pd
 
 from sim.policies import Policies
 from sweep.tables.replicas import means
-from sweep.tables.sentences import Answer, Tables, marked
 from sweep.tables.setting import settings, word
-from sweep.tables.words import banded, duration, enumerated, factor
+from sweep.tables.words import Answer, Tables, duration, enumerated, estimate, factor
 
 WINDOW = "stale_window_p99_ns"
 SAFE = 2.0  # ratio to the system time without XPFO below which a policy is safe
@@ -39,45 +38,31 @@ def overview(results: pd.DataFrame) -> pd.DataFrame:
     return made.sort_values("ratio").rename_axis("policy").reset_index()
 
 
-def answer(tables: Tables) -> Answer | None:
+def answer(tables: Tables) -> Answer:
     """The costs of the patch's two policies, the cheapest policy, the safe ones, and the worst case."""
-    table = tables.get("overview")
-    if table is None or table.empty:
-        return None
-    known, named = Policies(), table.set_index("policy")
-    there = [f"{name} {_ratio(row)}" for name, row in named.iterrows() if name in PATCH]
-    exact = table[np.isfinite(table[WINDOW])]
+    table = tables["overview"].assign(
+        said=lambda table: [estimate(row, "ratio", factor) for _, row in table.iterrows()]
+    )
+    there = [f"{row['policy']} {row['said']}" for _, row in table.iterrows() if row["policy"] in PATCH]
+    exact, known = table[np.isfinite(table[WINDOW])], Policies()
     needs = exact["policy"].map(lambda name: name in known and bool(known[name].presupposes))
-    cheapest = [_cheapest(exact[~needs], ""), _cheapest(exact[needs], "among those that presuppose something, ")]
+    cheapest = [
+        f"{which}{row['policy']}, {row['said']}, with a p99 stale window of {duration(row[WINDOW])}"
+        for rows, which in ((exact[~needs], ""), (exact[needs], "among those that presuppose something, "))
+        for _, row in rows.nsmallest(1, "ratio").iterrows()
+    ]
     safe = table[table["largest_ratio"] < SAFE].sort_values("largest_ratio")
     most = table.nlargest(1, "largest_ratio").iloc[0]
+    shown = pd.DataFrame({
+        "policy": table["policy"], "ratio": table["said"], "window p99": table[WINDOW].map(duration),
+        "least": table["least_ratio"].map(factor), "most": table["largest_ratio"].map(factor),
+        "most at": table["largest_at"],
+    })  # fmt: skip
     return Answer([
         f"{table['setting'].iloc[0]}, relative to the system time without XPFO: {enumerated(there)}." if there else "",
-        f"The cheapest policy there is {'; '.join(each for each in cheapest if each)}.",
+        f"The cheapest policy there is {'; '.join(cheapest)}.",
         f"{len(safe)} of {len(table)} policies stay below {factor(SAFE)} in all settings"
         + (f": {enumerated(list(safe['policy']), MOST)}." if len(safe) else "."),
         f"The worst case is {most['policy']} with {factor(most['largest_ratio'])} ({most['largest_at']}).",
         "Each policy by CPUs is in tables/scaling.csv; `sweep plot OUT x=cores` draws one setting.",
-    ], _in_words(table))  # fmt: skip
-
-
-def _cheapest(table: pd.DataFrame, which: str) -> str:
-    """The policy with the least ratio, and its window; empty if there is none."""
-    if table.empty:
-        return ""
-    row = table.nsmallest(1, "ratio").iloc[0]
-    return f"{which}{row['policy']}, {_ratio(row)}, with a p99 stale window of {duration(row[WINDOW])}"
-
-
-def _ratio(row: pd.Series) -> str:
-    return marked(banded(row, "ratio", factor), float(row["cores"]))
-
-
-def _in_words(table: pd.DataFrame) -> pd.DataFrame:
-    """The table that is shown."""
-    return pd.DataFrame({
-        "policy": table["policy"], "ratio": [_ratio(row) for _, row in table.iterrows()],
-        "window p99": [duration(each) for each in table[WINDOW]],
-        "least": [factor(each) for each in table["least_ratio"]],
-        "most": [factor(each) for each in table["largest_ratio"]], "most at": table["largest_at"],
-    })  # fmt: skip
+    ], shown)  # fmt: skip

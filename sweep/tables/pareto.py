@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from sim.policies import Policies
 from sweep.tables import crossover
 from sweep.tables.replicas import means
-from sweep.tables.sentences import COSTS, PLACE, Answer, Tables, marked, unmet
 from sweep.tables.setting import settings
 from sweep.tables.surface import costs_of
-from sweep.tables.words import banded, duration, enumerated, factor, few
+from sweep.tables.words import COSTS, PLACE, Answer, Tables, banded, duration, enumerated, estimate, factor, few, unmet
 
 OF_LOOPS = "overhead_ns_per_operation"
 FRONTS = {"ratio": "front", OF_LOOPS: "front", "elongation": "elongation_front"}  # columns of `pareto`
@@ -68,50 +65,40 @@ def on_front(x: np.ndarray, y: np.ndarray, group: np.ndarray | None = None) -> n
     return front
 
 
-def answer(tables: Tables) -> Answer | None:
+def answer(tables: Tables) -> Answer:
     """The front with its windows, and for closed loops the number of CPUs from which they exceed a share of time."""
-    crossed, found = tables.get("crossover"), _front(tables)
-    if crossed is None or found is None or "overhead_share" not in set(crossed["metric"]):
-        return found
-    more = crossover.answer(tables)
-    return Answer([*found.sentences[:2], *(more.sentences[:1] if more else [])], found.table)
-
-
-def _front(tables: Tables) -> Answer | None:
-    """The Pareto front with its windows."""
-    table = tables.get("pareto")
-    if table is None:
-        return None
+    table = tables["pareto"]
     cost = "ratio" if "ratio" in table and table["ratio"].notna().any() else OF_LOOPS
     sentences, shown = [], []
     for where, rows in settings(table[table[cost].notna()], ("policy", "tick_hz"), 3):
-        said = _unbeaten(rows[rows["front"]], cost)
-        best = f"no policy beats these in both cost and p99 stale window: {said}."
+        best = f"no policy beats these in both cost and p99 stale window: {_unbeaten(rows[rows['front']], cost)}."
         sentences.append(f"{where}: {best}{_without(rows, cost)}")
         shown.append(rows.sort_values(cost))
     if not sentences:
-        return None
+        return Answer([])
     together = pd.concat(shown, ignore_index=True)
     names = [name for name in ("tick_hz", *PLACE) if name in together and together[name].nunique() > 1]
-    heads = {"ratio": "over vanilla's", OF_LOOPS: "CPU time an operation"}
-    columns = {heads[cost]: [_marked(row, cost, COSTS[cost]) for _, row in together.iterrows()]}
-    columns["window p99"] = [duration(each) for each in together[WINDOW]]
-    columns |= {name: together[name].astype(str).tolist() for name in names}
+    each = together.to_dict("records")
+    head = "over vanilla's" if cost == "ratio" else "CPU time an operation"
+    columns = {"policy": together["policy"], head: [estimate(row, cost, COSTS[cost]) for row in each],
+               "window p99": together[WINDOW].map(duration), **together[names].astype(str)}  # fmt: skip
     if cost == OF_LOOPS:
-        columns["operation takes"] = [_marked(row, "elongation", factor) for _, row in together.iterrows()]
-    columns["front"] = ["yes" if each else "" for each in together["front"]]
-    return Answer(sentences[:3], pd.DataFrame({"policy": together["policy"], **columns}))
-
-
-def _marked(row: pd.Series, name: str, form: Callable[[float], str]) -> str:
-    """A value with its band, and an asterisk beyond the measurements."""
-    return marked(banded(row, name, form), float(row.get("cores", 0.0)))
+        columns["operation takes"] = [estimate(row, "elongation", factor) for row in each]
+    columns["front"] = np.where(together["front"], "yes", "")
+    if "crossover" in tables and "overhead_share" in set(tables["crossover"]["metric"]):
+        sentences[2:] = crossover.answer(tables).sentences[:1]
+    return Answer(sentences[:3], pd.DataFrame(columns))
 
 
 def _unbeaten(front: pd.DataFrame, cost: str) -> str:
-    """The policies of a front, the cheapest first."""
-    ordered = front.drop_duplicates(["policy", cost]).sort_values(cost)
-    said = [f"{row['policy']}, {_costs(row, cost)}, window {duration(row[WINDOW])}" for _, row in ordered.iterrows()]
+    """The policies of a front with their costs and windows, the cheapest first."""
+    said = []
+    for row in front.drop_duplicates(["policy", cost]).sort_values(cost).to_dict("records"):
+        much = estimate(row, cost, COSTS[cost])
+        if cost == OF_LOOPS:
+            long = unmet(row) or f"which takes {banded(row, 'elongation', factor)} as long"
+            much += f" of CPU time an operation, {long}"
+        said.append(f"{row['policy']}, {much}, window {duration(row[WINDOW])}")
     return "; ".join(few(said, MOST_OF_FRONT))
 
 
@@ -125,13 +112,3 @@ def _without(rows: pd.DataFrame, cost: str) -> str:
         return ""
     what = enumerated([f"{name} presupposes {needs[name]}" for name in missing], 3)
     return f" {what}; the cheapest policy that presupposes nothing is {_unbeaten(others.nsmallest(1, cost), cost)}."
-
-
-def _costs(row: pd.Series, cost: str) -> str:
-    cores = float(row.get("cores", 0.0))
-    if cost == "ratio":
-        return marked(banded(row, cost, factor), cores)
-    said = f"{marked(banded(row, cost, duration), cores)} of CPU time an operation"
-    if behind := unmet(row):
-        return f"{said}, {behind}"
-    return f"{said}, which takes {banded(row, 'elongation', factor)} as long"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,14 @@ def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list
         asked = results.groupby("point")["rate_per_s"].first()
         table["rate_met"] = table["operations_per_s"] / table["point"].map(asked)
     return table, names
+
+
+def curves(results: pd.DataFrame, metrics: list[str], axis: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Every curve over a coordinate: the other coordinates, and a row per point with the metrics' means."""
+    table, names = means(results, metrics)
+    where = [name for name in names if name != axis]
+    for key, group in table.groupby(where, sort=False, dropna=False):
+        yield dict(zip(where, key, strict=True)), group
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:

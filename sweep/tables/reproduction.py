@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from sweep.inputs.costs import LITERATURE
 from sweep.inputs.likelihood import measured_again
 from sweep.tables.coordinates import coordinates
-from sweep.tables.draws import posterior_draws, representative
 from sweep.tables.replicas import half_width
-from sweep.tables.sentences import Answer, Tables
-from sweep.tables.words import enumerated, number
+from sweep.tables.selection import posterior_draws, representative
+from sweep.tables.words import Answer, Tables, enumerated, number
 
 KEYS = ["machine", "workload", "policy", "cores", "jobs", "base_system_s"]  # the measured settings of a point
 
@@ -28,29 +24,24 @@ def reproduction(results: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """
     others = [name for name in coordinates(representative(results)).own if name not in (*KEYS, "costs")]
     names = sorted(results["costs"].unique(), key=lambda name: (name == LITERATURE, name))
-    of_points = measured[[*KEYS[:-1], "vanilla_s"]].set_axis(KEYS, axis=1)
-    rows_of = np.logical_and.reduce([results[key].isin(of_points[key]) for key in KEYS])
-    groups = dict(list(results[rows_of].groupby([*KEYS, *others, "costs"], sort=False, dropna=False)))
+    measured = measured.rename(columns={"vanilla_s": "base_system_s"})
+    results = results[np.logical_and.reduce([results[key].isin(measured[key]) for key in KEYS])]
     rows = []
-    for _, row in measured.iterrows():
-        point = (*(row[key] for key in KEYS[:-1]), row["vanilla_s"])
-        settings = dict.fromkeys(key[len(KEYS) : -1] for key in groups if key[: len(KEYS)] == point)
-        for setting in settings:
-            simulated = {name: groups[*point, *setting, name] for name in names if (*point, *setting, name) in groups}
-            rows.append(_row(row, dict(zip(others, setting, strict=True)), simulated))
+    for row in measured.to_dict("records"):
+        here = results[np.logical_and.reduce([results[key] == row[key] for key in KEYS])]
+        measured_s, base_s = row["measured_s"], row["base_system_s"]
+        for setting, mine in here.groupby([*others, "machine"], sort=False, dropna=False):
+            out = {name: row[name] for name in ("machine", "policy")} | {"cores": int(row["cores"])}
+            out |= {"jobs": int(row["jobs"]), **dict(zip(others, setting, strict=False)), "measured_s": measured_s}
+            ratios = {"measured_ratio": measured_s / base_s}
+            for name in names:
+                if len(group := mine[mine["costs"] == name]):
+                    mean, low, high = _prediction(group, base_s)
+                    out |= {f"{name}_s": mean, f"{name}_lo_s": low, f"{name}_hi_s": high}
+                    out |= {f"{name}_error_pct": 100.0 * (mean / measured_s - 1.0)}
+                    ratios[f"{name}_ratio"] = mean / base_s
+            rows.append(out | ratios)
     return pd.DataFrame(rows)
-
-
-def _row(row: pd.Series, setting: Mapping[str, Any], simulated: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """One measurement beside its simulations, by the costs' names."""
-    out: dict[str, Any] = {name: row[name] for name in ("machine", "policy")}
-    out |= {"cores": int(row["cores"]), "jobs": int(row["jobs"]), **setting, "measured_s": row["measured_s"]}
-    for name, group in simulated.items():
-        mean, low, high = _prediction(group, row["vanilla_s"])
-        out |= {f"{name}_s": mean, f"{name}_lo_s": low, f"{name}_hi_s": high}
-        out |= {f"{name}_error_pct": 100.0 * (mean / row["measured_s"] - 1.0)}
-    out["measured_ratio"] = row["measured_s"] / row["vanilla_s"]
-    return out | {f"{name}_ratio": out[f"{name}_s"] / row["vanilla_s"] for name in simulated}
 
 
 def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, float]:
@@ -68,24 +59,20 @@ def _prediction(group: pd.DataFrame, vanilla_s: float) -> tuple[float, float, fl
     return middle if group["costs"].iloc[0] == LITERATURE else mean, low, high
 
 
-def answer(tables: Tables) -> Answer | None:
+def answer(tables: Tables) -> Answer:
     """Each measured system time beside the simulated one, if the run has such points."""
-    table = tables.get("reproduction")
-    if table is None:
-        return None
-    names = [str(name).removesuffix("_error_pct") for name in table.columns if str(name).endswith("_error_pct")]
-    if not names:
-        return None
-    best = names[0]
+    table = tables["reproduction"]
+    best, *others = [name.removesuffix("_error_pct") for name in map(str, table) if name.endswith("_error_pct")]
     asked = table[(table["policy"] != "vanilla") & table[f"{best}_s"].notna()]
     if asked.empty:
-        return None
+        return Answer([])
     said = [
         f"{row['policy']} on {row['machine']} {number(row[f'{best}_s'])} s simulated, {number(row['measured_s'])} s "
         f"measured ({row[f'{best}_error_pct']:+.1f} %)"
-        for _, row in asked.iterrows()
+        for row in asked.to_dict("records")
     ]
     sentences = [f"With costs={best}: {enumerated(said)}."]
-    for name in names[1:]:
+    for name in others:
         sentences.append(f"With costs={name} the largest error is {asked[f'{name}_error_pct'].abs().max():.0f} %.")
-    return Answer(sentences)
+    ends = {f"{name}_{end}_s": f"{name}_s_{at}" for name in (best, *others) for end, at in (("lo", "05"), ("hi", "95"))}
+    return Answer(sentences, table.rename(columns=ends))

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from sweep.tables.bands import SHARES
-from sweep.tables.draws import posterior_draws, representative
-from sweep.tables.sentences import MET
-from sweep.tables.words import banded, duration, enumerated, share
+from sweep.tables.selection import posterior_draws, representative
+from sweep.tables.words import MET, banded, duration, enumerated, share
 
 METRICS = [
     "sender_overhead_share", "overhead_share", "handler_share", "flush_wait_p50_ns", "flush_wait_p99_ns",

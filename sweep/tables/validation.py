@@ -12,9 +12,8 @@ import pandas as pd
 from sim.metrics import METRICS
 from sweep.inputs.likelihood import estimate_discrepancy, shown_again, spread
 from sweep.inputs.measured import Measured, Row, Table
-from sweep.tables.draws import posterior_draws, representative
-from sweep.tables.sentences import Answer, Tables
-from sweep.tables.words import share
+from sweep.tables.selection import posterior_draws, representative
+from sweep.tables.words import Answer, Tables, share
 
 SHARES = (0.05, 0.5, 0.95)
 ARITHMETIC = ("interrupts_per_flush",)  # metrics that depend on no cost: the model has no error in them
@@ -49,8 +48,13 @@ class Prediction:
     @property
     def is_of_the_model(self) -> bool:
         """Whether the row shows the model's error: it was predicted, and it depends on costs."""
-        known = bool((self.measured_added > 0.0).all() and (self.added > 0.0).all())
-        return self.row.role == "predict" and self.row.metric not in ARITHMETIC and known
+        known = (self.measured_added > 0.0).all() and (self.added > 0.0).all()
+        return self.row.role == "predict" and self.wider > 0.0 and bool(known)
+
+    @property
+    def wider(self) -> float:
+        """The factor of the model's error at this number of CPUs; 0 for arithmetic metrics."""
+        return 0.0 if self.row.metric in ARITHMETIC else spread().wider(self.cores)
 
 
 def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
@@ -60,9 +64,15 @@ def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
     the same costs from the tables of all other machines that were not fitted. `inside_90` is whether the measured value
     lies in the interval, null if it went into the point or into a fit.
     """
-    predictions = _predictions(results, measured)
-    errors = _discrepancies(predictions, measured.fitted_machines)
-    table = pd.DataFrame([_as_row(each, errors[each.costs, each.machine] * _wider(each)) for each in predictions])
+    predictions, fitted = _predictions(results, measured), measured.fitted_machines
+    errors = {}
+    for costs, machine in dict.fromkeys((each.costs, each.machine) for each in predictions):
+        error = spread().discrepancy_up_to
+        if machine not in fitted:
+            error = _discrepancy(predictions, costs, {machine, *fitted})
+            error = spread().elsewhere if np.isnan(error) else error
+        errors[costs, machine] = error
+    table = pd.DataFrame([_as_row(each, errors[each.costs, each.machine] * each.wider) for each in predictions])
     return table.assign(inside_90=table["inside_90"].astype("boolean")) if len(table) else table
 
 
@@ -76,10 +86,8 @@ def missing_rows(results: pd.DataFrame, measured: Measured, table: pd.DataFrame)
 def discrepancy_elsewhere(results: pd.DataFrame, measured: Measured) -> dict[str, float]:
     """By costs, the model's error on machines that were not fitted, estimated from all their rows; NaN without."""
     predictions = _predictions(results, measured)
-    return {
-        costs: estimate_discrepancy(_groups(_elsewhere(predictions, costs, measured.fitted_machines)))
-        for costs in dict.fromkeys(each.costs for each in predictions)
-    }
+    names = dict.fromkeys(each.costs for each in predictions)
+    return {costs: _discrepancy(predictions, costs, measured.fitted_machines) for costs in names}
 
 
 def validation_summary(table: pd.DataFrame, elsewhere: Mapping[str, float]) -> pd.DataFrame:
@@ -110,8 +118,8 @@ def _predictions(results: pd.DataFrame, measured: Measured) -> list[Prediction]:
     for table in measured.tables:
         for row in table.rows:
             for costs, mine in _at(results, row.point).groupby("costs", sort=False):
-                less = None if row.less is None else _at(results, row.less)
-                prediction = _prediction(table, row, str(costs), mine, less)
+                less = None if row.less is None else _at(results[results["costs"] == costs], row.less)
+                prediction = _prediction(table, row, mine, less)
                 if len(prediction.added):
                     out.append(prediction)
     return out
@@ -125,7 +133,7 @@ def _at(results: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
     return results[same]
 
 
-def _prediction(table: Table, row: Row, costs: str, mine: pd.DataFrame, less: pd.DataFrame | None) -> Prediction:
+def _prediction(table: Table, row: Row, mine: pd.DataFrame, less: pd.DataFrame | None) -> Prediction:
     """A row under the draws of some costs; under the representative one if there are no others."""
     first, draws = mine.iloc[0], _by_draw(mine, row.metric)
     value, rate = draws["value"] * table.times, None
@@ -138,10 +146,10 @@ def _prediction(table: Table, row: Row, costs: str, mine: pd.DataFrame, less: pd
         total = draws["operation_ns_total"]
         base, value, rate = total / draws["elongation"], total, float((total * value).mean())
     if less is not None:
-        value = value - _by_draw(less[less["costs"] == costs], row.metric)["value"] * table.times
+        value = value - _by_draw(less, row.metric)["value"] * table.times
     both = pd.DataFrame({"base": base, "added": value - base}).dropna()  # draws under which no point failed
-    names = str(first["machine"]), str(first["policy"]), costs
-    return Prediction(table, row, *names, float(first["cores"]), both["base"], both["added"], rate)
+    machine, policy, costs = (str(first[name]) for name in ("machine", "policy", "costs"))
+    return Prediction(table, row, machine, policy, costs, float(first["cores"]), both["base"], both["added"], rate)
 
 
 def _by_draw(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -152,45 +160,21 @@ def _by_draw(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return means[[name for name in names if name in rows]].mean().assign(value=means[metric].mean())
 
 
-def _discrepancies(predictions: Sequence[Prediction], fitted: Collection[str]) -> dict[tuple[str, str], float]:
-    """The model's error up to the largest measured number of CPUs, by costs and machine."""
-    known = spread()
-    errors = {}
-    for costs, machine in dict.fromkeys((each.costs, each.machine) for each in predictions):
-        error = known.discrepancy_up_to
-        if machine not in fitted:
-            error = estimate_discrepancy(_groups(_elsewhere(predictions, costs, {machine, *fitted})))
-            error = known.elsewhere if np.isnan(error) else error
-        errors[costs, machine] = error
-    return errors
+def _discrepancy(predictions: Sequence[Prediction], costs: str, but: Collection[str]) -> float:
+    """The model's error under these costs on all but these machines; NaN without a row.
 
-
-def _elsewhere(predictions: Sequence[Prediction], costs: str, machines: Collection[str]) -> list[Prediction]:
-    """The predictions under these costs for all but these machines."""
-    return [each for each in predictions if each.costs == costs and each.machine not in machines]
-
-
-def _wider(each: Prediction) -> float:
-    """The factor of the model's error at this number of CPUs; 0 for arithmetic metrics."""
-    return 0.0 if each.row.metric in ARITHMETIC else spread().wider(each.cores)
-
-
-def _groups(predictions: Sequence[Prediction]) -> list[tuple[np.ndarray, float]]:
-    """Rows of one policy on one machine together: logarithms of measured over predicted."""
-    groups: dict[tuple[str, str], list[Prediction]] = {}
-    for each in predictions:
-        if each.is_of_the_model:
-            groups.setdefault((each.machine, each.policy), []).append(each)
-    out = []
-    for rows in groups.values():
-        above = pd.concat([(row.measured_added / row.added).map(np.log) for row in rows], axis="columns").dropna()
+    Rows of one policy on one machine count together: logarithms of measured over predicted.
+    """
+    rows = [each for each in predictions if each.costs == costs and each.machine not in but and each.is_of_the_model]
+    groups = []
+    for key in dict.fromkeys((each.machine, each.policy) for each in rows):
+        mine = [each for each in rows if (each.machine, each.policy) == key]
+        above = pd.concat([(each.measured_added / each.added).map(np.log) for each in mine], axis="columns").dropna()
         # A measurement varies by `run` of its total, and so by a larger share of the added part.
-        run = [spread().run * row.from_total(row.row.measured) / row.measured_added.median() for row in rows]
-        wider = spread().wider(rows[0].cores)
-        out.append(
-            (above.mean(axis="columns").to_numpy() / wider, float(np.sqrt(np.mean(np.square(run)) / len(run))) / wider)
-        )
-    return out
+        run = [spread().run * each.from_total(each.row.measured) / each.measured_added.median() for each in mine]
+        share_of_run = float(np.sqrt(np.mean(np.square(run)) / len(run)))
+        groups.append((above.mean(axis="columns").to_numpy() / mine[0].wider, share_of_run / mine[0].wider))
+    return estimate_discrepancy(groups)
 
 
 def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
@@ -224,16 +208,11 @@ def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
     }
 
 
-def answer(tables: Tables) -> Answer | None:
+def answer(tables: Tables) -> Answer:
     """The number of measured rows inside their prediction intervals, by costs."""
-    rows = tables.get("validation")
-    if rows is None or "inside_90" not in rows:
-        return None
     said = []
-    for costs, mine in rows.groupby("costs", sort=False):
-        known = mine.loc[mine["role"] == "predict", "inside_90"].dropna()
-        inside, asked = int(known.sum()), len(known)
-        if asked:
-            rate = f"{inside} of {asked} measured values ({share(inside / asked)})"
-            said.append(f"With costs={costs} {rate} lie inside their 90 % prediction intervals.")
-    return Answer(said) if said else None
+    for costs, mine in tables["validation"].query("role == 'predict'").groupby("costs", sort=False):
+        known = mine["inside_90"].dropna()
+        inside = f"{known.sum()} of {len(known)} measured values ({share(known.mean())})"
+        said.append(f"With costs={costs} {inside} lie inside their 90 % prediction intervals.")
+    return Answer(said)

@@ -22,11 +22,10 @@ from sim.reading import reads
 from sim.topology import Shape
 from sweep.errors import BadInput
 from sweep.store.rows import PARAMETER_COLUMNS
-from sweep.tables.draws import LEAST_DRAWS, explained, logs_of_costs, posterior_draws, representative, setting
 from sweep.tables.replicas import means
-from sweep.tables.sentences import Answer, Tables, marked
+from sweep.tables.selection import LEAST_DRAWS, explained, logs_of_costs, posterior_draws, representative, setting
 from sweep.tables.setting import settings
-from sweep.tables.words import enumerated, share
+from sweep.tables.words import Answer, Tables, enumerated, marked, share
 
 MOST = 4  # policies in a sentence
 TOLD = 3  # costs in a sentence
@@ -59,17 +58,15 @@ def saturation(results: pd.DataFrame) -> pd.DataFrame:
     columns = ["point", *(name for name in COLUMNS if name in results and name not in names)]
     table = table.merge(results[columns].drop_duplicates("point"), on="point")
     known, rows = Policies(), []
-    for row in table.to_dict("records"):
-        if row["flush_wait_ns"] == row["flush_wait_ns"]:
-            policy = known.get(row["policy"])
-            used = _in_use(policy, {str(name): value for name, value in row.items()})
-            most = max(used, key=lambda name: used[name], default="")
-            rows.append({name: row[name] for name in ("point", *names)} | used | {"most": most})
+    for row in table[table["flush_wait_ns"].notna()].to_dict("records"):
+        used = _in_use(known.get(row["policy"]), row)
+        most = max(used, key=lambda name: used[name], default="")
+        rows.append({name: row[name] for name in ("point", *names)} | used | {"most": most})
     made = pd.DataFrame(rows)
-    return made[[name for name in ("point", *names, *RESOURCES, "most") if name in made]] if rows else made
+    return made[[name for name in ("point", *names, *RESOURCES, "most") if name in made]]
 
 
-def _in_use(policy: Policy | None, row: dict[str, Any]) -> dict[str, float]:
+def _in_use(policy: Policy | None, row: Any) -> dict[str, float]:
     """The share of the time in which each resource of a policy is in use; `row` is a row of a table.
 
     Of a policy of one's own, None, only resources that every policy uses are known: its file is not run.
@@ -77,7 +74,10 @@ def _in_use(policy: Policy | None, row: dict[str, Any]) -> dict[str, float]:
     shape, interval = _shape(row), row["flush_interval_ns"]
     line = _mean_line_ns(shape, row)
     used = {"senders": row["flush_wait_ns"] / (interval * shape.flushers), "handlers": row["handler_share"]}
-    used |= _lock(shape, line, row)
+    if row.get("locks_per_operation", 0.0) > 0.0:  # a closed loop's lock is held or handed over
+        locks = len(np.unique(shape.socket[: shape.busy])) if row["lock_per"] == "socket" else 1  # those in use
+        held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
+        used["lock"] = min(1.0, row["operations_per_s"] * row["locks_per_operation"] * held * 1e-9 / locks)
     if policy is None:
         return used
     if policy.mark is not None and policy.mark.line in (Line.GLOBAL, Line.NODE):
@@ -96,16 +96,7 @@ def _in_use(policy: Policy | None, row: dict[str, Any]) -> dict[str, float]:
     return {name: min(1.0, used[name]) for name in used if used[name] == used[name]}
 
 
-def _lock(shape: Shape, line: float, row: dict[str, Any]) -> dict[str, float]:
-    """The share of the time in which a closed loop's lock is held or handed over; empty without one."""
-    if not row.get("locks_per_operation", 0.0) > 0.0:
-        return {}
-    locks = len(np.unique(shape.socket[: shape.busy])) if row["lock_per"] == "socket" else 1  # those in use
-    held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
-    return {"lock": min(1.0, row["operations_per_s"] * row["locks_per_operation"] * held * 1e-9 / locks)}
-
-
-def _broadcast_ns(row: dict[str, Any]) -> float:
+def _broadcast_ns(row: Any) -> float:
     """The mean time of an uncontended hardware broadcast over the lengths of ranges."""
     mix = {int(pages): weight for pages, weight in json.loads(row["range_pages"]).items()}
     each = [
@@ -115,12 +106,10 @@ def _broadcast_ns(row: dict[str, Any]) -> float:
     return float(sum(each) / sum(mix.values()))
 
 
-def _shape(row: dict[str, Any]) -> Shape:
+def _shape(row: Any) -> Shape:
     """The machine of a row, as needed for distances."""
     busy = int(busy_cpus(row["jobs"], row["cores"]))
-    senders, cluster = (
-        None if row.get(name) != row.get(name) else row.get(name) for name in ("flushers", "cluster_cores")
-    )
+    senders, cluster = (row[name] if pd.notna(row.get(name)) else None for name in ("flushers", "cluster_cores"))
     return Shape(
         cores=int(row["cores"]), sockets=int(row["sockets"]), busy=busy, threads_per_core=int(row["threads_per_core"]),
         flushers=min(busy, int(senders or busy)), apic="auto", seed=0, fill=str(row["fill"]),
@@ -128,7 +117,7 @@ def _shape(row: dict[str, Any]) -> Shape:
     )  # fmt: skip
 
 
-def _mean_line_ns(shape: Shape, row: dict[str, Any]) -> float:
+def _mean_line_ns(shape: Shape, row: Any) -> float:
     """The mean time of a line over all pairs of busy CPUs; for one busy CPU, the time of its own cache."""
     cost = {name: np.array([row[name]]) for name in row if name.startswith("line_") and name.endswith("_ns")}
     by_distance = line_times_ns(shape, cost)[0]
@@ -173,35 +162,28 @@ def influence(results: pd.DataFrame) -> pd.DataFrame:
     return first[["point", *names]].merge(made[made["share"] > 0.0], on="point")
 
 
-def answer(tables: Tables) -> Answer | None:
+def answer(tables: Tables) -> Answer:
     """The saturated or most used resources under each policy, and the costs that matter most."""
     table, costs = tables.get("saturation"), tables.get("influence")
     if table is None or table.empty:
         return Answer(["No policy of this run makes flush events, so they use no resource."])
     sentences = []
     for where, rows in settings(table, (), 2):
-        rows = rows.drop_duplicates("policy")
-        said = [_use(row) for _, row in rows.head(MOST).iterrows()]
-        sentences.append(f"{where}, share of the time in use: {enumerated(said, MOST)}.")
-        if costs is not None:
-            sentences += [_varies(row, costs) for _, row in rows.head(MOST).iterrows()]
-    own = [name for name in table["policy"].unique() if name not in Policies()]
-    if own:
+        told = rows.drop_duplicates("policy").head(MOST).to_dict("records")
+        sentences.append(f"{where}, share of the time in use: {enumerated([_use(row) for row in told], MOST)}.")
+        for row in told:
+            mine = pd.DataFrame() if costs is None else costs[costs["point"] == row["point"]].head(TOLD)
+            said = [f"{each['cost']} ({share(each['share'])})" for each in mine.to_dict("records")]
+            said[:1] = [each.replace(")", " of the variance)") for each in said[:1]]
+            sentences += [f"The cost of {row['policy']} varies most with {enumerated(said)}."] if said else []
+    if own := [name for name in table["policy"].unique() if name not in Policies()]:
         sentences.append(f"The lines and fabrics of policies of your own are not known: {enumerated(own)}.")
     if costs is None:
         sentences.append(f"A run with {LEAST_DRAWS} draws or more (draws=64) also shows the costs that matter.")
-    return Answer(list(filter(None, sentences)), table)
+    return Answer(sentences, table)
 
 
-def _varies(row: pd.Series, costs: pd.DataFrame) -> str:
-    """The costs that a policy's result varies with; empty if none is known."""
-    mine = costs[costs["point"] == row["point"]].head(TOLD)
-    said = [f"{cost} ({share(part)})" for cost, part in zip(mine["cost"], mine["share"], strict=True)]
-    said[:1] = [each.replace(")", " of the variance)") for each in said[:1]]
-    return f"The cost of {row['policy']} varies most with {enumerated(said)}." if said else ""
-
-
-def _use(row: pd.Series) -> str:
+def _use(row: Any) -> str:
     """The most used resource of a policy, and the next one."""
     used = sorted(((row[name], name) for name in RESOURCES if row.get(name, 0.0) > 0.0), reverse=True)
     if not used:
@@ -210,5 +192,4 @@ def _use(row: pd.Series) -> str:
         f"{RESOURCES[name]} ({'up to ' if name.endswith('line') else ''}{marked(share(part), row['cores'])})"
         for part, name in used[:2]
     ]
-    is_full = used[0][0] >= SATURATED
-    return f"{row['policy']} {'saturates' if is_full else 'mostly uses'} {', then '.join(said)}"
+    return f"{row['policy']} {'saturates' if used[0][0] >= SATURATED else 'mostly uses'} {', then '.join(said)}"

@@ -1,12 +1,34 @@
-"""Words for numbers and lists; an unknown number is `?`."""
+"""Answers, and words for numbers, lists and sizes; an unknown number is `?`."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-NEVER = math.inf
+import pandas as pd
+
+from sweep.inputs.likelihood import spread
+
+PLACE = ("machine", "workload")
+MET = 0.98  # share of a rate below which it is not met
+MOST = 7  # policies in a sentence, the cheapest first
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Sentences and their table; `table` is None if the main one serves."""
+
+    sentences: list[str]
+    table: pd.DataFrame | None = None
+    doubts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n".join([*self.sentences, *self.doubts])
 
 
 def number(value: float) -> str:
@@ -55,7 +77,7 @@ def banded(row: Any, name: str, form: Any = number) -> str:
     if f"{name}_05" not in row:
         return str(said)
     ends = [float(row[f"{name}_{end}"]) for end in ("05", "95")]
-    low, high = (form(NEVER if end != end else end) for end in ends)
+    low, high = (form(math.inf if end != end else end) for end in ends)
     unit = re.sub(r"^[\d.,]+", "", said)
     alike = unit if unit in (" s", " ms", " us", " ns") and low.endswith(unit) and high.endswith(unit) else ""
     plain_low, plain_high = (end.removesuffix(alike).removesuffix("x").removesuffix(" %") for end in (low, high))
@@ -71,3 +93,30 @@ def enumerated(words: list[str], most: int = 6) -> str:
     """`a, b and c`; of more than `most` the first ones and the number of the rest."""
     words = few(words, most)
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def marked(said: str, cores: float) -> str:
+    """A number, with an asterisk beyond the size of measured machines."""
+    return f"{said}*" if cores > spread().cores else said
+
+
+def estimate(row: Any, name: str, form: Any = number) -> str:
+    """A value with its band, and an asterisk beyond the size of measured machines."""
+    return marked(banded(row, name, form), float(row.get("cores", 0.0)))
+
+
+def unmet(row: Any) -> str:
+    """The rate that is reached in place of the given one; empty if it is met, or none was given."""
+    met, done = row.get("rate_met", math.inf), row.get("operations_per_s")
+    return f"only {number(done)} of {number(done / met)} operations a second" if met < MET else ""
+
+
+def of_size(row: Any) -> str:
+    """The CPUs and jobs of a row, each after a comma."""
+    return (f", {row['cores']:g} CPUs" if "cores" in row else "") + (f", -j{row['jobs']:g}" if "jobs" in row else "")
+
+
+COSTS: dict[str, Callable[[float], str]] = {
+    "ratio": factor, "overhead_ns_per_operation": duration, "overhead_share": share, "sender_overhead_share": share,
+    "elongation": factor,
+}  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 
-from sweep.command.layout import aligned
 from sweep.command.options import Parser
 from sweep.errors import printable
 from sweep.inputs.home import expanded
 from sweep.store.runs import Run, different_settings, find_runs
+from sweep.tables.text import aligned
 
 HEAD = ("run", "grid", "points", "state", "age", "size", "differs in")
 RIGHT, FOLDED = (2, 4, 5), (0, 1, 6)  # columns

@@ -22,10 +22,9 @@ def parser() -> Parser:
 def main(given: Namespace) -> int:
     """Run the verb; return the exit code."""
     from sweep.tables.answer import answer
-    from sweep.tables.draws import LEAST_DRAWS, posterior_draws, representative
     from sweep.tables.frame import read_results
     from sweep.tables.make import measured_of, with_mark, write
-    from sweep.tables.selection import simulated
+    from sweep.tables.selection import LEAST_DRAWS, posterior_draws, representative, simulated
     from sweep.tables.text import as_text
     from sweep.tables.why import influence, saturation
 
