@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sweep.calibrate.pool import Fit, Pool
+from sweep.calibrate.rows import Fit, Pool
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.prior import bounds, central
 from sweep.inputs.weights import quantiles

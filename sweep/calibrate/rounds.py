@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -20,12 +20,10 @@ from pydantic import Field, field_validator, model_validator
 from sim.policies import Policies
 from sim.reading import reads
 from sweep.calibrate import emulator
-from sweep.calibrate.answer import answer
 from sweep.calibrate.plots import plots
-from sweep.calibrate.pool import Fit, Pool
 from sweep.calibrate.representative import representative_draw
-from sweep.calibrate.rows import MeasuredRow, Which, fits_of, read_by, rows_to_fit
-from sweep.calibrate.tables import tables, write_costs
+from sweep.calibrate.rows import Fit, MeasuredRow, Pool, Which, fits_of, read_by, rows_to_fit
+from sweep.calibrate.tables import answer, tables, write_costs
 from sweep.errors import BadInput
 from sweep.inputs.catalog import Quantity
 from sweep.inputs.costs import LITERATURE, Costs, priors
@@ -46,7 +44,7 @@ from sweep.run.request import Request
 from sweep.store.folder import Folder, open_folder
 from sweep.store.results import read_results
 from sweep.tables.make import write, write_answer
-from sweep.tables.text import as_text, terminal_width
+from sweep.tables.text import as_text
 
 LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a reported fit
 FIXED = ("draws", "costs", "cores")  # by the measured rows, besides the keys of their points
@@ -81,32 +79,18 @@ class _Grid(Checked):
     fit: Settings
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Points of the priors that may be simulated, and the measured rows to fit."""
-
-    rows: Sequence[MeasuredRow]
-    known: Mapping[str, Quantity]  # priors by OWNER/QUANTITY
-    read: Sequence[np.ndarray]  # the keys that each row depends on
-    values: np.ndarray  # [candidate, key]
-
-    def costs(self, which: slice | np.ndarray) -> dict[str, Costs]:
-        """Some of the candidates as the draws of a sweep."""
-        return {LITERATURE: Costs(LITERATURE, tuple(self.known), self.values[which])}
-
-
 def calibrate(request: Request) -> int:
     """Run both rounds, write the tables, and costs for later runs by name; return the exit code."""
     settings = admit(_Grid, {"fit": request.composition.content["fit"]}).fit
     rows = rows_to_fit(request.composition, settings.rows)
     _refuse_what_the_rows_fix(request, rows)
-    prior = _open(request, rows, {})
+    prior = _open(request, rows)
     machines, workloads = prior.space.machines, prior.space.workloads
     policies = {name for row in rows for name in reads(Policies()[row.policy])}
     known = priors(machines.values(), workloads.values(), policies)
     read = [read_by(known, row, machines[row.machine], workloads[row.workload]) for row in rows]
-    candidates = Candidates(rows, known, read, values_at(known, sobol(len(known), settings.candidates, prior.seed)))
-    first = _open(request, rows, candidates.costs(slice(settings.draws)))
+    candidates = values_at(known, sobol(len(known), settings.candidates, prior.seed))  # [candidate, key]
+    first = _open(request, rows, known, candidates[: settings.draws])
     out = (request.out or default_out(first)).rstrip("/")
     if request.dry_run:
         print(dry_run.describe(first, request.runner, f"{out}/literature"))
@@ -117,16 +101,18 @@ def calibrate(request: Request) -> int:
         return code
     folder = open_folder(out_of(out))
     added = _added(folder, "literature", rows)
-    emulators = _emulators(candidates, settings, added)
-    for row, fitted in zip(rows, emulators, strict=True):
-        say_unless_quiet(request, f"emulator of {row}: residual {100 * fitted.residual:.1f} %")
-    chance = _chances(candidates.values, emulators, rows, settings)
+    names = np.array([quantity.alternative is not None for quantity in known.values()])
+    emulators = []
+    for row, columns, each in zip(rows, read, added, strict=True):
+        emulators.append(emulator.fit(candidates[: settings.draws], columns, names, each))
+        say_unless_quiet(request, f"emulator of {row}: residual {100 * emulators[-1].residual:.1f} %")
+    chance = _chances(candidates, emulators, rows, settings)
     chosen = np.flatnonzero(np.random.default_rng([first.seed, 1]).random(len(chance)) < chance)
-    second = _open(request, rows, candidates.costs(chosen[chosen >= settings.draws]))
+    second = _open(request, rows, known, candidates[chosen[chosen >= settings.draws]])
     if code := carry_out(request, second, f"{out}/likely"):
         return code
     added = np.concatenate([added, _added(folder, "likely", rows)], axis=1)
-    pool = Pool(known, candidates.values[chosen], added, chance[chosen], settings.draws, rows, read)
+    pool = Pool(known, candidates[chosen], added, chance[chosen], settings.draws, rows, read)
     _finish(request, settings, folder, pool, emulators, [first, second])
     return 0
 
@@ -139,14 +125,13 @@ def _finish(
     fits = {name: _fit(pool, name, mine) for name, mine in fits_of(pool.rows).items()}
     for name, fit in fits.items():
         say_unless_quiet(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
-    tables_by_name = tables(pool, fits, emulators)
-    write(folder, tables_by_name)
-    found = answer(tables_by_name)
+    made = tables(pool, fits, emulators)
+    write(folder, made)
+    found = answer(made)
     write_answer(folder, found)
 
     def simulated(costs: np.ndarray) -> np.ndarray:
-        plan = _open(request, pool.rows, {LITERATURE: Costs(LITERATURE, tuple(pool.known), costs[None])})
-        table = compute(plan, range(len(pool.rows)))
+        table = compute(_open(request, pool.rows, pool.known, costs[None]), range(len(pool.rows)))
         return np.array([table[row.added][at].as_py() for at, row in enumerate(pool.rows)])
 
     single = representative_draw(pool, fits["all rows"], simulated)
@@ -157,12 +142,10 @@ def _finish(
     run["points"] |= {"costs": [], "draws": len(pool.chance)}
     folder.write("run.json", json.dumps(run, indent=1).encode())
     if request.report:
-        folder.write("report.html", page(run, plots(tables_by_name), found.text).encode())
+        folder.write("report.html", page(run, plots(made), found.text).encode())
     if not request.quiet:
-        print(f"\n{request.composition.question}")
-        print(*paragraphs(found), sep="\n")
-        shown = tables_by_name["validation"] if found.table is None else found.table
-        print(f"\n{as_text(shown, width=min(terminal_width(), 200))}\n\n{folder}")
+        print(f"\n{request.composition.question}", *paragraphs(found), "", sep="\n")
+        print(as_text(made["validation"] if found.table is None else found.table), f"\n{folder}", sep="\n")
         print(f"next: sweep --config-dir {folder} costs={settings.name} ...")
 
 
@@ -178,19 +161,14 @@ def _refuse_what_the_rows_fix(request: Request, rows: Sequence[MeasuredRow]) -> 
         raise BadInput(f"{', '.join(strange)}: not allowed in a calibration, whose points are the measured rows")
 
 
-def _emulators(candidates: Candidates, settings: Settings, added: np.ndarray) -> list[emulator.Emulator]:
-    """An emulator of each measured row, fitted to the first round."""
-    names = np.array([quantity.alternative is not None for quantity in candidates.known.values()])
-    return [
-        emulator.fit(candidates.values[: settings.draws], columns, names, each)
-        for columns, each in zip(candidates.read, added, strict=True)
-    ]
-
-
-def _open(request: Request, rows: Sequence[MeasuredRow], costs: Mapping[str, Costs]) -> Plan:
-    """The points of the measured rows, under every draw of these costs."""
+def _open(
+    request: Request, rows: Sequence[MeasuredRow], known: Mapping[str, Quantity] | None = None,
+    values: np.ndarray | None = None,
+) -> Plan:  # fmt: skip
+    """The points of the measured rows, under the priors or under each of these values [draw, key]."""
     content = {key: value for key, value in request.composition.content.items() if key != "fit"}
     content["blocks"] = [dict(row.point) for row in rows]
+    costs = {} if known is None or values is None else {LITERATURE: Costs(LITERATURE, tuple(known), values)}
     return open_plan(replace(request.composition, content=content), costs)
 
 

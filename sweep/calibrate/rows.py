@@ -1,8 +1,8 @@
-"""The rows to fit: measured rows of builds and of tables, and the costs that each depends on."""
+"""The rows to fit: measured rows of builds and of tables, the costs that each depends on, and simulated draws."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,11 +12,12 @@ from sim.metrics import METRICS
 from sim.policies import Policies
 from sim.reading import reads
 from sweep.errors import BadInput
-from sweep.inputs.catalog import QUANTITIES, Entry
+from sweep.inputs.catalog import QUANTITIES, Entry, Quantity
 from sweep.inputs.costs import uncertain
-from sweep.inputs.measured import FILE, Build, Table, published
+from sweep.inputs.measured import FILE, published
 from sweep.plan.open import Composition
 
+NAMES = ("machine", "workload", "policy")
 Which = Literal["all", "own", "published"]
 
 
@@ -55,50 +56,61 @@ class MeasuredRow:
     @property
     def setting(self) -> str:
         """The rest of its point, in words."""
-        named = ("machine", "workload", "policy", "base_system_s")
-        return " ".join(f"{name}={_short(value)}" for name, value in self.point.items() if name not in named)
+        rest = {name: value for name, value in self.point.items() if name not in (*NAMES, "base_system_s")}
+        short = {name: f"{value:g}" if isinstance(value, float) else value for name, value in rest.items()}
+        return " ".join(f"{name}={value}" for name, value in short.items())
 
     def __str__(self) -> str:
         return f"{self.policy} on {self.machine}, {self.setting}"
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+@dataclass(frozen=True)
+class Pool:
+    """Draws of uncertain costs, and their simulated times in the measured rows."""
+
+    known: Mapping[str, Quantity]  # priors by OWNER/QUANTITY
+    values: np.ndarray  # [draw, key]
+    added: np.ndarray  # time added by flush events, each row in its own unit, [row, draw]
+    chance: np.ndarray  # probability of choosing a draw, [draw]
+    first: int  # draws of the first round, from the prior
+    rows: Sequence[MeasuredRow]
+    read: Sequence[np.ndarray]  # the keys that each row depends on
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Weights of the pool's draws under some rows."""
+
+    name: str
+    weights: np.ndarray  # [draw], with sum 1
+    size: float  # effective draws
+    k: float  # Pareto's
 
 
 def rows_to_fit(composition: Composition, which: Which) -> list[MeasuredRow]:
     """The measured rows to fit: of the package, of the user's own folder, or of both."""
-    measured, theirs = composition.measured, published()
-    builds = [*measured.fitted_builds]
-    tables = [*measured.tables]
-    if which == "published":
-        builds, tables = [*theirs.fitted_builds], [*theirs.tables]
-    elif which == "own":
-        builds = [row for row in builds if row not in theirs.fitted_builds]
-        tables = [table for table in tables if table not in theirs.tables]
-    rows = [*map(_of_build, builds), *(row for table in tables for row in _of_table(table, composition))]
+    theirs = published()
+    measured = theirs if which == "published" else composition.measured
+    rows = []
+    for build in measured.fitted_builds:
+        if which != "own" or build not in theirs.fitted_builds:
+            point = {name: getattr(build, name) for name in (*NAMES, "cores", "jobs")}
+            point["base_system_s"] = build.vanilla_s
+            base, measured_s = build.vanilla_s, build.measured_s
+            rows.append(MeasuredRow(build.source, point, build.cores, "system_time_s", base, measured_s))
+    for table in measured.tables:
+        for row in table.rows if which != "own" or table not in theirs.tables else []:
+            if row.role == "fitted":  # its metric is 0 without flush events
+                machine = composition.check("machine", row.point.get("machine"), f"validation/{table.name}")
+                cores = row.point.get("cores", composition.machines[machine].quantities["cores"].central)
+                value = row.measured / table.times
+                rows.append(MeasuredRow(table.source, row.point, float(cores), row.metric, 0.0, value))
     if not rows:
         raise BadInput(
             f"fit.rows={which}: needs a row with fitted=yes in {FILE}, or one with role=fitted in a table of "
             "validation/; give --config-dir"
         )
     return rows
-
-
-def _of_build(build: Build) -> MeasuredRow:
-    """A system time, with that of vanilla as an input."""
-    names = ("machine", "workload", "policy", "cores", "jobs")
-    point = {name: getattr(build, name) for name in names} | {"base_system_s": build.vanilla_s}
-    return MeasuredRow(build.source, point, build.cores, "system_time_s", build.vanilla_s, build.measured_s)
-
-
-def _of_table(table: Table, composition: Composition) -> Iterator[MeasuredRow]:
-    """The fitted rows of a table, whose metrics are 0 without flush events."""
-    for row in table.rows:
-        if row.role == "fitted":
-            machine = composition.check("machine", row.point.get("machine"), f"validation/{table.name}")
-            cores = row.point.get("cores", composition.machines[machine].quantities["cores"].central)
-            yield MeasuredRow(table.source, row.point, float(cores), row.metric, 0.0, row.measured / table.times)
 
 
 def read_by(known: Collection[str], row: MeasuredRow, machine: Entry, workload: Entry) -> np.ndarray:

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sweep.calibrate.emulator import Emulator
-from sweep.calibrate.pool import Fit, Pool
-from sweep.calibrate.rows import left_out
+from sweep.calibrate.rows import Fit, Pool, left_out
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.costs import Costs
 from sweep.inputs.likelihood import log_likelihood, measured_again, measured_once, spread
@@ -18,15 +17,18 @@ from sweep.inputs.prior import sobol, values_at
 from sweep.inputs.weights import crps, median_error, quantiles, resample
 from sweep.inputs.written_costs import files
 from sweep.store.folder import Folder
+from sweep.tables.words import Answer, enumerated, number
 
 MOVED_SHIFT, MOVED_SHRINKAGE = 0.25, 0.15  # of a prior standard deviation; of its variance
 RANKS, TRUTHS = 16, 1024  # of the simulation-based calibration: bins, and known parameters tried
 BASE = 12  # 2**BASE points for the Sobol indices
+MOST_NAMED = 4  # costs that a sentence names
 
 
 def tables(pool: Pool, fits: Mapping[str, Fit], emulators: Sequence[Emulator]) -> dict[str, pd.DataFrame]:
     """Every table, the main one first."""
-    prior = Fit("literature alone", _prior_weights(pool), float(pool.first), -np.inf)
+    weights = np.where(np.arange(len(pool.chance)) < pool.first, 1.0 / pool.first, 0.0)
+    prior = Fit("literature alone", weights, float(pool.first), -np.inf)
     return {
         "validation": validation(pool, {prior.name: prior, **fits}),
         "posterior": posterior(pool, prior, fits["all rows"]),
@@ -35,8 +37,37 @@ def tables(pool: Pool, fits: Mapping[str, Fit], emulators: Sequence[Emulator]) -
     }
 
 
-def _prior_weights(pool: Pool) -> np.ndarray:
-    return np.where(np.arange(len(pool.chance)) < pool.first, 1.0 / pool.first, 0.0)
+def answer(made: Mapping[str, pd.DataFrame]) -> Answer:
+    """The predictions of rows left out of a fit, and the costs moved by the data."""
+    rows, costs = made["validation"], made["posterior"]
+    prior, fitted = rows["fitted_on"] == "literature alone", rows["fitted_on"] == "all rows"
+    sentences = []
+    left_out = rows[~prior & ~fitted]
+    if len(left_out):
+        sentences.append(f"Of the rows left out of a fit, {_inside(left_out)}; {_worst(left_out)}.")
+    sentences.append(f"With literature costs {_inside(rows[prior])}; with all rows fitted {_worst(rows[fitted])}.")
+    moved = costs[costs["verdict"] == "moved by the data"]
+    most = moved.sort_values("shift", key=abs, ascending=False, kind="stable")
+    named = [
+        f"{row['parameter']} of {row['machine']} ({number(row['prior_50'])} to {number(row['posterior_50'])})"
+        for _, row in most.iterrows()
+    ]
+    which = f": {enumerated(named, MOST_NAMED)}" if named else ""
+    sentences.append(f"The data moved {len(moved)} of {len(costs)} uncertain quantities{which}.")
+    ends = {"predicted_50": "predicted", "predicted_05": "predicted_05", "predicted_95": "predicted_95"}
+    shown = ["fitted_on", "machine", "policy", "measured", *ends, "error_pct", "setting"]
+    return Answer(sentences, rows[shown].rename(columns=ends))
+
+
+def _inside(rows: pd.DataFrame) -> str:
+    return f"{rows['inside_90'].sum()} of {len(rows)} lie inside their 90 % prediction intervals"
+
+
+def _worst(rows: pd.DataFrame) -> str:
+    row = rows.iloc[int(rows["error_pct"].abs().argmax())]
+    fit = "" if row["fitted_on"] == "all rows" else f", predicted from {row['fitted_on']}"
+    setting = f", {row['setting']}" if row["setting"] else ""
+    return f"the largest error is {row['error_pct']:+.1f} % ({row['policy']} on {row['machine']}{setting}{fit})"
 
 
 def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
@@ -48,34 +79,23 @@ def validation(pool: Pool, fits: Mapping[str, Fit]) -> pd.DataFrame:
     records = []
     for name, predicted in left_out(pool.rows, pool.read).items():
         fit = fits[name]
+        keep, prior = np.flatnonzero(fit.weights > 1e-9 * fit.weights.max()), slice(0, pool.first)
         for at in np.flatnonzero(predicted).tolist():
             row = pool.rows[at]
-            keep = np.flatnonzero(fit.weights > 1e-9 * fit.weights.max())
-            prior = slice(0, pool.first)
             shown, expected = (measured_again(row.base, pool.added[at, some], row.cores) for some in (keep, prior))
             per = np.repeat(fit.weights[keep] / shown.shape[1], shown.shape[1])
             low, middle, high = quantiles(shown.ravel(), per)
-            records.append(
-                {
-                    "fitted_on": name,
-                    "machine": row.machine,
-                    "policy": row.policy,
-                    "setting": row.setting,
-                    "metric": row.metric,
-                    "unit": row.unit,
-                    "measured": row.measured,
-                    "predicted_05": low,
-                    "predicted_50": middle,
-                    "predicted_95": high,
-                    "error_pct": 100.0 * (middle / row.measured - 1.0),
-                    "inside_90": bool(low <= row.measured <= high),
-                    "crps": crps(shown.ravel(), per, row.measured),
-                    "crps_prior": crps(expected.ravel(), np.ones(expected.size), row.measured),
-                    "error": median_error(row.base + pool.added[at, keep], fit.weights[keep]),
-                    "effective_draws": fit.size,
-                    "pareto_k": fit.k,
-                }
-            )
+            records.append({
+                "fitted_on": name, "machine": row.machine, "policy": row.policy, "setting": row.setting,
+                "metric": row.metric, "unit": row.unit, "measured": row.measured,
+                "predicted_05": low, "predicted_50": middle, "predicted_95": high,
+                "error_pct": 100.0 * (middle / row.measured - 1.0),
+                "inside_90": bool(low <= row.measured <= high),
+                "crps": crps(shown.ravel(), per, row.measured),
+                "crps_prior": crps(expected.ravel(), np.ones(expected.size), row.measured),
+                "error": median_error(row.base + pool.added[at, keep], fit.weights[keep]),
+                "effective_draws": fit.size, "pareto_k": fit.k,
+            })  # fmt: skip
     return pd.DataFrame(records)
 
 
@@ -89,34 +109,23 @@ def posterior(pool: Pool, prior: Fit, fit: Fit) -> pd.DataFrame:
     for at, (key, quantity) in enumerate(pool.known.items()):
         owner, _, name = key.partition("/")
         values = pool.values[:, at]
-        logs = values if quantity.alternative is not None else np.log(np.maximum(values, 1e-9))
-        before, after = _moments(logs, prior.weights), _moments(logs, fit.weights)
-        shift = (after[0] - before[0]) / before[1]
-        shrinkage = 1.0 - (after[1] / before[1]) ** 2
+        if quantity.alternative is None:
+            logs, unit = np.log(np.maximum(values, 1e-9)), QUANTITIES[name].unit
+            before, after = (quantiles(values, each.weights) for each in (prior, fit))
+            error = median_error(values, fit.weights)
+        else:
+            logs, unit = values, f"probability of {quantity.alternative}"
+            before, after = (np.array([np.nan, values @ each.weights, np.nan]) for each in (prior, fit))
+            error = float(np.sqrt(after[1] * (1 - after[1]) / fit.size))
+        (mean, sd), (mean_after, sd_after) = (_moments(logs, each.weights) for each in (prior, fit))
+        shift, shrinkage = (mean_after - mean) / sd, 1.0 - (sd_after / sd) ** 2
         moved = abs(shift) > MOVED_SHIFT or shrinkage > MOVED_SHRINKAGE
-        row: dict[str, Any] = {"parameter": name, "machine": owner}
-        for when, each in (("prior", prior), ("posterior", fit)):
-            if quantity.alternative is not None:
-                row[f"{when}_50"] = float(values @ each.weights)
-            else:
-                row |= dict(
-                    zip((f"{when}_{p}" for p in ("05", "50", "95")), quantiles(values, each.weights), strict=True)
-                )
-        row |= {
-            "error": np.sqrt(row["posterior_50"] * (1 - row["posterior_50"]) / fit.size)
-            if quantity.alternative is not None
-            else median_error(values, fit.weights),
-            "unit": f"probability of {quantity.alternative}" if quantity.alternative else QUANTITIES[name].unit,
-            "shift": shift,
-            "shrinkage": shrinkage,
-            "verdict": "moved by the data" if moved else "still its prior",
-        }
-        records.append(row)
-    order = [
+        verdict = "moved by the data" if moved else "still its prior"
+        records.append([name, owner, *before, *after, error, unit, shift, shrinkage, verdict])
+    table = pd.DataFrame(records, columns=[
         "parameter", "machine", "prior_05", "prior_50", "prior_95", "posterior_05", "posterior_50", "posterior_95",
         "error", "unit", "shift", "shrinkage", "verdict",
-    ]  # fmt: skip
-    table = pd.DataFrame(records)[order]
+    ])  # fmt: skip
     return table.sort_values("shrinkage", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -139,8 +148,8 @@ def ranks(pool: Pool) -> pd.DataFrame:
     counts = np.zeros((len(pool.known), RANKS), dtype=int)
     added, values = pool.added[:, : pool.first], pool.values[: pool.first]
     shown = [measured_once(row.base, added[at, truths], row.cores, random) for at, row in enumerate(pool.rows)]
-    for number, truth in enumerate(truths):
-        log = sum(log_likelihood(shown[at][number], row.base, added[at], row.cores) for at, row in enumerate(pool.rows))
+    for trial, truth in enumerate(truths):
+        log = sum(log_likelihood(shown[at][trial], row.base, added[at], row.cores) for at, row in enumerate(pool.rows))
         keys = log + random.gumbel(size=len(added[0]))  # the largest are a weighted sample without replacement
         keys[truth] = -np.inf
         drawn = values[np.argpartition(keys, -(RANKS - 1))[-(RANKS - 1) :]]

@@ -30,7 +30,7 @@ from sweep.tables.replicas import summary
 from sweep.tables.reproduction import KEYS, reproduction
 from sweep.tables.selection import failed_points, notes, posterior_draws, representative, simulated
 from sweep.tables.surface import COUNTERS, counters, scaling
-from sweep.tables.validation import discrepancy_elsewhere, missing_rows, validation, validation_summary
+from sweep.tables.validation import discrepancy_elsewhere, validation, validation_summary
 from sweep.tables.why import COLUMNS as OF_RESOURCES
 from sweep.tables.why import MOST_POINTS, influence, saturation
 from sweep.tables.words import Answer
@@ -39,30 +39,18 @@ ANSWER = "tables/answer.txt"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these
 OF_THE_SURFACE = (scaling, crossover, best_ceiling, pareto, counters)
 OF_ONE_ANSWER = (fabric, isolated, overview)  # tables of the answer of the same name only
-MORE = (
-    *COUNTERS,
-    *OF_ISOLATED,
-    "handler_share",
-    "operation_ns_total",
-    "system_time_half_s",
-    "flush_interval_ns",
+MORE = (  # metrics of tables, besides the main ones
+    *COUNTERS, *OF_ISOLATED, "handler_share", "operation_ns_total", "system_time_half_s", "flush_interval_ns",
     "marks_per_flush",
-)  # metrics of tables, besides the main ones
+)  # fmt: skip
 MOST_ROWS = 200_000  # of a run whose resources stand in a table without being asked for
 PIECE = 65_536  # rows of a table converted to text at once
 TABLES = {  # every table with its title
     make.__name__: (make.__doc__ or "").partition("\n")[0]
     for make in (
-        reproduction,
-        summary,
-        *OF_THE_SURFACE,
-        *OF_ONE_ANSWER,
-        saturation,
-        influence,
-        validation,
-        validation_summary,
+        reproduction, summary, *OF_THE_SURFACE, *OF_ONE_ANSWER, saturation, influence, validation, validation_summary,
     )
-}
+}  # fmt: skip
 
 
 def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points") -> dict[str, pd.DataFrame]:
@@ -72,12 +60,12 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
     shows the representative draw, with 5/50/95 % over the others beside its values.
     """
     every, results = results, simulated(results)
-    single = representative(results)
-    tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(representative(every))}
+    single, planned = representative(results), representative(every)
+    tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(planned)}
     if len(single):
         made = [*OF_THE_SURFACE, *(make for make in OF_ONE_ANSWER if make.__name__ == named)]
-        few = set(OF_RESOURCES) <= set(single) and (named == "why" or single["point"].nunique() <= MOST_POINTS)
-        made += [saturation] if few else []
+        if set(OF_RESOURCES) <= set(single) and (named == "why" or single["point"].nunique() <= MOST_POINTS):
+            made.append(saturation)
         tables |= {make.__name__: make(single) for make in made}
     tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}
     if len(posterior_draws(results[["draw"]])):
@@ -86,33 +74,26 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
             tables["next_experiment"] = next_experiment(results, measured.fitted_machines)
         if named == "why":
             tables["influence"] = influence(results)
-    said = []
+    said = notes(planned["point"].nunique(), len(failed_points(planned)), every.attrs.get("copies", 0))
     if measured.tables:
         rows = validation(results, measured)
-        said = missing_rows(results, measured, rows)
+        asked = sum(len(each.rows) for each in measured.tables) * results["costs"].nunique()
+        if short := asked - len(rows):
+            said.append(f"{short} of {asked} measured rows have no prediction: their points are not in the run.")
         if len(rows):
             counted = validation_summary(rows, discrepancy_elsewhere(results, measured))
             tables |= ({"validation_summary": counted} if len(counted) else {}) | {"validation": rows}
     cores = results.groupby("point")["cores"].first()
     tables = {name: with_mark(table, cores) for name, table in tables.items()}
     first = next(name for name in (ANSWERS[named][1], "summary") if name in tables)
-    tables = {first: tables.pop(first), **tables}
-    main = tables[first]
-    main.attrs["notes"] = [*notes_of(every), *said]
-    main.attrs["machines"] = sizes(single)
-    return tables
+    tables[first].attrs |= {"notes": said, "machines": sizes(single)}
+    return {first: tables.pop(first), **tables}
 
 
 def with_mark(table: pd.DataFrame, cores: pd.Series) -> pd.DataFrame:
     """The table with a column that marks rows beyond the CPUs of any measured build."""
     of_row = table["point"].map(cores) if "point" in table else table.get("cores")
     return table if of_row is None else table.assign(beyond_measured=is_beyond(of_row))
-
-
-def notes_of(every: pd.DataFrame) -> list[str]:
-    """A sentence each on points that are not in the tables."""
-    single = representative(every)
-    return notes(single["point"].nunique(), len(failed_points(single)), every.attrs.get("copies", 0))
 
 
 def tables_and_answer(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
@@ -177,10 +158,8 @@ def write(folder: Folder, made: Mapping[str, pd.DataFrame]) -> None:
 def as_csv(table: pd.DataFrame, header: bool = True) -> str:
     """A table as CSV, in which a spreadsheet runs no text as a formula."""
     made = table.rename(columns=as_cell)
-    for position, name in enumerate(made.columns):
-        if not pd.api.types.is_numeric_dtype(made.dtypes.iloc[position]):
-            made = made.assign(**{str(name): made.iloc[:, position].map(as_cell)})
-    return made.to_csv(index=False, header=header)
+    texts = [str(name) for name in made if not pd.api.types.is_numeric_dtype(made[name])]
+    return made.assign(**{name: made[name].map(as_cell) for name in texts}).to_csv(index=False, header=header)
 
 
 def as_cell(value: Any) -> Any:

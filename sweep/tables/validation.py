@@ -76,13 +76,6 @@ def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
     return table.assign(inside_90=table["inside_90"].astype("boolean")) if len(table) else table
 
 
-def missing_rows(results: pd.DataFrame, measured: Measured, table: pd.DataFrame) -> list[str]:
-    """A sentence if the points of measured rows are not in the run, or failed."""
-    asked = sum(len(each.rows) for each in measured.tables) * results["costs"].nunique()
-    short = asked - len(table)
-    return [f"{short} of {asked} measured rows have no prediction: their points are not in the run."] if short else []
-
-
 def discrepancy_elsewhere(results: pd.DataFrame, measured: Measured) -> dict[str, float]:
     """By costs, the model's error on machines that were not fitted, estimated from all their rows; NaN without."""
     predictions = _predictions(results, measured)
