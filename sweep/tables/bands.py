@@ -35,13 +35,12 @@ def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
 def add_bands(tables: dict[str, pd.DataFrame], results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The tables of the representative draw, with bands beside their values."""
     metrics = sorted({name for table in tables.values() for name in map(str, table.columns) if name in METRICS})
-    spread = over_draws(results, metrics)
-    out = {}
+    spread, out = over_draws(results, metrics), {}
     for name, table in tables.items():
+        values = [str(column) for column in table.columns if column in METRICS]
         if name in BY_DRAW:
             table = _by_draw(*BY_DRAW[name], table, results)
         elif "point" in table:
-            values = [str(column) for column in table.columns if column in METRICS]
             table = table.join(spread[[f"{value}_{share}" for value in values for share in SHARES]], on="point")
         out[name] = table
     return out
@@ -53,22 +52,16 @@ def _by_draw(
     keys = ["point", "replica"]
     single = representative(results).set_index(keys)
     metrics = [name for name in METRICS if name in results]
-    settings = results[[*keys, "draw", *metrics]].assign(point=setting(results))
+    others = posterior_draws(results[[*keys, "draw", *metrics]].assign(point=setting(results)))
     made = []
-    for draw, rows in posterior_draws(settings).groupby("draw"):
+    for _, rows in others.groupby("draw"):
         mine = rows.set_index(keys)[metrics]
-        if not single.index.isin(mine.index).all():
-            continue  # a point failed under this draw, so the table is incomplete
-        frame = single.copy()  # the coordinates of the representative draw, the metrics of this one
-        frame[metrics] = mine.reindex(frame.index)
-        made.append(make(frame.reset_index())[list(values)].assign(draw=draw))
-    out = table.copy()
-    if not made:
-        return out.assign(**{f"{value}_{name}": np.nan for value in values for name in SHARES})
-    for value in values:
-        columns = np.stack([each[value].to_numpy(float) for each in made])  # [draw, row]
-        for name, share in SHARES.items():  # a policy that never passes a ratio passes it at infinity
-            filled = np.where(np.isnan(columns), np.inf, columns)
-            at = np.quantile(filled, share, axis=0, method="inverted_cdf")
-            out[f"{value}_{name}"] = np.where(np.isinf(at), np.nan, at)
-    return out
+        if single.index.isin(mine.index).all():  # else a point failed under this draw, so the table is incomplete
+            made.append(make(single.assign(**mine.reindex(single.index)).reset_index())[list(values)].to_numpy(float))
+    # A policy that never passes a ratio passes it at infinity.
+    filled = np.array([np.where(np.isnan(each), np.inf, each) for each in made])  # [draw, row, value]
+    for at, value in enumerate(values):
+        for name, share in SHARES.items():
+            ends = np.quantile(filled[..., at], share, axis=0, method="inverted_cdf") if made else np.nan
+            table = table.assign(**{f"{value}_{name}": np.where(np.isinf(ends), np.nan, ends)})
+    return table

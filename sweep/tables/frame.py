@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -54,20 +55,16 @@ def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
     if twice := next((out for at, out in enumerate(folders) if places[at] in places[:at]), None):
         raise BadInput(f"{twice}: is given twice; its rows would count as two runs")
     frames = {out: load(out) for out in folders}
-    first, *others = folders
-    codes = {out: frame.attrs["run"]["code"] for out, frame in frames.items()}
-    for out in others:
-        if codes[out] != codes[first]:
-            raise BadInput(
-                f"{first} and {out}: simulated by different code ({codes[first][:8]} and {codes[out][:8]}); "
-                "simulate both with this version"
-            )
-    joined = pd.concat([frame.assign(run=out) for out, frame in frames.items()], ignore_index=True)
-    joined = joined[["run", *(name for name in joined if name != "run")]]
-    units: dict[str, str] = {}
-    for frame in frames.values():
-        units |= frame.attrs.get("units", {})
     runs = {out: dict(frame.attrs["run"]) for out, frame in frames.items()}
+    first = folders[0]
+    if other := next((out for out in folders if runs[out]["code"] != runs[first]["code"]), None):
+        raise BadInput(
+            f"{first} and {other}: simulated by different code ({runs[first]['code'][:8]} and "
+            f"{runs[other]['code'][:8]}); simulate both with this version"
+        )
+    joined = pd.concat([frame.assign(run=out) for out, frame in frames.items()], ignore_index=True)
+    joined.insert(0, "run", joined.pop("run"))
+    units = {name: unit for frame in frames.values() for name, unit in frame.attrs.get("units", {}).items()}
     joined.attrs = {"units": Shared(units | {"run": "name"}), "runs": Shared(runs)}
     return joined
 
@@ -109,19 +106,15 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
 
 def open_results(folder: Folder, needed: Sequence[str]) -> pq.ParquetFile:
     """results.parquet, to be read column by column; BadInput if it is damaged or lacks a needed column."""
-    where = folder.child("results.parquet")
-    file = results.read_results(folder)
-    try:
-        attrs_of(file.schema_arrow.metadata)
-    except ValueError as error:
-        raise BadInput(f"{where}: is damaged: {' '.join(str(error).split())[:200]}") from None
-    found = file.schema_arrow
+    where, file = folder.child("results.parquet"), results.read_results(folder)
+    with reading(where):
+        found = file.schema_arrow
+    attrs_of(found.metadata)
     for name in needed:
-        if name not in found.names:
-            raise BadInput(f"{where}: has no column {name!r}: another program or version wrote it")
-        number = pa.types.is_floating(found.field(name).type) or pa.types.is_integer(found.field(name).type)
-        if number != (schema().field(name).type != pa.string()):
-            raise BadInput(f"{where}: column {name!r} is of type {found.field(name).type}")
+        at, is_text = found.get_field_index(name), schema().field(name).type == pa.string()
+        if at < 0 or is_text == (pa.types.is_floating(found.types[at]) or pa.types.is_integer(found.types[at])):
+            kind = "text" if is_text else "numbers"
+            raise BadInput(f"{where}: has no column {name!r} of {kind}: another program or version wrote it")
     return file
 
 
@@ -151,9 +144,8 @@ def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:
     """
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"{type(frame).__name__}: must be a DataFrame of sweep.load()")
-    attrs, frame = frame.attrs, frame.assign(**{str(name): _plain(column) for name, column in frame.items()})
-    frame.attrs = attrs
     units = frame.attrs.get("units", {})
+    frame = frame.assign(**{str(name): _plain(column) for name, column in frame.items()})
     parameters = [name for name in (*NAMES, *PARAMETER_COLUMNS, "run") if name in frame]
     single = representative(frame)  # under other draws uncertain costs vary too
     varying = [name for name in parameters if single[name].nunique(dropna=False) > 1]
@@ -165,14 +157,11 @@ def to_xarray(frame: pd.DataFrame) -> xarray.Dataset:
             axes.append(name)
         else:
             follows[name] = owner
-    repeated = ["draw", "replica"] if len(single) < len(frame) else ["replica"]
-    rows = 1
-    for name in [*axes, *repeated]:
-        rows *= frame[name].nunique(dropna=False)
-    if rows != len(frame) or frame.duplicated([*axes, *repeated]).any():
-        raise ValueError(f"not a full grid: {len(frame)} rows, and {', '.join([*axes, *repeated])} span {rows}")
-    metrics = [name for name in frame if name not in (*parameters, "point", "draw", "replica")]
-    made = frame.set_index([*axes, *repeated])[metrics].to_xarray()
+    index = [*axes, *(["draw"] if len(single) < len(frame) else []), "replica"]
+    rows = math.prod(frame[name].nunique(dropna=False) for name in index)
+    if rows != len(frame) or frame.duplicated(index).any():
+        raise ValueError(f"not a full grid: {len(frame)} rows, and {', '.join(index)} span {rows}")
+    made = frame.set_index(index).drop(columns=["point", *{"draw", *parameters} - {*index}]).to_xarray()
     for name, owner in follows.items():
         values = single.drop_duplicates(owner).set_index(owner)[name].reindex(made[owner].to_index())
         made = made.assign_coords({name: (owner, values.to_numpy())})
