@@ -12,9 +12,8 @@ from scipy.stats import kstest, norm
 from sweep.__main__ import main
 from sweep.calibrate import emulator
 from sweep.calibrate import tables as fitted
-from sweep.calibrate.rows import Pool
 from sweep.calibrate.representative import representative_draw
-from sweep.calibrate.rows import fits_of, left_out, read_by, rows_to_fit
+from sweep.calibrate.rows import Pool, fits_of, left_out, read_by, rows_to_fit
 from sweep.calibrate.tables import RANKS, TRUTHS, ranks
 from sweep.command.compose import compose
 from sweep.errors import BadInput

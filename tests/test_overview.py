@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from sweep.tables.answer import answer
-from sweep.tables.machines import sizes
 from sweep.tables.overview import overview
+from sweep.tables.setting import sizes
 
 
 def rows(**columns):

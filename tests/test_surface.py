@@ -9,7 +9,7 @@ import pytest
 from sim import METRICS
 from sweep.__main__ import main
 from sweep.store.rows import PARAMETER_COLUMNS
-from sweep.tables import surface
+from sweep.tables import replicas
 from sweep.tables.best_ceiling import best_ceiling
 from sweep.tables.crossover import PASSED, crossover
 from sweep.tables.pareto import on_front, pareto
@@ -121,7 +121,7 @@ def test_a_policy_without_an_elongation_is_on_no_front_of_it():
 
 def test_scaling_follows_cores_and_jobs_per_core():
     rows = [{"cores": c, "jobs": s * c, "sockets": c // 4, "ratio": c} for c in (8, 4) for s in (1, 0.5)]
-    table = surface.scaling(results(rows, follows=["sockets"]))
+    table = replicas.scaling(results(rows, follows=["sockets"]))
     assert table["cores"].tolist() == [4, 8, 4, 8]
     assert table["jobs_per_core"].tolist() == [0.5, 0.5, 1.0, 1.0]
     assert "sockets" not in table.columns
@@ -129,14 +129,14 @@ def test_scaling_follows_cores_and_jobs_per_core():
 
 def test_scaling_tells_apart_what_the_plan_tells_apart():
     rows = [{"cores": c, "jobs": c, "sockets": s, "ratio": c * s} for s in (1, 2) for c in (4, 8)]
-    table = surface.scaling(results(rows))
+    table = replicas.scaling(results(rows))
     assert table["sockets"].tolist() == [1, 1, 2, 2]
     assert len(crossover(results(rows))) == 2 * len(PASSED["ratio"])
 
 
 def test_jobs_that_are_no_shares_of_cores_are_shown_as_they_are():
     rows = [{"cores": c, "jobs": j, "ratio": c} for j in (4, 8) for c in (4, 8)]
-    assert surface.scaling(results(rows, relative=()))["jobs"].tolist() == [4, 4, 8, 8]
+    assert replicas.scaling(results(rows, relative=()))["jobs"].tolist() == [4, 4, 8, 8]
 
 
 def test_the_front_is_what_a_comparison_of_all_pairs_finds():

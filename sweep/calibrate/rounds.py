@@ -43,7 +43,7 @@ from sweep.run.record import describe
 from sweep.run.request import Request
 from sweep.store.folder import Folder, open_folder
 from sweep.store.results import read_results
-from sweep.tables.make import write, write_answer
+from sweep.tables.make import write
 from sweep.tables.text import as_text
 
 LEAST_SIZE, MOST_K = 500.0, 0.7  # effective draws and Pareto k of a reported fit
@@ -126,9 +126,8 @@ def _finish(
     for name, fit in fits.items():
         say_unless_quiet(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
     made = tables(pool, fits, emulators)
-    write(folder, made)
     found = answer(made)
-    write_answer(folder, found)
+    write(folder, made, found)
 
     def simulated(costs: np.ndarray) -> np.ndarray:
         table = compute(_open(request, pool.rows, pool.known, costs[None]), range(len(pool.rows)))

@@ -25,11 +25,8 @@ def over_draws(results: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Quantiles of these metrics' means over replicas, indexed by point: columns METRIC_05, METRIC_50, METRIC_95."""
     others = posterior_draws(results[["point", "draw", *metrics]])
     means = others.groupby([setting(others).rename("point"), "draw"])[metrics].mean().dropna(how="all")
-    made = {}
-    for name, share in SHARES.items():
-        for metric, column in means.groupby("point").quantile(share).items():
-            made[f"{metric}_{name}"] = column
-    return pd.DataFrame(made)
+    by = means.groupby("point")
+    return pd.concat([by.quantile(share).add_suffix(f"_{name}") for name, share in SHARES.items()], axis="columns")
 
 
 def add_bands(tables: dict[str, pd.DataFrame], results: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -57,7 +54,9 @@ def _by_draw(
     for _, rows in others.groupby("draw"):
         mine = rows.set_index(keys)[metrics]
         if single.index.isin(mine.index).all():  # else a point failed under this draw, so the table is incomplete
-            made.append(make(single.assign(**mine.reindex(single.index)).reset_index())[list(values)].to_numpy(float))
+            frame = single.copy()  # the coordinates of the representative draw, the metrics of this one
+            frame[metrics] = mine.reindex(frame.index)
+            made.append(make(frame.reset_index())[list(values)].to_numpy(float))
     # A policy that never passes a ratio passes it at infinity.
     filled = np.array([np.where(np.isnan(each), np.inf, each) for each in made])  # [draw, row, value]
     for at, value in enumerate(values):

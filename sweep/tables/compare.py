@@ -168,7 +168,6 @@ def as_markdown(found: Comparison, metric: str, rows: int) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text with a backslash before each character of Markdown's markup."""
     return MARKUP.sub(r"\\\g<0>", text)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -20,8 +19,7 @@ from sweep.store.rows import PARAMETER_COLUMNS
 ALWAYS = ("cores", "jobs")  # coordinates of every table
 
 
-@dataclass(frozen=True)
-class Coordinates:
+class Coordinates(Written):
     """The names that distinguish points, in the order of the plan's axes."""
 
     names: tuple[str, ...]
@@ -38,6 +36,13 @@ class Coordinates:
         return list(dict.fromkeys([*(name for name in NAMES if name in results), *ALWAYS, *self.own]))
 
 
+class Attrs(Written):
+    """The metadata of results."""
+
+    units: Mapping[str, str] = Field(default_factory=dict)
+    coordinates: Coordinates | None = None
+
+
 def coordinates(results: pd.DataFrame) -> Coordinates:
     """The coordinates in a run's `attrs`; for rows without a plan, every varying name and parameter."""
     written: Any = results.attrs.get("coordinates")
@@ -47,9 +52,10 @@ def coordinates(results: pd.DataFrame) -> Coordinates:
             {shown.get(name, name): shown.get(of, of) for name, of in written[key].items()}
             for key in ("follows", "relative")
         )
-        return Coordinates(tuple(dict.fromkeys(shown.values())), follows, relative)
+        return Coordinates(names=tuple(dict.fromkeys(shown.values())), follows=follows, relative=relative)
     columns = [name for name in (*NAMES, *PARAMETER_COLUMNS) if name in results]
-    return Coordinates(tuple(name for name in columns if results[name].nunique(dropna=False) > 1), {}, {})
+    varying = tuple(name for name in columns if results[name].nunique(dropna=False) > 1)
+    return Coordinates(names=varying, follows={}, relative={})
 
 
 def columns_of(attrs: Mapping[str, Any]) -> set[str]:
@@ -66,21 +72,6 @@ def _column(name: str, results: pd.DataFrame, names: Sequence[str]) -> str:
     makes = DERIVING[name].makes if name in DERIVING else ()
     made = [column for column in makes if column in results and column not in names]
     return next((column for column in made if results[column].nunique(dropna=False) > 1), made[0] if made else name)
-
-
-class Told(Written):
-    """The coordinates as the plan wrote them."""
-
-    names: Sequence[str]
-    follows: Mapping[str, str]
-    relative: Mapping[str, str]
-
-
-class Attrs(Written):
-    """The metadata of results."""
-
-    units: Mapping[str, str] = Field(default_factory=dict)
-    coordinates: Told | None = None
 
 
 class Shared(dict):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sweep.tables.replicas import scaling
 from sweep.tables.setting import settings
-from sweep.tables.surface import scaling
 from sweep.tables.words import COSTS, MOST, Answer, Tables, banded, enumerated, few, marked
 
 SHARES = (0.01, 0.1, 0.5)
@@ -133,12 +133,10 @@ def _exceeded(rows: pd.DataFrame, form: Callable[[float], str]) -> str:
 
 
 def _largest(rows: pd.DataFrame, word: str) -> str:
-    """The largest number at the end of texts that begin with this word."""
     return max((said.rpartition(" ")[2] for said in rows["said"] if said.startswith(word)), key=float)
 
 
 def _at(row: Any) -> str:
-    """The number of CPUs from which a threshold is exceeded, with its band."""
     if pd.notna(row["cores"]):
         return marked(banded(row, "cores", lambda value: "never" if np.isinf(value) else f"{value:.0f}"), row["cores"])
     earliest = row.get("cores_05", np.nan)

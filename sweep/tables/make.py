@@ -22,14 +22,13 @@ from sweep.tables.fabric import fabric
 from sweep.tables.frame import read_once
 from sweep.tables.isolated import METRICS as OF_ISOLATED
 from sweep.tables.isolated import isolated
-from sweep.tables.machines import sizes
 from sweep.tables.next_experiment import next_experiment
 from sweep.tables.overview import overview
 from sweep.tables.pareto import pareto
-from sweep.tables.replicas import summary
+from sweep.tables.replicas import COUNTERS, counters, scaling, summary
 from sweep.tables.reproduction import KEYS, reproduction
 from sweep.tables.selection import failed_points, notes, posterior_draws, representative, simulated
-from sweep.tables.surface import COUNTERS, counters, scaling
+from sweep.tables.setting import sizes
 from sweep.tables.validation import discrepancy_elsewhere, validation, validation_summary
 from sweep.tables.why import COLUMNS as OF_RESOURCES
 from sweep.tables.why import MOST_POINTS, influence, saturation
@@ -129,14 +128,8 @@ def check_answer(named: str | None, grid: str) -> None:
 def write_tables(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
     """Make the tables and the answer, and write both into the run's folder."""
     made, said = tables_and_answer(folder)
-    write(folder, made)
-    write_answer(folder, said)
+    write(folder, made, said)
     return made, said
-
-
-def write_answer(folder: Folder, said: Answer) -> None:
-    """Write the answer beside the tables; the page begins with it."""
-    folder.write(ANSWER, said.text.encode())
 
 
 def measured_of(folder: Folder) -> Measured:
@@ -144,8 +137,8 @@ def measured_of(folder: Folder) -> Measured:
     return from_json(read_run(folder).get("measured"), f"{folder}/run.json: measured")
 
 
-def write(folder: Folder, made: Mapping[str, pd.DataFrame]) -> None:
-    """Tables by name as CSV and Parquet."""
+def write(folder: Folder, made: Mapping[str, pd.DataFrame], said: Answer | None = None) -> None:
+    """Tables by name as CSV and Parquet, and the answer beside them; the page begins with it."""
     for name, table in made.items():
         plain = table.copy(deep=False)
         plain.attrs = {key: value for key, value in table.attrs.items() if key not in ("notes", "copies")}
@@ -153,6 +146,8 @@ def write(folder: Folder, made: Mapping[str, pd.DataFrame]) -> None:
             for begin in range(0, max(len(plain), 1), PIECE):
                 file.write(as_csv(plain.iloc[begin : begin + PIECE], header=not begin).encode())
         folder.write(f"tables/{name}.parquet", plain.to_parquet(index=False))
+    if said is not None:
+        folder.write(ANSWER, said.text.encode())
 
 
 def as_csv(table: pd.DataFrame, header: bool = True) -> str:

@@ -39,7 +39,7 @@ def next_experiment(results: pd.DataFrame, fitted: Collection[str], predict: int
     predictions, `predicted_share` that of the point `predict`. On machines that are not `fitted` the model errs more.
     BadInput if there are too few draws or no such point.
     """
-    others = posterior_draws(simulated(without_copies(results))).query("policy != 'vanilla' and added_s > 0")
+    others = posterior_draws(simulated(without_copies(results))).query("policy != 'vanilla' and added_s > 0").copy()
     others = others.assign(point=setting(others), log_added=np.log(others["added_s"]))
     signal = others.groupby(["point", "draw"])["log_added"].mean().unstack()  # [point, draw]
     signal = signal.dropna(axis="columns")  # draws under which every point could be simulated

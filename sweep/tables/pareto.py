@@ -7,9 +7,8 @@ import pandas as pd
 
 from sim.policies import Policies
 from sweep.tables import crossover
-from sweep.tables.replicas import means
+from sweep.tables.replicas import costs_of, means
 from sweep.tables.setting import settings
-from sweep.tables.surface import costs_of
 from sweep.tables.words import COSTS, PLACE, Answer, Tables, banded, duration, enumerated, estimate, factor, few, unmet
 
 OF_LOOPS = "overhead_ns_per_operation"
@@ -31,8 +30,7 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
     table, names = means(results, [*costs, *windows])
     table = table[np.isfinite(table[WINDOW])]
     where = [name for name in names if name not in ("policy", "tick_hz")]  # both are choices
-    group = table.groupby(where, sort=False, dropna=False).ngroup() if where else 0
-    left, made = table.assign(group=group), []
+    left, made = table.assign(group=table.groupby(where, sort=False, dropna=False).ngroup()), []
     for first in [name for name in FRONTS if name in costs]:  # a group is compared by its first known cost
         here = left[first].notna().groupby(left["group"]).transform("any")
         mine, left = left[here & np.isfinite(left[first])], left[~here]
@@ -42,27 +40,18 @@ def pareto(results: pd.DataFrame) -> pd.DataFrame:
             front = on_front(*(finite[column].to_numpy() for column in (name, WINDOW, "group")))
             mine = mine.assign(**{FRONTS[name]: mine.index.isin(finite.index[front])})
         made.append(mine)
-    together = pd.concat(made).sort_values("group", kind="stable") if made else table
-    if together.empty:
-        return pd.DataFrame()
-    fronts = [name for name in dict.fromkeys(FRONTS.values()) if name in together]
-    met = ["rate_met"] if "rate_met" in together else []
-    return together[[*names, *costs, *met, *windows, *fronts, "point"]].reset_index(drop=True)
+    together = pd.concat(made).sort_values("group", kind="stable", ignore_index=True)
+    shown = [*names, *costs, "rate_met", *windows, *dict.fromkeys(FRONTS.values()), "point"]
+    return together[[name for name in shown if name in together]]
 
 
-def on_front(x: np.ndarray, y: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
+def on_front(x: np.ndarray, y: np.ndarray, group: np.ndarray | int = 0) -> np.ndarray:
     """Whether no other point of its group is at most as large in both and smaller in one, [point]: the Pareto front."""
-    group = np.zeros(len(x), dtype=np.int64) if group is None else group
-    order = np.lexsort((y, x, group))
-    sorted_x, sorted_y, groups = x[order], y[order], group[order]
-    begins = np.r_[True, (sorted_x[1:] != sorted_x[:-1]) | (groups[1:] != groups[:-1])][: len(x)]
-    at = np.cumsum(begins) - 1
-    lowest = pd.Series(sorted_y[begins])  # y of each x
-    of_group = groups[begins]
-    before = lowest.groupby(of_group).cummin().groupby(of_group).shift().fillna(np.inf).to_numpy()  # of all smaller x
-    front = np.zeros(len(x), dtype=bool)
-    front[order] = (sorted_y == lowest.to_numpy()[at]) & (sorted_y < before[at])
-    return front
+    points = pd.DataFrame({"group": group, "x": x, "y": y})
+    lowest = points.groupby(["group", "x"])["y"].min()
+    of_smaller_x = lowest.groupby("group").cummin().groupby("group").shift(fill_value=np.inf)
+    best = lowest.where(lowest < of_smaller_x).rename("best")
+    return np.asarray(points["y"] == points.join(best, on=["group", "x"])["best"])
 
 
 def answer(tables: Tables) -> Answer:

@@ -1,4 +1,4 @@
-"""Means and half-widths over replicas."""
+"""Means and half-widths over replicas, and the tables of every run: pure functions of results."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ OF_LOOPS = (
     "operations_per_s", "overhead_ns_per_operation", "operation_ns_total", "overhead_share", "elongation",
     "flush_wait_ns", "interrupts_per_flush",
 )  # fmt: skip
+BUILD_COSTS = ("ratio", "system_time_s", "wall_time_s")
+LOOP_COSTS = (
+    "overhead_ns_per_operation", "overhead_share", "sender_overhead_share", "elongation", "operations_per_s",
+)  # fmt: skip
+COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupts_per_flush", "marks_per_flush")
 FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)  # t95 of 1 to 6 degrees of freedom: the series is inaccurate there
 
 
@@ -81,3 +86,29 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     table = table.drop(columns=constant).join(half, on="point")
     failed = failed_points(results).set_index("point")["status"] if "status" in results else pd.Series(dtype=object)
     return table.assign(status=table["point"].map(failed).fillna(OK)) if len(failed) else table
+
+
+def costs_of(results: pd.DataFrame) -> list[str]:
+    """The cost metrics of builds and of loops, as far as the results have either."""
+    builds, loops = (results[name].notna().any() for name in ("system_time_s", "operations_per_s"))
+    return [*(BUILD_COSTS if builds or not loops else ()), *(LOOP_COSTS if loops else ())]
+
+
+def scaling(results: pd.DataFrame) -> pd.DataFrame:
+    """Costs by policy and cores: ratio and times of builds, shares of time and operations of loops."""
+    if results["cores"].nunique() < 2:
+        return pd.DataFrame()
+    table, names = means(results, [*costs_of(results), "flush_wait_ns", "handler_share"])
+    table["jobs_per_core"] = (table["jobs"] / table["cores"]).round(3)
+    others = [name for name in names if name not in ("cores", "jobs")]
+    relative = coordinates(results).relative.get("jobs") == "cores"
+    load, other_load = ("jobs_per_core", "jobs") if relative else ("jobs", "jobs_per_core")
+    order = [*others, load, "cores", other_load]
+    rest = [name for name in table.columns if name not in (*order, "point")]
+    return table.sort_values(order, kind="stable")[[*order, *rest, "point"]].reset_index(drop=True)
+
+
+def counters(results: pd.DataFrame) -> pd.DataFrame:
+    """The kernel's counters for the whole build."""
+    table, names = means(results, list(COUNTERS))
+    return table[["point", *names, *COUNTERS]]

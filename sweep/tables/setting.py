@@ -1,20 +1,25 @@
-"""One setting of a table out of many: the one in the sentences, and its words."""
+"""One setting of a table out of many, the one in the sentences, and the machines of a run, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+import numpy as np
 import pandas as pd
 
 from sim.parameters import PARAMETERS
+from sweep.inputs.catalog import catalog
+from sweep.inputs.conf import conf_dir
 from sweep.plan.points import NAMES
-from sweep.tables.words import one_length
+from sweep.tables.words import enumerated, one_length
 
 LINUX_CEILING = 33
 ONE_OF = "1 of"  # N settings, in words
 LOADS = ("jobs_per_core", "jobs", "cores")  # sentences are about their largest value
 BARE = ("machine", "workload", "policy")  # names that stand for themselves in words
 OTHERS = ("policy", "costs")  # no part of a setting
+SHAPE = ["machine", "cores", "sockets", "threads_per_core", "cluster_cores"]
+MOST = 4  # machines that are described
 
 
 def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -73,3 +78,29 @@ def word(name: str, value: object, per_core: bool = False) -> list[str]:
     if name == "jobs_per_core":
         return [f"-j{'' if text == '1' else f'{text} x '}cores"]
     return [f"{text} CPUs" if name == "cores" else f"-j{text}" if name == "jobs" else f"{name} {text}"]
+
+
+def sizes(results: pd.DataFrame) -> list[str]:
+    """A sentence for each machine: sizes by sockets, and the real machine's size if that is smaller."""
+    if not set(SHAPE) <= set(results):
+        return []
+    rows = results[SHAPE].drop_duplicates().sort_values(["cores", "sockets"])
+    known = catalog([conf_dir()])["machine"]
+    said = []
+    for machine, mine in list(rows.groupby("machine", sort=False))[:MOST]:
+        parts = []
+        for sockets, some in mine.astype({"sockets": int}).groupby("sockets", sort=False):
+            ends = dict.fromkeys(f"{each:g}" for each in (some["cores"].min(), some["cores"].max()))
+            parts.append(f"{' to '.join(ends)} CPUs on {sockets} socket{'' if sockets == 1 else 's'}")
+        clusters = enumerated([f"{each:g} cores" for each in mine["cluster_cores"].dropna().unique()])
+        quantities = known[str(machine)].quantities if machine in known else {}
+        own = {name: quantity.central for name, quantity in quantities.items()}
+        larger = mine[mine["cores"] > float(own.get("cores", np.inf))]
+        beside = ""
+        if len(larger):
+            sockets = float(own.get("sockets", 1))
+            remedy = "; sockets= gives more" if (larger["sockets"] == sockets).all() else ""
+            beside = f" (the machine itself has {own['cores']:g} on {sockets:g}{remedy})"
+        within = f", in clusters of {clusters}" if clusters else ""
+        said.append(f"{machine}: {enumerated(parts)}{within}{beside}.")
+    return said

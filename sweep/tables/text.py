@@ -119,7 +119,6 @@ def breakdown(results: pd.DataFrame) -> str:
 
 
 def _row(name: str, results: pd.DataFrame) -> list[str]:
-    """The name, number, unit and spread of a metric."""
     values = representative(results)[name].dropna()
     half = half_width(values)
     spread = f"+- {half:.2g}" if half > 0 else ""
@@ -132,5 +131,4 @@ def _row(name: str, results: pd.DataFrame) -> list[str]:
 
 
 def _meaning(name: str) -> str:
-    """The meaning of a metric without its remarks."""
     return re.split("[:;]", METRICS[name].meaning.removeprefix("part of added_s: "))[0]

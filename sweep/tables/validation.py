@@ -35,6 +35,7 @@ class Prediction:
     base: pd.Series
     added: pd.Series
     rate: float | None
+    wider: float  # the factor of the model's error at this number of CPUs; 0 for arithmetic metrics
 
     def from_total(self, total: Any) -> Any:
         """The metric at a total, or the total at a value of the metric."""
@@ -50,11 +51,6 @@ class Prediction:
         """Whether the row shows the model's error: it was predicted, and it depends on costs."""
         known = (self.measured_added > 0.0).all() and (self.added > 0.0).all()
         return self.row.role == "predict" and self.wider > 0.0 and bool(known)
-
-    @property
-    def wider(self) -> float:
-        """The factor of the model's error at this number of CPUs; 0 for arithmetic metrics."""
-        return 0.0 if self.row.metric in ARITHMETIC else spread().wider(self.cores)
 
 
 def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
@@ -119,7 +115,6 @@ def _predictions(results: pd.DataFrame, measured: Measured) -> list[Prediction]:
 
 
 def _at(results: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of a point of a table."""
     same = np.ones(len(results), dtype=bool)
     for name, value in point.items():
         same &= (results[name] == value).to_numpy() if name in results else False
@@ -142,11 +137,12 @@ def _prediction(table: Table, row: Row, mine: pd.DataFrame, less: pd.DataFrame |
         value = value - _by_draw(less, row.metric)["value"] * table.times
     both = pd.DataFrame({"base": base, "added": value - base}).dropna()  # draws under which no point failed
     machine, policy, costs = (str(first[name]) for name in ("machine", "policy", "costs"))
-    return Prediction(table, row, machine, policy, costs, float(first["cores"]), both["base"], both["added"], rate)
+    cores = float(first["cores"])
+    wider = 0.0 if row.metric in ARITHMETIC else spread().wider(cores)
+    return Prediction(table, row, machine, policy, costs, cores, both["base"], both["added"], rate, wider)
 
 
 def _by_draw(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Means over replicas, a row per draw."""
     others = posterior_draws(rows)
     names = ["base_system_s", "operation_ns_total", "elongation"]
     means = (others if len(others) else representative(rows)).groupby("draw")
@@ -171,7 +167,6 @@ def _discrepancy(predictions: Sequence[Prediction], costs: str, but: Collection[
 
 
 def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
-    """One line of the table."""
     row, measured = each.row, each.row.measured
     shown = each.from_total(shown_again(each.base.to_numpy(), each.added.to_numpy(), discrepancy))
     low, middle, high = np.quantile(shown, SHARES)

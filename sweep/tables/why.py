@@ -107,7 +107,6 @@ def _broadcast_ns(row: Any) -> float:
 
 
 def _shape(row: Any) -> Shape:
-    """The machine of a row, as needed for distances."""
     busy = int(busy_cpus(row["jobs"], row["cores"]))
     senders, cluster = (row[name] if pd.notna(row.get(name)) else None for name in ("flushers", "cluster_cores"))
     return Shape(
@@ -184,7 +183,6 @@ def answer(tables: Tables) -> Answer:
 
 
 def _use(row: Any) -> str:
-    """The most used resource of a policy, and the next one."""
     used = sorted(((row[name], name) for name in RESOURCES if row.get(name, 0.0) > 0.0), reverse=True)
     if not used:
         return f"{row['policy']} uses none"

@@ -17,12 +17,11 @@ def parser() -> Parser:
 
 def main(given: Namespace) -> int:
     """Run the verb; return the exit code."""
-    from sweep.tables.make import tables_and_answer, write, write_answer
+    from sweep.tables.make import tables_and_answer, write
 
     made, said = tables_and_answer(finished(given.out))
     with writing(given) as into:
-        write(into, made)
-        write_answer(into, said)
+        write(into, made, said)
     for name, table in made.items():
         print(f"tables/{name}.csv  {len(table)} rows")
     for note in next(iter(made.values())).attrs.get("notes", []):
