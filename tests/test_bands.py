@@ -81,6 +81,7 @@ def made_up(draws=400, noise=0.0):
         rows.append(
             pd.DataFrame(
                 {"point": at * (draws + 1) + np.arange(draws + 1), "draw": np.arange(draws + 1), "replica": 0}
+                | {"status": "ok"}
                 | {"policy": policy, "machine": "m", "workload": "w", "costs": "literature", "cores": 96.0, "jobs": 4.0}
                 | {"handler_fixed_ns": handler, "refill_ns": refill, "accounting": "tick", "base_system_s": 1.0}
                 | {"added_s": 1000.0 * added, "system_time_s": 1.0 + 1000.0 * added}

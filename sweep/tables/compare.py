@@ -22,6 +22,7 @@ from sweep.tables import text
 from sweep.tables.coordinates import ALWAYS, coordinates
 from sweep.tables.replicas import half_widths
 from sweep.tables.selection import failed_points, representative, simulated, without_copies
+from sweep.tables.words import few
 
 ROUNDING = 1e-12  # smaller relative differences are none
 MOST_FAILED = 8  # failed points in a message
@@ -39,7 +40,7 @@ class Comparison:
     table: pd.DataFrame  # a row per point: its coordinates, a, b, change_pct, intervals (NaN: not known)
     changed: Mapping[str, tuple[object, object]]  # constants that differ
     paired: bool
-    failed: Sequence[str]  # points that failed, in words
+    failed: list[str]  # points that failed, in words
     only: tuple[int, int]  # points that are in A alone, and in B alone
 
 
@@ -47,9 +48,6 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> Comparison:
     """The metric's means at each point that both runs have, and their difference in intervals."""
     if metric not in METRICS:
         raise BadInput(f"--metric {metric}: must be a metric{did_you_mean(metric, METRICS)}")
-    for name, frame in (("A", a), ("B", b)):
-        if metric not in frame or not pd.api.types.is_numeric_dtype(frame[metric]):
-            raise BadInput(f"--metric {metric}: is no column of numbers in {name}")
     paired = _share_draws(a, b)
     a, b = (without_copies(representative(frame)) for frame in (a, b))
     keys, changed = _keys(a, b)
@@ -116,32 +114,22 @@ def _unpaired(a: pd.DataFrame, b: pd.DataFrame, keys: list[str]) -> pd.DataFrame
 def _intervals(made: pd.DataFrame) -> np.ndarray:
     """The difference over its half-width; NaN if that is not known, infinity if all replicas are equal."""
     rounding = ROUNDING * np.maximum(made["a"].abs(), made["b"].abs())
-    difference = made["difference"].abs().where(made["difference"].abs() > rounding, 0.0)
-    half = made["half"].where(~(made["half"] <= rounding), 0.0)
+    difference, half = (each.abs().mask(each.abs() <= rounding, 0.0) for each in (made["difference"], made["half"]))
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.where((difference == 0) & half.notna(), 0.0, difference / half)
-    return np.where(made["difference"].isna(), np.nan, found)
+        return np.where((difference == 0) & half.notna(), 0.0, difference / half)
 
 
 def sentences(found: Comparison, metric: str) -> list[str]:
     """Sentences beside the points: constants that differ, and the number of points that moved."""
-    table = found.table
+    known, moved = int(found.table["intervals"].notna().sum()), int((found.table["intervals"] > 1.0).sum())
     lines = [f"{name}: {printable(str(a))} in A, {printable(str(b))} in B" for name, (a, b) in found.changed.items()]
-    known = int(table["intervals"].notna().sum())
-    moved = int((table["intervals"] > 1.0).sum())
-    lines.append(f"{len(table)} points in both; {moved} moved by more than one interval ({metric})")
-    if known < len(table):
-        lines.append(
-            f"{len(table) - known} points without an interval: it needs two replicas"
-            + (" that are in both runs" if found.paired else " in each run")
-            + " and a value of the metric"
-        )
-    for name, count in zip("AB", found.only, strict=True):
-        if count:
-            lines.append(f"{count} points are in {name} alone")
+    lines.append(f"{len(found.table)} points in both; {moved} moved by more than one interval ({metric})")
+    if without := len(found.table) - known:
+        where = " that are in both runs" if found.paired else " in each run"
+        lines.append(f"{without} points without an interval: it needs two replicas{where} and a value of the metric")
+    lines += [f"{count} points are in {name} alone" for name, count in zip("AB", found.only, strict=True) if count]
     if found.failed:
-        more = len(found.failed) - MOST_FAILED
-        words = [printable(each) for each in found.failed[:MOST_FAILED]] + ([f"and {more} more"] if more > 0 else [])
+        words = few([printable(each) for each in found.failed], MOST_FAILED)
         lines.append(f"failed, and not compared: {'; '.join(words)}")
     return [*lines, INTERVALS[found.paired]]
 

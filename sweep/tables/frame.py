@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     import xarray
 
 
-NEEDED = [name for name in schema().names if name not in ("draw", "status")]  # absent in older versions
-
-
 def load(out: str | PathLike[str]) -> pd.DataFrame:
     """A row per point and replica; `attrs["units"]` by column, `attrs["run"]` the content of run.json.
 
@@ -71,7 +68,7 @@ def concat(outs: Iterable[str | PathLike[str]]) -> pd.DataFrame:
 
 def read_results(folder: Folder) -> pd.DataFrame:
     """results.parquet with `attrs["units"]` and `attrs["coordinates"]` from its metadata."""
-    file = open_results(folder, NEEDED)
+    file = open_results(folder, schema().names)
     with reading(folder.child("results.parquet")):
         return as_frame(file.read())
 
@@ -81,7 +78,7 @@ def read_once(folder: Folder, names: Callable[[int], Collection[str]]) -> pd.Dat
 
     `attrs["copies"]` counts the others. Columns are read one by one, to save memory.
     """
-    file = open_results(folder, NEEDED)
+    file = open_results(folder, schema().names)
     attrs, there = attrs_of(file.schema_arrow.metadata), file.schema_arrow.names
 
     def column(name: str) -> pd.Series:

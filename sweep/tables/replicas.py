@@ -84,7 +84,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     if is_beyond(table["cores"]).any():  # every number needs its mark
         constant = [name for name in constant if name != "cores"]
     table = table.drop(columns=constant).join(half, on="point")
-    failed = failed_points(results).set_index("point")["status"] if "status" in results else pd.Series(dtype=object)
+    failed = failed_points(results).set_index("point")["status"]
     return table.assign(status=table["point"].map(failed).fillna(OK)) if len(failed) else table
 
 

@@ -75,4 +75,5 @@ def answer(tables: Tables) -> Answer:
     for name in others:
         sentences.append(f"With costs={name} the largest error is {asked[f'{name}_error_pct'].abs().max():.0f} %.")
     ends = {f"{name}_{end}_s": f"{name}_s_{at}" for name in (best, *others) for end, at in (("lo", "05"), ("hi", "95"))}
-    return Answer(sentences, table.rename(columns=ends))
+    times = [name for name in map(str, table) if not name.endswith(("_pct", "_ratio", "_measured"))]
+    return Answer(sentences, table[[*times, *table.columns.difference(times, sort=False)]].rename(columns=ends))

@@ -50,20 +50,18 @@ def rows_kept(names: Collection[str], column: Callable[[str], pd.Series]) -> tup
     first = ~points.duplicated().to_numpy()
     copied = copies(column(name)[first] for name in (*NAMES, *PARAMETER_COLUMNS, "draw") if name in names)
     every = points[first][copied]
-    counted = every[column("draw")[first][copied] == REPRESENTATIVE] if "draw" in names else every
-    return ~points.isin(every).to_numpy(), len(counted)
+    return ~points.isin(every).to_numpy(), int((column("draw")[first][copied] == REPRESENTATIVE).sum())
 
 
 def simulated(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of points that did not fail."""
-    good = results["status"] == OK if "status" in results else pd.Series(True, results.index)
-    return results if good.all() else results[good]
+    good = results["status"] == OK
+    return results if good.all() else results[good]  # avoids a copy
 
 
 def failed_points(results: pd.DataFrame) -> pd.DataFrame:
     """The first row of each point that failed."""
-    failed = results[results["status"] != OK] if "status" in results else results.iloc[:0]
-    return failed.drop_duplicates("point")
+    return results[results["status"] != OK].drop_duplicates("point")
 
 
 def notes(points: int, failed: int, copied: int) -> list[str]:

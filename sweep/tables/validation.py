@@ -144,9 +144,8 @@ def _prediction(table: Table, row: Row, mine: pd.DataFrame, less: pd.DataFrame |
 
 def _by_draw(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     others = posterior_draws(rows)
-    names = ["base_system_s", "operation_ns_total", "elongation"]
     means = (others if len(others) else representative(rows)).groupby("draw")
-    return means[[name for name in names if name in rows]].mean().assign(value=means[metric].mean())
+    return means[["base_system_s", "operation_ns_total", "elongation"]].mean().assign(value=means[metric].mean())
 
 
 def _discrepancy(predictions: Sequence[Prediction], costs: str, but: Collection[str]) -> float:
