@@ -16,12 +16,12 @@ import time
 from operator import attrgetter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sweep.__main__ import main
 from sweep.run.ray import _gauges
 from sweep.store.folder import look
-from sweep.store.processes import descendants, lives
 from tests import faults
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time on a machine
@@ -81,19 +81,21 @@ def wait_for_process(driver, name, timeout_s=60.0):
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         assert driver.poll() is None, driver.communicate()[1]
-        for pid in descendants(driver.pid):
-            if name in command_line(pid):
-                return pid
+        for each in descendants(driver.pid):
+            if name in command_line(each.pid):
+                return each.pid
         time.sleep(0.02)
     raise AssertionError(f"no {name} after {timeout_s} s")
 
 
+def descendants(pid):
+    return psutil.Process(pid).children(recursive=True)
+
+
 def gone(processes, timeout_s=15.0):
     """The command lines of those that are still there after a while."""
-    end = time.monotonic() + timeout_s
-    while any(lives(*each) for each in processes.items()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return [command_line(pid) for pid, ticks in processes.items() if lives(pid, ticks)]
+    _, alive = psutil.wait_procs(processes, timeout_s)
+    return [command_line(each.pid) for each in alive]
 
 
 STRANGER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('in'); ray.shutdown()"
@@ -117,7 +119,7 @@ def test_a_ray_of_ours_listens_on_loopback_and_answers_only_who_has_its_token(tm
     try:
         head = wait_for_process(driver, "gcs_server")
         wait_for_process(driver, "ray::smoke chunk ")
-        sockets = listening([driver.pid, *descendants(driver.pid)])
+        sockets = listening([driver.pid, *(each.pid for each in descendants(driver.pid))])
         assert len(sockets) >= 3
         assert {address for address, _ in sockets} <= LOOPBACK
         port = next(port for (_, port), pid in sockets.items() if pid == head)
@@ -213,7 +215,7 @@ def test_where_ray_ends_the_driver_a_sentence_says_how_to_go_on_and_the_lock_is_
 def test_a_signal_while_ray_starts_ends_it_with_a_word_and_no_orphans(tmp_path):
     driver = faults.start(tmp_path, *OURS)
     head = wait_for_process(driver, "gcs_server")
-    started = descendants(driver.pid) | {head: 0}
+    started = {*descendants(driver.pid), psutil.Process(head)}
     driver.send_signal(signal.SIGTERM)
     code, said = faults.finish(driver, timeout=60)
     assert code == 143, said

@@ -16,7 +16,7 @@ from sweep.__main__ import main
 from sweep.command.verbs.runs import age, as_text, size
 from sweep.errors import BadInput
 from sweep.store.folder import look
-from sweep.store.processes import space, start_ticks
+from sweep.store.lock import space
 from sweep.store.runs import Run, different_settings, find_runs
 from tests.conftest import sign
 
@@ -78,7 +78,7 @@ def test_a_run_that_was_ended_early_is_stopped_and_one_with_a_living_driver_runs
     assert by_name(copied)["smoke/first"].state == "stopped, 100 %"  # its only chunk is there, its results are not
     shutil.rmtree(first / "parts")
     assert by_name(copied)["smoke/first"].state == "stopped, 0 %"
-    holder = {"host": socket.gethostname(), "space": space(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
+    holder = {"host": socket.gethostname(), "space": space(), "pid": os.getpid()}
     (first / "lock.json").write_text(json.dumps(holder))
     assert by_name(copied)["smoke/first"].state == "running, 0 %"
 

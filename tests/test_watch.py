@@ -18,7 +18,7 @@ import pytest
 from sweep.__main__ import main
 from sweep.command import watch
 from sweep.store.folder import look
-from sweep.store.processes import space, start_ticks
+from sweep.store.lock import space
 from sweep.store.status import as_line, as_text, status
 
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
@@ -32,7 +32,7 @@ def run(sweep_in, tmp_path):
 def hold(run, pid):
     """Let this process be the driver of a run that is not done."""
     (run / "results.parquet").unlink(missing_ok=True)
-    holder = {"host": socket.gethostname(), "space": space(), "pid": pid, "ticks": start_ticks(pid), "running": 1}
+    holder = {"host": socket.gethostname(), "space": space(), "pid": pid, "running": 1}
     (run / "lock.json").write_text(json.dumps(holder))
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_run_is_a_sentence(run, text, capsys):
 def test_a_drivers_host_moves_no_cursor_in_either_form_of_the_status(sweep_in, tmp_path):
     """lock.json may be somebody else's."""
     run = sweep_in("+grid=smoke", "policy=xpfo_deferred", "window_events=64", out=tmp_path / "run")
-    holder = {"host": "h\x1b[2J", "space": "x", "pid": 5, "ticks": 1, "token": "t", "running": 0}
+    holder = {"host": "h\x1b[2J", "space": "x", "pid": 5, "token": "t", "running": 0}
     (run / "lock.json").write_text(json.dumps(holder))
     folder = look(str(run))
     for said in (as_text(folder, status(folder)), as_line(folder, status(folder))):

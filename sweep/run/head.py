@@ -1,8 +1,7 @@
 """A watch on a cluster's head, from a thread that no call of Ray can block, and the end of Ray's leftovers.
 
-A second process reports the end of a driver that Ray has killed.
-
-Ray kills the driver silently a minute after its head has died, and sometimes not even then.
+Ray kills the driver silently a minute after its head has died, and sometimes not even then. A second process reports
+that end.
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from pathlib import Path
 
-from sweep.store.processes import descendants, lives
+import psutil
 
 LOOK_S = 5.0  # between two checks
 SILENT_S = 40.0  # without an answer of the head, the run ends: before Ray's own 60 s
@@ -27,11 +25,14 @@ WORD_S = 30  # for the last message of a driver
 
 
 class Watch:
-    """Checks the head every LOOK_S; calls `lost` from another thread, which must end the process."""
+    """Checks the head every LOOK_S; calls `lost` from another thread, which must end the process.
 
-    def __init__(self, address: str, lost: Callable[[str], None], longest_s: float, session: str | None) -> None:
-        self._address, self._lost, self._longest_s, self._session = address, lost, longest_s, session
-        self.processes: dict[int, int] = {}
+    `mark` is in the command lines of the processes of this driver's own cluster; None for another cluster.
+    """
+
+    def __init__(self, address: str, lost: Callable[[str], None], longest_s: float, mark: str | None) -> None:
+        self._address, self._lost, self._longest_s, self._mark = address, lost, longest_s, mark
+        self.processes: set[psutil.Process] = set()
         self._turned = time.monotonic()
         self._over = threading.Event()
         self._see()
@@ -46,19 +47,14 @@ class Watch:
         self._see()
         self._over.set()
 
-    def end_processes(self) -> None:
-        """End remaining processes of this driver's own cluster, and no others."""
-        end_processes(self.processes)
-
     def _see(self) -> None:
-        """Record this process's descendants in the session: their names do not show it later."""
-        if self._session is None:
+        """Record the processes of our own cluster: the names of their children do not show it later."""
+        if self._mark is None:
             return
-        mark = self._session.encode()
-        for pid, ticks in descendants(os.getpid()).items():
-            with suppress(OSError):
-                if mark in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    self.processes |= {pid: ticks, **descendants(pid)}
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if self._mark in " ".join(process.cmdline()):
+                    self.processes |= {process, *process.children(recursive=True)}
 
     def _look(self) -> None:
         silent: float | None = None
@@ -77,20 +73,17 @@ class Watch:
     def _end(self, why: str) -> None:
         if self._over.is_set():
             return
-        self.end_processes()
+        end_processes(self.processes)
         self._lost(why)
 
 
-def end_processes(processes: Mapping[int, int]) -> None:
-    """End those of these processes, by pid and start, that still run."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid, ticks in processes.items():
-            if lives(pid, ticks):
-                with suppress(OSError):
-                    os.kill(pid, number)
-        end = time.monotonic() + END_S
-        while any(lives(pid, ticks) for pid, ticks in processes.items()) and time.monotonic() < end:
-            time.sleep(0.05)
+def end_processes(processes: Collection[psutil.Process]) -> None:
+    """End those of these processes that still run."""
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            with suppress(psutil.Error):
+                end(process)
+        _, processes = psutil.wait_procs(processes, timeout=END_S)
 
 
 class LastWord:
@@ -99,7 +92,7 @@ class LastWord:
     Ray kills the driver at once, without running any Python code, when its raylet has died.
     """
 
-    def __init__(self, words: Callable[[dict[int, int]], None]) -> None:
+    def __init__(self, words: Callable[[Collection[psutil.Process]], None]) -> None:
         heard, self._spoken = os.pipe()
         self._child = os.fork()
         if self._child:
@@ -108,26 +101,33 @@ class LastWord:
         try:
             os.setsid()  # no signals of the run's terminal
             os.close(self._spoken)
+            processes: list[psutil.Process] = []
             with open(heard, encoding="ascii") as file:
-                told = [json.loads(line) for line in file]
-            if None not in told:
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                signal.alarm(WORD_S)
-                words({int(pid): ticks for each in told for pid, ticks in each.items()})
+                for line in file:
+                    told = json.loads(line)
+                    if told is None:
+                        return
+                    processes = [each for each in psutil.process_iter() if each.pid in told]
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(WORD_S)
+            words(processes)
         finally:
             os._exit(0)
 
-    def tell(self, processes: Mapping[int, int] | None) -> None:
-        """Set the processes to end then, by pid and start; None: no message."""
-        with suppress(OSError):
-            os.write(self._spoken, json.dumps(processes).encode() + b"\n")
+    def tell(self, processes: Collection[psutil.Process]) -> None:
+        """Set the processes to end then."""
+        self._send([each.pid for each in processes])
 
     def take_back(self) -> None:
         """Withdraw the message."""
-        self.tell(None)
+        self._send(None)
         with suppress(OSError):
             os.close(self._spoken)
             os.waitpid(self._child, 0)
+
+    def _send(self, pids: list[int] | None) -> None:
+        with suppress(OSError):
+            os.write(self._spoken, json.dumps(pids).encode() + b"\n")
 
 
 def _answers(address: str) -> bool:

@@ -17,11 +17,13 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from sweep.errors import BadInput, Stopped
 from sweep.inputs.settings import Runner
@@ -128,7 +130,7 @@ class Cluster:
             self._word.take_back()
         self._say_lost(why)
 
-    def _ended(self, processes: dict[int, int]) -> None:
+    def _ended(self, processes: Collection[psutil.Process]) -> None:
         """Set the work of the second process after the end of this one."""
         end_processes(processes)
         if self._folder:
@@ -173,9 +175,8 @@ class Cluster:
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray has replaced it
-        session = ray._private.worker._global_node.session_name if local else None
         address = ray.get_runtime_context().gcs_address
-        self._watch = Watch(address, self._lost, self._settings.stall_s, session)
+        self._watch = Watch(address, self._lost, self._settings.stall_s, self._folder)
         self._word.tell(self._watch.processes)
 
     def _shut_down(self, ray: Any) -> None:
@@ -190,7 +191,7 @@ class Cluster:
             self.hung = thread.is_alive()
         finally:
             if watch:
-                watch.end_processes()
+                end_processes(watch.processes)
             if self._word:
                 self._word.take_back()
             self._watch = self._word = None

@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from typing import IO
 from unicodedata import normalize
 
+import psutil
 import pyarrow as pa
 from pyarrow import fs
 
 from sweep.errors import BadInput, Stopped
 from sweep.messages import say, without_credentials
-from sweep.store.processes import lives
 
 ANSWER_S = 20.0  # for an object store to answer
 WORD_S = 3.0  # of silence before a message about waiting
@@ -158,7 +158,7 @@ class Folder:
             with suppress(OSError):
                 for entry in os.scandir(os.path.join(self.path, folder)):
                     if found := mine.fullmatch(entry.name):
-                        stale = not lives(int(found[1]), None)
+                        stale = not psutil.pid_exists(int(found[1]))
                     else:
                         stale = bool(any_host.fullmatch(entry.name)) and time.time() - entry.stat().st_mtime > OLD_S
                     if stale and entry.is_file(follow_symlinks=False):

@@ -1,12 +1,11 @@
-"""One driver per folder: the kernel's lock on it, and a lock file with host, pid, start and a heartbeat.
+"""One driver per folder: the kernel's lock on it, and a lock file with host, pid and a heartbeat.
 
-The kernel admits a second driver of its machine only after the end of the first, for any namespaces. If it cannot
-lock a folder, or the holder may be on another machine, the file decides: on the same boot and in the same namespaces
-the holder is the process of that pid and start, independent of clocks. From elsewhere it counts as dead when its
-heartbeat is older than STALE_S. Ages are differences of the folder's own modification times, so clocks of hosts need
-not agree. On a local or network filesystem the file appears whole and exclusively. On an object store the lock is
-advisory: two drivers that start in the same second may both get it; both would then write the same bytes under the same
-names.
+The kernel admits a second driver of its machine only after the end of the first, for any namespaces: a holder from the
+same boot and namespaces is dead where the folder can be locked. If it cannot be locked, such a holder is dead when no
+process has its pid. From elsewhere it counts as dead when its heartbeat is older than STALE_S. Ages are differences of
+the folder's own modification times, so clocks of hosts need not agree. On a local or network filesystem the file is
+created exclusively. On an object store the lock is advisory: two drivers that start in the same second may both get it;
+both would then write the same bytes under the same names.
 """
 
 from __future__ import annotations
@@ -20,14 +19,16 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
 
+import psutil
 import pyarrow as pa
-from pyarrow import fs
+from pydantic import Field
 
 from sweep.errors import BadInput, Stopped
 from sweep.inputs.door import Written, admit
-from sweep.store import processes
-from sweep.store.folder import Folder, private, reason, temporary_name
+from sweep.store.folder import Folder, private, reason
 
 NAME = "lock.json"
 HEARTBEAT_S = 5.0
@@ -40,8 +41,7 @@ class Holder(Written):
 
     host: str = ""
     space: str = ""
-    pid: int = 0
-    ticks: int | None = None
+    pid: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
     token: str = ""
     running: int = 0
 
@@ -57,10 +57,7 @@ class Lock:
         self.running = 0
         self.lost: str | None = None
         self._kernel: int | None = None  # descriptor of the folder with the kernel's lock
-        self._mine = {
-            "host": socket.gethostname(), "space": processes.space(), "pid": os.getpid(),
-            "ticks": processes.start_ticks(os.getpid()), "token": uuid.uuid4().hex,
-        }  # fmt: skip
+        self._mine = {"host": socket.gethostname(), "space": space(), "pid": os.getpid(), "token": uuid.uuid4().hex}
 
     def check(self) -> None:
         """Stopped if another driver has taken the lock, or it is gone: this one was taken for dead."""
@@ -74,11 +71,10 @@ class Lock:
         other = read(self.folder)
         if other is None:
             self.lost = self._gone()
-            return
-        if other.token != self._mine["token"]:
+        elif other.token != self._mine["token"]:
             self.lost = f"{other} has taken over {self.folder}, since this process was silent for too long"
-            return
-        self.folder.write(NAME, self._content())
+        else:
+            self.folder.write(NAME, self._content())
 
     def _gone(self) -> str:
         return f"{self.folder}/{NAME} is gone: the folder was removed or moved, or another sweep takes it over"
@@ -93,34 +89,28 @@ class Lock:
             other = read(self.folder)
             if other is not None:
                 age_s = heartbeat_age_s(self.folder)
-                if not (free and dead(other, age_s)):
+                if free is False or not dead(other, age_s, locked=free is True):
                     raise BadInput(
                         f"out={self.folder}: another sweep runs there: {other}, heartbeat {age_s:.0f} s ago; "
                         f"wait for it, stop it, or choose another folder"
                     )
                 self.folder.remove(NAME)
-            if not self.folder.local:
-                self.folder.write(NAME, self._content())
-                return
-            try:
-                if not free:
-                    raise FileExistsError
-                self._create(self.folder.child(NAME))
-            except FileExistsError:
-                raise BadInput(f"out={self.folder}: another sweep has just started there") from None
-            except OSError as error:
-                raise Stopped(1, f"{self.folder.child(NAME)}: cannot be written: {reason(error)}") from None
-        except BaseException:
+            if free is False:
+                raise FileExistsError
+            self._create()
+        except BaseException as error:
             self._let_go()
+            if isinstance(error, FileExistsError):
+                raise BadInput(f"out={self.folder}: another sweep has just started there") from None
             raise
 
-    def _ask_kernel(self) -> bool:
-        """Whether no other process of this kernel has locked the folder; True if folders cannot be locked.
+    def _ask_kernel(self) -> bool | None:
+        """Whether this process got the kernel's lock on the folder; None if folders cannot be locked.
 
         The lock belongs to this process alone and ends with it: its children do not inherit the descriptor.
         """
         if not self.folder.local:
-            return True
+            return None
         try:
             self._kernel = os.open(self.folder.path, os.O_RDONLY)
         except OSError as error:
@@ -130,7 +120,7 @@ class Lock:
         except BlockingIOError:
             return False
         except OSError:
-            pass
+            return None
         return True
 
     def _let_go(self) -> None:
@@ -138,22 +128,15 @@ class Lock:
             os.close(self._kernel)
             self._kernel = None
 
-    def _create(self, path: str) -> None:
-        """Create the file, complete or not at all, and only if there is none."""
-        temporary = os.path.join(self.folder.path, temporary_name(NAME))
+    def _create(self) -> None:
+        """Create the file; FileExistsError if there is one."""
+        if self.folder.local:
+            os.close(private(self.folder.child(NAME), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         try:
-            with open(temporary, "wb", opener=private) as file:
-                file.write(self._content())
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                raise
-            except OSError:  # a filesystem without hard links
-                with open(path, "xb", opener=private) as file:
-                    file.write(self._content())
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)
+            self.folder.write(NAME, self._content())
+        except Stopped:
+            self.folder.remove(NAME)
+            raise
 
     def release(self) -> None:
         with suppress(OSError, Stopped, BadInput):
@@ -203,20 +186,29 @@ def heartbeat_age_s(folder: Folder) -> float:
         now = _modified(folder, name)
         folder.remove(name)
     except (OSError, Stopped):
-        now = time.time()
+        now = None
     return max(0.0, (now or time.time()) - (_modified(folder, NAME) or 0.0))
 
 
-def dead(holder: Holder, age_s: float) -> bool:
-    """Whether the holder of this lock is dead."""
-    if holder.pid and holder.space and holder.space == processes.space():
-        return not processes.lives(holder.pid, holder.ticks)
+def dead(holder: Holder, age_s: float, locked: bool = False) -> bool:
+    """Whether the holder of this lock is dead; `locked`: this process has got the kernel's lock on the folder."""
+    if holder.pid and holder.space and holder.space == space():
+        return locked or not psutil.pid_exists(holder.pid)
     return age_s > (STALE_S if holder.pid else NOBODY_S)
+
+
+def space() -> str:
+    """The boot and the namespace in which a pid identifies a process; empty: not known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 def _modified(folder: Folder, name: str) -> float | None:
     try:
-        info = folder.filesystem.get_file_info(folder.child(name))
+        mtime_ns = folder.filesystem.get_file_info(folder.child(name)).mtime_ns
     except (OSError, pa.ArrowException):
         return None
-    return None if info.type == fs.FileType.NotFound or info.mtime_ns is None else info.mtime_ns / 1e9
+    return None if mtime_ns is None else mtime_ns / 1e9
