@@ -25,10 +25,14 @@ from sweep.run import compute as simulation
 from sweep.run.ray import Cluster
 from sweep.run.runner import serial
 from sweep.store.folder import open_folder
-from sweep.store.parts import part_name
+from sweep.store.parts import part_bytes, part_name
 
 TARGET_SHARE, TARGET_SCALING = 0.90, 0.95
 LEAST_GAIN = 1.6  # of two plain processes over one: below, the machine is busy and scaling cannot be measured
+
+
+def nothing_known(chunk: int) -> None:
+    """No rows of an older run."""
 
 
 def sample(quick: bool) -> tuple[Plan, list[int]]:
@@ -57,7 +61,7 @@ def inside(plan: Plan, chunks: list[int]) -> tuple[float, dict[int, float]]:
     try:
         with tempfile.TemporaryDirectory() as out:
             folder, begun = open_folder(out), time.process_time()
-            for each in serial(plan, chunks):
+            for each in serial(plan, chunks, nothing_known):
                 folder.write(part_name(each.chunk), each.part)
                 took[each.chunk] = each.note["wall_s"]
             whole = time.process_time() - begun
@@ -94,8 +98,8 @@ def by_ray(plan: Plan, chunks: list[int], workers: int) -> float:
     settings = Runner(kind="ray", address="local")
     ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
-        list(Cluster(settings).carry(plan, chunks[-workers:]))
-        return best(lambda: Cluster(settings).carry(plan, chunks), len(chunks))
+        list(Cluster(settings, sys.exit).carry(plan, chunks[-workers:], nothing_known, part_bytes))
+        return best(lambda: Cluster(settings, sys.exit).carry(plan, chunks, nothing_known, part_bytes), len(chunks))
     finally:
         ray.shutdown()
 

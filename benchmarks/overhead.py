@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import plans
 from sim import METRICS
-from sweep.inputs.settings import Runner
+from sweep.inputs.settings import Runner, Settings
 from sweep.plan.open import Composition
 from sweep.run import compute as simulation
 from sweep.run import driver, work
@@ -65,8 +65,8 @@ def whole_run(kind: str, points: int, size: int, ready: Any = None) -> dict[str,
     simulation.compute, os.fsync = no_simulation, clocked("fsync", fsync)
     work.compact = ready or clocked("compact", compacting)
     composition = Composition("overhead", "", {}, {}, {}, {}, {})
-    settings = Runner(kind=kind, address="local")
-    request = Request(composition, settings, max_cpu_hours=1e12, quiet=True, commit="none")
+    settings = Settings(max_cpu_hours=1e12, quiet=True, report=False, commit="none")
+    request = Request(composition, settings, Runner(kind=kind, address="local"))
     try:
         with tempfile.TemporaryDirectory() as out:
             begun = time.perf_counter()

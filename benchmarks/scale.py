@@ -66,7 +66,7 @@ def measure(cpus: int, sleep_s: float, length_s: float, commit: str) -> float:
         chunks = range(len(plan.chunks) - 1)
         write = partial(write_part, folder) if commit == "workers" else part_bytes
         settings = Runner(kind="ray", address="local", cpus=cpus)
-        carried = Cluster(settings).carry(plan, chunks, write=write)
+        carried = Cluster(settings, sys.exit).carry(plan, chunks, lambda chunk: None, write)
         count, begun = 0, 0.0
         for done, each in enumerate(carried):
             if commit == "driver":

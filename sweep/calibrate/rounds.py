@@ -38,7 +38,7 @@ from sweep.plan.plan import Plan
 from sweep.report.page import page
 from sweep.run import dry_run
 from sweep.run.compute import compute
-from sweep.run.driver import carry_out, default_out, out_of, paragraphs, say_unless_quiet
+from sweep.run.driver import carry_out, default_out, out_of, paragraphs
 from sweep.run.record import describe
 from sweep.run.request import Request
 from sweep.store.folder import Folder, open_folder
@@ -91,8 +91,8 @@ def calibrate(request: Request) -> int:
     read = [read_by(known, row, machines[row.machine], workloads[row.workload]) for row in rows]
     candidates = values_at(known, sobol(len(known), settings.candidates, prior.seed))  # [candidate, key]
     first = _open(request, rows, known, candidates[: settings.draws])
-    out = (request.out or default_out(first)).rstrip("/")
-    if request.dry_run:
+    out = (request.settings.out or default_out(first)).rstrip("/")
+    if request.settings.dry_run:
         print(dry_run.describe(first, request.runner, f"{out}/literature"))
         most = settings.draws_a_fit * len(fits_of(rows))
         print(f"The first round has {settings.draws} draws, the second {settings.draws_a_fit} to {most} more.")
@@ -105,7 +105,7 @@ def calibrate(request: Request) -> int:
     emulators = []
     for row, columns, each in zip(rows, read, added, strict=True):
         emulators.append(emulator.fit(candidates[: settings.draws], columns, names, each))
-        say_unless_quiet(request, f"emulator of {row}: residual {100 * emulators[-1].residual:.1f} %")
+        request.say(f"emulator of {row}: residual {100 * emulators[-1].residual:.1f} %")
     chance = _chances(candidates, emulators, rows, settings)
     chosen = np.flatnonzero(np.random.default_rng([first.seed, 1]).random(len(chance)) < chance)
     second = _open(request, rows, known, candidates[chosen[chosen >= settings.draws]])
@@ -124,7 +124,7 @@ def _finish(
     """Weigh the pool's draws, and write tables, costs and the page."""
     fits = {name: _fit(pool, name, mine) for name, mine in fits_of(pool.rows).items()}
     for name, fit in fits.items():
-        say_unless_quiet(request, f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
+        request.say(f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
     made = tables(pool, fits, emulators)
     found = answer(made)
     write(folder, made, found)
@@ -140,9 +140,9 @@ def _finish(
     run = describe(rounds[0], request)
     run["points"] |= {"costs": [], "draws": len(pool.chance)}
     folder.write("run.json", json.dumps(run, indent=1).encode())
-    if request.report:
+    if request.settings.report:
         folder.write("report.html", page(run, plots(made), found.text).encode())
-    if not request.quiet:
+    if not request.settings.quiet:
         print(f"\n{request.composition.question}", *paragraphs(found), "", sep="\n")
         print(as_text(made["validation"] if found.table is None else found.table), f"\n{folder}", sep="\n")
         print(f"next: sweep --config-dir {folder} costs={settings.name} ...")
@@ -152,7 +152,7 @@ def _refuse_what_the_rows_fix(request: Request, rows: Sequence[MeasuredRow]) -> 
     fixed = [*FIXED, *dict.fromkeys(name for row in rows for name in row.point)]
     given = {
         "points": request.composition.points,
-        "reuse": request.reuse,
+        "reuse": request.settings.reuse,
         **{name: request.composition.pinned.get(name) for name in fixed},
     }
     strange = [f"{name}=" for name, value in given.items() if value is not None]

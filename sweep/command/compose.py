@@ -63,22 +63,10 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
     base = read_config(folders)
     content, runner = _composed(given, paths[grid], _runner_file(chosen.get("runner"), base, folders))
     composed, asked = composition(grid, questions(folders)[grid], content, chosen, base, folders)
-    return Request(
-        composed,
-        runner=runner,
-        overrides=tuple(overrides),
-        command=command,
-        config_dir=str(folders[0]) if len(folders) > 1 else None,
-        out=asked.out,
-        max_cpu_hours=asked.max_cpu_hours,
-        reuse=asked.reuse,
-        max_failures=asked.max_failures,
-        retry_failed=asked.retry_failed,
-        commit=asked.commit,
-        quiet=asked.quiet,
-        report=not asked.quiet if asked.report is None else asked.report,
-        dry_run=asked.dry_run,
-    )
+    if asked.report is None:
+        asked = asked.model_copy(update={"report": not asked.quiet})
+    config_dir = str(folders[0]) if len(folders) > 1 else None
+    return Request(composed, asked, runner, tuple(overrides), command, config_dir)
 
 
 def configuration(overrides: Sequence[str], folders: Sequence[Path]) -> str:

@@ -98,7 +98,7 @@ def read(arguments: Sequence[str]) -> Request | None:
         print(configuration(given.overrides, folders), end="")
         return None
     request = compose(given.overrides, folders, shlex.join(["sweep", *arguments]))
-    if not request.quiet:
+    if not request.settings.quiet:
         for name in hidden_files(folders):
             print(f"{name}: the file in {given.config_dir} replaces the one of sweep", file=sys.stderr)
     return request

@@ -7,11 +7,9 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from sweep.errors import BadInput, Stopped
 from sweep.messages import say
@@ -21,7 +19,7 @@ from sweep.plan.plan import Plan
 from sweep.report.caveats import basis
 from sweep.report.page import read_plots, write_page
 from sweep.run import dry_run
-from sweep.run.ray import Cluster, reach
+from sweep.run.ray import reach
 from sweep.run.record import check, describe
 from sweep.run.request import Request
 from sweep.run.reuse import Old
@@ -30,7 +28,6 @@ from sweep.run.work import Work
 from sweep.store import lock
 from sweep.store.folder import Folder, look, open_folder, reason
 from sweep.store.journal import Journal
-from sweep.store.parts import committed
 from sweep.tables.frame import load
 from sweep.tables.make import check_answer, write_tables
 from sweep.tables.text import as_text, breakdown, terminal_width
@@ -46,20 +43,20 @@ def run(request: Request) -> int:
     check_answer(request.composition.answer, request.composition.grid)
     plan = open_plan(request.composition)
     for name in request.composition.policies.hidden:
-        say_unless_quiet(request, f"policy {name}: the file in {plan.policy_path} replaces the one of sweep")
-    out = request.out or default_out(plan)
-    if request.dry_run:
+        request.say(f"policy {name}: the file in {plan.policy_path} replaces the one of sweep")
+    out = request.settings.out or default_out(plan)
+    if request.settings.dry_run:
         print(dry_run.describe(plan, request.runner, out))
         return 0
 
     def finish(folder: Folder) -> None:
         if len(plan) * plan.replicas > MOST_ROWS:
-            say_unless_quiet(request, f"more than {MOST_ROWS} rows: no tables and no page; see sweep tables {folder}")
+            request.say(f"more than {MOST_ROWS} rows: no tables and no page; see sweep tables {folder}")
             return
         tables, said = write_tables(folder)
-        text = "" if request.quiet else report(plan, folder, tables, said)
+        text = "" if request.settings.quiet else report(plan, folder, tables, said)
         del tables, said  # for many points they are as large as the page's data
-        if request.report:
+        if request.settings.report:
             write_page([folder], read_plots(folder), folder)
         if text:
             print(text)
@@ -69,18 +66,18 @@ def run(request: Request) -> int:
 
 def carry_out(request: Request, plan: Plan, out: str, finish: Finish = lambda folder: None) -> int:
     """Simulate a plan into a folder, then `finish` it; return the exit code. A refused run leaves no files."""
-    check_hours(plan, request.max_cpu_hours)
+    check_hours(plan, request.settings.max_cpu_hours)
     described = describe(plan, request)
     check(look(out_of(out)), described)
-    old = Old(look(request.reuse), plan) if request.reuse else None
+    old = Old(look(request.settings.reuse), plan) if request.settings.reuse else None
     if request.runner.choose(float(plan.chunk_cost_s().sum()))[0] == "ray":
         reach(request.runner)
     with Signals() as signals:
         folder = open_folder(out)
         with lock.held(folder) as held, closing(Journal(folder)) as journal:
-            cluster = Cluster(request.runner, lambda why: _end_of_process(why, folder, plan, held, journal))
-            code = _carry(Work(request, plan, described, folder, held, journal, cluster, signals, old), finish)
-    if cluster.hung:
+            work = Work(request, plan, described, old, folder, held, journal, signals)
+            code = _carry(work, finish)
+    if work.cluster.hung:
         sys.stdout.flush()
         os._exit(code)
     return code
@@ -88,10 +85,10 @@ def carry_out(request: Request, plan: Plan, out: str, finish: Finish = lambda fo
 
 def _carry(work: Work, finish: Finish) -> int:
     """Carry and finish a run whose lock is held; return the exit code."""
-    folder, journal = work.folder, work.journal
+    folder = work.folder
     try:
         failed = work.carry()
-        journal.note("end", failed=failed)
+        work.journal.note("end", failed=failed)
         if failed:
             say(f"sweep: {failed} points failed; {folder}/failures.parquet has the reasons{work.where_logs()}")
         _finish(finish, folder, 3 if failed else 1)
@@ -104,8 +101,7 @@ def _carry(work: Work, finish: Finish) -> int:
         why, code = reason(error), 1
     else:
         return 3 if failed else 0
-    journal.note("stop", why=why)
-    say(f"sweep: {why}; {left(folder, work.plan)}")
+    work.stop(why)
     return code
 
 
@@ -121,23 +117,6 @@ def _finish(finish: Finish, folder: Folder, code: int) -> None:
             code, f"results.parquet is complete, but its tables or page cannot be made: {type(error).__name__}: "
             f"{' '.join(str(error).split())} ({Path(at.filename).name}:{at.lineno})"
         ) from error  # fmt: skip
-
-
-def _end_of_process(why: str, folder: Folder, plan: Plan, held: lock.Lock, journal: Journal) -> None:
-    """End a driver whose Ray is gone, from another thread; committed chunks stay."""
-    journal.note("stop", why=why)
-    journal.close()
-    say(f"sweep: {why}; {left(folder, plan)}")
-    held.release()
-    os._exit(1)
-
-
-def left(folder: Folder, plan: Plan) -> str:
-    """The number of committed chunks, and how to continue."""
-    chunks, there = len(plan.chunks) - 1, 0
-    with suppress(BadInput, OSError):
-        there = len(committed(folder, chunks))
-    return f"{there} of {chunks} chunks are committed in {folder}; the same command continues"
 
 
 def out_of(out: str) -> str:
@@ -162,7 +141,8 @@ def report(plan: Plan, folder: Folder, made: Mapping[str, Any], said: Answer) ->
     if len(plan) == 1 + plan.draws and folder.local:
         text = breakdown(load(folder.path))
     else:
-        shown = table if said.table is None else with_notes(said.table, table)
+        shown = table if said.table is None else said.table
+        shown.attrs["notes"] = table.attrs.get("notes", [])  # an answer's table has those of the main one
         text = as_text(shown, width=min(terminal_width(), 200))
     return "\n".join([*lines, f"\n{text}\n\n{folder}"])
 
@@ -172,18 +152,6 @@ def paragraphs(said: Answer) -> list[str]:
     return [textwrap.fill(sentence, min(terminal_width(), 100)) for sentence in [*said.sentences, *said.doubts]]
 
 
-def with_notes(shown: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:
-    """The table of an answer with the notes of the main one."""
-    shown.attrs["notes"] = main.attrs.get("notes", [])
-    return shown
-
-
 def default_out(plan: Plan) -> str:
     """outputs/<grid>/<first 8 of the plan's hash>: the same command continues there."""
     return str(Path("outputs") / plan.name / plan.hash[:8])
-
-
-def say_unless_quiet(request: Request, text: str) -> None:
-    """A line of progress."""
-    if not request.quiet:
-        say(text)

@@ -6,9 +6,9 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,6 @@ from sweep.errors import Stopped
 from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.run import compute as simulation
-from sweep.run.head import Watch
 from sweep.run.runner import Carried, Compute, Known, missing, timed
 from sweep.store.parts import part_bytes
 from sweep.store.rows import Points, failed_rows, failures, join_tables
@@ -34,7 +33,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Piece:
     """Points of a chunk for one task."""
 
@@ -42,13 +41,22 @@ class _Piece:
     points: Points
     by_itself: int = 0  # attempts with no other task running
 
-    def halves(self) -> list[_Piece]:
-        middle = len(self.points) // 2
-        return [_Piece(self.chunk, self.points[:middle]), _Piece(self.chunk, self.points[middle:])]
+
+@dataclass
+class _Opened:
+    """A chunk with some points done, and some not."""
+
+    pieces: list[pa.Table]
+    left: int  # points
+    note: dict[str, Any] = field(default_factory=dict)
+
+    def count(self, note: dict[str, Any]) -> None:
+        for name, value in note.items():
+            self.note[name] = self.note.get(name, 0.0) + value if isinstance(value, float) else value
 
 
 class Flight:
-    """The tasks of one plan.
+    """The tasks of one plan; `turn` is called at each turn of the loop, `log_of` names the log of a dead worker.
 
     Ray computes a chunk again when its worker or node dies. Points whose worker runs out of memory, or dies each time,
     are computed in halves, down to the point at fault. That point fails if its worker dies twice with no other task
@@ -56,21 +64,19 @@ class Flight:
     """
 
     def __init__(
-        self, ray: Any, plan: Plan, settings: Runner, known: Known, write: Write, watch: Watch | None = None,
-        log_of: Callable[[Any], str | None] = lambda task: None,
+        self, ray: Any, plan: Plan, settings: Runner, known: Known, write: Write,
+        turn: Callable[[], None] = lambda: None, log_of: Callable[[Any], str | None] = lambda task: None,
     ) -> None:  # fmt: skip
         self._ray, self._plan, self._settings, self._known, self._write = ray, plan, settings, known, write
-        self._watch, self._log_of = watch, log_of
+        self._turn, self._log_of = turn, log_of
         self._crashes = (
             ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError, ray.exceptions.RayTaskError,
         )  # fmt: skip
-        remote = ray.remote(max_retries=3, scheduling_strategy="SPREAD")
-        self._timed_points, self._timed_part = remote(_timed_points), remote(_timed_part)
+        self._remote = ray.remote(max_retries=3, scheduling_strategy="SPREAD")(_simulated)
         self._shared = ray.put(plan)
         self._again: deque[_Piece] = deque()  # next to compute
         self._by_themselves: deque[_Piece] = deque()  # points to compute with no other task running
         self._flying: dict[Any, _Piece] = {}
-        self._single: Any = None  # the task that runs alone
         self._opened: dict[int, _Opened] = {}
         self._window, self._window_at, self._landed_at, self._lost = 0, 0.0, time.monotonic(), 0
 
@@ -78,31 +84,28 @@ class Flight:
         """Every chunk, in order of completion."""
         todo = iter(chunks)
         while True:
-            if self._watch:
-                self._watch.turn()
-            self._send_by_itself()
-            yield from self._send(todo)
+            self._turn()
+            if self._by_themselves:
+                if not self._flying:
+                    piece = self._by_themselves.popleft()
+                    time.sleep(piece.by_itself)  # a killed worker frees its memory
+                    piece.by_itself += 1
+                    self._start(piece)
+            elif not any(piece.by_itself for piece in self._flying.values()):
+                yield from self._fill(todo)
             if not self._flying:
                 return
             for reference in self._wait():
                 if (carried := self._land(reference)) is not None:
                     yield carried
 
-    def _send_by_itself(self) -> None:
-        if self._by_themselves and not self._flying:
-            piece = self._by_themselves.popleft()
-            time.sleep(piece.by_itself)  # a killed worker frees its memory
-            piece = replace(piece, by_itself=piece.by_itself + 1)
-            self._single = self._task(piece)
-            self._flying[self._single] = piece
-
-    def _send(self, todo: Iterator[int]) -> Generator[Carried, None, None]:
+    def _fill(self, todo: Iterator[int]) -> Generator[Carried, None, None]:
         """Fill the window with tasks; chunks that need no computing are yielded at once."""
         now = time.monotonic()
         if now - self._window_at > WINDOW_S:
             cpus = self._ray.cluster_resources().get("CPU", 1)
             self._window, self._window_at = max(1, int(self._settings.tasks_per_cpu * cpus)), now
-        while not self._by_themselves and self._single is None and len(self._flying) < self._window:
+        while len(self._flying) < self._window:
             if not self._again:
                 chunk = next(todo, None)
                 if chunk is None:
@@ -113,17 +116,15 @@ class Flight:
                     yield self._close(chunk)
                     continue
                 self._again.append(_Piece(chunk, points))
-            piece = self._again.popleft()
-            self._flying[self._task(piece)] = piece
+            self._start(self._again.popleft())
 
-    def _task(self, piece: _Piece) -> Any:
+    def _start(self, piece: _Piece) -> None:
         chunk, points, bounds = piece.chunk, piece.points, self._plan.chunks
+        whole = len(points) == bounds[chunk + 1] - bounds[chunk]
         name = f"{self._plan.name} chunk {chunk}/{len(bounds) - 1}"
-        if len(points) < bounds[chunk + 1] - bounds[chunk]:
-            part = self._timed_points.options(name=f"{name}, points {points[0]} to {points[-1]}")
-            return part.remote(simulation.compute, self._shared, points)
-        whole = self._timed_part.options(name=name)
-        return whole.remote(simulation.compute, self._shared, points, self._write, chunk)
+        task = self._remote.options(name=name if whole else f"{name}, points {points[0]} to {points[-1]}")
+        write = self._write if whole else None
+        self._flying[task.remote(simulation.compute, self._shared, points, write, chunk)] = piece
 
     def _wait(self) -> list[Any]:
         """Tasks that have ended; Stopped if none has for too long."""
@@ -140,7 +141,6 @@ class Flight:
     def _land(self, reference: Any) -> Carried | None:
         """Take a task's result; return its chunk if that is complete."""
         piece = self._flying.pop(reference)
-        self._single = None
         chunk = piece.chunk
         try:
             brought, note = self._ray.get(reference)
@@ -166,18 +166,20 @@ class Flight:
             return None
         if not isinstance(brought, pa.Table):
             self._opened.pop(chunk)
-            lost = note.pop("failed")
-            return Carried(chunk, brought, lost, len(self._opened), note)
-        if self._opened[chunk].add(brought, len(piece.points), note):
-            return self._close(chunk)
-        return None
+            return Carried(chunk, brought, note.pop("failed"), len(self._opened), note)
+        opened = self._opened[chunk]
+        opened.pieces.append(brought)
+        opened.left -= len(piece.points)
+        opened.count(note)
+        return None if opened.left else self._close(chunk)
 
     def _crashed(self, piece: _Piece, error: BaseException) -> str | None:
         """Compute a piece again in halves, or alone; the reason of failure if no attempt is left."""
         memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
-        self._opened[piece.chunk].count("out_of_memory" if memory else "crashed")
+        self._opened[piece.chunk].count({"out_of_memory" if memory else "crashed": 1.0})
         if len(piece.points) > 1:
-            self._again.extend(piece.halves())
+            middle = len(piece.points) // 2
+            self._again.extend(_Piece(piece.chunk, half) for half in (piece.points[:middle], piece.points[middle:]))
             return None
         if piece.by_itself < BY_ITSELF:
             self._by_themselves.append(piece)
@@ -197,43 +199,16 @@ class Flight:
         return Carried(chunk, part, len(failures(table)), len(self._opened), opened.note)
 
 
-@dataclass
-class _Opened:
-    """A chunk with some points done, and some not."""
+def _simulated(
+    compute: Compute, plan: Plan, points: Points, write: Write | None, chunk: int
+) -> tuple[pa.Table | bytearray | None, dict[str, Any]]:
+    """Rows, or what `write` makes of those of a whole chunk; and their note for the journal.
 
-    pieces: list[pa.Table]
-    left: int  # points
-    note: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, table: pa.Table, points: int, note: Mapping[str, Any]) -> bool:
-        """Add a piece; whether it was the last one."""
-        self.pieces.append(table)
-        self.left -= points
-        for name, value in note.items():
-            self.note[name] = self.note.get(name, 0.0) + value if isinstance(value, float) else value
-        return self.left == 0
-
-    def count(self, what: str) -> None:
-        self.note[what] = self.note.get(what, 0.0) + 1.0
-
-
-def _timed_points(compute: Compute, plan: Plan, points: Points) -> tuple[pa.Table, dict[str, Any]]:
-    """As `timed`; the note has the place of this worker's log, if points failed."""
+    The note has the log of this worker, as HOST:PATH, if points failed, and after `write` their number.
+    """
     table, note = timed(compute, plan, points)
-    return table, note | _own_log(table)
-
-
-def _timed_part(
-    compute: Compute, plan: Plan, points: Points, write: Write, chunk: int
-) -> tuple[bytearray | None, dict[str, Any]]:
-    """The same for a whole chunk, which is also written; the note also has the number of failed points."""
-    table, note = timed(compute, plan, points)
-    return write(plan, chunk, table), {**note, **_own_log(table), "failed": len(failures(table))}
-
-
-def _own_log(table: pa.Table) -> dict[str, str]:
-    """HOST:PATH of Ray's log of this worker, if points failed."""
-    with suppress(OSError):
-        if failures(table):
-            return {"worker_log": f"{socket.gethostname()}:{os.readlink('/proc/self/fd/2')}"}
-    return {}
+    failed = len(failures(table))
+    if failed:
+        with suppress(OSError):
+            note["worker_log"] = f"{socket.gethostname()}:{os.readlink('/proc/self/fd/2')}"
+    return (write(plan, chunk, table), note | {"failed": failed}) if write else (table, note)

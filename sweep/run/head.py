@@ -63,12 +63,13 @@ class Watch:
             now = time.monotonic()
             if now - self._turned > self._longest_s + SLACK_S:
                 self._end(f"a call of Ray has not returned for {now - self._turned:.0f} s")
-            if _answers(self._address):
+            try:
+                connect(self._address, LOOK_S)
                 silent = None
-                continue
-            silent = silent or now
-            if now - silent > SILENT_S:
-                self._end(f"Ray's head at {self._address} has not answered for {now - silent:.0f} s")
+            except OSError:
+                silent = silent or now
+                if now - silent > SILENT_S:
+                    self._end(f"Ray's head at {self._address} has not answered for {now - silent:.0f} s")
 
     def _end(self, why: str) -> None:
         if self._over.is_set():
@@ -130,10 +131,7 @@ class LastWord:
             os.write(self._spoken, json.dumps(pids).encode() + b"\n")
 
 
-def _answers(address: str) -> bool:
+def connect(address: str, timeout_s: float) -> None:
+    """OSError if nothing answers at HOST:PORT."""
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=LOOK_S).close()
-    except OSError:
-        return False
-    return True
+    socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=timeout_s).close()

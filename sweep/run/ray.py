@@ -17,8 +17,8 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import chdir, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,11 @@ import psutil
 
 from sweep.errors import BadInput, Stopped
 from sweep.inputs.settings import Runner
-from sweep.messages import say
 from sweep.plan.plan import Plan
 from sweep.run.flight import Flight, Write, one_line
-from sweep.run.head import LastWord, Watch, end_processes
-from sweep.run.runner import Carried, Known, nothing_known
-from sweep.store.parts import part_bytes
+from sweep.run.head import LastWord, Watch, connect, end_processes
+from sweep.run.runner import Carried, Known
 
-OOM_RETRIES = "RAY_task_oom_retries"
 LOOPBACK = "127.0.0.1"
 LOOPBACK_CONNECT_S = 2.0
 SHUTDOWN_S = 20.0
@@ -52,10 +49,9 @@ def reach(settings: Runner) -> None:
     wrong = f"runner.address={address!r}: no Ray head answers"
     remedy = "start one (`ray start --head`), name another, or use runner.address=local"
     end = time.monotonic() + REACH_S
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal():
+    if address != "auto":
         try:
-            socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=5).close()
+            connect(address, timeout_s=5)
         except OSError as error:
             raise BadInput(f"{wrong} ({error.strerror or error}); {remedy}") from None
     script = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
@@ -85,45 +81,38 @@ def _check_loopback() -> None:
         ) from None
 
 
-def _end_of_process(why: str) -> None:
-    """The default action on a lost head."""
-    say(f"sweep: {why}; the same command continues")
-    os._exit(1)
-
-
 class Cluster:
-    """A Ray that carries chunks; `lost` is called from another thread if its head is gone."""
+    """A Ray that carries chunks; `lost` is called from another thread, or after this process, if its head is gone."""
 
-    def __init__(self, settings: Runner, lost: Callable[[str], None] = _end_of_process) -> None:
+    def __init__(self, settings: Runner, lost: Callable[[str], None]) -> None:
         self._settings, self._say_lost = settings, lost
         self._word: LastWord | None = None  # in case Ray kills this process
-        self._local = settings.where() == "local"
         self._watch: Watch | None = None
         self._folder: str | None = None  # private logs and sockets of our own Ray
         self._logs = False  # whether a message names a worker's log
         self.hung = False  # whether Ray's shutdown hangs: its threads would block the process
 
-    def carry(
-        self, plan: Plan, chunks: Sequence[int], known: Known = nothing_known, write: Write = part_bytes
-    ) -> Generator[Carried, None, None]:
+    def carry(self, plan: Plan, chunks: Sequence[int], known: Known, write: Write) -> Generator[Carried, None, None]:
         """These chunks in order of completion; Stopped if Ray does not start or no chunk finishes.
 
         `write` runs on the worker, for chunks that it computes whole.
         """
-        with _environment(self._local):
-            import ray
+        local = self._settings.where() == "local"
+        if "ray" not in sys.modules:
+            _set_environment(local)
+        import ray
 
-            owned = not ray.is_initialized()
-            try:
-                if owned:
-                    self._start(ray)
-                flight = Flight(ray, plan, self._settings, known, write, self._watch, _log_of)
-                for carried in flight.carry(chunks):
-                    self._logs |= "worker_log" in carried.note
-                    yield carried
-            finally:
-                if owned:
-                    self._shut_down(ray)
+        owned = not ray.is_initialized()
+        try:
+            if owned:
+                self._start(ray, local)
+            turn = self._watch.turn if self._watch else lambda: None
+            for carried in Flight(ray, plan, self._settings, known, write, turn, _log_of).carry(chunks):
+                self._logs |= "worker_log" in carried.note
+                yield carried
+        finally:
+            if owned:
+                self._shut_down(ray)
 
     def _lost(self, why: str) -> None:
         if self._word:
@@ -137,30 +126,21 @@ class Cluster:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._say_lost(ENDED)
 
-    def cpus_busy(self) -> float | None:
-        """CPUs that Ray gave to tasks, as of the last second; None if this process has no Ray."""
-        import ray
+    def report(self, run: str, points: int, done: int, per_second: float) -> float:
+        """Export the progress as metrics of Ray, labelled by the run; the CPUs that Ray gave to tasks of late."""
+        for name, value in (("points", points), ("points_done", done), ("points_per_second", per_second)):
+            _gauges()[name].set(value, {"run": run})
+        return _cpus_busy(int(time.monotonic()))
 
-        return _cpus_busy(int(time.monotonic())) if ray.is_initialized() else None
-
-    def report(self, run: str, points: int, done: int, per_second: float) -> None:
-        """Export the progress as metrics of Ray, labelled by the run; nothing if this process has no Ray."""
-        import ray
-
-        if ray.is_initialized():
-            for name, value in (("points", points), ("points_done", done), ("points_per_second", per_second)):
-                _gauges()[name].set(value, {"run": run})
-
-    def _start(self, ray: Any) -> None:
+    def _start(self, ray: Any, local: bool) -> None:
         from loky import cpu_count  # by affinity and control groups
 
-        local = self._local
         if local:
             self._folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))  # 0700
         before = signal.getsignal(signal.SIGTERM)
         self._word = LastWord(self._ended)
         try:
-            with _working_folder():
+            with chdir(_working_folder()):
                 ray.init(
                     address=self._settings.where(),
                     num_cpus=self._settings.cpus or cpu_count() if local else None,
@@ -199,66 +179,30 @@ class Cluster:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
 
-@contextmanager
-def _environment(local: bool) -> Iterator[None]:
-    """The environment of Ray and its processes.
+def _set_environment(local: bool) -> None:
+    """The environment of Ray and its processes; Ray reads it when it is imported.
 
     Our own cluster requires a token, and listens only on the loopback interface: Ray replaces 127.0.0.1 by the host's
     address unless it takes the machine for one without clusters.
     """
-    told = {OOM_RETRIES: os.environ.get(OOM_RETRIES, "1")}  # else tasks killed for memory are retried for ever
+    os.environ.setdefault("RAY_task_oom_retries", "1")  # else tasks killed for memory are retried for ever
     if local:
-        told |= {
+        os.environ |= {
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": _token(),
+            "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        }  # workers are this Python
-    before = {name: os.environ.get(name) for name in told}
-    known = sys.modules.get("ray")
-    os.environ.update(told)
-    if known:
-        _read_again(known, local)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        _read_again(sys.modules["ray"], False)
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers are this Python
+        }
 
 
-def _read_again(ray: Any, local: bool) -> None:
-    """Let an already imported Ray reread its environment, unless it runs."""
-    if not ray.is_initialized():
-        ray._raylet.Config.initialize("")
-        ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
-        ray._private.ray_constants.ENABLE_RAY_CLUSTER = not local
-
-
-@cache
-def _token() -> str:
-    """The process's token: Ray reads it once."""
-    return os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
-
-
-@contextmanager
-def _working_folder() -> Iterator[None]:
-    """Work in the folder of our modules: Ray puts the driver's working folder first in the workers' search path.
+def _working_folder() -> Path:
+    """The folder of our modules: Ray puts the driver's working folder first in the workers' search path.
 
     If our modules are installed, workers find them anyway, and the folder is one without modules.
     """
     root = Path(__file__).resolve().parent.parent.parent
     installed = {Path(path).resolve() for path in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))}
-    before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
-    os.chdir(sys.prefix if root in installed else root)
-    try:
-        yield
-    finally:
-        os.fchdir(before)
-        os.close(before)
+    return Path(sys.prefix) if root in installed else root
 
 
 @lru_cache(maxsize=1)

@@ -170,7 +170,7 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
         "versions": {"sweep": VERSION, "python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "pandas", "pyarrow", "hydra-core")},
         "approximation": APPROXIMATE if plan.is_approximate else None,
-        "commit": request.commit or commit(),
+        "commit": request.settings.commit or commit(),
         "chunk_s": plan.chunk_s,
         "chunk_bounds": len(plan.chunks) - 1,
     }

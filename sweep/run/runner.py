@@ -25,11 +25,6 @@ Compute = Callable[[Plan, Points], pa.Table]  # simulates points
 Known = Callable[[int], pa.Table | None]  # rows of a chunk that need no computing
 
 
-def nothing_known(chunk: int) -> pa.Table | None:
-    """No chunk has rows that need no computing."""
-    return None
-
-
 @dataclass(frozen=True)
 class Carried:
     """A chunk whose points are all simulated."""
@@ -41,7 +36,7 @@ class Carried:
     note: dict[str, Any] = field(default_factory=dict)  # for the journal
 
 
-def serial(plan: Plan, chunks: Sequence[int], known: Known = nothing_known) -> Generator[Carried, None, None]:
+def serial(plan: Plan, chunks: Sequence[int], known: Known) -> Generator[Carried, None, None]:
     """One chunk after the other, in this process."""
     for chunk in chunks:
         table, points = missing(plan, chunk, known)

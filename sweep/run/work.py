@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from sweep.errors import Stopped
+from sweep.errors import BadInput, Stopped
 from sweep.messages import say
 from sweep.plan.plan import Plan
 from sweep.run import runner
@@ -27,6 +28,7 @@ from sweep.store.journal import Journal
 from sweep.store.parts import (
     check_parts,
     chunks_with_failures,
+    committed,
     part_bytes,
     part_name,
     read_part,
@@ -37,102 +39,117 @@ from sweep.store.parts import (
 from sweep.store.results import DIGEST, FAILED, NAME, compact, count_failures, is_complete
 
 
-@dataclass
 class Work:
-    """One run of a plan, by the driver that has locked its folder."""
+    """One run of a plan, by the driver that has locked its folder; `run` is the content of run.json."""
 
-    request: Request
-    plan: Plan
-    run: dict[str, Any]  # content of run.json
-    folder: Folder
-    held: lock.Lock
-    journal: Journal
-    cluster: Cluster
-    signals: Signals
-    old: Old | None
-    logs: list[str] = field(default_factory=list)  # of Ray's workers whose points failed, HOST:PATH
+    def __init__(
+        self, request: Request, plan: Plan, run: dict[str, Any], old: Old | None, folder: Folder, held: lock.Lock,
+        journal: Journal, signals: Signals,
+    ) -> None:  # fmt: skip
+        self.request, self.plan, self.run, self.old, self.folder = request, plan, run, old, folder
+        self.held, self.journal, self.signals = held, journal, signals
+        self.cluster = Cluster(request.runner, self._end_process)
+        self._again: set[int] = set()  # chunks whose failed points are computed again
+        self._logs: list[str] = []  # of Ray's workers whose points failed, HOST:PATH
 
     def carry(self) -> int:
         """Simulate and commit missing chunks, make the results; the number of failed points."""
         with claimed(self.folder, self.run):
             return self._carry()
 
+    def stop(self, why: str) -> None:
+        """Record and say why the run ends early, the number of committed chunks, and how to continue."""
+        self.journal.note("stop", why=why)
+        chunks, there = len(self.plan.chunks) - 1, 0
+        with suppress(BadInput, OSError):
+            there = len(committed(self.folder, chunks))
+        say(f"sweep: {why}; {there} of {chunks} chunks are committed in {self.folder}; the same command continues")
+
+    def _end_process(self, why: str) -> None:
+        """End a driver whose Ray is gone, from another thread or process; committed chunks stay."""
+        self.stop(why)
+        self.journal.close()
+        self.held.release()
+        os._exit(1)
+
     def _carry(self) -> int:
         request, plan, folder, old = self.request, self.plan, self.folder, self.old
         folder.remove_temporaries("", "tables", "plots")
         good, bad = check_parts(folder, plan)
-        known = old.find if old else runner.nothing_known
-        again = chunks_with_failures(folder, good) if request.retry_failed else set()
-        kept = good - again
+        if request.settings.retry_failed:
+            self._again = chunks_with_failures(folder, good)
+        kept = good - self._again
         chunks = len(plan.chunks) - 1
         cost = plan.chunk_cost_s()
         todo = sorted(set(range(chunks)) - kept, key=lambda chunk: (-cost[chunk], chunk))  # most expensive first
         if todo and good:
             check_versions(folder, self.run)
         for chunk, wrong in bad.items():
-            self._say(f"part {chunk}: {wrong}: set aside as {set_aside(folder, chunk)}")
-        if again:
-            self._say(f"failed points in {len(again)} chunks are computed again")
-            known = partial(_good_rows, folder, plan, again, known)
+            request.say(f"part {chunk}: {wrong}: set aside as {set_aside(folder, chunk)}")
+        if self._again:
+            request.say(f"failed points in {len(self._again)} chunks are computed again")
             for name in (DIGEST, NAME, FAILED):  # made from the replaced parts
                 folder.remove(name)
         if kept:
-            self._say(f"{len(kept)} of {chunks} chunks are already done")
+            request.say(f"{len(kept)} of {chunks} chunks are already done")
         if todo:
-            self._simulate(todo, cost, known)
+            self._simulate(todo, cost)
         if old:
-            self._say(f"{old.taken} of {len(plan)} points were reused from {request.reuse}")
+            request.say(f"{old.taken} of {len(plan)} points were reused from {request.settings.reuse}")
         if todo or not is_complete(folder, plan):
             remove_unfinished(folder)
             return compact(folder, plan)
         return count_failures(folder)
 
+    def _known(self, chunk: int) -> pa.Table | None:
+        """Rows that need no computing: the good ones of a chunk that is computed again, or those of an older run."""
+        if chunk not in self._again:
+            return self.old.find(chunk) if self.old else None
+        table = read_part(self.folder, self.plan, chunk)
+        return table.filter(pc.equal(table["status"], "ok")).replace_schema_metadata(None)
+
     def where_logs(self) -> str:
         """The log of a worker with failed points, as the end of a sentence; or empty."""
-        if not self.logs:
+        if not self._logs:
             return ""
-        more = f", and journal.jsonl has {len(self.logs) - 1} more" if len(self.logs) > 1 else ""
-        return f"; the log of their worker, as HOST:FILE, is {self.logs[0]}{more}"
+        more = f", and journal.jsonl has {len(self._logs) - 1} more" if len(self._logs) > 1 else ""
+        return f"; the log of their worker, as HOST:FILE, is {self._logs[0]}{more}"
 
-    def _say(self, text: str) -> None:
-        if not self.request.quiet:
-            say(text)
-
-    def _simulate(self, todo: list[int], cost_s: np.ndarray, known: runner.Known) -> None:
+    def _simulate(self, todo: list[int], cost_s: np.ndarray) -> None:
         """Carry these chunks to processors and commit them; `cost_s` is estimated for each chunk."""
         request, plan, folder, estimate_s = self.request, self.plan, self.folder, float(cost_s[todo].sum())
+        most = request.settings.max_failures
         kind, why = request.runner.choose(estimate_s)
         why += f"; {plan.engine}" + (f" ({plan.engine_because})" if plan.engine_because else "")
         chunks = len(plan.chunks) - 1
-        self._say(f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
+        request.say(f"{plan.name}: {len(plan)} points x {plan.replicas} replicas in {chunks} chunks; {why}")
         self.journal.note("start", runner=kind, chunks=chunks, todo=len(todo), commit=self.run["commit"])
-        points = np.diff(plan.chunks)
-        write = partial(write_part, folder) if request.runner.commit == "workers" else part_bytes
-        failed, begun_s = 0, time.monotonic()
-        before = done = int(points.sum() - points[todo].sum())
+        if kind == "serial":
+            carrying = runner.serial(plan, todo, self._known)
+        else:
+            write = partial(write_part, folder) if request.runner.commit == "workers" else part_bytes
+            carrying = self.cluster.carry(plan, todo, self._known, write)
+        sizes = np.diff(plan.chunks).tolist()
+        failed, begun_s, cpus = 0, time.monotonic(), None
+        before = done = len(plan) - sum(sizes[chunk] for chunk in todo)
         with (
-            progress(len(plan), request.quiet, before=before, work_s=estimate_s) as advance,
-            closing(
-                runner.serial(plan, todo, known) if kind == "serial" else self.cluster.carry(plan, todo, known, write)
-            ) as carried,
+            progress(len(plan), request.settings.quiet, before=before, work_s=estimate_s) as advance,
+            closing(carrying) as carried,
         ):
             for each in carried:
+                points = sizes[each.chunk]
                 with self.signals.commit():
-                    self._commit(each, int(points[each.chunk]))
+                    self._commit(each, points)
                 failed += each.failed
-                done += int(points[each.chunk])
+                done += points
                 if log := each.note.get("worker_log"):
-                    self.logs.append(log)
-                if request.max_failures is not None and failed > request.max_failures:
-                    raise Stopped(
-                        3, f"{failed} points failed, and max_failures={request.max_failures}{self.where_logs()}"
-                    )
-                cpus = None
+                    self._logs.append(log)
+                if most is not None and failed > most:
+                    raise Stopped(3, f"{failed} points failed, and max_failures={most}{self.where_logs()}")
                 if kind == "ray":
-                    cpus = self.cluster.cpus_busy()
                     rate = (done - before) / (time.monotonic() - begun_s)
-                    self.cluster.report(str(folder), len(plan), done, rate)
-                advance(int(points[each.chunk]), float(cost_s[each.chunk]), failures=each.failed, cpus=cpus)
+                    cpus = self.cluster.report(str(folder), len(plan), done, rate)
+                advance(points, float(cost_s[each.chunk]), failures=each.failed, cpus=cpus)
 
     def _commit(self, carried: runner.Carried, points: int) -> None:
         """Commit a chunk, or check that its worker has."""
@@ -147,12 +164,3 @@ class Work:
                 "with runner.commit=workers, out= must be one folder for all machines"
             )  # fmt: skip
         self.journal.note("chunk", chunk=carried.chunk, points=points, failed=carried.failed, **carried.note)
-
-
-def _good_rows(folder: Folder, plan: Plan, again: set[int], otherwise: runner.Known, chunk: int) -> pa.Table | None:
-    """The good rows of a chunk that is computed again."""
-    if chunk not in again:
-        return otherwise(chunk)
-    table = read_part(folder, plan, chunk)
-    good = pa.array([status == "ok" for status in table["status"].to_pylist()])
-    return table.filter(good).replace_schema_metadata(None)
