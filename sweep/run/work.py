@@ -16,7 +16,7 @@ from sweep.errors import BadInput, Stopped
 from sweep.messages import say
 from sweep.plan.plan import Plan
 from sweep.run import runner
-from sweep.run.progress import progress
+from sweep.run.progress import Progress
 from sweep.run.ray import Cluster
 from sweep.run.record import check_versions, claimed
 from sweep.run.request import Request
@@ -133,7 +133,7 @@ class Work:
         failed, begun_s, cpus = 0, time.monotonic(), None
         before = done = len(plan) - sum(sizes[chunk] for chunk in todo)
         with (
-            progress(len(plan), request.settings.quiet, before=before, work_s=estimate_s) as advance,
+            Progress(len(plan), request.settings.quiet, before=before, work_s=estimate_s) as shown,
             closing(carrying) as carried,
         ):
             for each in carried:
@@ -149,7 +149,7 @@ class Work:
                 if kind == "ray":
                     rate = (done - before) / (time.monotonic() - begun_s)
                     cpus = self.cluster.report(str(folder), len(plan), done, rate)
-                advance(points, float(cost_s[each.chunk]), failures=each.failed, cpus=cpus)
+                shown.advance(points, float(cost_s[each.chunk]), failures=each.failed, cpus=cpus)
 
     def _commit(self, carried: runner.Carried, points: int) -> None:
         """Commit a chunk, or check that its worker has."""
