@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
@@ -35,71 +36,63 @@ def _masked(run: str) -> str:
 
 def say(text: str) -> None:
     """A line on stderr; dropped if stderr is closed."""
-    stream = sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr)
-    stream.write("\n".join(map(printable, without_credentials(text).split("\n"))) + "\n")
-    stream.flush()
+    lines = map(printable, without_credentials(text).split("\n"))
+    print(*lines, sep="\n", file=Forgiving(sys.stderr), flush=True)
 
 
 class Forgiving:
     """A text stream without errors: text that cannot be written is dropped, and unencodable characters are replaced."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
+        self._stream = io.StringIO() if stream is None else stream
         self._gone = stream is None
         self.full = False  # whether there was no room for some text
 
     def write(self, text: str) -> int:
-        if self._stream is None or self._gone:
-            return len(text)
-        try:
-            self._stream.write(text)
-        except UnicodeError:
-            encoding = getattr(self._stream, "encoding", None) or "ascii"
+        if not self._gone:
             with self._dropping():
-                self._stream.write(text.encode(encoding, "replace").decode(encoding))
-        except (OSError, ValueError) as error:
-            self._drop(error)
+                try:
+                    self._stream.write(text)
+                except UnicodeError:
+                    encoding = self._stream.encoding or "ascii"
+                    self._stream.write(text.encode(encoding, "replace").decode(encoding))
         return len(text)
 
     def flush(self) -> None:
-        if self._stream is not None and not self._gone:
+        if not self._gone:
             with self._dropping():
                 self._stream.flush()
 
     def isatty(self) -> bool:
         try:
-            return self._stream is not None and not self._gone and self._stream.isatty()
+            return not self._gone and self._stream.isatty()
         except (OSError, ValueError):
             return False
 
     def __getattr__(self, name: str) -> Any:
-        if self._stream is None:
-            raise AttributeError(name)
         return getattr(self._stream, name)
 
     @contextmanager
     def _dropping(self) -> Iterator[None]:
+        """Stop writing after an error; buffered text is discarded, or it would fail at the interpreter's end."""
         try:
             yield
         except (OSError, ValueError) as error:
-            self._drop(error)
-
-    def _drop(self, error: Exception) -> None:
-        """Stop writing; buffered text is discarded, or it would fail at the interpreter's end."""
-        self._gone = True
-        self.full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        for standard in (sys.__stdout__, sys.__stderr__):
-            if standard is not None and standard is self._stream:
-                with suppress(OSError, ValueError):
-                    nowhere = os.open(os.devnull, os.O_WRONLY)
-                    os.dup2(nowhere, standard.fileno())
-                    os.close(nowhere)
+            self._gone = True
+            self.full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if self._stream in (sys.__stdout__, sys.__stderr__):
+                with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 @contextmanager
 def forgiving() -> Iterator[None]:
     """Inside the block, standard output and standard error are Forgiving."""
-    _open_standard_files()
+    for number in range(3):  # else the next opened file would get a closed one's number, and a library's messages
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (stream if isinstance(stream, Forgiving) else Forgiving(stream) for stream in before)
     try:
@@ -108,12 +101,3 @@ def forgiving() -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = before
-
-
-def _open_standard_files() -> None:
-    """Open 0, 1 and 2 if closed: else the next opened file would get that number, and a library's messages."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import unicodedata
 
 import pandas as pd
 import pytest
@@ -277,15 +276,13 @@ def test_a_uri_with_one_slash_is_refused_with_the_remedy(out, capsys, tmp_path, 
 def test_a_store_that_does_not_answer_is_said_in_time(monkeypatch, capsys):
     mute = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setattr("sweep.store.folder.ANSWER_S", 4.0)
-    monkeypatch.setattr("sweep.store.folder.WORD_S", 1.5)
     for name, value in {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{mute.getsockname()[1]}", "AWS_REGION": "x"}.items():
         monkeypatch.setenv(name, value)
     begun = time.monotonic()
     assert main([*QUIET, "out='s3://key:se+cret@bucket/run'"]) == 2
     assert time.monotonic() - begun < 12
     said = capsys.readouterr().err
-    assert "s for s3://***@bucket/run" in said
-    assert "does not answer within 4 s" in said
+    assert "s3://***@bucket/run': does not answer within 4 s" in said
     assert "cret" not in said
 
 
@@ -540,18 +537,6 @@ def test_the_users_own_files_are_on_record(tmp_path):
     run = json.loads((tmp_path / "o" / "run.json").read_text())
     digest = subprocess.check_output(["sha256sum", str(grid)], text=True).split()[0]
     assert run["own_files"] == {"grid/g.yaml": digest}
-
-
-@pytest.mark.parametrize(("there", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_a_folder_is_the_same_in_whatever_unicode_form_it_is_typed(tmp_path, there, typed):
-    folder = tmp_path / unicodedata.normalize(there, "übung") / unicodedata.normalize(there, "erklärt")
-    folder.mkdir(parents=True)
-    for name in ("", "/new"):
-        assert look(unicodedata.normalize(typed, str(folder) + name)).path == str(folder) + name
-    (tmp_path / unicodedata.normalize(typed, "übung")).mkdir()  # a folder of exactly this name comes first
-    assert look(str(tmp_path / unicodedata.normalize(typed, "übung"))).path.endswith(
-        unicodedata.normalize(typed, "übung")
-    )
 
 
 def test_a_look_at_a_folder_makes_nothing(tmp_path):

@@ -24,9 +24,7 @@ class Progress:
         self, points: int, quiet: bool = False, stream: TextIO | None = None, before: int = 0,
         work_s: float | None = None,
     ) -> None:  # fmt: skip
-        self._stream = stream or cast(
-            TextIO, sys.stderr if isinstance(sys.stderr, Forgiving) else Forgiving(sys.stderr)
-        )
+        self._stream = cast(TextIO, Forgiving(stream or sys.stderr))
         self._quiet = quiet
         self._points, self._before, self._done = points, before, before
         self._work_s = points - before if work_s is None else work_s  # by default equal for each point

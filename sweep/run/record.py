@@ -99,10 +99,9 @@ def _check_access(folder: Folder, where: str) -> None:
     parts = os.listdir(folder.child("parts")) if os.path.isdir(folder.child("parts")) else []
     for name in (*FILES, *(f"parts/{name}" for name in parts if chunk_of(name) is not None)):
         path = folder.child(name)
-        if os.path.isdir(path):
-            raise BadInput(f"{where}: {name} must be a file, and is a folder; move it away")
         if os.path.exists(path) and not os.path.isfile(path):
-            raise BadInput(f"{where}: {name} is no regular file; move it away")
+            kind = "and is a folder" if os.path.isdir(path) else "and is no regular one"
+            raise BadInput(f"{where}: {name} must be a file, {kind}; move it away")
         if os.path.lexists(path) and not os.access(path, os.R_OK):
             raise BadInput(f"{where}: {name} cannot be read: it may be another user's; {_remedy(path)}")
 
@@ -177,11 +176,9 @@ def describe(plan: Plan, request: Request) -> dict[str, Any]:
 
 
 def _short(values: Any) -> Any:
-    return (
-        [str(value) if not isinstance(value, int | float | str) else value for value in values]
-        if len(values) <= 50
-        else f"{len(values)} values from {values[0]} to {values[len(values) - 1]}"
-    )
+    if len(values) > 50:
+        return f"{len(values)} values from {values[0]} to {values[len(values) - 1]}"
+    return [value if isinstance(value, int | float | str) else str(value) for value in values]
 
 
 def own_files(config_dir: str | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,18 +23,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO
-from unicodedata import normalize
+from io import BufferedRandom
 
 import psutil
 import pyarrow as pa
 from pyarrow import fs
 
 from sweep.errors import BadInput, Stopped
-from sweep.messages import say, without_credentials
+from sweep.messages import without_credentials
 
 ANSWER_S = 20.0  # for an object store to answer
-WORD_S = 3.0  # of silence before a message about waiting
 OLD_S = 86_400.0  # an older temp file of another host has no owner
 FILE_MODE, FOLDER_MODE = 0o664, 0o775  # less the umask: never writable for the world
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -99,7 +98,7 @@ class Folder:
             file.write(content)
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[IO[bytes]]:
+    def writing(self, name: str) -> Iterator[BufferedRandom]:
         """A file to write in pieces, which gets its name only when complete; Stopped if it cannot be written."""
         target = self.child(name)
         directory = os.path.dirname(target) if self.local else tempfile.gettempdir()
@@ -107,22 +106,22 @@ class Folder:
         written = 0
         try:
             self.make_folder(os.path.dirname(target))
-            with open(temporary, "wb", opener=private) as file:
-                yield file
-                written = file.tell()
+            with open(temporary, "w+b", opener=private) as file:
+                try:
+                    yield file
+                finally:
+                    written = file.tell()
                 file.flush()
                 os.fsync(file.fileno())
             if self.local:
                 os.replace(temporary, target)
             else:
                 with open(temporary, "rb") as file, self.filesystem.open_output_stream(target) as stream:
-                    while piece := file.read(1 << 23):
-                        stream.write(piece)
+                    shutil.copyfileobj(file, stream, 1 << 23)
         except (OSError, pa.ArrowException) as error:
             if not isinstance(error, OSError) or error.errno not in NO_ROOM:
                 raise Stopped(1, f"{target}: cannot be written: {reason(error)}") from None
-            size = written or _size(temporary)
-            needed = f": {size} bytes or more are needed" if size else ""
+            needed = f": {written} bytes or more are needed" if written else ""
             raise Stopped(
                 1, f"no room in {directory} for {name}{needed} ({error.strerror}); no part of it was kept", no_room=True
             ) from None
@@ -152,15 +151,16 @@ class Folder:
         """Remove temp files of killed writers; those of running processes of this host stay."""
         if not self.local:
             return
-        mine = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.([0-9]{{1,9}})")
-        any_host = re.compile(r"\..+\.[^.]+.*\.[0-9]{1,9}|\.probe-[0-9a-f]{32}")
+        ours = re.compile(r"\..+\..+\.([0-9]{1,9})|\.probe-[0-9a-f]{32}")
         for folder in folders:
             with suppress(OSError):
                 for entry in os.scandir(os.path.join(self.path, folder)):
-                    if found := mine.fullmatch(entry.name):
+                    if not (found := ours.fullmatch(entry.name)):
+                        continue
+                    if entry.name.endswith(f".{socket.gethostname()}.{found[1]}"):
                         stale = not psutil.pid_exists(int(found[1]))
                     else:
-                        stale = bool(any_host.fullmatch(entry.name)) and time.time() - entry.stat().st_mtime > OLD_S
+                        stale = time.time() - entry.stat().st_mtime > OLD_S
                     if stale and entry.is_file(follow_symlinks=False):
                         os.unlink(entry.path)
 
@@ -195,13 +195,6 @@ def reason(error: Exception) -> str:
     return without_credentials(text)
 
 
-def _size(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
-
-
 def open_folder(out: str, make: bool = True) -> Folder:
     """The folder of a path or URI, created if needed; BadInput if it cannot be written."""
     folder = look(out)
@@ -228,24 +221,11 @@ def look(out: str) -> Folder:
             _wait_for_answer(out)
             filesystem, path = fs.FileSystem.from_uri(out)
         else:
-            filesystem, path = fs.LocalFileSystem(), _as_it_is_there(os.path.abspath(out))
+            filesystem, path = fs.LocalFileSystem(), os.path.abspath(out)
             path.encode()  # raises for a name that the filesystem does not allow
     except (OSError, pa.ArrowException, ValueError) as error:
         raise BadInput(f"{shown!r}: cannot be opened: {reason(error)}") from None
     return Folder(filesystem, path.rstrip("/"))
-
-
-def _as_it_is_there(path: str) -> str:
-    """A path with each name in the Unicode form of an existing file, if only that form exists."""
-    if path.isascii() or os.path.lexists(path):
-        return path
-    above, name = os.path.split(path)
-    above = _as_it_is_there(above)
-    try:
-        there = [each for each in os.listdir(above) if normalize("NFC", each) == normalize("NFC", name)]
-    except OSError:
-        there = []
-    return os.path.join(above, *(there[:1] or [name]))
 
 
 ASK = """import sys
@@ -263,26 +243,16 @@ def _wait_for_answer(uri: str) -> None:
     if uri.startswith("file:"):
         return
     shown = without_credentials(uri)
-    asking = subprocess.Popen(
-        [sys.executable, "-P", "-c", ASK], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    end = time.monotonic() + ANSWER_S
     try:
-        try:
-            _, wrong = asking.communicate(uri, timeout=WORD_S)
-        except subprocess.TimeoutExpired:
-            say(f"waiting up to {ANSWER_S:.0f} s for {shown}")
-            _, wrong = asking.communicate(timeout=end - time.monotonic())
+        asked = subprocess.run(
+            [sys.executable, "-P", "-c", ASK], input=uri, capture_output=True, text=True, timeout=ANSWER_S
+        )
     except subprocess.TimeoutExpired:
         raise BadInput(
             f"{shown!r}: does not answer within {ANSWER_S:.0f} s: check the name, the network and the credentials"
         ) from None
-    finally:
-        asking.kill()
-        asking.wait()
-    if asking.returncode:
-        last = (wrong.strip().splitlines() or ["no reason given"])[-1]
+    if asked.returncode:
+        last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise BadInput(f"{shown!r}: cannot be opened: {without_credentials(last)}")
 
 

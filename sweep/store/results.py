@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,8 +35,7 @@ def compact(folder: Folder, plan: Plan) -> int:
     lost: list[tuple[int, str, str]] = []
     folder.remove(DIGEST)
     with folder.writing(NAME) as file:
-        digested = _Digested(file)
-        with pq.ParquetWriter(digested, form, compression="zstd", write_page_checksum=True) as writer:
+        with pq.ParquetWriter(file, form, compression="zstd", write_page_checksum=True) as writer:
             for table in _regrouped(folder, plan, lost):
                 writer.write_table(table.cast(form), row_group_size=ROW_GROUP)
                 del table
@@ -45,7 +43,9 @@ def compact(folder: Folder, plan: Plan) -> int:
             write_failures(folder, plan, lost)
         else:
             folder.remove(FAILED)
-    folder.write(DIGEST, f"{digested.digest.hexdigest()}  {NAME}\n".encode())
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder.write(DIGEST, f"{digest}  {NAME}\n".encode())
     return len(lost)
 
 
@@ -56,29 +56,6 @@ def schema_of(plan: Plan) -> pa.Schema:
     attrs = {"plan": plan.hash, "units": units, "coordinates": coordinates(plan.space.blocks)}
     attrs |= {"approximation": APPROXIMATE} if plan.is_approximate else {}
     return form.with_metadata({"plan": plan.hash, "seed": str(plan.seed), "PANDAS_ATTRS": json.dumps(attrs)})
-
-
-class _Digested:
-    """A file written from begin to end, and the digest of its content."""
-
-    closed = False
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, content: bytes) -> int:
-        self.digest.update(content)
-        return self._file.write(content)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        """Do nothing: the opener closes the file."""
 
 
 def write_failures(folder: Folder, plan: Plan, lost: Sequence[tuple[int, str, str]]) -> None:
@@ -113,7 +90,11 @@ def count_failures(folder: Folder) -> int:
 
 def is_complete(folder: Folder, plan: Plan) -> bool:
     """Whether there is a valid results.parquet of this plan, and failures.parquet if points failed."""
-    if not folder.is_file(NAME) or _disbelief(folder, _digest(folder)) is not None:
+    if not folder.is_file(NAME):
+        return False
+    with folder.filesystem.open_input_stream(folder.child(NAME)) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if _disbelief(folder, digest) is not None:
         return False
     try:
         with folder.filesystem.open_input_file(folder.child(NAME)) as file:
@@ -122,15 +103,6 @@ def is_complete(folder: Folder, plan: Plan) -> bool:
         return False
     same = (found.metadata or {}).get(b"plan") == plan.hash.encode() and found.num_rows == len(plan) * plan.replicas
     return bool(same) and (folder.is_file(FAILED) or not count_failures(folder))
-
-
-def _digest(folder: Folder) -> str:
-    """The digest of results.parquet, read in pieces."""
-    digest = hashlib.sha256()
-    with folder.filesystem.open_input_stream(folder.child(NAME)) as stream:
-        while piece := stream.read(1 << 23):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _disbelief(folder: Folder, digest: str) -> str | None:

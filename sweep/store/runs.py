@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from sweep.errors import BadInput
 from sweep.inputs import settings
-from sweep.store import results
 from sweep.store.folder import Folder, reason
 from sweep.store.run_json import NAME, read_run
 from sweep.store.status import status
@@ -76,10 +74,11 @@ def _run(root: Folder, folder: Folder) -> Run:
     name = os.path.relpath(folder.path, root.path)
     files = _files(folder)
     size = sum(info.size or 0 for info in files)
-    age_s = time.time() - max((_written(info) for info in files), default=0.0)
+    age_s = time.time() - max((info.mtime_ns or 0 for info in files), default=0) / 1e9
     try:
         run = read_run(folder)
-        return Run(name, run.get("grid", ""), _points(folder, run), _state(status(folder)), age_s, size, _settings(run))
+        state = _state(status(folder))
+        return Run(name, run["grid"], run["total_points"], state, age_s, size, _settings(run))
     except (OSError, pa.ArrowException, BadInput) as error:
         wrong = str(error) if isinstance(error, BadInput) else f"{folder}: cannot be read: {reason(error)}"
         return Run(name, "", None, "damaged", age_s, size, {}, wrong)
@@ -88,23 +87,9 @@ def _run(root: Folder, folder: Folder) -> Run:
 def _files(folder: Folder) -> list[fs.FileInfo]:
     """Every file of a run; none if they cannot be read."""
     with suppress(OSError, pa.ArrowException):
-        return [info for info in folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
-                if info.is_file]  # fmt: skip
+        found = folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
+        return [info for info in found if info.is_file]
     return []
-
-
-def _written(info: fs.FileInfo) -> float:
-    """Time of a file's last write, in seconds since 1970."""
-    return float(info.mtime_ns or 0) / 1e9
-
-
-def _points(folder: Folder, run: Mapping[str, Any]) -> int | None:
-    """The points of a run's plan; for older versions without that number, those of its results."""
-    if run.get("total_points") is not None:
-        return int(run["total_points"])
-    with suppress(OSError, pa.ArrowException), folder.filesystem.open_input_file(folder.child(results.NAME)) as file:
-        return int(pq.ParquetFile(file).metadata.num_rows) // int(run["points"]["replicas"])
-    return None
 
 
 def _state(found: Mapping[str, Any]) -> str:

@@ -34,13 +34,14 @@ def status(folder: Folder) -> dict[str, Any]:
     rate = count / (last - begun) if begun and last and last > begun else None
     holder = lock.read(folder)
     age_s = lock.heartbeat_age_s(folder) if holder is not None else 0.0
-    alive = holder is not None and not lock.dead(holder, age_s)
+    if holder is not None and lock.dead(holder, age_s):
+        holder = None
     finished = folder.is_file(NAME)
     lost = sum(failed.values())
     if finished:
         with suppress(OSError, pa.ArrowException):  # damaged: the journal has the number, too
             lost = count_failures(folder)
-    running = min(holder.running, chunks - done) if alive and holder else 0  # as of the last commit
+    running = min(holder.running, chunks - done) if holder else 0  # as of the last commit
     return {
         "chunks": chunks,
         "done": done,
@@ -50,7 +51,7 @@ def status(folder: Folder) -> dict[str, Any]:
         "rate": rate,
         "left_s": (chunks - done) / rate if rate else None,
         "cpu_hours": cpu_s / 3600.0,
-        "driver": f"{holder}, heartbeat {age_s:.0f} s ago" if alive and holder else None,
+        "driver": f"{holder}, heartbeat {age_s:.0f} s ago" if holder else None,
         "finished": finished,
     }
 
@@ -64,22 +65,18 @@ def as_text(folder: Folder, found: dict[str, Any]) -> str:
     ]
     if found["rate"]:
         lines.append(f"  rate     {found['rate']:.3g} chunks/s")
-        if found["left_s"]:
-            lines.append(f"  left     about {found['left_s'] / 60:.3g} min at that rate")
+        lines += [f"  left     about {found['left_s'] / 60:.3g} min at that rate"] if found["left_s"] else []
     return "\n".join([*lines, f"  CPU      {found['cpu_hours']:.3g} h so far"])
 
 
 def as_line(folder: Folder, found: dict[str, Any]) -> str:
     """The same in one line, for a log."""
-    words = [
-        f"{found['done']} of {found['chunks']} chunks done", f"{found['running']} running",
-        f"{found['failed_points']} points failed",
-    ]  # fmt: skip
+    said = f"{found['done']} of {found['chunks']} chunks done, {found['running']} running"
+    said += f", {found['failed_points']} points failed"
     if found["rate"]:
-        words.append(f"{found['rate']:.3g} chunks/s")
-        if found["left_s"]:
-            words.append(f"about {found['left_s'] / 60:.3g} min left")
-    return printable(f"{folder}: {_state(found)}: {', '.join(words)}")
+        said += f", {found['rate']:.3g} chunks/s"
+        said += f", about {found['left_s'] / 60:.3g} min left" if found["left_s"] else ""
+    return printable(f"{folder}: {_state(found)}: {said}")
 
 
 def _state(found: dict[str, Any]) -> str:
