@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from sweep.store.rows import to_table
 from sweep.store.run_json import NAME, read_run
 
 PILOT_POINTS = 3
+EVENTS = ("window_events", "warmup_events")
 PILOT_WINDOW = 512  # flush events; a pilot measures speed, not the model
 ROW_BYTES = 500.0  # without a pilot
 PARQUET_SHARE = 0.3  # size of results.parquet over that of its parts; measured on our grids
@@ -72,21 +75,15 @@ def pilot(plan: Plan) -> tuple[float, float, str]:
     for at in picked.tolist():
         first, fixed_s, point_s = int(segments.first[at]), float(segments.fixed_s[at]), float(segments.point_s[at])
         columns = plan.columns(first, first + 1)
-        window = float(columns["window_events"][0])
-        warmup = _warmup(columns)
+        window, warmup = (float(columns[name][0]) if name in columns else nan for name in EVENTS)
+        if isnan(warmup):
+            warmup = float(default_warmup(window, float(columns["cores"][0])))
         short = min(window, PILOT_WINDOW)
         share = (short + warmup) / (window + warmup)  # both costs are per step
-        columns["window_events"] = np.array([short])
-        if "warmup_events" not in columns or np.isnan(float(columns["warmup_events"][0])):
-            columns["warmup_events"] = np.array([warmup])
         parameters: dict[str, Any] = {name: column for name, column in columns.items() if name in PARAMETERS}
-        parameters |= {
-            "policy": columns["policy"].tolist(),
-            "seed": plan.seed,
-            "engine": plan.engine,
-            "policies": plan.policies,
-        }
-        parameters["precision"] = PARAMETERS["precision"].low
+        parameters |= {"window_events": short, "warmup_events": warmup, "precision": PARAMETERS["precision"].low}
+        parameters |= {"policy": columns["policy"].tolist(), "seed": plan.seed}
+        parameters |= {"engine": plan.engine, "policies": plan.policies}
         if plan.engine == "compiled":  # compiling and loading come before timing
             simulate(**parameters | {"window_events": 32, "warmup_events": 0, "replicas": 1})
         took_s = np.inf
@@ -102,22 +99,16 @@ def pilot(plan: Plan) -> tuple[float, float, str]:
     return speed, row_bytes, f"a pilot of {len(picked)} point{'s' if len(picked) > 1 else ''}"
 
 
-def _warmup(columns: dict[str, np.ndarray]) -> float:
-    given = float(columns["warmup_events"][0]) if "warmup_events" in columns else float("nan")
-    window, cores = (float(columns[name][0]) for name in ("window_events", "cores"))
-    return given if given == given else float(default_warmup(window, cores))
-
-
-def _done(plan: Plan, out: str) -> tuple[set[int], str]:
+def _done(plan: Plan, out: str) -> tuple[Collection[int], str]:
     folder = look(out)
     if not folder.exists(NAME):
-        return set(), ""
+        return (), ""
     try:
         found = read_run(folder)["plan"]
     except BadInput as error:
-        return set(), f"{error}: a run would refuse this folder"
+        return (), f"{error}: a run would refuse this folder"
     if found != plan.hash:
-        return set(), "of another plan: a run would refuse this folder"
+        return (), "of another plan: a run would refuse this folder"
     good, bad = check_parts(folder, plan)
     return good, f"{len(bad)} broken" if bad else ""
 
@@ -142,10 +133,6 @@ def _bytes(count: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

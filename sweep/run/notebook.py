@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sweep.errors import BadInput, did_you_mean
@@ -31,7 +30,6 @@ CONTENT = {"jobs": "1 x cores"}  # of that grid: all CPUs are busy by default
 OF_CALLS = (*OF_POINTS, "engine", "policy_path", "points", "max_points", "max_cpu_hours")  # keys of a call
 PLACES = re.compile(rf"\A(command line|grid/{GRID})[:,] ")  # not needed: every mistake is in the call
 MOST_ROWS = 3_000_000
-MOST_DEPTH = 8  # of lists in lists
 CALLER = 4  # stack level of the user's line, from the place of a warning
 
 
@@ -74,25 +72,19 @@ def _plan(given: Mapping[str, Any], config_dir: str | None) -> Plan:
     return plan
 
 
-def _plain(value: Any, deep: int = 0) -> Any:
+def _plain(value: Any) -> Any:
     """A value as in a file: arrays, columns of pandas, tuples and ranges become lists."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, bytes | bytearray):
-        raise BadInput(f"{value!r:.60}: bytes: must be text, a number, a list or a mapping")
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Sequence | np.ndarray) and len(value) > MOST_ROWS:
-        raise BadInput(f"{len(value)} values: must be at most {MOST_ROWS} rows in a call")
-    if deep > MOST_DEPTH:
-        raise BadInput(f"lists in lists: must be at most {MOST_DEPTH} deep")
     if hasattr(value, "tolist"):  # numpy's arrays and numbers, and columns of pandas
         return value.tolist()
     if isinstance(value, Mapping):
-        return {_plain(key, deep + 1): _plain(inner, deep + 1) for key, inner in value.items()}
-    if isinstance(value, Sequence):
-        return [_plain(inner, deep + 1) for inner in value]
-    return value
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return value
+    if len(value) > MOST_ROWS:
+        raise BadInput(f"{len(value)} values: must be at most {MOST_ROWS} rows in a call")
+    return [_plain(inner) for inner in value]
 
 
 def _warn(plan: Plan, failed: Sequence[tuple[int, str, str]]) -> None:

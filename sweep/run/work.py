@@ -27,7 +27,6 @@ from sweep.store.folder import Folder
 from sweep.store.journal import Journal
 from sweep.store.parts import (
     check_parts,
-    chunks_with_failures,
     committed,
     part_bytes,
     part_name,
@@ -36,7 +35,7 @@ from sweep.store.parts import (
     set_aside,
     write_part,
 )
-from sweep.store.results import DIGEST, FAILED, NAME, compact, count_failures, is_complete
+from sweep.store.results import DIGEST, FAILED, NAME, compact, is_complete
 
 
 class Work:
@@ -77,8 +76,8 @@ class Work:
         folder.remove_temporaries("", "tables", "plots")
         good, bad = check_parts(folder, plan)
         if request.settings.retry_failed:
-            self._again = chunks_with_failures(folder, good)
-        kept = good - self._again
+            self._again = {chunk for chunk, failed in good.items() if failed}
+        kept = good.keys() - self._again
         chunks = len(plan.chunks) - 1
         cost = plan.chunk_cost_s()
         todo = sorted(set(range(chunks)) - kept, key=lambda chunk: (-cost[chunk], chunk))  # most expensive first
@@ -99,7 +98,7 @@ class Work:
         if todo or not is_complete(folder, plan):
             remove_unfinished(folder)
             return compact(folder, plan)
-        return count_failures(folder)
+        return sum(good.values())
 
     def _known(self, chunk: int) -> pa.Table | None:
         """Rows that need no computing: the good ones of a chunk that is computed again, or those of an older run."""

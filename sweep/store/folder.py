@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedRandom
+from pathlib import Path
 
 import psutil
 import pyarrow as pa
@@ -132,7 +133,8 @@ class Folder:
     def make_folder(self, path: str) -> None:
         """Create a folder and its parents."""
         if self.local:
-            _make_local(path)
+            for each in (*reversed(Path(path).parents), Path(path)):  # os.makedirs gives parents the umask's mode alone
+                each.mkdir(FOLDER_MODE, exist_ok=True)
         else:
             self.filesystem.create_dir(path, recursive=True)
 
@@ -163,18 +165,6 @@ class Folder:
                         stale = time.time() - entry.stat().st_mtime > OLD_S
                     if stale and entry.is_file(follow_symlinks=False):
                         os.unlink(entry.path)
-
-
-def _make_local(path: str) -> None:
-    if os.path.isdir(path):
-        return
-    if (above := os.path.dirname(path)) != path:
-        _make_local(above)
-    try:
-        os.mkdir(path, FOLDER_MODE)  # os.makedirs gives the parents the mode of the umask alone
-    except FileExistsError:
-        if not os.path.isdir(path):
-            raise
 
 
 def temporary_name(name: str) -> str:

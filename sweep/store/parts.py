@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -150,26 +150,15 @@ def _failure_column(table: pa.Table, lost: Sequence[tuple[int, str, str]]) -> pa
     return pa.array([texts.pop(point, None) for point in table["point"].to_pylist()], pa.string())
 
 
-def chunks_with_failures(folder: Folder, chunks: Iterable[int]) -> set[int]:
-    """The chunks with failed points in their parts."""
-    out = set()
-    for chunk in chunks:
-        with folder.filesystem.open_input_file(folder.child(part_name(chunk))) as file:
-            if FAILURE in pq.ParquetFile(file).schema_arrow.names:
-                out.add(chunk)
-    return out
-
-
-def check_parts(folder: Folder, plan: Plan) -> tuple[set[int], dict[int, str]]:
-    """Chunks with valid parts, and the errors of the other parts."""
-    good, bad = set(), {}
+def check_parts(folder: Folder, plan: Plan) -> tuple[dict[int, int], dict[int, str]]:
+    """The number of failed points of each chunk with a valid part, and the errors of the other parts."""
+    good, bad = {}, {}
     for chunk in committed(folder):
         if chunk >= len(plan.chunks) - 1:
             bad[chunk] = "no such chunk in this plan"
             continue
         try:
-            read_part(folder, plan, chunk)
-            good.add(chunk)
+            good[chunk] = len(failures(read_part(folder, plan, chunk)))
         except ValueError as error:
             bad[chunk] = str(error)
     return good, bad
