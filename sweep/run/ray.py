@@ -31,6 +31,7 @@ from sweep.plan.plan import Plan
 from sweep.run.flight import Flight, Write, one_line
 from sweep.run.head import LastWord, Watch, connect, end_processes
 from sweep.run.runner import Carried, Known
+from sweep.store.folder import ask
 
 LOOPBACK = "127.0.0.1"
 LOOPBACK_CONNECT_S = 2.0
@@ -54,19 +55,13 @@ def reach(settings: Runner) -> None:
             connect(address, timeout_s=5)
         except OSError as error:
             raise BadInput(f"{wrong} ({error.strerror or error}); {remedy}") from None
-    script = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
-    try:  # in a separate process: Ray tries for over a minute and then kills its process
-        asked = subprocess.run(
-            [sys.executable, "-P", "-c", script, address],
-            capture_output=True,
-            text=True,
-            timeout=end - time.monotonic(),
-        )
+    script = "import ray, sys; ray.init(address=sys.stdin.read(), log_to_driver=False); ray.shutdown()"
+    try:  # Ray tries for over a minute and then kills its process
+        why = ask(script, address, end - time.monotonic())
     except subprocess.TimeoutExpired:
         raise BadInput(f"{wrong} within {REACH_S:.0f} s; {remedy}") from None
-    if asked.returncode:
-        last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise BadInput(f"{wrong} ({last}); {remedy}")
+    if why:
+        raise BadInput(f"{wrong} ({why}); {remedy}")
 
 
 def _check_loopback() -> None:

@@ -140,8 +140,6 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
-        if not self.exists(name):
-            return
         try:
             self.filesystem.delete_file(self.child(name))
         except FileNotFoundError:
@@ -185,11 +183,9 @@ def reason(error: Exception) -> str:
     return without_credentials(text)
 
 
-def open_folder(out: str, make: bool = True) -> Folder:
+def open_folder(out: str) -> Folder:
     """The folder of a path or URI, created if needed; BadInput if it cannot be written."""
     folder = look(out)
-    if not make:
-        return folder
     shown = without_credentials(out)
     try:
         folder.make_folder(folder.path)
@@ -208,7 +204,8 @@ def look(out: str) -> Folder:
         raise BadInput(f"{shown!r}: a URI must have two slashes: {remedy}; for a folder of that name write ./{shown}")
     try:
         if "://" in out:
-            _wait_for_answer(out)
+            if not out.startswith("file:"):
+                _check_store(out)
             filesystem, path = fs.FileSystem.from_uri(out)
         else:
             filesystem, path = fs.LocalFileSystem(), os.path.abspath(out)
@@ -225,25 +222,27 @@ filesystem.get_file_info(path)
 """
 
 
-def _wait_for_answer(uri: str) -> None:
-    """BadInput if a store does not answer in time.
-
-    The query runs in a separate process, which can be killed: a call into a store's library cannot.
-    """
-    if uri.startswith("file:"):
-        return
+def _check_store(uri: str) -> None:
+    """BadInput if a store does not answer in time."""
     shown = without_credentials(uri)
     try:
-        asked = subprocess.run(
-            [sys.executable, "-P", "-c", ASK], input=uri, capture_output=True, text=True, timeout=ANSWER_S
-        )
+        wrong = ask(ASK, uri, ANSWER_S)
     except subprocess.TimeoutExpired:
         raise BadInput(
             f"{shown!r}: does not answer within {ANSWER_S:.0f} s: check the name, the network and the credentials"
         ) from None
-    if asked.returncode:
-        last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise BadInput(f"{shown!r}: cannot be opened: {without_credentials(last)}")
+    if wrong:
+        raise BadInput(f"{shown!r}: cannot be opened: {without_credentials(wrong)}")
+
+
+def ask(script: str, text: str, timeout_s: float) -> str:
+    """The last line of the error of a script that reads this text; empty without one, TimeoutExpired without an end.
+
+    It runs in a separate process, which can be killed: a call into the library of a store or of Ray cannot.
+    """
+    command = [sys.executable, "-P", "-c", script]
+    asked = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout_s)
+    return (asked.stderr.strip().splitlines() or ["no reason given"])[-1] if asked.returncode else ""
 
 
 def open_run(out: str) -> Folder:

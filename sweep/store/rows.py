@@ -66,9 +66,8 @@ def failed_rows(plan: Plan, point: int, error: str, trace: str) -> pa.Table:
 
 def failures(table: pa.Table) -> list[tuple[int, str, str]]:
     """Point, error and traceback of every failed point of a table."""
-    return [
-        (point, error, trace) for point, error, trace in json.loads((table.schema.metadata or {}).get(FAILURES, b"[]"))
-    ]
+    found = json.loads((table.schema.metadata or {}).get(FAILURES, b"[]"))
+    return [(point, error, trace) for point, error, trace in found]
 
 
 def join_tables(tables: Sequence[pa.Table]) -> pa.Table:

@@ -19,13 +19,13 @@ def parser() -> Parser:
 def main(given: Namespace) -> int:
     """Run the verb; return the exit code."""
     from sweep.command.watch import watch
-    from sweep.store.folder import open_folder
+    from sweep.store.folder import look
     from sweep.store.run_json import read_run
     from sweep.store.status import as_text, status
     from sweep.tables.frame import reading
 
     with reading(given.out):
-        folder = open_folder(expanded(given.out, "OUT"), make=False)
+        folder = look(expanded(given.out, "OUT"))
         if folder.exists("run.json"):
             read_run(folder)
         if given.watch:
