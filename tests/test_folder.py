@@ -215,7 +215,7 @@ def test_what_belongs_to_another_user_is_said_before_work_starts(run, name, caps
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith(f"/{name}") and real(path, mode))
     before = names(run)
     assert main([*QUIET, f"out={run}"]) == 2
-    assert f"{name} cannot be read" in capsys.readouterr().err
+    assert f"{name} cannot be read or written" in capsys.readouterr().err
     assert names(run) == before
 
 

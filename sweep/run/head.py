@@ -54,7 +54,7 @@ class Watch:
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 if self._mark in " ".join(process.cmdline()):
-                    self.processes |= {process, *process.children(recursive=True)}
+                    self.processes = self.processes | {process, *process.children(recursive=True)}
 
     def _look(self) -> None:
         silent: float | None = None

@@ -22,7 +22,7 @@ from sweep.plan.engine import APPROXIMATE
 from sweep.plan.plan import Plan
 from sweep.run.commit import VERSION, commit
 from sweep.run.request import Request
-from sweep.store.folder import Folder, reason
+from sweep.store.folder import Folder
 from sweep.store.parts import chunk_of, committed
 from sweep.store.run_json import NAME, read_run
 
@@ -79,35 +79,27 @@ def check_versions(folder: Folder, run: dict[str, Any]) -> None:
 
 
 def _check_access(folder: Folder, where: str) -> None:
-    """BadInput if our names are of another kind, or files and folders of another owner."""
+    """BadInput if the folder, or one of our names in it, is of another kind, or another user's."""
     if not os.path.lexists(folder.path):
         return
-    try:
-        if not os.path.isdir(folder.path):
-            raise BadInput(f"{where}: is a file, not a folder; choose another folder")
-        os.listdir(folder.path)
-    except OSError as error:
-        raise BadInput(f"{where}: cannot be read: {reason(error)}; choose another folder") from None
-    if not os.access(folder.path, os.W_OK | os.X_OK):
-        raise BadInput(f"{where}: is not writable; choose another folder")
-    for name in FOLDERS:
-        path = folder.child(name)
-        if os.path.lexists(path) and not os.path.isdir(path):
-            raise BadInput(f"{where}: {name} must be a folder, and is a file; move it away")
-        if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            raise BadInput(f"{where}: {name} cannot be read and written: it may be another user's; {_remedy(path)}")
+    if not os.path.isdir(folder.path):
+        raise BadInput(f"{where}: is a file, not a folder; choose another folder")
+    if not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK):
+        raise BadInput(f"{where}: cannot be read and written; choose another folder")
     parts = os.listdir(folder.child("parts")) if os.path.isdir(folder.child("parts")) else []
-    for name in (*FILES, *(f"parts/{name}" for name in parts if chunk_of(name) is not None)):
+    for name in (*FOLDERS, *FILES, *(f"parts/{name}" for name in parts if chunk_of(name) is not None)):
         path = folder.child(name)
-        if os.path.exists(path) and not os.path.isfile(path):
-            kind = "and is a folder" if os.path.isdir(path) else "and is no regular one"
-            raise BadInput(f"{where}: {name} must be a file, {kind}; move it away")
-        if os.path.lexists(path) and not os.access(path, os.R_OK):
-            raise BadInput(f"{where}: {name} cannot be read: it may be another user's; {_remedy(path)}")
-
-
-def _remedy(path: str) -> str:
-    return f"`chown -R $(id -un) {shlex.quote(path)}` makes it yours, or choose another folder"
+        if not os.path.lexists(path):
+            continue
+        if name in FOLDERS:
+            if not os.path.isdir(path):
+                raise BadInput(f"{where}: {name} must be a folder, and is a file; move it away")
+        elif os.path.exists(path) and not os.path.isfile(path):
+            kind = "a folder" if os.path.isdir(path) else "no regular one"
+            raise BadInput(f"{where}: {name} must be a file, and is {kind}; move it away")
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK if name in FOLDERS else os.R_OK):
+            remedy = f"`chown -R $(id -un) {shlex.quote(path)}` makes it yours, or choose another folder"
+            raise BadInput(f"{where}: {name} cannot be read or written: it may be another user's; {remedy}")
 
 
 def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
