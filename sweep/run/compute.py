@@ -53,17 +53,18 @@ def _equal_points(parameters: dict[str, Any], points: int) -> tuple[np.ndarray, 
 
     Two values of an axis may mean the same, as `jobs=[4, "1 x cores"]` does on 4 CPUs.
     """
-    mixed = np.zeros(points, dtype=np.uint64)  # equal for equal points, and for hardly any others
-    varying = [column for column in parameters.values() if not is_constant(column)]
-    for column in varying:
-        bits = np.array([hash(value) for value in column.tolist()]) if column.dtype == object else column + 0.0
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + bits.view(np.uint64)
-    if len(np.unique(mixed)) == points:
-        return np.arange(points), np.arange(points)
-    seen: dict[tuple[Any, ...], int] = {}
-    keys = zip(*(column.tolist() for column in varying), strict=True) if varying else [()] * points
-    same_as = np.array([seen.setdefault(tuple(map(repr, key)), len(seen)) for key in keys])
-    return np.unique(same_as, return_index=True)[1], same_as
+    bits = [np.zeros(points, np.int64)]
+    for column in parameters.values():
+        if is_constant(column):
+            continue
+        if column.dtype == object:
+            known: dict[str, int] = {}
+            column = np.array([known.setdefault(repr(value), len(known)) for value in column.tolist()])
+        bits.append(column.astype(np.float64).view(np.int64))
+    rows = np.stack(bits, axis=1).view(np.dtype((np.void, 8 * len(bits)))).reshape(-1)
+    _, first, same_as = np.unique(rows, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # that of the points
+    return first[order], np.argsort(order)[same_as]
 
 
 def _is_of_a_point(plan: Plan, error: BaseException) -> bool:

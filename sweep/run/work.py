@@ -22,19 +22,9 @@ from sweep.run.record import check_versions, claimed
 from sweep.run.request import Request
 from sweep.run.reuse import Old
 from sweep.run.signals import Signals
-from sweep.store import lock
+from sweep.store import lock, parts
 from sweep.store.folder import Folder
 from sweep.store.journal import Journal
-from sweep.store.parts import (
-    check_parts,
-    committed,
-    part_bytes,
-    part_name,
-    read_part,
-    remove_unfinished,
-    set_aside,
-    write_part,
-)
 from sweep.store.results import DIGEST, FAILED, NAME, compact, is_complete
 
 
@@ -57,15 +47,17 @@ class Work:
             return self._carry()
 
     def stop(self, why: str) -> None:
-        """Record and say why the run ends early, the number of committed chunks, and how to continue."""
+        """Record and say why the run ends early, the number of parts.committed chunks, and how to continue."""
         self.journal.note("stop", why=why)
         chunks, there = len(self.plan.chunks) - 1, 0
         with suppress(BadInput, OSError):
-            there = len(committed(self.folder, chunks))
-        say(f"sweep: {why}; {there} of {chunks} chunks are committed in {self.folder}; the same command continues")
+            there = len(parts.committed(self.folder, chunks))
+        say(
+            f"sweep: {why}; {there} of {chunks} chunks are parts.committed in {self.folder}; the same command continues"
+        )
 
     def _end_process(self, why: str) -> None:
-        """End a driver whose Ray is gone, from another thread or process; committed chunks stay."""
+        """End a driver whose Ray is gone, from another thread or process; parts.committed chunks stay."""
         self.stop(why)
         self.journal.close()
         self.held.release()
@@ -74,7 +66,7 @@ class Work:
     def _carry(self) -> int:
         request, plan, folder, old = self.request, self.plan, self.folder, self.old
         folder.remove_temporaries("", "tables", "plots")
-        good, bad = check_parts(folder, plan)
+        good, bad = parts.check_parts(folder, plan)
         if request.settings.retry_failed:
             self._again = {chunk for chunk, failed in good.items() if failed}
         kept = good.keys() - self._again
@@ -84,7 +76,7 @@ class Work:
         if todo and good:
             check_versions(folder, self.run)
         for chunk, wrong in bad.items():
-            request.say(f"part {chunk}: {wrong}: set aside as {set_aside(folder, chunk)}")
+            request.say(f"part {chunk}: {wrong}: set aside as {parts.set_aside(folder, chunk)}")
         if self._again:
             request.say(f"failed points in {len(self._again)} chunks are computed again")
             for name in (DIGEST, NAME, FAILED):  # made from the replaced parts
@@ -96,7 +88,7 @@ class Work:
         if old:
             request.say(f"{old.taken} of {len(plan)} points were reused from {request.settings.reuse}")
         if todo or not is_complete(folder, plan):
-            remove_unfinished(folder)
+            parts.remove_unfinished(folder)
             return compact(folder, plan)
         return sum(good.values())
 
@@ -104,7 +96,7 @@ class Work:
         """Rows that need no computing: the good ones of a chunk that is computed again, or those of an older run."""
         if chunk not in self._again:
             return self.old.find(chunk) if self.old else None
-        table = read_part(self.folder, self.plan, chunk)
+        table = parts.read_part(self.folder, self.plan, chunk)
         return table.filter(pc.equal(table["status"], "ok")).replace_schema_metadata(None)
 
     def where_logs(self) -> str:
@@ -126,7 +118,7 @@ class Work:
         if kind == "serial":
             carrying = runner.serial(plan, todo, self._known)
         else:
-            write = partial(write_part, folder) if request.runner.commit == "workers" else part_bytes
+            write = partial(parts.write_part, folder) if request.runner.commit == "workers" else parts.part_bytes
             carrying = self.cluster.carry(plan, todo, self._known, write)
         sizes = np.diff(plan.chunks).tolist()
         failed, begun_s, cpus = 0, time.monotonic(), None
@@ -154,12 +146,12 @@ class Work:
         """Commit a chunk, or check that its worker has."""
         self.held.running = carried.running
         self.held.check()
-        name = part_name(carried.chunk)
+        name = parts.part_name(carried.chunk)
         if carried.part is not None:
             self.folder.write(name, carried.part)
         elif not self.folder.exists(name):
             raise Stopped(
-                1, f"chunk {carried.chunk}, committed on {carried.note['worker_host']}, is not in {self.folder}: "
+                1, f"chunk {carried.chunk}, parts.committed on {carried.note['worker_host']}, is not in {self.folder}: "
                 "with runner.commit=workers, out= must be one folder for all machines"
             )  # fmt: skip
         self.journal.note("chunk", chunk=carried.chunk, points=points, failed=carried.failed, **carried.note)
