@@ -9,9 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweep.errors import Stopped
@@ -75,17 +73,11 @@ def remove_unfinished(folder: Folder) -> None:
 def constants(table: pa.Table) -> dict[str, Any]:
     """Parameters and names with one value in all rows; not metrics, whose NaN differ."""
     found = {}
-    for name in setting_columns():
-        column = table[name].combine_chunks() if table[name].num_chunks > 1 else table[name].chunk(0)
-        first = column[0].as_py()
-        if pa.types.is_string(column.type):
-            one = column.null_count == len(column) if first is None else pc.all(pc.equal(column, first)).as_py()
-            one = one and column.null_count in (0, len(column))
-        else:
-            bits = column.to_numpy().view(np.int64 if column.type == pa.float64() else np.int32)
-            one = bits[-1] == bits[0] and bool((bits == bits[0]).all())
-        if one:
-            found[name] = first
+    for name, kind in setting_columns().items():
+        column = table[name].combine_chunks()
+        bits = column.view(pa.int64()) if kind == pa.float64() else column
+        if len(bits.unique()) == 1:
+            found[name] = column[0].as_py()
     return found
 
 

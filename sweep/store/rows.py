@@ -21,26 +21,23 @@ CONSTANTS = b"constants"  # key of a table's metadata: {column: its single value
 Points = range | np.ndarray  # indices of points, ascending
 
 
-def _field(name: str, kind: pa.DataType, unit: str, meaning: str) -> pa.Field:
-    return pa.field(name, kind, metadata={"unit": unit, "description": meaning})
-
-
 @cache
 def schema() -> pa.Schema:
     """The columns of parts and results, with units; the same for every plan."""
-    fields = [
-        _field("point", pa.int64(), "1", "index of the point in the plan"),
-        _field("replica", pa.int32(), "1", "independent repetition"),
+    number, text = pa.float64(), pa.string()
+    parameters = [(name, PARAMETERS[name]) for name in PARAMETER_COLUMNS]
+    columns = [
+        ("point", pa.int64(), "1", "index of the point in the plan"),
+        ("replica", pa.int32(), "1", "independent repetition"),
+        *((name, text, "name", f"{name} of the point") for name in NAMES),
+        ("draw", pa.int32(), "1", "number of the cost sample; 0 is the representative one"),
+        *((name, number if each.is_number else text, each.unit, each.meaning) for name, each in parameters),
+        *((name, number, metric.unit, metric.description) for name, metric in METRICS.items()),
+        ("status", text, "name", "ok, or failed: and the reason; then its metrics are NaN"),
     ]
-    fields += [_field(name, pa.string(), "name", f"{name} of the point") for name in NAMES]
-    fields.append(_field("draw", pa.int32(), "1", "number of the cost sample; 0 is the representative one"))
-    for name in PARAMETER_COLUMNS:
-        parameter = PARAMETERS[name]
-        kind = pa.float64() if parameter.is_number else pa.string()
-        fields.append(_field(name, kind, parameter.unit, parameter.meaning))
-    fields += [_field(name, pa.float64(), metric.unit, metric.description) for name, metric in METRICS.items()]
-    fields.append(_field("status", pa.string(), "name", "ok, or failed: and the reason; then its metrics are NaN"))
-    return pa.schema(fields)
+    return pa.schema(
+        [pa.field(name, kind, metadata={"unit": unit, "description": about}) for name, kind, unit, about in columns]
+    )
 
 
 def columns_of(plan: Plan, points: Points) -> dict[str, np.ndarray]:
