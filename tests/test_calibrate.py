@@ -28,7 +28,7 @@ from sweep.inputs.weights import crps, effective_size, median_error, pareto_k, q
 pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
 
 DRAWS = 4096  # of the toy
-ACCOUNTING = Quantity("tick", alternative="irq_time", share=0.6)  # six of ten draws are of the first
+ACCOUNTING = Quantity(central="tick", alternative="irq_time", share=0.6)  # six of ten draws are of the first
 SMALL = (
     "grid.fit.draws=512", "grid.fit.candidates=65536", "grid.fit.draws_a_fit=2000", "grid.fit.keep=64",
     "window_events=256", "warmup_events=384", "precision=0.1",
@@ -109,7 +109,7 @@ def toy():
     values = literature(known, DRAWS, 5).values[1:]
     keys, added = list(known), []
     for row in rows:
-        core = machines[row.machine].origin("flush_fixed_ns")
+        core = machines[row.machine].quantities["flush_fixed_ns"].owner
         powers = {"kernel_build/kunmap_events": 1.0, f"{core}/flush_fixed_ns": 0.4}
         if row.policy == "xpfo":
             powers[f"{core}/handler_fixed_ns"] = 0.4
@@ -164,7 +164,10 @@ def test_a_fit_finds_the_parameters_of_data_made_from_the_model(toy):
 def test_shift_and_shrinkage_are_those_of_a_normal_prior_and_a_likelihood_as_wide():
     """Two normals of standard deviation 0.5, the second 0.6 above: together half the variance, and half the way."""
     end = np.exp(0.5 * norm.ppf(0.95))
-    known = {"m/handler_fixed_ns": Quantity(100.0, 100.0 / end, 100.0 * end), "any/accounting": ACCOUNTING}
+    known = {
+        "m/handler_fixed_ns": Quantity(central=100.0, low=100.0 / end, high=100.0 * end),
+        "any/accounting": ACCOUNTING,
+    }
     values = values_at(known, sobol(2, DRAWS, 0))
     weights = np.exp(-0.5 * (np.log(values[:, 0] / 100.0) / 0.5 - 1.2) ** 2) * np.where(values[:, 1] == 1.0, 2.0, 1.0)
     pool = Pool(known, values, np.empty((0, DRAWS)), np.ones(DRAWS), DRAWS, [], [])
@@ -191,7 +194,7 @@ def test_shift_and_shrinkage_are_those_of_a_normal_prior_and_a_likelihood_as_wid
 def test_a_quarter_of_a_deviation_or_a_seventh_of_the_variance_is_moved_by_the_data(shift, shrinkage, moved):
     """A prior of standard deviation 0.5 and a likelihood that takes so much of its variance, and its mean so far."""
     end = np.exp(0.5 * norm.ppf(0.95))
-    known = {"m/handler_fixed_ns": Quantity(100.0, 100.0 / end, 100.0 * end)}
+    known = {"m/handler_fixed_ns": Quantity(central=100.0, low=100.0 / end, high=100.0 * end)}
     values = values_at(known, sobol(1, DRAWS, 0))
     scores = np.log(values[:, 0] / 100.0) / 0.5
     weights = np.exp(-0.5 * (scores - shift / shrinkage) ** 2 * shrinkage / (1 - shrinkage))

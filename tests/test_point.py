@@ -37,8 +37,7 @@ SWEEPS = {
 
 
 def composed(*overrides):
-    asked = compose(overrides, [conf_dir()]).composition
-    return asked, open_plan(asked)
+    return open_plan(compose(overrides, [conf_dir()]).composition)
 
 
 def some(plan):
@@ -48,10 +47,10 @@ def some(plan):
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_each_parameter_is_what_is_simulated_and_what_it_is_said_to_be_made_of(name):
-    asked, plan = composed(*SWEEPS[name])
+    plan = composed(*SWEEPS[name])
     for number in some(plan):
         columns = plan.columns(number, number + 1)
-        said = {each.name: each for each in origins(asked, plan, number)}
+        said = {each.name: each for each in origins(plan, number)}
         assert set(PARAMETERS) <= set(said)
         for parameter in set(PARAMETERS) - set(CONTROLS):
             each, simulated = said[parameter], columns[parameter][0] if parameter in columns else None
@@ -59,16 +58,20 @@ def test_each_parameter_is_what_is_simulated_and_what_it_is_said_to_be_made_of(n
                 assert each.value == PARAMETERS[parameter].default
             else:
                 assert each.value == simulated
-            if parameter == "range_pages" and each.made_of:
-                mix, share = each.made_of
+            if simulated is None or simulated != simulated:
+                continue
+            if parameter == "range_pages" and len(each.pieces) > 1:
+                mix, share = each.pieces
                 assert set_large_share(mix.value, share.value) == simulated
-            elif each.made_of:
-                assert math.prod(piece.value for piece in each.made_of) == simulated
+            elif len(each.pieces) == 1:
+                assert each.pieces[0].value == simulated
+            else:
+                assert math.prod(piece.value for piece in each.pieces) == simulated
 
 
 def test_each_origin_is_named():
-    asked, plan = composed("+grid=mask", "draws=1", "invlpg_ns=7", "seed=3", "machine=i5_3550")
-    last = {each.name: how_made(each) for each in origins(asked, plan, len(plan) - 1)}
+    plan = composed("+grid=mask", "draws=1", "invlpg_ns=7", "seed=3", "machine=i5_3550")
+    last = {each.name: how_made(each) for each in origins(plan, len(plan) - 1)}
     assert last["invlpg_ns"] == last["seed"] == last["machine"] == "command line"
     assert last["cores"] == last["user_switches_per_s"] == last["replicas"] == "grid mask"
     assert last["jobs"] == "1 (grid mask) x cores 1024 (grid mask)"
@@ -82,8 +85,8 @@ def test_each_origin_is_named():
 
 
 def test_what_a_file_takes_over_is_of_the_file_that_says_it():
-    asked, plan = composed("+grid=point", "machine=e5_2697_v2", "costs=literature")
-    said = {each.name: each.origin for each in origins(asked, plan, 0)}
+    plan = composed("+grid=point", "machine=e5_2697_v2", "costs=literature")
+    said = {each.name: how_made(each) for each in origins(plan, 0)}
     assert said["sockets"] == "machine e5_2697_v2"
     assert said["ceiling"] == "linux core"
     assert said["refill_ns"] == "ivy_bridge core"
@@ -91,10 +94,11 @@ def test_what_a_file_takes_over_is_of_the_file_that_says_it():
 
 
 def test_a_constant_of_the_grid_that_is_the_default_anyway_is_still_the_grids():
-    asked, plan = composed("+grid=mask", "draws=null")
+    asked = compose(("+grid=mask", "draws=null"), [conf_dir()]).composition
+    plan = open_plan(asked)
     assert asked.content["machine"] == asked.defaults["machine"]
     assert "machine" not in plan.space.blocks[0].names
-    assert {each.name: each.origin for each in origins(asked, plan, 0)}["machine"] == "grid mask"
+    assert {each.name: how_made(each) for each in origins(plan, 0)}["machine"] == "grid mask"
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +115,9 @@ def run(finished, tmp_path):
 def test_values_are_those_of_the_results(finished):
     results = pd.read_parquet(finished / "results.parquet").drop_duplicates("point").set_index("point")
     overrides = json.loads((finished / "run.json").read_text())["overrides"]
-    asked, plan = composed(*overrides)
+    plan = composed(*overrides)
     for number, row in results.iterrows():
-        for each in origins(asked, plan, number):
+        for each in origins(plan, number):
             if each.name in row and each.name != "range_pages" and row[each.name] == row[each.name]:
                 assert row[each.name] == each.value, each.name
 
@@ -260,3 +264,13 @@ def test_a_policy_of_ones_own_is_shown_and_not_run(tmp_path, capsys):
         assert "Ring no bell.\n\nStale: nobody." in capsys.readouterr().out
     assert main(["show", "xpfo", f"policy_path={tmp_path}"]) == 0
     assert main(["show", "mine"]) == 2
+
+
+def test_a_clock_without_interval_multiplies_the_drawn_costs(tmp_path):
+    (tmp_path / "machine").mkdir()
+    columns = []
+    for clock in (1.0, 2.0):
+        (tmp_path / "machine" / "mine.yaml").write_text(f"defaults: [kaby_lake, _self_]\nclock_scale: {clock}\n")
+        words = ["+grid=point", "machine=mine", "draws=3"]
+        columns.append(open_plan(compose(words, [tmp_path, conf_dir()]).composition).columns(0, 4)["invlpg_ns"])
+    assert columns[1].tolist() == (2.0 * columns[0]).tolist()

@@ -117,9 +117,9 @@ def read_by(known: Collection[str], row: MeasuredRow, machine: Entry, workload: 
     """Whether a row depends on each key OWNER/QUANTITY, [key]."""
     read = set(reads(Policies()[row.policy], workload.kind))
     moving = {
-        f"{owner}/{name}"
-        for name, (owner, _) in uncertain(machine, workload).items()
-        if read & {name, *QUANTITIES[name].makes} and name not in row.point
+        key
+        for key in uncertain(machine, workload)
+        if read & {name := key.partition("/")[2], *QUANTITIES[name].makes} and name not in row.point
     }
     return np.array([at for at, key in enumerate(known) if key in moving])
 

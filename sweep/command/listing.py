@@ -112,16 +112,15 @@ def _entry(kind: str, entry: Entry) -> str:
     lines = [f"{kind} {entry.name}: {entry.title}{built}", ""]
     if entry.parent:
         lines[1:1] = ["In brackets: the owner of an inherited value.", WORDS]
-    lines += [_quantity(name, quantity, _taken_from(entry, name)) for name, quantity in entry.quantities.items()]
+    lines += [_quantity(name, quantity, _taken_from(entry, quantity)) for name, quantity in entry.quantities.items()]
     for machine, quantities in entry.machines.items():
         lines += ["", f"on {machine}:", *(_quantity(name, quantity, "") for name, quantity in quantities.items())]
     return "\n".join(lines)
 
 
-def _taken_from(entry: Entry, name: str) -> str:
+def _taken_from(entry: Entry, quantity: Quantity) -> str:
     """The owner of an inherited quantity, in brackets."""
-    owner = entry.origin(name)
-    return "" if owner == entry.name else f"[{owner}] "
+    return "" if quantity.owner == entry.name else f"[{quantity.owner}] "
 
 
 def value_text(name: str, quantity: Quantity) -> str:

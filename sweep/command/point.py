@@ -11,10 +11,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from sim.parameters import PAGES, PARAMETERS
 from sweep.command.compose import compose
 from sweep.errors import BadInput
 from sweep.inputs.home import expanded, folders_of
-from sweep.plan.open import Composition, open_plan
+from sweep.plan.open import open_plan
 from sweep.plan.origin import how_made, in_words, origins
 from sweep.plan.plan import Plan
 from sweep.run.record import describe, difference
@@ -23,7 +24,7 @@ from sweep.store.run_json import read_run
 from sweep.tables.frame import reading
 from sweep.tables.text import aligned
 
-PLAIN = ("1", "name", "pages: weight")  # units that are not printed
+UNITS = {name: f" {each.unit}" for name, each in PARAMETERS.items() if each.unit not in ("1", "name", PAGES)}
 
 
 def shown_point(
@@ -36,24 +37,21 @@ def shown_point(
     with reading(out):
         folder = look(expanded(out, "OUT"))
         run = read_run(folder)
-    asked, plan = _composed_again(folder, run, config_dir, policy_path)
+    plan = _composed_again(folder, run, config_dir, policy_path)
     if not plan.begin <= number < plan.end:
         raise BadInput(f"point {number}: {folder} has the points {plan.begin} to {plan.end - 1}")
     rows = [
-        (each.name, in_words(each.value) + ("" if each.unit in PLAIN or each.value is None else f" {each.unit}"),
-         how_made(each))
-        for each in origins(asked, plan, number)
-    ]  # fmt: skip
+        (each.name, in_words(each.value) + ("" if each.value is None else UNITS.get(each.name, "")), how_made(each))
+        for each in origins(plan, number)
+    ]
     lines = [f"point {number} of {folder}, grid {plan.name}", "", aligned(rows, folded=(1, 2), most=most)]
     if run["plan"] != plan.hash:
         lines += ["", "The code has changed since this run: the values are those of a simulation now."]
     return "\n".join(lines)
 
 
-def _composed_again(
-    folder: Folder, run: Mapping[str, Any], config_dir: str | None, policy_path: str | None
-) -> tuple[Composition, Plan]:
-    """A run's composition and plan; BadInput if the files have changed."""
+def _composed_again(folder: Folder, run: Mapping[str, Any], config_dir: str | None, policy_path: str | None) -> Plan:
+    """A run's plan; BadInput if the files have changed."""
     overrides = [text for text in run["overrides"] if text.lstrip("+").partition("=")[0] != "policy_path"]
     if len(overrides) < len(run["overrides"]):
         if policy_path is None:
@@ -71,7 +69,7 @@ def _composed_again(
             if changed := difference(part, run.get(part), now[part]):
                 where = f"; the run used those of commit {run['commit']}" if run.get("commit") else ""
                 raise BadInput(f"{folder}: its files have changed: {changed}{where}")
-    return request.composition, plan
+    return plan
 
 
 def _config_dir(command: str) -> str | None:

@@ -25,8 +25,7 @@ CORE = "core"  # the group of microarchitectures, which machines build on
 KINDS = {"build": Kind.BUILD, "loop": Kind.LOOP}
 
 
-@dataclass(frozen=True)
-class Quantity:
+class QuantityFile(Checked):
     """A number with interval, bounds and source; `alternative` and `share` are for one of two names."""
 
     central: Any
@@ -37,7 +36,13 @@ class Quantity:
     unit: str = ""
     source: str = ""
     alternative: str | None = None
-    share: float | None = None  # probability of `central`
+    share: Annotated[float, Field(ge=0.0, le=1.0)] | None = None  # probability of `central`
+
+
+class Quantity(QuantityFile):
+    """A quantity that has been read."""
+
+    owner: str = ""  # the entry whose file gives it; MACHINE+WORKLOAD if it belongs to both
 
     @property
     def uncertain(self) -> bool:
@@ -53,12 +58,7 @@ class Entry:
     quantities: Mapping[str, Quantity]
     machines: Mapping[str, Mapping[str, Quantity]]  # of a workload: quantities that differ by machine
     parent: Entry | None = None  # the entry that it builds on
-    own: frozenset[str] = frozenset()  # quantities that its own file gives
     kind: Kind = Kind.BUILD  # of a workload
-
-    def origin(self, name: str) -> str:
-        """The entry whose file has a quantity."""
-        return self.name if self.parent is None or name in self.own else self.parent.origin(name)
 
 
 def check_quantity(name: str, value: Any, where: str) -> Any:
@@ -84,9 +84,16 @@ class Catalog(Mapping[str, Entry]):
         self._group, self._bases = group, bases
         self.paths = paths_of(group, folders)
         self._entries: dict[str, Entry] = {}
+        self._reading: list[str] = []  # each builds on the next
 
     def __getitem__(self, name: str) -> Entry:
-        return self._entry(name, ())
+        if name not in self._entries:
+            self._reading.append(name)
+            try:
+                self._entries[name] = self._read(name)
+            finally:
+                self._reading.pop()
+        return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self.paths
@@ -97,12 +104,7 @@ class Catalog(Mapping[str, Entry]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def _entry(self, name: str, above: tuple[str, ...]) -> Entry:
-        if name not in self._entries:
-            self._entries[name] = self._read(name, above)
-        return self._entries[name]
-
-    def _read(self, name: str, above: tuple[str, ...]) -> Entry:
+    def _read(self, name: str) -> Entry:
         where = f"{self._group}/{name}"
         document = read_yaml(self.paths[name], where)
         check_resolvers(document)
@@ -110,11 +112,11 @@ class Catalog(Mapping[str, Entry]):
         if not isinstance(content, Mapping):
             raise BadInput(f"{where}: {shorten(content)}: must be a mapping of quantities")
         content = dict(content)
-        parent = self._parent(document, content.pop("defaults", None), (*above, name))
+        parent = self._parent(document, content.pop("defaults", None))
         owner = f"{name} {CORE}" if self._group == CORE else name  # a machine and its core may have one name
         return read_entry(owner, Document(where, content, document.lines), parent)
 
-    def _parent(self, document: Document, defaults: Any, above: tuple[str, ...]) -> Entry | None:
+    def _parent(self, document: Document, defaults: Any) -> Entry | None:
         """The parent of a file: `defaults: [NAME, _self_]`, or `/core/NAME`, a microarchitecture."""
         if defaults is None:
             return None
@@ -130,11 +132,11 @@ class Catalog(Mapping[str, Entry]):
                 if base not in self._bases:
                     raise BadInput(f"{place}: defaults: {name!r}: no such {group}{did_you_mean(base, self._bases)}")
                 return self._bases[base]
-            if name in above:
-                raise BadInput(f"{place}: {' builds on '.join([*above, name])}: must not be a circle")
+            if name in self._reading:
+                raise BadInput(f"{place}: {' builds on '.join([*self._reading, name])}: must not be a circle")
             if name not in self.paths:
                 raise BadInput(f"{place}: defaults: {name!r}: no such {self._group}{did_you_mean(name, self.paths)}")
-            return self._entry(name, above)
+            return self[name]
         return None
 
 
@@ -146,15 +148,14 @@ def catalog(folders: Sequence[Path]) -> dict[str, Catalog]:
 def read_entry(name: str, document: Document, parent: Entry | None = None) -> Entry:
     """A machine or workload from the content of its file, every key checked, on top of its parent."""
     content = dict(document.content)
-    own = frozenset(map(str, content))
     title = content.pop("title", name)
     kind = _kind(document, content.pop("kind")) if "kind" in content else parent.kind if parent else Kind.BUILD
-    machines = dict(parent.machines) if parent else {}
-    machines |= _by_machine(document, content.pop("machines", None), machines)
-    inherited = parent.quantities if parent else {}
-    quantities = {**inherited, **_quantities(document, (), content, inherited)}
+    machines = parent.machines if parent else {}
+    if "machines" in content:
+        machines = _by_machine(name, document, content.pop("machines"), machines)
+    quantities = _quantities(name, document, (), content, parent.quantities if parent else {})
     _check_kind(document, kind, {*quantities, *(name for among in machines.values() for name in among)})
-    return Entry(name, str(title), quantities, machines, parent, own, kind)
+    return Entry(name, str(title), quantities, machines, parent, kind)
 
 
 def _kind(document: Document, kind: Any) -> Kind:
@@ -174,52 +175,42 @@ def _check_kind(document: Document, kind: Kind, names: set[str]) -> None:
 
 
 def _by_machine(
-    document: Document, content: Any, inherited: Mapping[str, Mapping[str, Quantity]]
+    owner: str, document: Document, content: Any, inherited: Mapping[str, Mapping[str, Quantity]]
 ) -> dict[str, dict[str, Quantity]]:
-    """A workload's quantities for single machines."""
+    """A workload's quantities for single machines, all of them its own."""
     if not isinstance(content, Mapping | None):
         raise BadInput(f"{document.place(('machines',))}: machines={shorten(content)}: must be a mapping of machines")
-    machines = {}
-    for machine, quantities_here in (content or {}).items():
-        path = ("machines", machine)
-        if not isinstance(quantities_here, Mapping | None):
-            raise BadInput(f"{document.place(path)}: machines.{machine}={shorten(quantities_here)}: must be a mapping")
-        known = inherited.get(str(machine), {})
-        machines[str(machine)] = {**known, **_quantities(document, path, quantities_here or {}, known)}
+    machines = {
+        machine: {name: quantity.model_copy(update={"owner": f"{machine}+{owner}"}) for name, quantity in known.items()}
+        for machine, known in inherited.items()
+    }
+    for machine, given in (content or {}).items():
+        path, name = ("machines", machine), str(machine)
+        if not isinstance(given, Mapping | None):
+            raise BadInput(f"{document.place(path)}: machines.{machine}={shorten(given)}: must be a mapping")
+        machines[name] = _quantities(f"{name}+{owner}", document, path, given or {}, machines.get(name, {}))
     return machines
 
 
 def _quantities(
-    document: Document, path: tuple[Any, ...], content: Mapping[Any, Any], inherited: Mapping[str, Quantity]
+    owner: str, document: Document, path: tuple[Any, ...], content: Mapping[Any, Any], inherited: Mapping[str, Quantity]
 ) -> dict[str, Quantity]:
-    """Checked quantities; a mapping adds to the inherited one."""
-    return {
-        str(key): _quantity(document, (*path, key), value, inherited.get(str(key))) for key, value in content.items()
+    """The inherited quantities and the checked ones of `content`; a mapping adds to the inherited one."""
+    own = {
+        str(key): _quantity(owner, document, (*path, key), value, inherited.get(str(key)))
+        for key, value in content.items()
     }
+    return {**inherited, **own}
 
 
-class QuantityFile(Checked):
-    """A quantity in a file."""
-
-    central: Any
-    low: float | None = None
-    high: float | None = None
-    least: float | None = None
-    most: float | None = None
-    unit: str = ""
-    source: str = ""
-    alternative: str | None = None
-    share: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
-
-
-def _quantity(document: Document, path: tuple[Any, ...], value: Any, inherited: Quantity | None) -> Quantity:
+def _quantity(owner: str, document: Document, path: tuple[Any, ...], value: Any, above: Quantity | None) -> Quantity:
     name, where = str(path[-1]), document.place(path)
     if name not in QUANTITIES:
         raise BadInput(f"{where}: unknown key {name!r}{did_you_mean(name, QUANTITIES)}")
     if name == "range_pages" or not isinstance(value, Mapping):
-        return Quantity(check_quantity(name, value, where))
-    before = {} if inherited is None else {key: given for key, given in vars(inherited).items() if given is not None}
-    quantity = Quantity(**admit(QuantityFile, {**before, **value}, f"{where}: {name}").model_dump())
+        return Quantity(central=check_quantity(name, value, where), owner=owner)
+    before = {} if above is None else above.model_dump(exclude={"owner"}, exclude_none=True)
+    quantity = Quantity(**admit(QuantityFile, {**before, **value}, f"{where}: {name}").model_dump(), owner=owner)
     unit = QUANTITIES[name].unit
     if quantity.unit and quantity.unit != unit:
         raise BadInput(f"{where}: {name}: unit {quantity.unit!r}: must be {unit!r}")
@@ -239,14 +230,4 @@ def _quantity(document: Document, path: tuple[Any, ...], value: Any, inherited: 
 
 def quantities_of(machine: Entry, workload: Entry) -> dict[str, Quantity]:
     """The quantities of a workload on a machine: the workload's replace the machine's, those for both replace all."""
-    return {name: quantity for name, (_, quantity) in origin(machine, workload).items()}
-
-
-def origin(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]]:
-    """The same with the name of each one's entry; MACHINE+WORKLOAD if it belongs to both."""
-    both = workload.machines.get(machine.name, {})
-    return (
-        {name: (machine.origin(name), quantity) for name, quantity in machine.quantities.items()}
-        | {name: (workload.origin(name), quantity) for name, quantity in workload.quantities.items()}
-        | {name: (f"{machine.name}+{workload.origin('machines')}", quantity) for name, quantity in both.items()}
-    )
+    return {**machine.quantities, **workload.quantities, **workload.machines.get(machine.name, {})}

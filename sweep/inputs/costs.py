@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from sim.quantities import INSTRUCTION_COSTS
 from sweep.errors import BadInput
-from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, origin
+from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, quantities_of
 from sweep.inputs.prior import central, sobol, values_at
 
 LITERATURE = "literature"  # the costs whose row 0 are the central values
 REPRESENTATIVE = 0  # the draw that represents the others
+ANY = "any"  # the owner of the kernel's costs
 
 
 @dataclass(frozen=True)
@@ -47,41 +47,41 @@ class Costs:
         return self.values[:, self.keys.index(key)] if key in self.keys else None
 
 
-def uncertain(machine: Entry, workload: Entry) -> dict[str, tuple[str, Quantity]]:
-    """Uncertain quantities of a workload on a machine, each with its owner."""
+def owner_of(name: str, quantity: Quantity) -> str:
+    """The owner of a quantity's draws: the kernel's costs are the same on any machine."""
+    return ANY if QUANTITIES[name].of_kernel else quantity.owner
+
+
+def uncertain(machine: Entry, workload: Entry) -> dict[str, Quantity]:
+    """Uncertain quantities of a workload on a machine, by OWNER/QUANTITY."""
     return {
-        name: ("any" if QUANTITIES[name].of_kernel else owner, quantity)
-        for name, (owner, quantity) in origin(machine, workload).items()
+        f"{owner_of(name, quantity)}/{name}": quantity
+        for name, quantity in quantities_of(machine, workload).items()
         if quantity.uncertain
     }
 
 
-def draw_values(costs: Costs, machine: Entry, workload: Entry, clock_scale: bool = True) -> dict[str, np.ndarray]:
-    """The draws of every quantity of these costs, [draw]; instruction costs at the draw's clock, if wanted.
-
-    A cost that is a plain number in a file is not drawn, and is at the machine's own clock.
-    """
-    values_by_name = {}
-    clock = costs.column(f"{machine.origin('clock_scale')}/clock_scale") if clock_scale else None
-    for name, (owner, quantity) in uncertain(machine, workload).items():
-        values = costs.column(f"{owner}/{name}")
-        if values is None or name == "clock_scale":
-            continue
-        if quantity.alternative is not None:
+def draw_values(costs: Costs, machine: Entry, workload: Entry) -> dict[str, np.ndarray]:
+    """The draws of every quantity of these costs, [draw]; a quantity that is a plain number in a file has none."""
+    drawn = {}
+    for key, quantity in uncertain(machine, workload).items():
+        values = costs.column(key)
+        if values is not None and quantity.alternative is not None:
             values = np.where(values == 0, quantity.central, quantity.alternative).astype(object)
-        values_by_name[name] = values * clock if clock is not None and name in INSTRUCTION_COSTS else values
-    return values_by_name
+        if values is not None:
+            drawn[key.partition("/")[2]] = values
+    return drawn
 
 
 def priors(machines: Iterable[Entry], workloads: Iterable[Entry], reads: Collection[str] = ()) -> dict[str, Quantity]:
     """Every uncertain quantity, by OWNER/QUANTITY; those seldom read only if they are in `reads`."""
     workloads = list(workloads)
     quantities = {
-        f"{owner}/{name}": quantity
+        key: quantity
         for machine in machines
         for workload in workloads
-        for name, (owner, quantity) in uncertain(machine, workload).items()
-        if not QUANTITIES[name].seldom or name in reads
+        for key, quantity in uncertain(machine, workload).items()
+        if not QUANTITIES[name := key.partition("/")[2]].seldom or name in reads
     }
     return dict(sorted(quantities.items()))
 

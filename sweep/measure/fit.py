@@ -122,7 +122,7 @@ def fit(points: pd.DataFrame, settings: FitSettings, machine: Facts, lines: Late
     moved = (spread <= settings.moved * deviation) | (np.abs(found.x - mean) >= deviation)
     ends = np.exp(found.x + np.outer([-Z95, 0.0, Z95], spread))
     costs = {
-        name: Quantity(central, low, high, unit="ns", source=FITTED_HERE if far else HARDLY)
+        name: Quantity(central=central, low=low, high=high, unit="ns", source=FITTED_HERE if far else HARDLY)
         for name, low, central, high, far in zip(known, *ends.tolist(), moved.tolist(), strict=True)
     }
     table = compare(points, simulated(points, found.x[None, :]), apart, settings.tolerance)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +158,9 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, 
         if name in fitted.costs:
             known[name] = rounded(fitted.costs[name])
         elif near in fitted.costs:
-            known[name] = rounded(replace(fitted.costs[near], source=f"one socket: as {near}, never read"))
+            never = {"source": f"one socket: as {near}, never read"}
+            known[name] = rounded(fitted.costs[near].model_copy(update=never))
         else:
-            known[name] = {key: value for key, value in vars(quantity).items() if value not in (None, "")}
+            known[name] = quantity.model_dump(exclude={"owner"}, exclude_defaults=True)
             known[name]["source"] = f"prior: {quantity.source}"
     return yaml_text(head, known)

@@ -34,8 +34,9 @@ def coordinates(blocks: Sequence[Block]) -> dict[str, Any]:
                     leaders.setdefault(name, set()).add(_leader(name, axis))
                 else:
                     constants.setdefault(name, []).append(values[0])
-        for name in {name for other in blocks for name in other.names} - given - {"draw"}:
-            constants.setdefault(name, []).append(None)  # its default
+        for name in dict.fromkeys(name for other in blocks for name in other.names):
+            if name not in given and name != "draw":
+                constants.setdefault(name, []).append(None)  # its default
     for name, values in constants.items():
         if any(value != values[0] for value in values[1:]):
             names[name] = None

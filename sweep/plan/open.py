@@ -97,12 +97,18 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     `own_costs` are costs whose draws are all used as the sweep's own.
     """
     where = f"grid/{asked.grid}"
-    content, pinned, defaults = with_tables(asked, where), dict(asked.pinned), {"costs": LITERATURE, **asked.defaults}
+    content, pinned = _with_tables(asked, where), dict(asked.pinned)
+    defaults = {"costs": LITERATURE, **asked.defaults}
+    of_grid = f"grid {asked.grid}"
+    given_by = {name: "default (config.yaml)" for name in CONTROLS if name in defaults}
+    given_by |= dict.fromkeys(content, of_grid)
     seed, replicas = (_control(asked, name, content, pinned, defaults, where) for name in CONTROLS)
     draws = _draws(content, pinned, defaults, where)
     defaults = {key: asked.check(key, value, "configuration") for key, value in defaults.items()}
     blocks = read_blocks(content, pinned, asked, where)
     cut = _check_size(asked, sum(block.points for block in blocks) * (draws + 1))
+    of_user = dict.fromkeys(asked.pinned, "command line")
+    by_block = tuple(given_by | dict.fromkeys(block.names, of_grid) | of_user for block in blocks)
     check_keys(blocks, pinned, defaults, asked.policies, where)
     machines = {name: asked.machines[name] for name in _used(blocks, "machine", defaults)}
     workloads = {name: asked.workloads[name] for name in _used(blocks, "workload", defaults)}
@@ -120,7 +126,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
         axis = Axis(("draw",), (range(rows),))
         blocks = tuple(replace(block, axes=(*block.axes, axis)) for block in blocks)
     blocks = tuple(_without_defaults(block, defaults, [*machines.values(), *workloads.values()]) for block in blocks)
-    space = Space(blocks, machines, workloads, defaults, costs)
+    space = Space(blocks, machines, workloads, defaults, costs, by_block)
     plan = Plan(
         asked.grid, asked.question, space, seed, replicas, asked.chunk_s, policies, asked.policy_path, rows - 1, cut
     )
@@ -128,7 +134,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     return choose_engine(plan, asked.engine, asked.again)
 
 
-def with_tables(asked: Composition, where: str) -> dict[str, Any]:
+def _with_tables(asked: Composition, where: str) -> dict[str, Any]:
     """The grid's content, with a block for each point of the measured tables that it predicts."""
     content = dict(asked.content)
     content.pop("answer", None)

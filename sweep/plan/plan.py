@@ -112,7 +112,7 @@ class Plan:
         return {
             name
             for name, machine in self.space.machines.items()
-            if any(machine.quantities[own].source == FITTED_HERE for own in machine.own & {*machine.quantities})
+            if any(each.owner == name and each.source == FITTED_HERE for each in machine.quantities.values())
         }
 
     @cached_property

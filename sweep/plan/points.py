@@ -30,6 +30,7 @@ class Space:
     workloads: Mapping[str, Entry]
     defaults: Mapping[str, Any]  # names and parameters without an axis, machine or workload
     costs: Mapping[str, Costs] = field(default_factory=dict)  # by name; without any, literature's central values
+    given_by: tuple[Mapping[str, str], ...] = ()  # the origin of each block's names, and of seed and replicas
 
     @property
     def points(self) -> int:
@@ -64,7 +65,7 @@ class Space:
         names, which = self._names(given)
         columns = {name: _spread(name, [each[at] for each in names], which, points) for at, name in enumerate(NAMES)}
         draw = _spread("draw", *given.pop("draw", ([0], None)), points).astype(np.int64)
-        columns |= self._of_names(names, which, draw, clock_scale="clock_scale" not in given)
+        columns |= self._of_names(names, which, draw, own_clock="clock_scale" not in given)
         columns["draw"] = draw
         relative: dict[str, Coded] = {}
         values: Sequence[Any] | np.ndarray
@@ -85,27 +86,38 @@ class Space:
                     columns[name] = followed if at is None else np.where(at == number, followed, columns[name])
         return columns
 
-    def _of_names(
-        self, names: Sequence[tuple[str, ...]], which: np.ndarray | None, draw: np.ndarray, clock_scale: bool
-    ) -> dict[str, np.ndarray]:
-        """Columns of the quantities of machine, workload and costs, under each point's draw.
+    def sources(
+        self, machine: str, workload: str, costs: str, own_clock: bool
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Quantities by name, each its central value or its draws, [draw]; and the clocks that multiply some of them.
 
-        With `clock_scale` instruction costs are at the clock of the machine, or of the draw, and costs of the user are
+        With `own_clock` instruction costs are at the clock of the machine, or of the draw, and costs of the user are
         simulated as given. Without, the user gives a clock, which multiplies all costs.
         """
+        entries = self.machines[machine], self.workloads[workload]
+        quantities = quantities_of(*entries)
+        values = {name: quantity.central for name, quantity in quantities.items()}
+        values |= draw_values(self.costs.get(costs, Costs(LITERATURE)), *entries)
+        clock = values.pop("clock_scale", None)
+        if clock is None or not own_clock:
+            return values, {}
+        own = quantities["clock_scale"].central  # a cost that is a plain number is not drawn, nor is its clock
+        costs_here = [name for name in INSTRUCTION_COSTS if values.get(name) is not None]
+        return values, {name: clock if isinstance(values[name], np.ndarray) else own for name in costs_here}
+
+    def _of_names(
+        self, names: Sequence[tuple[str, ...]], which: np.ndarray | None, draw: np.ndarray, own_clock: bool
+    ) -> dict[str, np.ndarray]:
+        """Columns of the quantities of machine, workload and costs, under each point's draw."""
         points = len(draw)
-        central_values, by_draw = [], []  # for each of `names`: values by name, and draws by name
+        central_values, by_draw = [], []  # for each of `names`: values of the first draw by name, and draws by name
         for _, machine, workload, costs in names:
-            entries = self.machines[machine], self.workloads[workload]
-            central = {name: quantity.central for name, quantity in quantities_of(*entries).items()}
-            if clock_scale:
-                central = _at_own_clock(central)
-            of_draws = draw_values(self.costs.get(costs, Costs(LITERATURE)), *entries, clock_scale=clock_scale)
-            if (draw == draw[0]).all():
-                central |= {name: values[draw[0]] for name, values in of_draws.items()}
-                of_draws = {}
-            central_values.append({**self.defaults, **central})
-            by_draw.append(of_draws)
+            known, clocks = self.sources(machine, workload, costs, own_clock)
+            known |= {name: known[name] * clock for name, clock in clocks.items()}
+            drawn = {name: value for name, value in known.items() if isinstance(value, np.ndarray)}
+            first = {name: value[draw[0]] for name, value in drawn.items()}
+            central_values.append({**self.defaults, **known, **first})
+            by_draw.append(drawn if (draw != draw[0]).any() else {})
         columns = {}
         for name in dict.fromkeys(name for central in central_values for name in central):
             if name not in (*NAMES, *CONTROLS):
@@ -132,15 +144,6 @@ class Space:
             combinations = [(*combinations[pair // len(values)], values[pair % len(values)]) for pair in used.tolist()]
             which = np.searchsorted(used, pairs)
         return combinations, which
-
-
-def _at_own_clock(central: Mapping[str, Any]) -> dict[str, Any]:
-    """The quantities of a machine with its clock applied to its instruction costs."""
-    out = dict(central)
-    clock = out.pop("clock_scale", None)
-    if clock is None:
-        return out
-    return out | {name: out[name] * clock for name in INSTRUCTION_COSTS if is_known(out.get(name))}
 
 
 def _default(name: str) -> Any:
