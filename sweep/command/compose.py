@@ -26,7 +26,7 @@ from sweep.inputs import settings
 from sweep.inputs.conf import conf_dir, listing, paths_of, questions
 from sweep.inputs.door import Checked, admit
 from sweep.inputs.names import meant
-from sweep.inputs.reader import Document, check_resolvers, read_yaml
+from sweep.inputs.reader import Document, read_yaml
 from sweep.plan.composition import KEYS, composition, read_config
 from sweep.run.request import Request
 
@@ -94,15 +94,12 @@ def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) ->
     name = meant(str(base.get("runner", "auto") if name is None else name), paths)
     if name not in paths:
         raise BadInput(f"runner={name}: no runner/{name}.yaml{did_you_mean(str(name), paths)}")
-    document = read_yaml(paths[name], f"runner/{name}")
-    check_resolvers(document)
-    return document
+    return read_yaml(paths[name], f"runner/{name}")
 
 
 def _composed(given: Sequence[Override], grid: Path, runner: Document) -> tuple[dict[str, Any], settings.Runner]:
     """The grid's content and the runner, with the command line's changes."""
     document = read_yaml(grid, f"grid/{grid.stem}")
-    check_resolvers(document)
     content = {} if document.content is None else document.content
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise BadInput(f"{document.where}: must be a mapping of axes with words as keys")

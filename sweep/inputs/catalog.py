@@ -18,7 +18,7 @@ from sim.quantities import DERIVING
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.conf import paths_of
 from sweep.inputs.door import Checked, admit, shorten
-from sweep.inputs.reader import Document, check_resolvers, read_yaml
+from sweep.inputs.reader import Document, read_yaml
 
 QUANTITIES = PARAMETERS | DERIVING
 CORE = "core"  # the group of microarchitectures, which machines build on
@@ -107,7 +107,6 @@ class Catalog(Mapping[str, Entry]):
     def _read(self, name: str) -> Entry:
         where = f"{self._group}/{name}"
         document = read_yaml(self.paths[name], where)
-        check_resolvers(document)
         content = {} if document.content is None else document.content
         if not isinstance(content, Mapping):
             raise BadInput(f"{where}: {shorten(content)}: must be a mapping of quantities")

@@ -58,7 +58,7 @@ class Known(Checked):
 
 
 class Likelihood(Checked):
-    """`conf/likelihood.yaml`."""
+    """`conf/likelihood.yaml`, in the order of `Spread`."""
 
     run_spread: Known
     discrepancy: Known
@@ -70,12 +70,7 @@ class Likelihood(Checked):
 def spread() -> Spread:
     """The numbers of `conf/likelihood.yaml`."""
     file = admit(Likelihood, read_yaml(conf_dir() / "likelihood.yaml", "likelihood.yaml"))
-    return Spread(
-        file.run_spread.central,
-        file.discrepancy.central,
-        file.discrepancy_cores.central,
-        file.discrepancy_elsewhere.central,
-    )
+    return Spread(*(known.central for _, known in file))
 
 
 def log_likelihood(measured: float, base: float, added: np.ndarray, cores: float) -> np.ndarray:

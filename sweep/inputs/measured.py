@@ -19,7 +19,7 @@ from sim.parameters import PARAMETERS, is_number
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.conf import conf_dir, paths_of
 from sweep.inputs.door import Checked, Written, admit, shorten
-from sweep.inputs.reader import check_resolvers, read_yaml
+from sweep.inputs.reader import read_yaml
 
 FILE = "measurements.csv"
 FITTED_HERE = "fitted"  # source of a machine's quantity fitted to measurements of that machine
@@ -183,7 +183,6 @@ def _number(name: str, value: str) -> Any:
 def read_table(name: str, path: Path) -> Table:
     """A table of `validation/`; BadInput with key, value and allowed values."""
     document = read_yaml(path, f"validation/{name}")
-    check_resolvers(document)
     content = admit(TableFile, document)
     rows = []
     for number, given in enumerate(content.rows):

@@ -5,8 +5,10 @@ Files of other people are data: they must not use all memory, refer to themselve
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +75,19 @@ def _text(node: yaml.Node) -> Any:
     """A name or a list of names, taken literally."""
     if isinstance(node, yaml.SequenceNode):
         return [_text(item) for item in node.value]
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
+    return _string(None, node) if isinstance(node, yaml.ScalarNode) else None
 
 
+def _string(loader: Any, node: yaml.ScalarNode) -> str:
+    """A text, without resolvers: other people's files must not read the user's environment."""
+    text = str(node.value)
+    if RESOLVER.search(text):
+        problem = f"{text!r}: must not use a resolver like ${{oc.env:...}}; give the value on the command line"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return text
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", _string)
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
@@ -142,46 +154,22 @@ def parse_yaml(text: str, where: str) -> Document:
         raise BadInput(f"{where}: must be YAML: {' '.join(str(error).split())[:200]}") from None
 
 
-def check_resolvers(document: Document) -> None:
-    """BadInput if a text uses a resolver: other people's files must not read the user's environment."""
-    for key, value in _texts(document.content, ()):
-        if RESOLVER.search(value):
-            raise BadInput(
-                f"{document.place(key)}: {value!r}: must not use a resolver like ${{oc.env:...}}; give the value on "
-                "the command line"
-            )
-
-
 def question_of(path: Path) -> str:
     """The question of a grid: a comment at its beginning; empty without one."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            for line in file:
-                text = line.strip()
-                if text.startswith("#"):
-                    return printable(text.lstrip("#").strip())
-                if text and not text.startswith(("---", "%YAML")):
-                    break
-    except OSError:
-        pass
+    with suppress(OSError), path.open(encoding="utf-8-sig", errors="replace") as file:
+        for line in file:
+            text = line.strip()
+            if text.startswith("#"):
+                return printable(text.lstrip("#").strip())
+            if text and not text.startswith(("---", "%YAML")):
+                break
     return ""
 
 
 def names_in(folder: Path) -> dict[str, Path]:
     """The YAML files of a folder by name, without hidden files, folders, and names that a user could not give."""
-    try:
-        paths = sorted(folder.glob("*.yaml"))
-    except OSError:
-        return {}
-    named = {normalize("NFC", path.stem): path for path in paths}
-    return {name: path for name, path in named.items() if NAME.fullmatch(name) and _is_file(path)}
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+    named = {normalize("NFC", path.stem): path for path in sorted(folder.glob("*.yaml"))}
+    return {name: path for name, path in named.items() if NAME.fullmatch(name) and os.path.isfile(path)}
 
 
 def _check_size(text: str) -> None:
@@ -220,16 +208,3 @@ def _lines(node: yaml.Node, key: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, .
         for number, value in enumerate(node.value):
             yield (*key, number), value.start_mark.line + 1
             yield from _lines(value, (*key, number))
-
-
-def _texts(value: Any, key: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _texts(inner, (*key, name))
-            if isinstance(name, str):
-                yield (*key, name), name
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _texts(inner, (*key, number))

@@ -91,4 +91,3 @@ def wrong_address(address: str) -> str | None:
 
 
 NAMES = tuple(Settings.model_fields)
-DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}

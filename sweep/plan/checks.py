@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sim.closed_loop import check_loops, is_loop
 from sim.machine.engines import check_locks
-from sim.parameters import PARAMETERS, Kind, busy_cpus, check_together
+from sim.parameters import PARAMETERS, Kind, check, check_together
 from sim.policy import Policy
 from sim.preemption import Preemption, away
 from sim.reading import reads
 from sim.topology import Shape
 from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.catalog import QUANTITIES, check_quantity
-from sweep.plan.columns import is_constant
+from sweep.inputs.catalog import QUANTITIES
 from sweep.plan.grid import SHAPE, Block, Span
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES, in_order, is_known, relatives
@@ -30,6 +30,11 @@ NEEDED = [
     if parameter.certain and not (parameter.control or parameter.optional)
 ]
 OF_LOOPS = [name for name, p in PARAMETERS.items() if p.kind is Kind.LOOP and not p.defining and p.default is not None]
+TOGETHER = (
+    "cores", "sockets", "threads_per_core", "apic", "fill", "user_s", "base_system_s", "isolated", "jobs", "flushers"
+)  # fmt: skip
+GIVE_LOOP = "give one like shootdown_loop"
+Columns = Mapping[str, np.ndarray]  # by name, [point]
 BATCH = 65_536  # points checked side by side
 ALL_OF = 64  # up to this length, all values of an axis behind a relative value are tried, else its ends
 
@@ -45,10 +50,10 @@ def check_keys(
     anywhere: set[str] = set()
     for number, block in enumerate(blocks):
         here = f"{where}, block {number + 1}"
-        names = set(_values(block, "policy")) or {defaults["policy"]}
+        names = set(block.values.get("policy", [defaults["policy"]]))
         read = {name for policy in names for kind in Kind for name in reads(policies[policy], kind)}
         anywhere |= read
-        for key in block.names:
+        for key in block.values:
             if key in CONTROL_KEYS or key in pinned or read & {key, *QUANTITIES[key].makes}:
                 continue
             raise BadInput(
@@ -68,19 +73,16 @@ def _near(key: str, read: set[str]) -> str:
 
 def _check_relative(block: Block, where: str) -> None:
     """BadInput if a value is relative to anything but a number of the point, or to itself in a circle."""
-    needs: dict[str, set[str]] = {}
-    for axis in block.axes:
-        for name, values in zip(axis.names, axis.values, strict=True):
-            for of in relatives(values):
-                needs.setdefault(name, set()).add(of)
-                if of not in QUANTITIES:
-                    raise BadInput(f"{where}: {name}: `x {of}`: no such parameter{did_you_mean(of, QUANTITIES)}")
-                if of in ("seed", "replicas", "range_pages") or QUANTITIES[of].choices:
-                    raise BadInput(f"{where}: {name}: `x {of}`: {of} must be a number of a point")
-                if name == "range_pages" or name in NAMES or QUANTITIES[name].choices:
-                    raise BadInput(f"{where}: {name}: `x {of}`: {name} must be a number")
+    needs = {name: relatives(values) for name, values in block.values.items()}
+    for name, of in [(name, of) for name, among in needs.items() for of in among]:
+        if of not in QUANTITIES:
+            raise BadInput(f"{where}: {name}: `x {of}`: no such parameter{did_you_mean(of, QUANTITIES)}")
+        if of in ("seed", "replicas", "range_pages") or QUANTITIES[of].choices:
+            raise BadInput(f"{where}: {name}: `x {of}`: {of} must be a number of a point")
+        if name == "range_pages" or name in NAMES or QUANTITIES[name].choices:
+            raise BadInput(f"{where}: {name}: `x {of}`: {name} must be a number")
     try:
-        in_order(needs)
+        in_order({name: among for name, among in needs.items() if among})
     except ValueError as error:
         raise BadInput(f"{where}: {error}: relative to each other; give one of them a number") from None
 
@@ -93,8 +95,8 @@ def check_points(plan: Plan, where: str) -> None:
         for begin in range(0, len(firsts), BATCH):
             for step in steps:
                 index = firsts[begin : begin + BATCH] + step
-                columns = plan.space.block_columns(block, index)
-                _check_columns(columns, index + offset, plan.policies, where)
+                for row, wrong in _mistakes(plan.space.block_columns(block, index), plan.policies):
+                    raise BadInput(f"{where}, point {offset + index[row]}: {wrong}")
         offset += block.points
 
 
@@ -110,13 +112,11 @@ def check_hours(plan: Plan, most: float) -> None:
 
 def _steps_inside(block: Block) -> list[int]:
     """Offsets, from the first point of a shape, of the extreme relative values."""
-    followed = {of for axis in block.axes for values in axis.values for of in relatives(values)}
-    following = {
-        name for axis in block.axes for name, values in zip(axis.names, axis.values, strict=True) if relatives(values)
-    }
+    needs = {name: relatives(values) for name, values in block.values.items()}
+    moving = {name for name, among in needs.items() if among}.union(*needs.values())
     steps, stride = [0], 1
     for axis in reversed(block.axes):
-        if set(axis.names) & (followed | following) and not set(axis.names) & set(SHAPE):
+        if set(axis.names) & moving and not set(axis.names) & set(SHAPE):
             length = len(axis)
             digits = range(length) if length <= ALL_OF else _ends(axis.values)
             steps = [step + digit * stride for step, digit in itertools.product(steps, digits)][:BATCH]
@@ -133,38 +133,43 @@ def _ends(columns: Sequence[Sequence[Any]]) -> list[int]:
     return sorted(ends)
 
 
-def _check_columns(
-    columns: Mapping[str, np.ndarray], points: np.ndarray, policies: Mapping[str, Policy], where: str
-) -> None:
-    """BadInput for the first impossible point, with the reason."""
+def different(columns: Columns, names: Iterable[str]) -> Iterator[tuple[int, Mapping[Any, Any]]]:
+    """The different combinations of these columns' values, where there are such columns, each with its first row."""
+    table = pd.DataFrame({name: columns[name] for name in names if name in columns}).drop_duplicates()
+    return zip(table.index.tolist(), table.to_dict("records"), strict=True)
 
-    def at(row: int) -> str:
-        return f"{where}, point {points[row]}"
 
+def _mistakes(columns: Columns, policies: Mapping[str, Policy]) -> Iterator[tuple[int, str]]:
+    """Impossible points: the first row with each mistake, and its reason; later mistakes may follow from earlier ones.
+
+    A check stands for all points, or for those of one policy and one kind of workload.
+    """
     for name in NEEDED:
         if name not in columns or not is_known(columns[name][0]):
-            raise BadInput(f"{at(0)}: {name} is not given: add `{name}=` or an axis of that name")
+            yield 0, f"{name} is not given: add `{name}=` or an axis of that name"
     for name, column in columns.items():
         if name in PARAMETERS and column.dtype != object:
             for row in _first(_outside(name, column)):
-                check_quantity(name, column[row].item(), at(row))
-    cores, sockets, threads = (columns[name] for name in ("cores", "sockets", "threads_per_core"))
-    flat = columns["apic"] == "flat" if "apic" in columns else np.zeros(len(points), dtype=bool)
-    no_time = np.ones(len(points), dtype=bool)
-    for name in ("user_s", "base_system_s"):
-        no_time &= columns[name] == 0.0 if name in columns else False
-    wrong = (cores % sockets != 0) | (cores % threads != 0) | (flat & (cores > 8)) | no_time
-    if "isolated" in columns:
-        busy = busy_cpus(columns["jobs"], cores)
-        senders = columns["flushers"].astype(float) if "flushers" in columns else np.full(len(points), np.nan)
-        wrong |= columns["isolated"] > busy - np.fmin(senders, busy)
-    for row in _first(wrong):
-        point = {name: column[row] for name, column in columns.items()}
-        try:
-            check_together({**point, "cores": int(point["cores"])})
-        except ValueError as error:
-            raise BadInput(f"{at(row)}: {error}") from None
-    _check_policies(columns, policies, at)
+                yield from _refused(row, check, name, column[row].item())
+    for row, point in different(columns, TOGETHER if "isolated" in columns else TOGETHER[:-3]):
+        yield from _refused(row, check_together, {"apic": "auto", **point, "cores": int(point["cores"])})
+    points = len(columns["policy"])
+    loops = is_loop(columns, points)
+    if wrong := check_loops(columns, points):
+        yield wrong
+    for policy, loop in dict.fromkeys(zip(columns["policy"].tolist(), loops.tolist(), strict=True)):
+        rows = np.flatnonzero((columns["policy"] == policy) & (loops == loop))
+        mine = columns if len(rows) == points else {name: column[rows] for name, column in columns.items()}
+        for row, mistake in _mistakes_of(policy, policies[policy], loop, mine):
+            yield int(rows[row]), mistake
+
+
+def _refused(row: int, checked: Callable[..., Any], *arguments: Any) -> Iterator[tuple[int, str]]:
+    """The row with the error message of a check, if it fails."""
+    try:
+        checked(*arguments)
+    except ValueError as error:
+        yield row, str(error)
 
 
 def _outside(name: str, column: np.ndarray) -> np.ndarray:
@@ -177,101 +182,68 @@ def _outside(name: str, column: np.ndarray) -> np.ndarray:
     return outside
 
 
-def _check_policies(columns: Mapping[str, np.ndarray], known: Mapping[str, Policy], at: Any) -> None:
-    """BadInput if a policy's parameters are missing, or it has nothing to simulate."""
-    policies = np.array(columns["policy"].tolist(), dtype=object)
-    loops = is_loop(columns, len(policies))
-    if wrong := check_loops(columns, len(policies)):
-        raise BadInput(f"{at(wrong[0])}: {wrong[1]}")
-    for policy, loop in dict.fromkeys(zip(policies.tolist(), loops.tolist(), strict=True)):
-        mine = (policies == policy) & (loops == loop)
-        missing = []
-        for name in reads(known[policy], Kind.LOOP if loop else Kind.BUILD):
-            needs = mine
-            if name == "line_cross_ns":  # optional only on one socket
-                needs = mine & (columns["sockets"] > 1)
-            elif PARAMETERS[name].optional or (PARAMETERS[name].default is not None and name not in columns):
-                continue
-            unknown = needs & _unknown(columns[name]) if name in columns else needs
-            missing += [(int(row), name) for row in _first(unknown)]
-        if missing:
-            row = min(row for row, _ in missing)
-            names = ", ".join(name for first, name in missing if first == row)
-            machine, workload = (columns[name][row] for name in ("machine", "workload"))
-            raise BadInput(
-                f"{at(row)}: policy {policy} needs {names}: neither machine {machine} nor workload {workload} has it"
-            )
-        if not loop:
-            _check_no_loop(columns, mine, at)
-        if known[policy].targets.looks_for_user_mode:
-            _check_user_mode(columns, known[policy], mine, at)
-        if loop and "locks_per_operation" in columns:
-            locks = columns["locks_per_operation"]
-            events = columns.get("events_per_operation", np.ones(len(locks)))
-            for row in np.flatnonzero(mine & (events > 0.0) & (locks > 0.0)).tolist():
-                try:
-                    check_locks(known[policy], locks[row], events[row])
-                except ValueError as error:
-                    raise BadInput(f"{at(row)}: policy {policy}: {error}") from None
-        if not (loop or known[policy].build):
-            raise BadInput(
-                f"{at(int(np.flatnonzero(mine)[0]))}: policy {policy}: needs a closed loop, since its flush events are "
-                "system calls, and the workload is a build; give one like shootdown_loop"
-            )
-        if policy != "vanilla" and not loop:
-            for row in _first(mine & (columns["kunmap_events"] + columns["alloc_events"] == 0)):
-                raise BadInput(
-                    f"{at(row)}: kunmap_events and alloc_events are 0, so policy {policy} has no flush events; give "
+def _mistakes_of(name: str, policy: Policy, loop: bool, columns: Columns) -> Iterator[tuple[int, str]]:
+    """Points of a policy and a kind of workload that lack one of its parameters, or have nothing to simulate."""
+    missing = []
+    for read in reads(policy, Kind.LOOP if loop else Kind.BUILD):
+        needed: np.ndarray | bool = True
+        if read == "line_cross_ns":  # optional only on one socket
+            needed = columns["sockets"] > 1
+        elif PARAMETERS[read].optional or (PARAMETERS[read].default is not None and read not in columns):
+            continue
+        unknown = pd.isna(columns[read]) if read in columns else np.ones(len(columns["policy"]), dtype=bool)
+        missing += [(row, read) for row in _first(needed & unknown)]
+    if missing:
+        row = min(row for row, _ in missing)
+        names = ", ".join(read for first, read in missing if first == row)
+        machine, workload = (columns[of][row] for of in ("machine", "workload"))
+        yield row, f"policy {name} needs {names}: neither machine {machine} nor workload {workload} has it"
+    for of_loops in OF_LOOPS if not loop else ():
+        column = columns.get(of_loops, np.empty(0))
+        for row in _first(~pd.isna(column) & (column != PARAMETERS[of_loops].default)):
+            workload = columns["workload"][row]
+            yield row, f"{of_loops}={column[row]} needs a closed loop, and workload {workload} is a build; {GIVE_LOOP}"
+    if policy.targets.looks_for_user_mode:
+        yield from _mistakes_in_user_mode(policy, columns)
+    if loop and "locks_per_operation" in columns:
+        for row, point in different(columns, ("locks_per_operation", "events_per_operation")):
+            locks, events = point["locks_per_operation"], point.get("events_per_operation", 1.0)
+            if locks > 0.0 and events > 0.0:
+                for _, wrong in _refused(row, check_locks, policy, locks, events):
+                    yield row, f"policy {name}: {wrong}"
+    if not loop and not policy.build:
+        yield (
+            0,
+            (
+                f"policy {name}: needs a closed loop, since its flush events are system calls, and the workload is a "
+                f"build; {GIVE_LOOP}"
+            ),
+        )
+    if not loop and name != "vanilla":
+        for row in _first(columns["kunmap_events"] + columns["alloc_events"] == 0):
+            yield (
+                row,
+                (
+                    f"kunmap_events and alloc_events are 0, so policy {name} has no flush events; give "
                     "alloc_events (default: alloc_per_kunmap x kunmap_events), or policy=vanilla"
-                )
+                ),
+            )
 
 
-def _check_no_loop(columns: Mapping[str, np.ndarray], mine: np.ndarray, at: Any) -> None:
-    """BadInput if a build has a parameter of closed loops with another value than its default."""
-    for name in OF_LOOPS:
-        if name in columns:
-            default = PARAMETERS[name].default
-            for row in _first(mine & ~_unknown(columns[name]) & (columns[name] != default)):
-                raise BadInput(
-                    f"{at(row)}: {name}={columns[name][row]} needs a closed loop, and workload "
-                    f"{columns['workload'][row]} is a build; give one like shootdown_loop"
-                )
-
-
-def _check_user_mode(columns: Mapping[str, np.ndarray], policy: Policy, mine: np.ndarray, at: Any) -> None:
-    """BadInput if CPUs in user mode never enter the kernel, or are preempted vCPUs too."""
+def _mistakes_in_user_mode(policy: Policy, columns: Columns) -> Iterator[tuple[int, str]]:
+    """Points whose CPUs in user mode never enter the kernel, or are preempted vCPUs too."""
     numbers = {name: column for name, column in columns.items() if column.dtype == float}
-    doubtful = numbers.get("held_share", np.zeros(len(mine))) > 0.0
+    doubtful = numbers.get("held_share", np.zeros(len(columns["policy"]))) > 0.0
     for name in ("kernel_entries_per_s", "isolated_entries_per_s"):
         doubtful |= numbers[name] == 0.0 if name in numbers else False
-    for row in np.flatnonzero(mine & doubtful).tolist():
+    for row in np.flatnonzero(doubtful).tolist():
         cost = {name: np.array([column[row]]) for name, column in numbers.items()}
         cores, isolated = int(columns["cores"][row]), int(columns["isolated"][row]) if "isolated" in columns else 0
         shape = Shape(cores, 1, cores, 1, 1, "auto", 0, isolated=isolated)
-        try:
-            Preemption(shape, cost, policy, np.zeros(1, dtype=np.int64), 1)
-            away(shape, cost, policy, 1, cores)
-        except ValueError as error:
-            raise BadInput(f"{at(row)}: {error}") from None
+        yield from _refused(row, Preemption, shape, cost, policy, np.zeros(1, dtype=np.int64), 1)
+        yield from _refused(row, away, shape, cost, policy, 1, cores)
 
 
-def _unknown(column: np.ndarray) -> np.ndarray:
-    """Whether a value is not given, [point]."""
-    if is_constant(column):
-        return np.full(len(column), not is_known(column[0]))
-    return np.isnan(column) if column.dtype == float else np.array([not is_known(value) for value in column.tolist()])
-
-
-def _first(wrong: np.ndarray) -> Iterator[int]:
+def _first(wrong: np.ndarray) -> list[int]:
     """The first row of a mask, if there is one."""
-    rows = np.flatnonzero(wrong)
-    return iter(rows[:1].tolist())
-
-
-def _values(block: Block, wanted: str) -> Sequence[Any]:
-    """The values of a name in a block, without walking those of other names: a range may have a billion."""
-    for axis in block.axes:
-        for name, values in zip(axis.names, axis.values, strict=True):
-            if name == wanted:
-                return values
-    return ()
+    return np.flatnonzero(wrong)[:1].tolist()

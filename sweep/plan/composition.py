@@ -16,7 +16,7 @@ from sweep.inputs.conf import conf_dir
 from sweep.inputs.costs import Stored
 from sweep.inputs.door import admit, shorten
 from sweep.inputs.measured import read_measured
-from sweep.inputs.reader import check_resolvers, read_yaml
+from sweep.inputs.reader import read_yaml
 from sweep.plan.open import Composition
 from sweep.plan.points import NAMES
 
@@ -28,7 +28,6 @@ def read_config(folders: Sequence[Path]) -> dict[str, Any]:
     """The content of `config.yaml`: the user's own file, if there is one, else ours."""
     path = next(folder / "config.yaml" for folder in folders if (folder / "config.yaml").is_file())
     document = read_yaml(path, "config")
-    check_resolvers(document)
     content = document.content
     if not isinstance(content, Mapping):
         raise BadInput(f"config: {shorten(content)}: must be a mapping of settings")

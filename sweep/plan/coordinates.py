@@ -34,7 +34,7 @@ def coordinates(blocks: Sequence[Block]) -> dict[str, Any]:
                     leaders.setdefault(name, set()).add(_leader(name, axis))
                 else:
                     constants.setdefault(name, []).append(values[0])
-        for name in dict.fromkeys(name for other in blocks for name in other.names):
+        for name in dict.fromkeys(name for other in blocks for name in other.values):
             if name not in given and name != "draw":
                 constants.setdefault(name, []).append(None)  # its default
     for name, values in constants.items():

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-import numpy as np
-
 from sim.machine.compiled.cache import has_compiler, is_compiled
 from sim.machine.engines import check_vectorized
 from sim.parameters import PARAMETERS
 from sim.policy import Policy
 from sweep.errors import BadInput
+from sweep.plan.checks import different
 from sweep.plan.plan import Plan
 
 COMPILE_S = {"serve_broadcast": 7.5, "serve_server": 3.0}  # measured on one core
 LOAD_S = 0.8  # to import numba and load a compiled loop, on the same core
-ASKED = ("delivery", "fill", "sockets", "threads_per_core", *(n for n, p in PARAMETERS.items() if p.compiled))
+ASKED = (
+    "policy", "cores", "sockets", "threads_per_core", "delivery", "fill",
+    *(name for name, parameter in PARAMETERS.items() if parameter.compiled),
+)  # fmt: skip
 APPROXIMATE = "broadcasts are approximated by numpy, in two events for a flush event"
 
 
@@ -60,13 +62,8 @@ def _is_vectorizable(plan: Plan) -> bool:
 
 def _check_vectorized(plan: Plan) -> None:
     """BadInput if the numpy engine does not model a point."""
-    defaults = {name: PARAMETERS[name].default for name in ASKED} | {"policy": "", "cores": 1}
     for block, firsts in plan.shapes():
-        columns = plan.space.block_columns(block, firsts) if len(firsts) else {"policy": np.empty(0)}
-        rows = len(columns["policy"])
-        words = [columns.get(name, np.full(rows, default)).tolist() for name, default in defaults.items()]
-        for values in set(zip(*words, strict=True)):
-            point = dict(zip(defaults, values, strict=True))
+        for _, point in different(plan.space.block_columns(block, firsts), ASKED) if len(firsts) else ():
             try:
                 check_vectorized(plan.policies[point["policy"]], point)
             except ValueError as error:

@@ -82,17 +82,15 @@ class Block:
 
     axes: tuple[Axis, ...]
 
-    def __len__(self) -> int:
-        return self.points
-
     @property
     def points(self) -> int:
         """The number of points, which may be more than an array can index."""
         return math.prod(len(axis) for axis in self.axes)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for axis in self.axes for name in axis.names)
+    def values(self) -> dict[str, Sequence[Any]]:
+        """The values of every name."""
+        return {name: values for axis in self.axes for name, values in zip(axis.names, axis.values, strict=True)}
 
     @property
     def run(self) -> int:

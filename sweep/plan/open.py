@@ -108,7 +108,7 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     blocks = read_blocks(content, pinned, asked, where)
     cut = _check_size(asked, sum(block.points for block in blocks) * (draws + 1))
     of_user = dict.fromkeys(asked.pinned, "command line")
-    by_block = tuple(given_by | dict.fromkeys(block.names, of_grid) | of_user for block in blocks)
+    by_block = tuple(given_by | dict.fromkeys(block.values, of_grid) | of_user for block in blocks)
     check_keys(blocks, pinned, defaults, asked.policies, where)
     machines = {name: asked.machines[name] for name in _used(blocks, "machine", defaults)}
     workloads = {name: asked.workloads[name] for name in _used(blocks, "workload", defaults)}
@@ -200,6 +200,5 @@ def _cut(points: str, whole: int) -> tuple[int, int]:
 def _used(blocks: tuple[Block, ...], name: str, defaults: Mapping[str, Any]) -> list[str]:
     used: dict[str, None] = {}
     for block in blocks:
-        values = [v for axis in block.axes for n, v in zip(axis.names, axis.values, strict=True) if n == name]
-        used |= dict.fromkeys(values[0] if values else [defaults[name]])
+        used |= dict.fromkeys(block.values.get(name, [defaults[name]]))
     return list(used)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,19 +37,13 @@ CHUNK_S = 10.0  # estimated length of a chunk
 CHUNK_ROWS = 100_000  # the most rows of a part
 
 
-@dataclass(frozen=True)
-class Segments:
+class Segments(NamedTuple):
     """Runs of points of one shape, [run]."""
 
     first: np.ndarray  # first point
     points: np.ndarray  # how many
     fixed_s: np.ndarray  # estimated CPU seconds that a run costs by itself,
     point_s: np.ndarray  # and each of its points
-
-    def rows(self) -> Iterator[tuple[int, int, float, float]]:
-        """The same, one after the other."""
-        columns = (self.first, self.points, self.fixed_s, self.point_s)
-        return zip(*(column.tolist() for column in columns), strict=True)
 
 
 @dataclass(frozen=True)
@@ -138,14 +132,12 @@ class Plan:
         """The same with the costs on an engine."""
         parts, offset = [], 0
         for block, firsts in self.shapes():
-            if not len(firsts):
-                offset += block.points
-                continue
-            columns = self.space.block_columns(block, firsts)
-            fixed_s, point_s = _cost(columns, self.policies, self.replicas, engine)
-            begin = np.maximum(offset + firsts, self.begin)
-            end = np.minimum(offset + firsts + block.run, self.end)
-            parts.append(np.stack([begin, end - begin, fixed_s, point_s]))
+            if len(firsts):
+                columns = self.space.block_columns(block, firsts)
+                fixed_s, point_s = _cost(columns, self.policies, self.replicas, engine)
+                begin = np.maximum(offset + firsts, self.begin)
+                end = np.minimum(offset + firsts + block.run, self.end)
+                parts.append(np.stack([begin, end - begin, fixed_s, point_s]))
             offset += block.points
         first, points, fixed_s, point_s = np.concatenate(parts, axis=1)
         return Segments(first.astype(np.int64), points.astype(np.int64), fixed_s, point_s)
@@ -164,7 +156,7 @@ class Plan:
         """Bounds of the chunks: chunk c holds the points chunks[c]..chunks[c + 1] - 1."""
         most = max(1, CHUNK_ROWS // self.replicas)
         bounds, cost_s = [self.begin], 0.0
-        for first, points, fixed_s, point_s in self._segments(CUT_BY).rows():
+        for first, points, fixed_s, point_s in zip(*(each.tolist() for each in self._segments(CUT_BY)), strict=True):
             whole_s = fixed_s + points * point_s
             if first > bounds[-1] and (cost_s + whole_s > self.chunk_s or first + points - bounds[-1] > most):
                 bounds.append(first)
@@ -185,8 +177,7 @@ class Plan:
 
     def chunk_cost_s(self) -> np.ndarray:
         """Estimated CPU seconds of every chunk."""
-        segments = self.segments
-        first, points, fixed_s, point_s = segments.first, segments.points, segments.fixed_s, segments.point_s
+        first, points, fixed_s, point_s = self.segments
         begin, end = self.chunks[:-1], self.chunks[1:]
         low, high = (np.searchsorted(first, at, side="right") - 1 for at in (begin, end - 1))  # first, last segment
         fixed_to = np.concatenate([[0.0], np.cumsum(fixed_s)])  # of the segments before each
@@ -215,16 +206,12 @@ def _cost(
     fixed_s: float | np.ndarray = GROUP_S
     if engine == "vectorized":
         reads_line = np.array([policy.reads_line for policy in policies])
-        visits = np.where(reads_line, VISIT_STEPS * _visits(columns, policies), 1.0)
+        by_node = np.array([policy.mark is not None and policy.mark.line is Line.NODE for policy in policies])
+        lines = np.where(by_node, columns.get("sockets", np.ones(len(policies))), 1)  # that a flush event visits
+        visits = np.where(reads_line, VISIT_STEPS * lines, 1.0)
         fixed_s = steps * np.where(interrupts, STEP_NS[True], STEP_NS[False] * visits) * 1e-9
     simulated = np.array([name != "vanilla" for name in columns["policy"].tolist()])
     return np.where(simulated, fixed_s, 0.0), np.where(simulated, steps * lane_ns * replicas * 1e-9, 2e-6)
-
-
-def _visits(columns: Mapping[str, np.ndarray], policies: list[Policy]) -> np.ndarray:
-    """The number of lines that a flush event visits, [point]: one, or one per socket."""
-    node = np.array([policy.mark is not None and policy.mark.line is Line.NODE for policy in policies])
-    return np.where(node, columns.get("sockets", np.ones(len(policies))), 1)
 
 
 def _entries_per_event(columns: Mapping[str, np.ndarray]) -> np.ndarray:

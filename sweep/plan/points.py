@@ -41,10 +41,10 @@ class Space:
         """Names and model parameters of the points begin..end-1 as arrays, [point]."""
         parts, offset = [], 0
         for block in self.blocks:
-            low, high = max(begin, offset), min(end, offset + len(block))
+            low, high = max(begin, offset), min(end, offset + block.points)
             if low < high:
                 parts.append(self._quantities(block, np.arange(low - offset, high - offset)))
-            offset += len(block)
+            offset += block.points
         if len(parts) == 1:
             return derive(parts[0])
         names = list(dict.fromkeys(name for part in parts for name in part))
