@@ -16,7 +16,8 @@ import numpy as np
 from sim import PARAMETERS, simulate, simulation
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
-from sweep.plan.open import Composition, open_plan
+from sweep.plan.composition import Composition
+from sweep.plan.open import open_plan
 from sweep.store.rows import columns_of
 
 CPUS = (4, 16, 64, 256, 1024)

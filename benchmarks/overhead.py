@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks import plans
 from sim import METRICS
 from sweep.inputs.settings import Runner, Settings
-from sweep.plan.open import Composition
+from sweep.plan.composition import Composition
 from sweep.run import compute as simulation
 from sweep.run import driver, work
 from sweep.run.request import Request

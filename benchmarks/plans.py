@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
-from sweep.plan.open import Composition, open_plan
+from sweep.plan.composition import Composition
+from sweep.plan.open import open_plan
 from sweep.plan.plan import Plan
 
 

@@ -19,7 +19,8 @@ from sim import METRICS
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.settings import Runner
-from sweep.plan.open import Composition, open_plan
+from sweep.plan.composition import Composition
+from sweep.plan.open import open_plan
 from sweep.run import compute as simulation
 from sweep.run.ray import Cluster
 from sweep.store import rows

@@ -8,10 +8,11 @@ from scipy.stats import kstest, norm
 from sweep.errors import BadInput
 from sweep.inputs.catalog import Quantity, catalog
 from sweep.inputs.conf import conf_dir
-from sweep.inputs.costs import LITERATURE, Stored, literature, posterior, priors, read
+from sweep.inputs.costs import LITERATURE, literature, posterior, priors, read, stored
 from sweep.inputs.measured import published
 from sweep.inputs.prior import quantile, sobol
-from sweep.plan.open import Composition, open_plan
+from sweep.plan.composition import Composition
+from sweep.plan.open import open_plan
 
 ENTRIES = catalog([conf_dir()])
 DEFAULTS = {"policy": "xpfo", "machine": "xeon_8160", "workload": "kernel_build", "jobs": 4, "window_events": 64}
@@ -23,8 +24,8 @@ def known(*machines, workload="kernel_build"):
 
 def plan_of(**content):
     defaults = DEFAULTS | {"seed": 0, "replicas": 1, "precision": 0.0}
-    stored = Stored([conf_dir()])
-    return open_plan(Composition("t", "", content, {}, defaults, ENTRIES["machine"], ENTRIES["workload"], stored))
+    kept = stored([conf_dir()])
+    return open_plan(Composition("t", "", content, {}, defaults, ENTRIES["machine"], ENTRIES["workload"], kept))
 
 
 def test_low_central_and_high_are_the_5th_50th_and_95th_percentile():
@@ -116,7 +117,7 @@ def test_the_sequence_fills_every_dimension_evenly():
 
 def test_the_committed_costs_are_whole_and_fitted_to_the_marked_rows(tmp_path):
     path = conf_dir() / "costs" / "calibrated.yaml"
-    costs = read(path)
+    costs = read(path.stem, path)
     assert len(costs.values) == 1 + costs.stamp["draws"]
     builds = published().builds.query("fitted == 'yes'")
     calls = [row for table in published().tables for row in table.rows if row.role == "fitted"]
@@ -137,18 +138,18 @@ def test_the_committed_costs_are_whole_and_fitted_to_the_marked_rows(tmp_path):
     (tmp_path / "calibrated.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "calibrated.parquet").write_bytes(path.with_suffix(".parquet").read_bytes())
     with pytest.raises(BadInput, match=r"calibrated\.parquet must have the digest in calibrated\.yaml"):
-        read(tmp_path / "calibrated.yaml")
+        read("calibrated", tmp_path / "calibrated.yaml")
 
 
 def test_what_a_posterior_does_not_speak_of_keeps_its_prior():
-    stored = Stored([conf_dir()])["calibrated"]
+    kept = stored([conf_dir()])["calibrated"]
     wanted = known("epyc_milan_2s")
-    costs = posterior(stored, wanted, 64, 0)
+    costs = posterior(kept, wanted, 64, 0)
     fresh = costs.column("zen3 core/broadcast_ns")
     assert fresh[0] == wanted["zen3 core/broadcast_ns"].central
     assert np.median(fresh[1:]) == pytest.approx(600.0, rel=0.05)
     key = "any/queue_lines"  # the kernel's, which was fitted on other machines
-    assert costs.column(key).tolist() == stored.column(key)[:65].tolist()
+    assert costs.column(key).tolist() == kept.column(key)[:65].tolist()
 
 
 def test_a_cost_that_few_policies_read_moves_no_draw_of_a_sweep_that_does_not():

@@ -210,7 +210,7 @@ def test_draws_of_measured_costs_repeat_the_broadcast_that_was_measured(tmp_path
     machine = guest(2, None)  # interrupts may cost far more than their priors say
     true = truth(ipi_send_ns=1500.0, ipi_latency_ns=2500.0, irq_entry_ns=600.0, irq_exit_ns=700.0)
     fitted = fit_and_write(measured_of(curves(), true), settings(), machine, _folder(tmp_path))
-    costs = read(tmp_path / "costs" / "this_machine.yaml")
+    costs = read("this_machine", tmp_path / "costs" / "this_machine.yaml")
     assert len(costs.values) == 1 + DRAWS
     assert costs.stamp["measured_on"] == "this_machine"
     central = fitted.costs["irq_entry_ns"].central

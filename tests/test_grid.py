@@ -16,8 +16,9 @@ from sweep.command.compose import compose
 from sweep.errors import BadInput
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
+from sweep.plan.composition import Composition
 from sweep.plan.grid import Span
-from sweep.plan.open import Composition, open_plan
+from sweep.plan.open import open_plan
 from sweep.plan.plan import ENTRY_STEPS, _cost
 
 ENTRIES = catalog([conf_dir()])

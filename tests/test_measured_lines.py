@@ -139,5 +139,7 @@ def test_measured_lines_are_no_part_of_the_fit_and_stand_in_the_machine(tmp_path
             time.high,
         )
         assert quantities[name].source.startswith("measured")
-        assert set(read(tmp_path / "costs" / "this_machine.yaml").column(f"this_machine/{name}")) == {time.central}
+        assert set(read("this_machine", tmp_path / "costs" / "this_machine.yaml").column(f"this_machine/{name}")) == {
+            time.central
+        }
     capsys.readouterr()

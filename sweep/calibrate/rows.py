@@ -15,7 +15,7 @@ from sweep.errors import BadInput
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity
 from sweep.inputs.costs import uncertain
 from sweep.inputs.measured import FILE, published
-from sweep.plan.open import Composition
+from sweep.plan.composition import Composition
 
 NAMES = ("machine", "workload", "policy")
 Which = Literal["all", "own", "published"]

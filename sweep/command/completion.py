@@ -23,7 +23,7 @@ from sweep.errors import BadInput
 from sweep.inputs import settings
 from sweep.inputs.catalog import QUANTITIES, catalog
 from sweep.inputs.conf import questions
-from sweep.inputs.costs import LITERATURE, Stored
+from sweep.inputs.costs import LITERATURE, stored
 from sweep.inputs.home import folders_of
 from sweep.plan.points import NAMES
 
@@ -85,7 +85,7 @@ def _values(key: str, config_dir: str | None) -> Iterable[str]:
     if key in ("machine", "workload"):
         return catalog(conf)[key]
     if key == "costs":
-        return [LITERATURE, *Stored(conf)]
+        return [LITERATURE, *stored(conf)]
     if key == "policy":
         return Policies()
     if key == "+grid":

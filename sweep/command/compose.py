@@ -23,9 +23,8 @@ from omegaconf import OmegaConf
 
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs import settings
-from sweep.inputs.conf import conf_dir, listing, paths_of, questions
+from sweep.inputs.conf import conf_dir, listing, meant, paths_of, questions
 from sweep.inputs.door import Checked, admit
-from sweep.inputs.names import meant
 from sweep.inputs.reader import Document, read_yaml
 from sweep.plan.composition import KEYS, composition, read_config
 from sweep.run.request import Request

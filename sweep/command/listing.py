@@ -14,9 +14,8 @@ from sweep.command.compose import composed_grid
 from sweep.command.options import KINDS
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
-from sweep.inputs.conf import questions
+from sweep.inputs.conf import meant, questions
 from sweep.inputs.home import expanded
-from sweep.inputs.names import meant
 from sweep.tables.make import TABLES
 from sweep.tables.text import terminal_width
 

@@ -6,7 +6,7 @@ The files are `conf/machine/*.yaml` and `conf/workload/*.yaml`. A quantity is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from pydantic import Field
 from sim.parameters import LARGEST, PARAMETERS, Kind, check, defining
 from sim.quantities import DERIVING
 from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.conf import paths_of
+from sweep.inputs.conf import Files
 from sweep.inputs.door import Checked, admit, shorten
 from sweep.inputs.reader import Document, read_yaml
 
@@ -76,37 +76,25 @@ def check_quantity(name: str, value: Any, where: str) -> Any:
     return float(value)
 
 
-class Catalog(Mapping[str, Entry]):
+class Catalog(Files[Entry]):
     """The machines, or the workloads, by name; each file, and its parent's, is read on first use."""
 
     def __init__(self, group: str, folders: Sequence[Path], bases: Catalog | None = None) -> None:
         """A file of this group builds on another one, `NAME`, or on one of `bases`, `/GROUP/NAME`."""
+        super().__init__(group, folders, self._entry)
         self._group, self._bases = group, bases
-        self.paths = paths_of(group, folders)
-        self._entries: dict[str, Entry] = {}
         self._reading: list[str] = []  # each builds on the next
 
     def __getitem__(self, name: str) -> Entry:
-        if name not in self._entries:
-            self._reading.append(name)
-            try:
-                self._entries[name] = self._read(name)
-            finally:
-                self._reading.pop()
-        return self._entries[name]
+        self._reading.append(name)
+        try:
+            return super().__getitem__(name)
+        finally:
+            self._reading.pop()
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.paths
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self.paths))
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def _read(self, name: str) -> Entry:
+    def _entry(self, name: str, path: Path) -> Entry:
         where = f"{self._group}/{name}"
-        document = read_yaml(self.paths[name], where)
+        document = read_yaml(path, where)
         content = {} if document.content is None else document.content
         if not isinstance(content, Mapping):
             raise BadInput(f"{where}: {shorten(content)}: must be a mapping of quantities")

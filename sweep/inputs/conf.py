@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
+from unicodedata import normalize
 
 from sweep.inputs.reader import names_in, question_of
+
+Content = TypeVar("Content")
+
+
+class Files(Mapping[str, Content]):
+    """The contents of a group's files by name, each read on first use; files of folders given first win."""
+
+    def __init__(self, group: str, folders: Sequence[Path], read: Callable[[str, Path], Content]) -> None:
+        self.paths, self._read = paths_of(group, folders), read
+        self._contents: dict[str, Content] = {}
+
+    def __getitem__(self, name: str) -> Content:
+        if name not in self._contents:
+            self._contents[name] = self._read(name, self.paths[name])
+        return self._contents[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
 
 def conf_dir() -> Path:
@@ -20,6 +46,13 @@ def paths_of(group: str, folders: Sequence[Path]) -> dict[str, Path]:
     for folder in reversed(folders):
         paths |= names_in(folder / group)
     return dict(sorted(paths.items()))
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """The known name of the same letters in any Unicode form; without one, the name as typed."""
+    if name in known or name.isascii():
+        return name
+    return next((each for each in known if normalize("NFKC", each) == normalize("NFKC", name)), name)
 
 
 def questions(folders: Sequence[Path]) -> dict[str, str]:

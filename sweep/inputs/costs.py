@@ -7,7 +7,7 @@ its hard bounds. Machines are independent of each other; a workload's quantities
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import yaml
 
 from sweep.errors import BadInput
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, quantities_of
+from sweep.inputs.conf import Files
 from sweep.inputs.prior import central, sobol, values_at
 
 LITERATURE = "literature"  # the costs whose row 0 are the central values
@@ -111,34 +112,21 @@ def posterior(stored: Costs, known: Mapping[str, Quantity], draws: int, seed: in
     return Costs(stored.name, tuple(known), np.stack(columns, axis=1), stored.stamp)
 
 
-class Stored(Mapping[str, Costs]):
-    """The costs in `costs/` of these folders by name, each read on first use; earlier folders come first."""
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._paths = {
-            path.stem: path for folder in reversed(folders) for path in sorted((folder / "costs").glob("*.yaml"))
-        }
-
-    def __getitem__(self, name: str) -> Costs:
-        return read(self._paths[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
+def stored(folders: Sequence[Path]) -> Mapping[str, Costs]:
+    """The costs in `costs/` of these folders by name."""
+    return Files("costs", folders, read)
 
 
-def read(path: Path) -> Costs:
+def read(name: str, path: Path) -> Costs:
     """Costs in the form of `written_costs`: NAME.yaml with the stamp and row 0, NAME.parquet with all draws."""
     try:
         stamp = yaml.safe_load(path.read_text(encoding="utf-8"))
         table = pq.ParquetFile(path.with_suffix(".parquet")).read()
         values = np.stack([column.to_numpy() for column in table.columns], axis=1)
-        costs = Costs(path.stem, tuple(table.column_names), values, stamp)
+        costs = Costs(name, tuple(table.column_names), values, stamp)
         wanted = stamp["digest"]
     except (OSError, yaml.YAMLError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
-        raise BadInput(f"costs={path.stem}: cannot be read: {type(error).__name__}: {error}") from None
+        raise BadInput(f"costs={name}: cannot be read: {type(error).__name__}: {error}") from None
     if costs.digest != wanted:
-        raise BadInput(f"costs={path.stem}: {path.stem}.parquet must have the digest in {path.name}")
+        raise BadInput(f"costs={name}: {name}.parquet must have the digest in {path.name}")
     return costs

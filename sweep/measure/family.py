@@ -105,7 +105,7 @@ def machine_text(host: Topology, core: str, machines: list[Entry], measured: Lat
         elif relative is not None:
             quantity = relative.quantities[name]
             wider = 1.0 if name == "clock_scale" else read_family().wider
-            known[name] = rounded(quantity.model_copy(update={"source": f"family: {relative.name}: {quantity.source}"}), wider)
+            known[name] = rounded(quantity, wider) | {"source": f"family: {relative.name}: {quantity.source}"}
     head = ["Another host, from its `lscpu`. Its costs are those of its core file, not measured.", *host.remarks]
     order = "by `lscpu -e`" if host.numbered else "as usual on Linux, the second threads of all cores after the first"
     head += [f"CPUs are numbered {order}."] * bool(measured)

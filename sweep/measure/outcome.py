@@ -158,8 +158,7 @@ def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, 
         if name in fitted.costs:
             known[name] = rounded(fitted.costs[name])
         elif near in fitted.costs:
-            never = {"source": f"one socket: as {near}, never read"}
-            known[name] = rounded(fitted.costs[near].model_copy(update=never))
+            known[name] = rounded(fitted.costs[near]) | {"source": f"one socket: as {near}, never read"}
         else:
             known[name] = quantity.model_dump(exclude={"owner"}, exclude_defaults=True)
             known[name]["source"] = f"prior: {quantity.source}"

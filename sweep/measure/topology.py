@@ -238,7 +238,8 @@ def by_distance(matrix: np.ndarray, host: Topology, where: str, source: str) -> 
         times = matrix[(host.distances == at) & ~np.isnan(matrix)]
         if len(times):
             low, central, high = np.percentile(times, [5, 50, 95]).tolist()
-            found[f"line_{name}_ns"] = Quantity(central=central, low=low, high=high, unit="ns", source=f"measured: {source}")
+            ends = {"low": low, "central": central, "high": high}
+            found[f"line_{name}_ns"] = Quantity(**ends, unit="ns", source=f"measured: {source}")
     if not found:
         raise BadInput(f"{where}: has no time between two CPUs")
     first = next(iter(found))

@@ -11,12 +11,13 @@ import fnmatch
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from sim.parameters import PARAMETERS, Pages
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES
 from sweep.inputs.door import shorten
+from sweep.plan.composition import Composition
 from sweep.plan.grid import SHAPE, Axis, Block, Relative, Span
 from sweep.plan.points import NAMES
 
@@ -26,17 +27,9 @@ EACH = 2_000  # steps of a range checked one by one
 Pinned = Mapping[str, Sequence[Any]]  # keys of the command line with their values, checked
 
 
-class Checks(Protocol):
-    """A check of the keys and names of a grid."""
-
-    @property
-    def policies(self) -> Collection[str]: ...
-
-    def check(self, key: str, value: Any, where: str) -> Any:
-        """The checked value of a key, or BadInput."""
-
-
-def read_blocks(content: Mapping[str, Any], pinned: Mapping[str, Any], asked: Checks, where: str) -> tuple[Block, ...]:
+def read_blocks(
+    content: Mapping[str, Any], pinned: Mapping[str, Any], asked: Composition, where: str
+) -> tuple[Block, ...]:
     """The blocks of a grid file's content. `pinned` replaces axes (command line); `asked` checks one value of a key."""
     common = dict(content)
     tied = _tied_names(content)
@@ -78,7 +71,9 @@ def _zips(zips: Any, where: str) -> list[Mapping[str, Any]]:
     return list(groups)
 
 
-def _block(content: dict[str, Any], zips: list[Mapping[str, Any]], pinned: Pinned, asked: Checks, where: str) -> Block:
+def _block(
+    content: dict[str, Any], zips: list[Mapping[str, Any]], pinned: Pinned, asked: Composition, where: str
+) -> Block:
     content.pop("zip", None)
     names = [name for tied in zips for name in tied]
     for name in names:
@@ -95,7 +90,7 @@ def _block(content: dict[str, Any], zips: list[Mapping[str, Any]], pinned: Pinne
     return Block(tuple(axes))
 
 
-def _tied(tied: Mapping[str, Any], pinned: Pinned, asked: Checks, where: str) -> Axis:
+def _tied(tied: Mapping[str, Any], pinned: Pinned, asked: Composition, where: str) -> Axis:
     """A zip; keys of the command line choose its rows, or replace it if all of its keys are given."""
     values = {name: _values(name, value, asked, f"{where}, zip", tied=True) for name, value in tied.items()}
     given = {name: pinned[name] for name in values if name in pinned}
@@ -143,7 +138,7 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _values(name: str, value: Any, asked: Checks, where: str, tied: bool = False) -> Sequence[Any]:
+def _values(name: str, value: Any, asked: Composition, where: str, tied: bool = False) -> Sequence[Any]:
     """The checked values of an axis, all different unless they are tied to those of another one."""
     if not isinstance(name, str):
         raise BadInput(f"{where}: {name!r}: a key must be a word; quote it")
@@ -198,7 +193,7 @@ def _matched(values: Sequence[Any], policies: Collection[str], where: str) -> li
     return names
 
 
-def _value(name: str, value: Any, asked: Checks, where: str) -> Any:
+def _value(name: str, value: Any, asked: Composition, where: str) -> Any:
     of_names = name in NAMES or (name in QUANTITIES and bool(QUANTITIES[name].choices))  # `exact`: no share of `act`
     match = RELATIVE.fullmatch(value) if isinstance(value, str) and not of_names else None
     if match is None:
@@ -213,7 +208,7 @@ def _value(name: str, value: Any, asked: Checks, where: str) -> Any:
     return Relative(factor, match[2])
 
 
-def _span(name: str, value: Mapping[str, Any], asked: Checks, where: str) -> Sequence[Any]:
+def _span(name: str, value: Mapping[str, Any], asked: Composition, where: str) -> Sequence[Any]:
     """A range with checked ends and spacing; with few steps, every value is checked."""
     known = {"from", "to", "steps", "log"}
     if set(value) - known or not {"from", "to", "steps"} <= set(value):

@@ -2,93 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from sim.policies import NoSuchPolicy, Policies
 from sim.reading import reads
-from sweep.errors import BadInput, did_you_mean
-from sweep.inputs.catalog import QUANTITIES, Entry, check_quantity
+from sweep.errors import BadInput
+from sweep.inputs.catalog import Entry
 from sweep.inputs.costs import LITERATURE, Costs, literature, posterior, priors
-from sweep.inputs.measured import Measured, points_of
-from sweep.inputs.names import meant
+from sweep.inputs.measured import points_of
 from sweep.plan.blocks import read_blocks
 from sweep.plan.checks import check_keys, check_points
+from sweep.plan.composition import MOST_POINTS, Composition
 from sweep.plan.engine import choose_engine
 from sweep.plan.grid import Axis, Block
-from sweep.plan.own_policies import try_policy
-from sweep.plan.plan import CHUNK_S, Plan
-from sweep.plan.points import CONTROLS, NAMES, Space
+from sweep.plan.plan import Plan
+from sweep.plan.points import CONTROLS, Space
 
 MOST_DRAWS = 65_536
-MOST_POINTS = 10**15  # that can be indexed; `max_points` limits those simulated
-
-
-@dataclass(frozen=True)
-class Composition:
-    """A composed grid and the files behind its names, not checked yet."""
-
-    grid: str
-    question: str
-    content: Mapping[str, Any]  # of the grid's file
-    pinned: Mapping[str, Any]  # keys of the command line, which replace axes
-    defaults: Mapping[str, Any]
-    machines: Mapping[str, Entry]
-    workloads: Mapping[str, Entry]
-    costs: Mapping[str, Costs] = field(default_factory=dict)  # stored ones by name
-    measured: Measured = field(default_factory=Measured)  # measurements, for grids that predict them
-    engine: str = "auto"
-    chunk_s: float = CHUNK_S
-    policy_path: str | None = None
-    points: str | None = None  # BEGIN:END cuts the plan
-    max_points: float = MOST_POINTS
-    again: bool = False  # other plans of the same process follow
-
-    @cached_property
-    def policies(self) -> Policies:
-        """Every policy by name; BadInput if the folder of the user's own does not exist."""
-        if self.policy_path is not None and not os.path.isdir(self.policy_path):
-            raise BadInput(f"policy_path={self.policy_path!r}: no such folder")
-        return Policies(None if self.policy_path is None else Path(self.policy_path).resolve())
-
-    @property
-    def answer(self) -> str | None:
-        """The name of the grid's answer, which is one of the tables."""
-        answer = self.content.get("answer")
-        return None if answer is None else str(answer)
-
-    def check(self, key: str, value: Any, where: str) -> Any:
-        """The checked value of a key; BadInput with key, value and allowed values."""
-        if key == "policy":
-            return self._check_policy(meant(str(value), self.policies), where)
-        groups = {"machine": self.machines, "workload": self.workloads, "costs": [LITERATURE, *self.costs]}
-        if key in groups:
-            name = meant(str(value), groups[key])
-            if name not in groups[key]:
-                raise BadInput(f"{where}: {key}={value!r}: no such {key}{did_you_mean(name, groups[key])}")
-            return name
-        if key not in QUANTITIES:
-            raise BadInput(f"{where}: unknown key {key!r}{did_you_mean(key, [*NAMES, *QUANTITIES])}")
-        return check_quantity(key, value, where)
-
-    def _check_policy(self, name: str, where: str) -> str:
-        """The name of a policy with a valid file."""
-        policies = self.policies  # a missing folder is not an error of the file
-        if self.policy_path is not None:
-            try_policy(str(Path(self.policy_path).resolve()), name, where)
-        try:
-            reads(policies[name])
-        except NoSuchPolicy as error:
-            raise BadInput(f"{where}: {error}{did_you_mean(name, policies)}") from None
-        except Exception as error:
-            raise BadInput(
-                f"{where}: policy={name!r}: its file does not work: {type(error).__name__}: {error}"
-            ) from None
-        return name
 
 
 def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) -> Plan:
@@ -102,8 +33,11 @@ def open_plan(asked: Composition, own_costs: Mapping[str, Costs] | None = None) 
     of_grid = f"grid {asked.grid}"
     given_by = {name: "default (config.yaml)" for name in CONTROLS if name in defaults}
     given_by |= dict.fromkeys(content, of_grid)
-    seed, replicas = (_control(asked, name, content, pinned, defaults, where) for name in CONTROLS)
-    draws = _draws(content, pinned, defaults, where)
+    chosen = {name: _taken(name, pinned, content, defaults) for name in (*CONTROLS, "draws")}
+    seed, replicas = (int(asked.check(name, chosen[name], where)) for name in CONTROLS)
+    draws = 0 if chosen["draws"] is None else chosen["draws"]  # null on the command line disables a grid's draws
+    if isinstance(draws, bool) or not isinstance(draws, int) or not 0 <= draws <= MOST_DRAWS:
+        raise BadInput(f"{where}: draws={draws!r}: must be a whole number from 0 to {MOST_DRAWS}")
     defaults = {key: asked.check(key, value, "configuration") for key, value in defaults.items()}
     blocks = read_blocks(content, pinned, asked, where)
     cut = _check_size(asked, sum(block.points for block in blocks) * (draws + 1))
@@ -171,21 +105,9 @@ def _without_defaults(block: Block, defaults: Mapping[str, Any], entries: list[E
     return Block(tuple(axis for axis in block.axes if not is_default(axis)))
 
 
-def _control(
-    asked: Composition, name: str, content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str
-) -> int:
-    """One value for the whole sweep: from the command line, else the grid, else the configuration."""
-    given = [source.pop(name) for source in (pinned, content, defaults) if name in source]
-    return int(asked.check(name, given[0] if given else None, where))
-
-
-def _draws(content: dict[str, Any], pinned: dict[str, Any], defaults: dict[str, Any], where: str) -> int:
-    """The number of cost samples of each point, besides the representative one."""
-    given = [source.pop("draws") for source in (pinned, content, defaults) if "draws" in source]
-    draws = 0 if not given or given[0] is None else given[0]  # null on the command line disables a grid's draws
-    if isinstance(draws, bool) or not isinstance(draws, int) or not 0 <= draws <= MOST_DRAWS:
-        raise BadInput(f"{where}: draws={draws!r}: must be a whole number from 0 to {MOST_DRAWS}")
-    return draws
+def _taken(name: str, *sources: dict[str, Any]) -> Any:
+    """The value of a key, which all sources lose, in the first source that has it."""
+    return next(iter([source.pop(name) for source in sources if name in source]), None)
 
 
 def _cut(points: str, whole: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sweep.inputs.settings import Runner, Settings
 from sweep.messages import say
-from sweep.plan.open import Composition
+from sweep.plan.composition import Composition
 
 
 @dataclass(frozen=True)
