@@ -1,9 +1,14 @@
 """What a page of a run draws, without a browser."""
 
+import base64
 import re
+import zlib
 from pathlib import Path
 
-from sweep.report.page import unpacked
+
+def unpacked(text: str) -> str:
+    """The inverse of the page's `packed`."""
+    return zlib.decompress(base64.b64decode(text)).decode()
 
 
 def drawn(folder: Path) -> str:

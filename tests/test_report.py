@@ -26,12 +26,13 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from sim.metrics import METRICS
 from sweep.__main__ import main
-from sweep.report.page import packed, read_plots, unpacked
+from sweep.report.page import packed, read_plots
 from sweep.report.pictures import write_pictures
 from sweep.report.plots import plots
 from sweep.report.points import read_points
 from sweep.store.folder import open_folder, open_run
 from tests.conftest import sign
+from tests.page import unpacked
 
 pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
 
@@ -303,7 +304,7 @@ def test_a_telephone_shows_all_of_a_plot(browser, run, request):
 def test_what_is_packed_is_unpacked_and_ends_no_script(length):
     text = "</<!--&\u00b5\U0001f600"[:length] * 40
     assert unpacked(packed(text)) == text
-    assert not set("<\"'\\/") & set(packed(text))
+    assert not set("<\"'\\") & set(packed(text))
 
 
 def test_a_machine_is_filtered_in_every_plot(browser, patch):
@@ -478,6 +479,12 @@ def test_one_metric_is_drawn_against_one_parameter_by_a_command(grid, tmp_path, 
                          and f"cores: {cores:g};" in each)  # fmt: skip
             shown = float(re.search(r"flush_wait_ns: ([\d.,]+)", label)[1].replace(",", ""))
             assert shown == pytest.approx(wanted, rel=1e-6)
+
+
+def test_numbers_are_names_of_lines(grid, tmp_path, capsys):
+    assert main(["plot", str(grid), "x=ceiling", "by=cores", "policy=xpfo", "--out", str(tmp_path)]) == 0
+    text = Path(capsys.readouterr().out.split()[1]).read_text()
+    assert {"4", "8", "16"} <= set(re.findall(r"cores: (\d+)", text))
 
 
 @pytest.mark.parametrize(("words", "said"), [

@@ -16,7 +16,7 @@ from functools import partial
 import pytest
 
 from sweep.__main__ import main
-from sweep.command import watch
+from sweep.command.verbs.status import watch
 from sweep.store.folder import look
 from sweep.store.lock import space
 from sweep.store.status import as_line, as_text, status
@@ -46,7 +46,7 @@ def test_a_run_that_is_over_is_said_once(run, capsys):
 def test_a_run_is_watched_until_its_driver_ends(run, capsys):
     hold(run, os.getpid())
     threading.Timer(0.5, (run / "lock.json").unlink).start()
-    watch.watch(look(str(run)), line_s=0.05)
+    watch(look(str(run)), line_s=0.05)
     *lines, last = capsys.readouterr().out.splitlines()
     assert len(lines) > 1
     assert all(": running (host" in line for line in lines)

@@ -12,17 +12,18 @@ from functools import partial
 from typing import Any
 
 import argcomplete
-from argcomplete.completers import DirectoriesCompleter, FilesCompleter
+from argcomplete.completers import DirectoriesCompleter
 from argcomplete.lexers import split_line
 
+from sim.metrics import METRICS
 from sim.policies import Policies
 from sweep.command import usage
-from sweep.command.options import KINDS, Parser
+from sweep.command.options import KINDS
 from sweep.command.verbs import VERBS, load
 from sweep.errors import BadInput
 from sweep.inputs import settings
-from sweep.inputs.catalog import QUANTITIES, catalog
-from sweep.inputs.conf import questions
+from sweep.inputs.catalog import QUANTITIES
+from sweep.inputs.conf import paths_of
 from sweep.inputs.costs import LITERATURE, stored
 from sweep.inputs.home import folders_of
 from sweep.plan.points import NAMES
@@ -39,31 +40,26 @@ def answer() -> None:
     if verb is not None:
         os.environ[ASKED] = "2"
     parser = usage.parser() if verb is None else load(verb).parser()
-    _complete_by_metavar(parser)
-    argcomplete.autocomplete(parser, always_complete_options=False)
-
-
-def _complete_by_metavar(parser: Parser) -> None:
-    """Give each argument its completer."""
-    folders, files = DirectoriesCompleter(), FilesCompleter()
-    known: dict[str, Completer] = {
+    folders = DirectoriesCompleter()
+    known: dict[str, Completer] = {  # by metavar, or by the attribute; all others are names of files
         **dict.fromkeys(("OUT", "OUT N", "A", "B", "FOLDER", "DIR"), folders),
-        **dict.fromkeys(("FILE", "CSV", "BEFORE"), files),
         "KIND": lambda **_: KINDS,
         "NAME": _names,
-        "KEY=VALUE": partial(_overrides, folders),
+        "overrides": partial(_overrides, folders),
+        "words": lambda **_: [*(f"y={name}" for name in METRICS), *(f"{key}=" for key in ("x", "by", *QUANTITIES))],
     }
     for action in parser._actions:  # argparse has no public list
-        metavar = action.metavar[0] if isinstance(action.metavar, tuple) else action.metavar
-        if metavar in known:
-            action.completer = known[metavar]  # type: ignore[attr-defined]
+        if completer := known.get(str(action.metavar)) or known.get(action.dest):
+            action.completer = completer  # type: ignore[union-attr]
+    argcomplete.autocomplete(parser, always_complete_options=False)
 
 
 def _names(parsed_args: Any, **_: Any) -> list[str]:
     """All names for `sweep show`."""
-    from sweep.command.listing import names
+    from sweep.command.listing import everything
 
-    return ["point", *names(folders_of(getattr(parsed_args, "config_dir", None)))]
+    of_kinds = everything(folders_of(parsed_args.config_dir)).values()
+    return ["point", *(name for names in of_kinds for name in names)]
 
 
 def _overrides(folders: Completer, prefix: str, parsed_args: Any, **_: Any) -> list[str]:
@@ -82,14 +78,10 @@ def _overrides(folders: Completer, prefix: str, parsed_args: Any, **_: Any) -> l
 
 def _values(key: str, config_dir: str | None) -> Iterable[str]:
     conf = folders_of(config_dir)
-    if key in ("machine", "workload"):
-        return catalog(conf)[key]
+    if key in ("+grid", "machine", "workload", "runner"):
+        return paths_of(key.removeprefix("+"), conf)
     if key == "costs":
         return [LITERATURE, *stored(conf)]
     if key == "policy":
         return Policies()
-    if key == "+grid":
-        return questions(conf)
-    if key == "runner":
-        return ["auto", "serial", "ray"]
     return ["true", "false"] if key in ("quiet", "report", "dry_run") else []

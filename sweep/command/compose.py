@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,6 @@ from sweep.run.request import Request
 GROUPS = ("machine", "workload", "costs", "policy")  # axes whose values are names
 TEXTS = (*settings.TEXTS, "runner.address", "grid", "runner")
 GRID = "the_grid"  # name of the composed grid inside Hydra
-ITEM = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^,"'\[\]]*?))\s*(?:,|$)""")
 MOST_SAID = 12  # values of a list in a remedy
 
 
@@ -48,19 +48,19 @@ class Override:
 def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = "") -> Request:
     """The request of the configuration files and overrides; BadInput for any mistake."""
     paths = paths_of("grid", folders)
-    given = [_parse(text, paths, folders) for text in overrides]
-    chosen: dict[str, Any] = {}
-    for override in given:
-        if override.key in chosen:
-            first = next(earlier for earlier in given if earlier.key == override.key)
-            raise BadInput(f"{first.text!r} and {override.text!r}: {override.key} is given twice; a list is one value, "
-                           f"quoted for the shell, like '{override.key}=[A,B]'")  # fmt: skip
-        chosen[override.key] = override.value
+    given: dict[str, Override] = {}
+    for text in overrides:
+        override = _parse(text, paths, folders)
+        if override.key in given:
+            raise BadInput(f"{given[override.key].text!r} and {text!r}: {override.key} is given twice; a list is one "
+                           f"value, quoted for the shell, like '{override.key}=[A,B]'")  # fmt: skip
+        given[override.key] = override
+    chosen = {key: override.value for key, override in given.items()}
     grid = chosen.get("grid")
     if grid is None:
         raise BadInput("no grid given; choose one:\n" + listing(folders))
     base = read_config(folders)
-    content, runner = _composed(given, paths[grid], _runner_file(chosen.get("runner"), base, folders))
+    content, runner = _composed(given.values(), paths[grid], _runner_file(chosen.get("runner"), base, folders))
     composed, asked = composition(grid, questions(folders)[grid], content, chosen, base, folders)
     if asked.report is None:
         asked = asked.model_copy(update={"report": not asked.quiet})
@@ -71,11 +71,9 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = ""
 def configuration(overrides: Sequence[str], folders: Sequence[Path]) -> str:
     """The composed configuration as YAML, as Hydra's `--cfg job` prints it."""
     asked = compose(overrides, folders)
-    composition = asked.composition
-    defaults = {key: value for key, value in composition.defaults.items() if key not in composition.content}
-    runner = {name: getattr(asked.runner, name) for name in settings.Runner.model_fields}
-    content = {**defaults, "grid": {**composition.content, **composition.pinned}, "runner": runner}
-    return _as_yaml(content)
+    composed = asked.composition
+    defaults = {key: value for key, value in composed.defaults.items() if key not in composed.content}
+    return _as_yaml({**defaults, "grid": {**composed.content, **composed.pinned}, "runner": asked.runner.model_dump()})
 
 
 def composed_grid(name: str, folders: Sequence[Path]) -> str:
@@ -96,7 +94,7 @@ def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) ->
     return read_yaml(paths[name], f"runner/{name}")
 
 
-def _composed(given: Sequence[Override], grid: Path, runner: Document) -> tuple[dict[str, Any], settings.Runner]:
+def _composed(given: Iterable[Override], grid: Path, runner: Document) -> tuple[dict[str, Any], settings.Runner]:
     """The grid's content and the runner, with the command line's changes."""
     document = read_yaml(grid, f"grid/{grid.stem}")
     content = {} if document.content is None else document.content
@@ -136,26 +134,19 @@ def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Ove
     if bare.startswith("~") or "@" in bare:
         raise BadInput(f"{text!r}: keys cannot be removed or moved: write KEY=VALUE")
     if bare == "grid":
-        return _grid(text, added, typed, grids, folders)
+        name = meant(_names("grid", typed, text), grids)
+        if not added:
+            raise BadInput(f"{text!r}: must be added, not overridden: write `+grid={name}`")
+        if name not in grids:
+            raise BadInput(f"grid {name!r}: no such grid{did_you_mean(name, grids)}\n{listing(folders)}")
+        return Override("grid", name, text)
     head, dot, _ = bare.partition(".")
     if head not in KEYS and not (head == "grid" and dot):
         raise BadInput(f"{text!r}: unknown key {bare!r}{did_you_mean(bare, KEYS)}")
     if dot and head not in ("grid", "runner"):
         raise BadInput(f"{text!r}: {head} has no parts; give the parameter itself, like `{bare.rpartition('.')[2]}=`")
-    if bare in TEXTS or bare in GROUPS:
-        return Override(bare, _names(bare, typed, text), text)
-    return Override(bare, _value(text, bare, typed), text)
-
-
-def _grid(text: str, added: bool, typed: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Override:
-    name = meant(_names("grid", typed, text), grids)
-    if not added:
-        raise BadInput(f"{text!r}: must be added, not overridden: write `+grid={name}`")
-    if typed.strip().startswith("["):
-        raise BadInput(f"{text!r}: must be one grid")
-    if name not in grids:
-        raise BadInput(f"grid {name!r}: no such grid{did_you_mean(name, grids)}\n{listing(folders)}")
-    return Override("grid", name, text)
+    value = _names(bare, typed, text) if bare in TEXTS or bare in GROUPS else _value(text, bare, typed)
+    return Override(bare, value, text)
 
 
 def _names(key: str, typed: str, text: str) -> Any:
@@ -171,15 +162,14 @@ def _names(key: str, typed: str, text: str) -> Any:
         if "," in stripped and stripped[0] not in "\"'":
             raise BadInput(f"{text!r}: must be a list in place of Hydra's sweep, like `{key}=[{stripped}]`")
         return _unquoted(stripped)
-    inner, items, at = stripped[1:-1], [], 0
-    while at < len(inner) or (at == 0 and inner == ""):
-        match = ITEM.match(inner, at)
-        if not stripped.endswith("]") or match is None or match.end() == at:
-            raise BadInput(f"{text!r}: must be a name, or a list like `{key}=[a,b]`")
-        if item := next((part for part in match.groups() if part), ""):
-            items.append(item)
-        at = match.end()
-    return items
+    items = shlex.shlex(stripped[1:-1], posix=True)
+    items.whitespace, items.whitespace_split, items.commenters, items.escape = ",", True, "", ""
+    try:
+        if stripped.endswith("]"):
+            return [name for item in items if (name := item.strip())]
+    except ValueError:  # a quote without its end
+        pass
+    raise BadInput(f"{text!r}: must be a name, or a list like `{key}=[a,b]`")
 
 
 def _unquoted(text: str) -> str:
@@ -192,15 +182,14 @@ def _value(text: str, key: str, typed: str) -> Any:
     """The value of an override in Hydra's grammar."""
     try:
         override = OverridesParser.create().parse_override(f"{key}={typed}")
-        swept = override.is_sweep_override()
-        value = override._value if swept else _plain(override.value())  # a sweep, to show it as a list
+        if override.is_sweep_override():
+            listed = _as_list(key, override._value)
+            raise BadInput(f"must be a list in place of Hydra's sweep, like `{listed}`")
+        return _plain(override.value())
     except BadInput as error:
         raise BadInput(f"{text!r}: {error}") from None
     except Exception as error:  # the grammar raises many kinds
         raise BadInput(f"{text!r}: must be KEY=VALUE: {_one_line(error)}") from None
-    if swept:
-        raise BadInput(f"{text!r}: must be a list in place of Hydra's sweep, like `{_as_list(key, value)}`")
-    return value
 
 
 def _plain(value: Any) -> Any:

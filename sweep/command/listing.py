@@ -20,12 +20,9 @@ from sweep.tables.make import TABLES
 from sweep.tables.text import terminal_width
 
 Folders = Sequence[Path]
-WORDS = (
-    "Sources that begin with `measured` are of this processor, with `family` of a relative; `estimate` is not measured."
-)
-
-
-WORDS_OF_POLICIES = {
+ORIGINS = """In brackets: the owner of an inherited value.
+Sources that begin with `measured` are of this processor, with `family` of a relative; `estimate` is not measured."""
+WORDS = {
     f"{words.__name__}.{word.name}": word.value for words in (Targets, Local, Done, Run, Line, Write) for word in words
 }
 
@@ -33,12 +30,10 @@ WORDS_OF_POLICIES = {
 def listed(kind: str | None, folders: Folders) -> str:
     """Every name of a kind with its line; without a kind, the names of all kinds."""
     if kind is None:
-        paragraphs = []
-        for word in KINDS:
-            names = textwrap.fill(" ".join(_names(word, folders)), min(terminal_width(), 100), break_on_hyphens=False,
-                                  initial_indent="  ", subsequent_indent="  ")  # fmt: skip
-            paragraphs.append(f"{word} (sweep list {word}):\n{names}")
-        return "\n".join(paragraphs)
+        return "\n".join(
+            f"{kind} (sweep list {kind}):\n" + _filled(" ".join(names), "  ", break_on_hyphens=False)
+            for kind, names in everything(folders).items()
+        )
     if kind not in KINDS:
         raise BadInput(f"sweep list {kind}: no such kind{did_you_mean(kind, KINDS)}")
     lines = _names(kind, folders)
@@ -46,13 +41,24 @@ def listed(kind: str | None, folders: Folders) -> str:
     return "\n".join(f"{name:<{longest}}  {line}".rstrip() for name, line in lines.items())
 
 
-def names(folders: Folders) -> list[str]:
-    """Every name of every kind."""
-    return [name for of_kind in _everything(folders).values() for name in of_kind]
-
-
-def _everything(folders: Folders) -> dict[str, Mapping[str, str]]:
+def everything(folders: Folders) -> dict[str, Mapping[str, str]]:
+    """The names of each kind, with their lines."""
     return {kind: _names(kind, folders) for kind in KINDS}
+
+
+def _names(kind: str, folders: Folders) -> Mapping[str, str]:
+    if kind == "policies":
+        policies = Policies()
+        return {name: policies.title(name) for name in policies}
+    if kind in ("machines", "workloads"):
+        return {name: entry.title for name, entry in catalog(folders)[kind.removesuffix("s")].items()}
+    if kind == "parameters":
+        return {name: f"{parameter.meaning} [{allowed_range(parameter)}]" for name, parameter in QUANTITIES.items()}
+    if kind == "metrics":
+        return {name: f"{metric.description} [{metric.unit}]" for name, metric in METRICS.items()}
+    if kind == "grids":
+        return questions(folders)
+    return TABLES if kind == "tables" else WORDS
 
 
 def shown(name: str, folders: Folders, policy_path: str | None = None) -> str:
@@ -62,37 +68,21 @@ def shown(name: str, folders: Folders, policy_path: str | None = None) -> str:
     """
     if policy_path is not None and name in (own := Policies(expanded(policy_path, "policy_path"))):
         return f"policy {name}, {own.path(name)}\n\n{own.text(name)}"
-    everything = _everything(folders)
-    known = [word for names in everything.values() for word in names]
+    of_kinds = everything(folders)
+    known = [each for names in of_kinds.values() for each in names]
     name = meant(name, known)
-    kinds = [kind for kind in KINDS if name in everything[kind]]
+    kinds = [kind for kind in KINDS if name in of_kinds[kind]]
     if not kinds:
-        raise BadInput(f"sweep show {name}: no such name{_closest(name, known)}")
-    return "\n\n".join(_show(kind, name, everything[kind][name], folders) for kind in kinds)
+        said = did_you_mean(name, known)
+        said = said if said.startswith("; did") else "; `sweep list` has all of them"
+        raise BadInput(f"sweep show {name}: no such name{said}")
+    return "\n\n".join(_show(kind, name, of_kinds[kind][name], folders) for kind in kinds)
 
 
-def _closest(name: str, known: Sequence[str]) -> str:
-    said = did_you_mean(name, known)
-    return said if said.startswith("; did") else "; `sweep list` has all of them"
-
-
-def _names(kind: str, folders: Folders) -> Mapping[str, str]:
-    """The names of a kind, each with its line."""
-    if kind == "policies":
-        policies = Policies()
-        return {name: policies.title(name) for name in policies}
-    if kind in ("machines", "workloads"):
-        entries = catalog(folders)[kind.removesuffix("s")]
-        return {name: entries[name].title for name in entries}
-    if kind == "grids":
-        return questions(folders)
-    if kind == "parameters":
-        return {name: f"{parameter.meaning} [{allowed_range(parameter)}]" for name, parameter in QUANTITIES.items()}
-    if kind == "tables":
-        return TABLES
-    if kind == "words":
-        return WORDS_OF_POLICIES
-    return {name: f"{metric.description} [{metric.unit}]" for name, metric in METRICS.items()}
+def _filled(text: str, indent: str = "", **options: bool) -> str:
+    """Text in lines of the terminal's width, 100 characters at most."""
+    width = min(terminal_width(), 100)
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, **options)  # type: ignore[arg-type]
 
 
 def _show(kind: str, name: str, line: str, folders: Folders) -> str:
@@ -102,7 +92,7 @@ def _show(kind: str, name: str, line: str, folders: Folders) -> str:
         return _entry(kind.removesuffix("s"), catalog(folders)[kind.removesuffix("s")][name])
     if kind == "grids":
         return f"grid {name}: {line}\n\n{composed_grid(name, folders)}".rstrip()
-    return f"{kind.removesuffix('s')} {name}\n{textwrap.fill(line, min(terminal_width(), 100))}"
+    return f"{kind.removesuffix('s')} {name}\n{_filled(line)}"
 
 
 def _entry(kind: str, entry: Entry) -> str:
@@ -110,16 +100,12 @@ def _entry(kind: str, entry: Entry) -> str:
     built = f", built on {entry.parent.name}" if entry.parent else ""
     lines = [f"{kind} {entry.name}: {entry.title}{built}", ""]
     if entry.parent:
-        lines[1:1] = ["In brackets: the owner of an inherited value.", WORDS]
-    lines += [_quantity(name, quantity, _taken_from(entry, quantity)) for name, quantity in entry.quantities.items()]
+        lines[1:1] = [ORIGINS]
+    for name, quantity in entry.quantities.items():
+        lines.append(_quantity(name, quantity, "" if quantity.owner == entry.name else f"[{quantity.owner}] "))
     for machine, quantities in entry.machines.items():
         lines += ["", f"on {machine}:", *(_quantity(name, quantity, "") for name, quantity in quantities.items())]
     return "\n".join(lines)
-
-
-def _taken_from(entry: Entry, quantity: Quantity) -> str:
-    """The owner of an inherited quantity, in brackets."""
-    return "" if quantity.owner == entry.name else f"[{quantity.owner}] "
 
 
 def value_text(name: str, quantity: Quantity) -> str:
@@ -138,11 +124,7 @@ def _quantity(name: str, quantity: Quantity, taken_from: str) -> str:
         value += f" ({quantity.low:g} to {quantity.high:g})"
     unit = quantity.unit or QUANTITIES[name].unit
     head = f"{name:<24} {value}" + (f" {unit}" if unit not in ("1", "name", "pages: weight") else "")
-    if not quantity.source:
-        return head
-    return f"{head}\n" + textwrap.fill(
-        f"{taken_from}{quantity.source}", min(terminal_width(), 100), initial_indent="    ", subsequent_indent="    "
-    )
+    return f"{head}\n" + _filled(f"{taken_from}{quantity.source}", "    ") if quantity.source else head
 
 
 def allowed_range(parameter: Parameter) -> str:

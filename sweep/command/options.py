@@ -40,6 +40,12 @@ def check_name(name: str) -> None:
         raise BadInput(f"--name={name}: has another meaning on a command line; choose another name")
 
 
+def add_run(parser: Parser, meaning: str = "the run's folder") -> None:
+    """Add the folder of a run, and the option of the output folder."""
+    parser.add_argument("out", metavar="OUT", help=meaning)
+    add_into(parser)
+
+
 def add_into(parser: Parser) -> None:
     """Add the option of the output folder."""
     parser.add_argument("--out", dest="into", metavar="DIR", help="output folder (default: the run's folder)")
@@ -68,8 +74,15 @@ def writing(given: argparse.Namespace) -> Iterator[Folder]:
     folder = look(path)
     if folder.local and os.path.isdir(folder.path) and not os.access(folder.path, os.W_OK | os.X_OK):
         raise BadInput(f"{place}: is not writable{remedy}")
-    try:
+    with writable(place, remedy):
         yield open_folder(path)
+
+
+@contextmanager
+def writable(place: str, remedy: str = "") -> Iterator[None]:
+    """BadInput if a file cannot be written inside this block, but for want of room: then nothing given is wrong."""
+    try:
+        yield
     except OSError as error:
         why = error.strerror or " ".join(str(error).split())
         raise BadInput(f"{error.filename or place}: cannot be written: {why}{remedy}") from None

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim.parameters import PAGES, PARAMETERS
+from sweep.command import usage
 from sweep.command.compose import compose
 from sweep.errors import BadInput
 from sweep.inputs.home import expanded, folders_of
@@ -59,9 +60,10 @@ def _composed_again(folder: Folder, run: Mapping[str, Any], config_dir: str | No
                            "`--policy-path DIR`, if it may run")  # fmt: skip
         overrides.append(f"policy_path={policy_path}")
     try:
-        request = compose(overrides, folders_of(config_dir or _config_dir(run["command"])))
+        before = usage.parser().parse_known_intermixed_args(shlex.split(run["command"])[1:])[0].config_dir
+        request = compose(overrides, folders_of(config_dir or before))
         plan = open_plan(request.composition)
-    except BadInput as error:
+    except (BadInput, ValueError) as error:  # or a command that no shell can read
         raise BadInput(f"{folder}: cannot be composed again: {str(error).splitlines()[0]}") from None
     if run["plan"] != plan.hash:
         now = json.loads(json.dumps(describe(plan, request), default=str))
@@ -70,17 +72,3 @@ def _composed_again(folder: Folder, run: Mapping[str, Any], config_dir: str | No
                 where = f"; the run used those of commit {run['commit']}" if run.get("commit") else ""
                 raise BadInput(f"{folder}: its files have changed: {changed}{where}")
     return plan
-
-
-def _config_dir(command: str) -> str | None:
-    """The user's own folder in a command."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return None
-    for word, after in zip(words, [*words[1:], ""], strict=False):
-        if word == "--config-dir":
-            return after
-        if word.startswith("--config-dir="):
-            return word.partition("=")[2]
-    return None

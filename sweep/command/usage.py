@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
@@ -73,7 +72,6 @@ def parser() -> Parser:
         "--completion", action="store_true", help='print the shell\'s completion: eval "$(sweep --completion)"'
     )
     parser.add_argument("-c", "--cfg", metavar="job", help="print the composed configuration, and run nothing")
-    parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -82,10 +80,6 @@ def read(arguments: Sequence[str]) -> Request | None:
     given, strange = parser().parse_known_intermixed_args(arguments)
     if strange:
         raise BadInput(f"unknown option {strange[0]!r}; see `sweep --help`")
-    if given.multirun:
-        raise BadInput(
-            "-m is refused: it would start one job per point. Give a list like `ceiling=[0,33,512]`, or a grid file"
-        )
     if given.cfg not in (None, "job"):
         raise BadInput(f"--cfg {given.cfg}: must be job; Hydra's own settings are not used")
     folders = folders_of(given.config_dir)

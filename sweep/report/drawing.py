@@ -157,14 +157,13 @@ def _hover(plot: Plot) -> list[alt.Tooltip]:
     ]
 
 
-def _axis(kind: Any, at: str, plot: Plot, name: str) -> Any:
-    """The channel x or y with the title, scale and ticks of a column."""
-    about = channel(plot, name)
-    return kind(f"{at}:Q", title=about["title"], scale=about["scale"], axis=about["axis"])
-
-
 def _axes(plot: Plot) -> dict[str, Any]:
-    return {"x": _axis(alt.X, "x", plot, plot.x), "y": _axis(alt.Y, "y", plot, plot.y)}
+    return {"x": alt.X("x:Q", **channel(plot, plot.x)), "y": alt.Y("y:Q", **channel(plot, plot.y))}
+
+
+def _points(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any], size: int) -> alt.Chart:
+    points = base.mark_point(filled=True, size=size, opacity=1)
+    return points.encode(color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot))
 
 
 def _lines(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
@@ -194,12 +193,8 @@ def _lines(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.Laye
     lit = base.transform_filter("datum.lit")
     dash = alt.StrokeDash("run:N", title="run") if "run" in plot.table else coloured["strokeDash"]
     line = lit.mark_line(strokeWidth=2.25).encode(color=coloured["color"], strokeDash=dash, detail="run:N")
-    dots = lit.mark_point(filled=True, size=45, opacity=1).encode(
-        color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot)
-    )
-    return (
-        alt.layer(shade, band, thin, ends, line, dots).encode(**_axes(plot)).add_params(alt.param("beyond", value=None))
-    )
+    layers = alt.layer(shade, band, thin, ends, line, _points(plot, lit, coloured, 45))
+    return layers.encode(**_axes(plot)).add_params(alt.param("beyond", value=None))
 
 
 def _front(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
@@ -212,8 +207,7 @@ def _front(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.Laye
         .transform_filter("!isValid(datum.before) || datum.y < datum.before")
     )
     others = base.transform_filter("!datum.lit").mark_point(filled=True, size=50, color=GREY, opacity=1)
-    dots = base.transform_filter("datum.lit").mark_point(filled=True, size=110, opacity=1)
-    dots = dots.encode(color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot))
+    dots = _points(plot, base.transform_filter("datum.lit"), coloured, 110)
     names = front.mark_text(align="left", dx=8, dy=-8, fontSize=11, color=INK).encode(text="series:N")
     stairs = front.mark_line(interpolate="step-after", strokeDash=[6, 4], color=SOFT)
     return alt.layer(stairs, others.encode(tooltip=_hover(plot)), dots, names).encode(**_axes(plot))
@@ -228,34 +222,30 @@ def _scatter(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.La
         .encode(x="value:Q", y="value:Q")
     )
     bars = base.mark_rule().encode(y="lo:Q", y2="hi:Q", color=coloured["color"])
-    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
-        color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot)
-    )
-    return alt.layer(equal, bars, dots).encode(**_axes(plot))
+    return alt.layer(equal, bars, _points(plot, base, coloured, 80)).encode(**_axes(plot))
 
 
-def _what(offset: bool) -> dict[str, Any]:
+def _what() -> alt.Y:
     """The axis of a plot with a row of marks for each name; a name breaks after a colon."""
     label = alt.Axis(labelExpr="split(datum.label, /: | on (?=[^ ]+, )/)", labelLimit=300, ticks=False, domain=False)
-    made: dict[str, Any] = {"y": alt.Y("what:N", sort=None, title=None, axis=label)}
-    return made | ({"yOffset": alt.YOffset("series:N", sort=None)} if offset else {})
+    return alt.Y("what:N", sort=None, title=None, axis=label)
 
 
 def _dots(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
     """A value and its interval for each name and series."""
     bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("lo:Q"), x2="hi:Q", color=coloured["color"])
     dots = base.mark_point(filled=True, size=95, opacity=1, strokeWidth=2.5).encode(
-        x=_axis(alt.X, "x", plot, plot.x), color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot)
+        x=_axes(plot)["x"], color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot)
     )
-    return alt.layer(bars, dots).encode(**_what(offset=True)).properties(height=alt.Step(44, **{"for": "position"}))
+    layers = alt.layer(bars, dots).encode(y=_what(), yOffset=alt.YOffset("series:N", sort=None))
+    return layers.properties(height=alt.Step(44, **{"for": "position"}))
 
 
 def _stack(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.Chart:
     """Parts of a value, one after the other."""
     x = alt.X("x:Q", title=plot.label(plot.x), stack="zero", axis=alt.Axis(format="~s"))
-    bars = base.mark_bar(height={"band": 0.65}).encode(
-        x=x, color=coloured["color"], tooltip=_hover(plot), **_what(offset=False)
-    )
+    bars = base.mark_bar(height={"band": 0.65})
+    bars = bars.encode(x=x, y=_what(), color=coloured["color"], tooltip=_hover(plot))
     return bars.properties(height=alt.Step(40))
 
 

@@ -2,10 +2,6 @@
 function apologise(why) {
   document.getElementById("plots").textContent = `The plots cannot be drawn here: ${why}. All numbers are in results.parquet and tables/ beside this page.`;
 }
-if (!("DecompressionStream" in globalThis)) {
-  apologise("this browser is too old (it has no DecompressionStream)");
-  throw new Error("no DecompressionStream");
-}
 addEventListener("error", (event) => apologise(event.message));
 addEventListener("unhandledrejection", (event) => apologise(event.reason));
 const page = JSON.parse(await unpack("data"));
@@ -18,17 +14,8 @@ const tables = page.tables.map((columns) => {
   return (columns[names[0]] ?? []).map((_, at) => Object.fromEntries(names.map((name) => [name, columns[name][at]])));
 });
 
-async function unpack(id) { // output of `packed` in page.py: deflated, in base 85 with "," for "<"
-  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
-  const value = new Uint8Array(128), text = document.getElementById(id).textContent, groups = Math.ceil(text.length / 5);
-  for (let at = 0; at < 85; at++) value[digits.charCodeAt(at)] = at;
-  const bytes = new DataView(new ArrayBuffer(4 * groups)), padded = text.padEnd(5 * groups, "~");
-  for (let group = 0; group < groups; group++) {
-    let word = 0;
-    for (let at = 5 * group; at < 5 * group + 5; at++) word = 85 * word + value[padded.charCodeAt(at)];
-    bytes.setUint32(4 * group, word);
-  }
-  const packed = new Uint8Array(bytes.buffer, 0, bytes.byteLength - (padded.length - text.length));
+async function unpack(id) { // output of `packed` in page.py: deflated, in base 64
+  const packed = Uint8Array.from(atob(document.getElementById(id).textContent), (digit) => digit.charCodeAt(0));
   return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
 }
 function element(tag, properties = {}, ...children) {

@@ -29,40 +29,26 @@ from sweep.report.caveats import CAVEATS, NOT_MODELLED, basis
 from sweep.report.drawing import THEME, channel, looks, never, specification
 from sweep.report.plot import Plot
 from sweep.report.plots import Drawn, plots
-from sweep.report.points import carried, read_points
+from sweep.report.points import FIXED, carried, read_points
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
+from sweep.tables.coordinates import ALWAYS
 from sweep.tables.frame import open_results, reading
 from sweep.tables.make import ANSWER, answer_of, measured_of
 
-NEEDED = (
-    "point",
-    "policy",
-    "machine",
-    "workload",
-    "cores",
-    "jobs",
-    "system_time_s",
-    "added_s",
-    "ratio",
-    "overhead_ns_per_operation",
-)
+NEEDED = ("point", *FIXED, *ALWAYS, "system_time_s", "added_s", "ratio", "overhead_ns_per_operation")
 DIGITS = 6  # significant digits of the numbers on the page
 
 
 def read_plots(*folders: Folder) -> list[Plot]:
     """The plots of a run's folder; for several folders, their points side by side."""
     points, own = _read_points(folders)
-    if len(folders) > 1:
-        return plots(points, own, {}, measured_of(folders[0]).fitted_machines, answer_of(folders[0]))
-    folder = folders[0]
-    with reading(folder):
-        tables = {
-            name: pd.read_parquet(io.BytesIO(folder.read(f"tables/{name}.parquet")))
-            for name in ("reproduction", "validation", "saturation")
-            if folder.exists(f"tables/{name}.parquet")
-        }
-    return plots(points, own, tables, measured_of(folder).fitted_machines, answer_of(folder))
+    first, tables = folders[0], {}
+    for name in ("reproduction", "validation", "saturation") if len(folders) == 1 else ():
+        with reading(first):
+            if first.exists(f"tables/{name}.parquet"):
+                tables[name] = pd.read_parquet(io.BytesIO(first.read(f"tables/{name}.parquet")))
+    return plots(points, own, tables, measured_of(first).fitted_machines, answer_of(first))
 
 
 def read_drawn(folder: Folder) -> Drawn:
@@ -101,118 +87,92 @@ def runs_named(folders: Sequence[Folder]) -> list[str]:
 
 def write_page(folders: Sequence[Folder], made: Sequence[Plot], into: Folder) -> None:
     """Write report.html of one run, or of several beside each other, into a folder."""
-    names, runs, said = runs_named(folders), [read_run(folder) for folder in folders], []
-    for folder in folders:
-        said.append(folder.read(ANSWER).decode("utf-8", "replace") if folder.exists(ANSWER) else "")
-    text = page(runs[0], made, said[0]) if len(runs) == 1 else page(_beside(names, runs), made, _answers(names, said))
-    into.write("report.html", text.encode("utf-8", "backslashreplace"))
+    runs = [read_run(folder) for folder in folders]
+    said = [folder.read(ANSWER).decode("utf-8", "replace") if folder.exists(ANSWER) else "" for folder in folders]
+    run, answer = runs[0], said[0]
+    if len(runs) > 1:
+        names = runs_named(folders)
+        run = _beside(names, runs)
+        answer = "\n".join(f"{name}: {text.strip()}" for name, text in zip(names, said, strict=True) if text.strip())
+    into.write("report.html", page(run, made, answer).encode("utf-8", "backslashreplace"))
 
 
 def _beside(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The facts of several runs, in place of one run.json."""
-    each = list(zip(names, runs, strict=True))
+    together = {
+        name: list(dict.fromkeys(each for run in runs for each in run["points"][name]))
+        for name in ("machines", "workloads", "costs", "measured_costs")
+    }
+    blocks = [block for run in runs for block in run["points"]["blocks"]]
     return {
         **runs[0],
-        "grid": ", ".join(dict.fromkeys(str(run.get("grid")) for run in runs)),
-        "question": " Beside it: ".join(dict.fromkeys(str(run.get("question") or run.get("grid")) for run in runs)),
-        "command": "; ".join(f"{name}: {run.get('command')}" for name, run in each),
-        "commit": "; ".join(f"{name}: {run.get('commit')}" for name, run in each),
-        "points": {
-            **runs[0]["points"],
-            "machines": list(dict.fromkeys(name for run in runs for name in run["points"]["machines"])),
-            "blocks": [block for run in runs for block in run["points"]["blocks"]],
-        },
+        "grid": ", ".join(dict.fromkeys(run["grid"] for run in runs)),
+        "question": " Beside it: ".join(dict.fromkeys(run["question"] or run["grid"] for run in runs)),
+        "command": "; ".join(f"{name}: {run['command']}" for name, run in zip(names, runs, strict=True)),
+        "commit": "; ".join(f"{name}: {run['commit']}" for name, run in zip(names, runs, strict=True)),
+        "points": {**runs[0]["points"], **together, "blocks": blocks},
     }
 
 
-def _answers(names: Sequence[str], said: Sequence[str]) -> str:
-    return "\n".join(f"{name}: {text.strip()}" for name, text in zip(names, said, strict=True) if text.strip())
-
-
-def page(run: Mapping[str, Any], made: Sequence[Plot], said: str = "") -> str:
-    """The page as text; `said` is the answer to its question."""
-    text, script = _text(run, made) | {"answer": said}, vega.script()
-    parts = {name: html.escape(str(value)) for name, value in text.items()}
-    points = run.get("points", {})
-    parts |= {
-        "facts": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _facts(run).items()),
+def page(run: Mapping[str, Any], made: Sequence[Plot], answer: str) -> str:
+    """The page of a checked run.json as text, with the `answer` to its question."""
+    points, own, script = run["points"], _own("page.js"), vega.script()
+    missing = [note for plot in made if plot.name == "points" for note in plot.table.attrs.get("notes", [])]
+    approximate = [f"{run['approximation']}."] if run.get("approximation") else []
+    on = basis(points["costs"], points["draws"], points["measured_costs"])
+    text = {
+        "grid": run["grid"],
+        "question": run["question"] or f"Grid {run['grid']}",
+        "answer": answer,
+        "lead": " ".join([*missing, *approximate, on]),
+        "version": run["versions"].get("sweep", ""),
+    }
+    facts = {
+        "command": run["command"] or shlex.join(["sweep", *run["overrides"]]),
+        "seed, replicas": f"{points['seed']}, {points['replicas']}",
+        "machines": ", ".join(points["machines"]),
+        "workloads": ", ".join(points["workloads"]),
+        "commit": run["commit"] or "not from a checkout",
+        "versions": ", ".join(f"{name} {value}" for name, value in run["versions"].items()),
+    }
+    parts = {name: html.escape(str(value)) for name, value in text.items()} | {
+        "facts": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items()),
         "axes": _axes(points),
         "not_modelled": "".join(f"<li>{html.escape(each)}</li>" for each in NOT_MODELLED),
         "caveats": "".join(f"<li>{html.escape(each)}</li>" for each in CAVEATS),
-        "data": packed(_json(_drawn(made))),
+        "data": packed(json.dumps(_drawn(made), separators=(",", ":"), allow_nan=False)),
         "css": _own("page.css"),
-        "js": _own("page.js"),
+        "js": own,
         "vega": packed(script),
-        "scripts": " ".join(f"'sha256-{_digest(each)}'" for each in (_own("page.js"), script)),
+        "scripts": f"{_source(own)} {_source(script)}",
     }
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], _own("page.html"))
-
-
-def _digest(script: str) -> str:
-    """The hash by which a browser runs only this script."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def packed(text: str) -> str:
-    """The deflated text in characters allowed inside a script element: those of base 85, with `,` for `<`."""
-    return base64.b85encode(zlib.compress(text.encode(), 9)).decode().replace("<", ",")
-
-
-def unpacked(text: str) -> str:
-    """The inverse of `packed`."""
-    return zlib.decompress(base64.b85decode(text.replace(",", "<"))).decode()
 
 
 def _own(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _text(run: Mapping[str, Any], made: Sequence[Plot]) -> dict[str, str]:
-    question = run.get("question") or f"Grid {run.get('grid')}"
-    named = {plot.name: plot for plot in made}
-    points = run.get("points", {})
-    missing = named["points"].table.attrs.get("notes", []) if "points" in named else []
-    approximate = [f"{run['approximation']}."] if run.get("approximation") else []
-    on = basis(points.get("costs", []), points.get("draws", 0), points.get("measured_costs", []))
-    lead = " ".join([*missing, *approximate, on])
-    versions = run.get("versions", {})
-    return {
-        "title": f"{run.get('grid')}: {question}",
-        "grid": str(run.get("grid")),
-        "question": question,
-        "lead": lead,
-        "aggregated": "Plots show aggregated numbers, explained in their notes. results.parquet has all rows.",
-        "footer": f"xpfo-sweep {versions.get('sweep', '')}. The page is complete and uses no network. "
-        "Colours are Okabe and Ito's, and some of Tol's.",
-    }
+def _source(script: str) -> str:
+    """The hash by which a browser runs only this script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _facts(run: Mapping[str, Any]) -> dict[str, str]:
-    """The facts for trusting or repeating the run, in words."""
-    points = run.get("points", {})
-    facts = {
-        "command": run.get("command") or shlex.join(["sweep", *run.get("overrides", [])]),
-        "seed, replicas": f"{points.get('seed')}, {points.get('replicas')}",
-        "machines": ", ".join(map(str, points.get("machines", []))),
-        "workloads": ", ".join(map(str, points.get("workloads", []))),
-        "commit": str(run.get("commit") or "not from a checkout"),
-        "versions": ", ".join(f"{name} {value}" for name, value in run.get("versions", {}).items()),
-    }
-    return facts
+def packed(text: str) -> str:
+    """The deflated text in base 64, which cannot end a script element."""
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _axes(points: Mapping[str, Any]) -> str:
-    rows = [
-        (f"block {number}" if len(points["blocks"]) > 1 else "grid", name, values)
-        for number, block in enumerate(points.get("blocks", []), 1)
-        for name, values in block.items()
-    ]
-    rows += [("default", name, value) for name, value in points.get("defaults", {}).items()]
-    cells = []
-    for where, name, values in rows:
-        text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
-        cells.append("<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in (where, name, text)) + "</tr>")
-    return "<tr><th>where</th><th>key</th><th>values</th></tr>" + "".join(cells)
+    """The rows of a table of all axes and constants, in HTML."""
+    blocks = points["blocks"]
+    places = ["grid"] if len(blocks) == 1 else [f"block {number}" for number in range(1, len(blocks) + 1)]
+    made = "<tr><th>where</th><th>key</th><th>values</th></tr>"
+    for where, values in zip([*places, "default"], [*blocks, points["defaults"]], strict=True):
+        for name, value in values.items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            made += "<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in (where, name, text)) + "</tr>"
+    return made
 
 
 def _drawn(made: Sequence[Plot]) -> dict[str, Any]:
@@ -263,7 +223,3 @@ def _value(value: Any) -> Any:
             return "inf" if value > 0 else "-inf"
         return int(value) if value.is_integer() and abs(value) < 1e15 else float(f"{value:.{DIGITS}g}")
     return value
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -21,9 +21,9 @@ from sim.parameters import PARAMETERS
 from sweep.inputs.likelihood import is_beyond, spread
 from sweep.report.drawing import colours
 from sweep.report.plot import PLACE, Plot, same
-from sweep.report.points import FIXED, carried, settings_of
+from sweep.report.points import FIXED, carried
 from sweep.report.predicted import predicted
-from sweep.tables.setting import settings
+from sweep.tables.setting import settings, word
 from sweep.tables.why import RESOURCES
 
 PARTS = [name for name, metric in METRICS.items() if metric.part]
@@ -174,11 +174,15 @@ def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     )  # fmt: skip
 
 
-def _where(points: pd.DataFrame, own: Sequence[str]) -> pd.Series:
-    """The label of each point: its policy, machine and setting."""
-    names = [name for name in own if name in points and name not in ("cores", "jobs", "jobs_per_core")]
-    setting = settings_of(points, ["cores", "jobs", *names])
-    return points["policy"] + " on " + points["machine"].astype(str) + ", " + setting
+def _where(points: pd.DataFrame, own: Sequence[str]) -> list[str]:
+    """The label of each point: its policy, machine and varying setting."""
+    names = [name for name in dict.fromkeys(["cores", "jobs", *own]) if name in points and name != "jobs_per_core"]
+    varied = points.groupby(["machine", "workload"], sort=False)[names].nunique(dropna=False).max() > 1
+    names = [name for name in names if name in ("cores", "jobs") or varied[name]]
+    return [
+        f"{row['policy']} on {row['machine']}, " + ", ".join(said for name in names for said in word(name, row[name]))
+        for _, row in points.iterrows()
+    ]
 
 
 def in_use(table: pd.DataFrame, own: Sequence[str]) -> Plot | None:
@@ -200,8 +204,6 @@ def in_use(table: pd.DataFrame, own: Sequence[str]) -> Plot | None:
 def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | None:
     """One metric against one parameter, a line for each value of `by`; the page offers a choice of both."""
     points = drawn.points
-    if by != "policy" and points[by].dtype.kind in "fi":  # as names of lines
-        points = points.assign(**{by: points[by].map("{:g}".format)})
     ys = [name for name in METRICS if name in points and np.isfinite(points[name]).any()]
     others = () if by == "policy" or points["policy"].nunique() < 2 else ("policy",)
     numeric = [name for name in drawn.numeric if name != by]
@@ -215,6 +217,8 @@ def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | 
     wide = [n for n in fixed if (points[n] >= 0).all() and points[n].max() >= 8 * max(points[n].min(), 1e-9)]
     positive = [name for name in ys if (points[name].dropna() > 0).all()]
     said = beyond_measured(points)
+    if points[by].dtype.kind in "fi":  # as names of lines
+        points = points.assign(**{by: points[by].map("{:g}".format)})
     beyond = {"cores": spread().cores} if said else {}
     shaded = f"Shaded: {said[0].lower()}{said[1:]}" if said else ""
     note = " ".join(filter(None, [points.attrs["band"], points.attrs["carried"], shaded]))

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sim.metrics import METRICS
 from sweep.inputs.costs import REPRESENTATIVE
 from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
+from sweep.tables.bands import over_draws
 from sweep.tables.coordinates import ALWAYS, attrs_of, coordinates
 from sweep.tables.replicas import half_widths
-from sweep.tables.selection import OK, copies, notes
-from sweep.tables.setting import LINUX_CEILING, word
+from sweep.tables.selection import notes, rows_kept, simulated
+from sweep.tables.setting import LINUX_CEILING
 
 SHOWN = [name for name, metric in METRICS.items() if metric.main or metric.part]
 DRAWN = ("ratio", "added_s", "overhead_ns_per_operation", "flush_wait_ns", "stale_window_p99_ns")  # with intervals
@@ -39,65 +39,47 @@ def read_points(file: pq.ParquetFile, constants: bool = False) -> tuple[pd.DataF
     left out unless `constants`; columns are read one by one, since a large file may not fit into memory.
     `attrs["notes"]` are sentences on missing points.
     """
-    names = file.schema_arrow.names
-    every_point = _column(file, "point")
-    draw = _column(file, "draw") if "draw" in names else np.zeros_like(every_point)
-    ok = pc.equal(file.read(columns=["status"])["status"], OK).to_numpy() if "status" in names else draw == draw
-    rows = np.flatnonzero((draw == REPRESENTATIVE) & ok)
-    first = rows[np.unique(every_point[rows], return_index=True)[1]]  # one row for each point
-    points = _settings(file, first, constants).assign(point=every_point[first])
-    copied = copies(points[name] for name in (*NAMES, *PARAMETER_COLUMNS) if name in points)
-    planned = np.unique(every_point[draw == REPRESENTATIVE]).size
-    said = notes(planned, planned - len(points), int(copied.sum()))
-    points = points[~copied].reset_index(drop=True)
-    rows = rows[np.isin(every_point[rows], points["point"])]
-    others = np.flatnonzero((draw != REPRESENTATIVE) & ok)
-    groups = np.unique(every_point[rows], return_inverse=True)[1]
-    points = points.assign(replicas=np.bincount(groups))
-    made: dict[str, np.ndarray] = {}
-    for name in SHOWN:
-        if name in names:
-            values = _column(file, name)
-            made |= _over_replicas(name, values[rows], groups)
-            if len(others) and name in DRAWN:
-                by = [(every_point - draw)[others], draw[others]]
-                over = pd.Series(values[others]).groupby(by).mean().groupby(level=0)
-                for column, share in ((name, 0.5), (f"{name}_lo", 0.05), (f"{name}_hi", 0.95)):
-                    made[column] = over.quantile(share).reindex(points["point"]).to_numpy()
-    points = pd.concat([points, pd.DataFrame(made)], axis="columns")
-    points.attrs |= attrs_of(file.schema_arrow.metadata)
-    points.attrs |= {"notes": said, "band": BANDS[bool(len(others))]}
-    return points, _own(points)
+    there = file.schema_arrow.names
 
+    def column(name: str) -> pd.Series:
+        return file.read([name])[name].to_pandas()
 
-def _column(file: pq.ParquetFile, name: str) -> np.ndarray:
-    return file.read(columns=[name]).column(name).to_numpy()
-
-
-def _settings(file: pq.ParquetFile, rows: np.ndarray, constants: bool) -> pd.DataFrame:
-    """Names and parameters of these rows; constant ones only if `constants`."""
-    columns: dict[str, Any] = {}
+    kept, copied = rows_kept(there, column)
+    every = pd.DataFrame({name: column(name)[kept] for name in ("point", "draw", "status") if name in there})
+    every = every if "draw" in there else every.assign(draw=REPRESENTATIVE)
+    rows = simulated(every)
+    single = rows[rows["draw"] == REPRESENTATIVE]
+    has_draws = len(single) < len(rows)
+    firsts = single.drop_duplicates("point").sort_values("point")
+    made: dict[str, Any] = {"point": firsts["point"].to_numpy()}
     for name in (*NAMES, *PARAMETER_COLUMNS):
-        if name in file.schema_arrow.names:
-            values = file.read(columns=[name]).column(name).take(rows).to_pandas()
-            if (
-                name in ("policy", "machine", "workload", "cores", "jobs")
-                or constants
-                or values.nunique(dropna=False) > 1
-            ):
-                columns[name] = values
-    return pd.DataFrame(columns)
-
-
-def _over_replicas(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
-    """The mean of each group of rows; for DRAWN metrics also the 95 % interval."""
-    rows = pd.DataFrame({"group": groups, name: values})
-    mean = rows.groupby("group")[name].mean().to_numpy()
-    if name not in DRAWN:
-        return {name: mean}
-    half = half_widths(rows, ["group"], name).sort_index().to_numpy()
-    made = {name: mean, f"{name}_lo": mean - half, f"{name}_hi": mean + half}
-    return made | ({"ratio_half": half} if name == "ratio" else {})  # of replicas alone, also with draws
+        if name in there:
+            values = column(name)[firsts.index].reset_index(drop=True)
+            if constants or name in (*FIXED, *ALWAYS) or values.nunique(dropna=False) > 1:
+                made[name] = values
+    points = pd.DataFrame(made).set_index("point")
+    made = {"replicas": single["point"].value_counts()}
+    for name in SHOWN:
+        if name in there:
+            values = column(name)
+            over_replicas = single.assign(**{name: values})
+            made[name] = over_replicas.groupby("point")[name].mean()
+            if name in DRAWN:
+                half = half_widths(over_replicas, ["point"], name)
+                made |= {f"{name}_lo": made[name] - half, f"{name}_hi": made[name] + half}
+                made |= {"ratio_half": half} if name == "ratio" else {}  # of replicas alone, also with draws
+                if has_draws:
+                    over = over_draws(rows.assign(**{name: values}), [name])
+                    made |= {
+                        name: over[f"{name}_50"],
+                        f"{name}_lo": over[f"{name}_05"],
+                        f"{name}_hi": over[f"{name}_95"],
+                    }
+    points = pd.concat([points, pd.DataFrame(made, index=points.index)], axis="columns").reset_index()
+    planned = every.loc[every["draw"] == REPRESENTATIVE, "point"].nunique()
+    points.attrs |= attrs_of(file.schema_arrow.metadata)
+    points.attrs |= {"notes": notes(planned, planned - len(points), copied), "band": BANDS[has_draws]}
+    return points, _own(points)
 
 
 def _own(points: pd.DataFrame) -> list[str]:
@@ -113,21 +95,6 @@ def _own(points: pd.DataFrame) -> list[str]:
             points["jobs_per_core"] = share
             own.append("jobs_per_core")
     return own + (["costs"] if "costs" in points else [])
-
-
-def settings_of(points: pd.DataFrame, names: Sequence[str]) -> pd.Series:
-    """The values of these parameters at each point, in words, if they vary on a machine and workload."""
-    names = [name for name in names if name in points and not (name == "jobs" and "jobs_per_core" in names)]
-    varied = points.groupby(["machine", "workload"], sort=False)[names].nunique(dropna=False).max() > 1
-    names = [name for name in names if name in ("cores", "jobs") or varied[name]]  # without constant ones
-    if not names:
-        return pd.Series("", index=points.index)
-    codes = points.groupby(names, sort=False, dropna=False).ngroup()
-    firsts = points.loc[codes.drop_duplicates().index, names]
-    words = []
-    for row in firsts.itertuples(index=False):
-        words.append(", ".join(said for name, value in zip(names, row, strict=True) for said in word(name, value)))
-    return pd.Series(np.array(words, dtype=object)[codes.to_numpy()], index=points.index)
 
 
 def carried(
@@ -173,8 +140,9 @@ def _some_values(column: pd.Series, most: int) -> np.ndarray:
     """At most this many values of a column, evenly spaced, with Linux's own if it is among them."""
     values = np.sort(column.dropna().unique())
     kept = values[np.unique(np.linspace(0, len(values) - 1, most).astype(int))]
-    linux = values[values == LINUX_CEILING] if column.name == "ceiling" else values[:0]
-    return np.unique(np.concatenate([kept[len(linux) :] if len(kept) > 1 else kept[:0], linux])) if len(linux) else kept
+    if column.name == "ceiling" and LINUX_CEILING in values:
+        kept[np.abs(kept - LINUX_CEILING).argmin()] = LINUX_CEILING
+    return kept
 
 
 def binned(values: pd.Series) -> pd.Series:

@@ -1,4 +1,5 @@
-"""Verbs for runs and for the user's own machine: one file each, with `parser()` and `main(given)`."""
+"""Verbs for runs and for the user's own machine: one file each, with `parser()` and `main(given)`, which may
+return an exit code."""
 
 from __future__ import annotations
 
@@ -20,4 +21,4 @@ def load(verb: str) -> ModuleType:
 def run(verb: str, arguments: Sequence[str]) -> int:
     """Run a verb's command line; return the exit code."""
     module = load(verb)
-    return int(module.main(module.parser().parse_args(arguments)))
+    return int(module.main(module.parser().parse_args(arguments)) or 0)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from pathlib import Path
 
-from sweep.command.options import Parser
-from sweep.errors import BadInput, Stopped
+from sweep.command.options import Parser, writable
+from sweep.errors import BadInput, printable
 from sweep.inputs.home import expanded
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser("sweep compare", "Show points that moved between two runs, and their differences in intervals.")
     parser.add_argument("a", metavar="A", help="a run's folder")
     parser.add_argument("b", metavar="B", help="another run's folder")
@@ -22,8 +22,7 @@ def parser() -> Parser:
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     if given.rows < 0:
         raise BadInput(f"--rows={given.rows}: must be at least 0")
     if given.markdown == given.csv == "-":
@@ -40,34 +39,23 @@ def main(given: Namespace) -> int:
         _write_file(given.markdown, "--markdown", as_markdown(found, given.metric, given.rows))
     if given.csv is not None:
         _write_file(given.csv, "--csv", as_csv(found.table))
-    return 0
 
 
 def _write_file(file: str, option: str, text: str) -> None:
     """Write a text to a file, all or nothing, or to standard output; BadInput if the file cannot be written."""
-    from sweep.errors import printable
     from sweep.store.folder import look
 
     if file == "-":
         print("\n".join(map(printable, text.split("\n"))), end="")
         return
-
     given = expanded(file, option)
-    if os.path.exists(given) and not os.path.isfile(given):  # a device or a pipe is not replaced
-        try:
-            with open(given, "w", encoding="utf-8") as stream:
-                stream.write(text)
-        except OSError as error:
-            raise BadInput(f"{option}={file!r}: cannot be written: {error.strerror}") from None
-        return
     if os.path.islink(given):
         given = os.path.realpath(given)
     path, slash, name = given.rpartition("/")
     if not name or name in (".", ".."):
         raise BadInput(f"{option}={file!r}: must name a file")
-    try:
-        look(path + slash or ".").write(name, text.encode())
-    except Stopped as stop:
-        if stop.no_room:
-            raise
-        raise BadInput(f"{option}={file!r}: {stop}") from None
+    with writable(f"{option}={file!r}"):
+        if os.path.exists(given) and not os.path.isfile(given):  # a device or a pipe is not replaced
+            Path(given).write_text(text, encoding="utf-8")
+        else:
+            look(path + slash or ".").write(name, text.encode())

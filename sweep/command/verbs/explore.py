@@ -19,7 +19,6 @@ APP = Path(__file__).parent.with_name("explore_app.py")
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser(
         "sweep explore",
         "Show cost against stale window on a page with controls: machine, CPUs, policies, and a build or a rate. Only\n"
@@ -31,7 +30,7 @@ def parser() -> Parser:
     return parser
 
 
-def main(given: Namespace) -> int:
+def main(given: Namespace) -> None:
     """Serve the page until Ctrl-C."""
     if find_spec("marimo") is None:
         raise BadInput("sweep explore needs marimo: pip install 'xpfo-sweep[explore]'")
@@ -53,7 +52,6 @@ def main(given: Namespace) -> int:
         if not given.no_browser:
             webbrowser.open(address)
         _serve(place, token, given.config_dir)
-    return 0
 
 
 def _serve(place: socket.socket, token: str, config_dir: str | None) -> None:

@@ -9,16 +9,13 @@ from sweep.inputs.home import folders_of
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser("sweep list", "List names with a line each; parameters with unit and range.")
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; default: all names")
     add_config_dir(parser)
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     from sweep.command import listing
 
     print(listing.listed(given.kind, folders_of(given.config_dir)))
-    return 0

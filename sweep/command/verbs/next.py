@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from sweep.command.options import Parser, add_into, finished, writing
+from sweep.command.options import Parser, add_run, finished, writing
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser(
         "sweep next", "Rank points by the information that a measurement would give about costs and other points."
     )
-    parser.add_argument("out", metavar="OUT", help="the folder of a finished run with draws=32 or more")
     parser.add_argument(
         "--predict", type=int, metavar="POINT", help="rank by the information about this point's prediction"
     )
-    add_into(parser)
+    add_run(parser, "the folder of a finished run with draws=32 or more")
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     from sweep.tables.frame import read_results
     from sweep.tables.make import measured_of, write
     from sweep.tables.next_experiment import next_experiment
@@ -32,4 +29,3 @@ def main(given: Namespace) -> int:
     with writing(given) as into:
         write(into, {"next_experiment": table})
     print(as_text(table, width=140))
-    return 0

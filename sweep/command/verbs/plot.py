@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from sweep.command.options import Parser, add_into, finished, writing
+from sweep.command.options import Parser, add_run, finished, writing
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser(
         "sweep plot",
         "Draw one metric of a run against one parameter, with bands, as PNG and SVG.",
@@ -16,17 +15,15 @@ def parser() -> Parser:
         "  sweep plot OUT y=ratio x=cores jobs=60 'policy=[xpfo,xpfo_deferred]'\n"
         "  sweep plot OUT y=added_s x=jobs by=machine policy=xpfo",
     )
-    parser.add_argument("out", metavar="OUT", help="the run's folder")
+    add_run(parser)
     parser.add_argument(
         "words", nargs="*", metavar="KEY=VALUE",
         help="y=METRIC, x=PARAMETER, by=COLUMN (a line for each of its values; default: policy), and values of others",
     )  # fmt: skip
-    add_into(parser)
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     from sweep.report.chosen import chosen_plot
     from sweep.report.pictures import write_picture
 
@@ -35,4 +32,3 @@ def main(given: Namespace) -> int:
     with writing(given) as into:
         for name in write_picture(into, plot, plot.chosen, f"{plot.y}-{plot.x}"):
             print(into.child(name))
-    return 0

@@ -9,7 +9,6 @@ from sweep.errors import BadInput
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser(
         "sweep report", "Rebuild report.html and plots/ from a run's results.parquet, run.json and tables/."
     )
@@ -19,8 +18,7 @@ def parser() -> Parser:
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     from sweep.report.page import read_plots, write_page
 
     folders = [finished(out) for out in given.runs]
@@ -36,4 +34,3 @@ def main(given: Namespace) -> int:
 
             for name in write_pictures(into, plots):
                 print(into.child(name))
-    return 0

@@ -16,7 +16,6 @@ RIGHT, FOLDED = (2, 4, 5), (0, 1, 6)  # columns
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser("sweep runs", "List the runs below a folder: grid, progress and the settings in which they differ.")
     parser.add_argument(
         "folder", nargs="?", default="outputs", metavar="FOLDER", help="the folder to search (default: outputs)"
@@ -24,15 +23,13 @@ def parser() -> Parser:
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     from sweep.store.folder import look
     from sweep.tables.frame import reading
 
     with reading(given.folder):
         found = find_runs(look(expanded(given.folder, "FOLDER")))
     print(as_text(found) if found else f"{given.folder}: no runs found")
-    return 0
 
 
 def as_text(runs: Sequence[Run], most: int = 0) -> str:

@@ -10,7 +10,6 @@ from sweep.inputs.home import folders_of
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser(
         "sweep show",
         "Explain a policy, machine, workload, grid, parameter, table, metric or word; or show one point of a run.",
@@ -27,20 +26,21 @@ def parser() -> Parser:
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     from sweep.command import listing
 
-    words = [each.partition("=")[2] for each in given.of_run if each.startswith("policy_path=")]
-    rest = [each for each in given.of_run if not each.startswith("policy_path=")]
-    path = next(iter([*words, given.policy_path]))
+    path, rest = given.policy_path, []
+    for word in given.of_run:
+        if word.startswith("policy_path="):
+            path = word.partition("=")[2]
+        else:
+            rest.append(word)
     if not rest:
         print(listing.shown(given.name, folders_of(given.config_dir), path))
-        return 0
-    if given.name != "point" or len(rest) != 2:
-        raise BadInput("sweep show: give one name, or `point`, a run's folder and a point's index")
-    from sweep.command.point import shown_point
+    elif given.name == "point" and len(rest) == 2:
+        from sweep.command.point import shown_point
 
-    out, index = rest
-    print(shown_point(out, index, given.config_dir, path))
-    return 0
+        out, index = rest
+        print(shown_point(out, index, given.config_dir, path))
+    else:
+        raise BadInput("sweep show: give one name, or `point`, a run's folder and a point's index")

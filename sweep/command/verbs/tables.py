@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from sweep.command.options import Parser, add_into, finished, writing
+from sweep.command.options import Parser, add_run, finished, writing
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser("sweep tables", "Rebuild the tables of a run, without simulating.")
-    parser.add_argument("out", metavar="OUT", help="the run's folder")
-    add_into(parser)
+    add_run(parser)
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     from sweep.tables.make import tables_and_answer, write
 
     made, said = tables_and_answer(finished(given.out))
@@ -27,4 +24,3 @@ def main(given: Namespace) -> int:
     for note in next(iter(made.values())).attrs.get("notes", []):
         print(note)
     print(said.text)
-    return 0

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from sweep.command.options import Parser, add_into, finished, writing
+from sweep.command.options import Parser, add_run, finished, writing
 
 
 def parser() -> Parser:
-    """Its options."""
     parser = Parser(
         "sweep why",
         "Show the causes of a policy's cost: the share of the time in which senders, handlers, cache lines, a fabric\n"
         "or a lock are in use; from a run with draws=32 or more, also the costs that its result depends on.",
     )
-    parser.add_argument("out", metavar="OUT", help="the folder of a finished run")
-    add_into(parser)
+    add_run(parser, "the folder of a finished run")
     return parser
 
 
-def main(given: Namespace) -> int:
-    """Run the verb; return the exit code."""
+def main(given: Namespace) -> None:
     from sweep.tables.answer import answer
     from sweep.tables.frame import read_results
     from sweep.tables.make import measured_of, with_mark, write
@@ -39,4 +36,3 @@ def main(given: Namespace) -> int:
     with writing(given) as into:
         write(into, tables)
     print(said.text, *(as_text(table, width=140) for table in tables.values()), sep="\n\n")
-    return 0
