@@ -73,7 +73,7 @@ def test_cfg_prints_the_composed_configuration_and_runs_nothing(tmp_path, monkey
         (["profile"], "give either a command after --"),
         (["profile", "--jobs", "x"], "invalid int value"),
         (["measure", "--config-dir"], "expected one argument"),
-        (["--cfg", "all", "+grid=smoke"], "must be job"),
+        (["--cfg", "all", "+grid=smoke"], "invalid choice: 'all' (choose from 'job')"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_two(arguments, wanted, tmp_path, monkeypatch, capsys):

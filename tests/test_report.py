@@ -490,7 +490,7 @@ def test_numbers_are_names_of_lines(grid, tmp_path, capsys):
 @pytest.mark.parametrize(("words", "said"), [
     (["y=ratioo"], "y=ratioo: must be one of this run's; did you mean 'ratio'?"),
     (["x=policy"], "x=policy: must be one of this run's; there are: ceiling, cores, jobs"),
-    (["policy=xpf"], "policy=xpf: must be one of vanilla, xpfo, xpfo_deferred"),
+    (["policy=xpf"], "policy=xpf: must be one of this run's; did you mean 'xpfo'?"),
     (["cores=4", "cores=8"], "cores: is given twice; a list is cores=[a,b]"),
     (["cores"], "'cores': must be KEY=VALUE, like y=flush_wait_ns"),
     (["corse=4"], "unknown key 'corse'; did you mean 'cores'?"),

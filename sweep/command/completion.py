@@ -55,7 +55,6 @@ def answer() -> None:
 
 
 def _names(parsed_args: Any, **_: Any) -> list[str]:
-    """All names for `sweep show`."""
     from sweep.command.listing import everything
 
     of_kinds = everything(folders_of(parsed_args.config_dir)).values()

@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from sweep.run.request import Request
 
 GROUPS = ("machine", "workload", "costs", "policy")  # axes whose values are names
 TEXTS = (*settings.TEXTS, "runner.address", "grid", "runner")
-GRID = "the_grid"  # name of the composed grid inside Hydra
 MOST_SAID = 12  # values of a list in a remedy
 
 
@@ -100,25 +99,18 @@ def _composed(given: Iterable[Override], grid: Path, runner: Document) -> tuple[
     content = {} if document.content is None else document.content
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise BadInput(f"{document.where}: must be a mapping of axes with words as keys")
-    store = ConfigStore.instance()
-    fields = [(name, Any, field(default=None)) for name in ("grid", "runner")]
-    store.store(name="schema", node=make_dataclass("Config", fields))
-    store.store(group="grid", name=GRID, node=OmegaConf.create(dict(content)))
-    store.store(group="runner", name=GRID, node=OmegaConf.create(dict(runner.content)))
-    store.store(name="composed", node=OmegaConf.create({"defaults": ["schema", {"runner": GRID}, "_self_"]}))
+    files = OmegaConf.create({"grid": dict(content), "runner": dict(runner.content)})
+    ConfigStore.instance().store(name="files", node=files)
     inner = [override for override in given if override.key.startswith(("grid.", "runner."))]
     plain = [override.text for override in inner if override.key not in TEXTS]
     try:
         sys.modules.setdefault("hydra_plugins", None)  # type: ignore[arg-type]  # no plugins are loaded
         with hydra.initialize_config_module("hydra.conf", version_base="1.3"):  # without groups or names of ours
-            config = hydra.compose("composed", [f"+grid={GRID}", *plain])
-            composed = OmegaConf.to_container(config, resolve=True)
+            composed: Any = OmegaConf.to_container(hydra.compose("files", plain), resolve=True)
     except Exception as error:  # Hydra and OmegaConf raise many kinds; the input is wrong
         raise BadInput(f"{document.where}: {_one_line(error)}") from None
-    assert isinstance(composed, dict)
-    chosen = {str(key): value for key, value in dict(composed["runner"]).items()}
-    chosen |= {override.key.partition(".")[2]: override.value for override in inner if override.key in TEXTS}
-    return {str(key): value for key, value in dict(composed["grid"]).items()}, admit(_Chosen, {"runner": chosen}).runner
+    texts = {override.key.partition(".")[2]: override.value for override in inner if override.key in TEXTS}
+    return composed["grid"], admit(_Chosen, {"runner": composed["runner"] | texts}).runner
 
 
 class _Chosen(Checked):
@@ -131,8 +123,6 @@ def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Ove
     added, bare = key.startswith("+"), meant(key.lstrip("+"), ("grid", *KEYS))
     if not equals or not bare:
         raise BadInput(f"{text!r}: must be KEY=VALUE")
-    if bare.startswith("~") or "@" in bare:
-        raise BadInput(f"{text!r}: keys cannot be removed or moved: write KEY=VALUE")
     if bare == "grid":
         name = meant(_names("grid", typed, text), grids)
         if not added:
@@ -141,10 +131,8 @@ def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Ove
             raise BadInput(f"grid {name!r}: no such grid{did_you_mean(name, grids)}\n{listing(folders)}")
         return Override("grid", name, text)
     head, dot, _ = bare.partition(".")
-    if head not in KEYS and not (head == "grid" and dot):
+    if bare not in KEYS and not (dot and head in ("grid", "runner")):
         raise BadInput(f"{text!r}: unknown key {bare!r}{did_you_mean(bare, KEYS)}")
-    if dot and head not in ("grid", "runner"):
-        raise BadInput(f"{text!r}: {head} has no parts; give the parameter itself, like `{bare.rpartition('.')[2]}=`")
     value = _names(bare, typed, text) if bare in TEXTS or bare in GROUPS else _value(text, bare, typed)
     return Override(bare, value, text)
 
@@ -179,7 +167,6 @@ def _unquoted(text: str) -> str:
 
 
 def _value(text: str, key: str, typed: str) -> Any:
-    """The value of an override in Hydra's grammar."""
     try:
         override = OverridesParser.create().parse_override(f"{key}={typed}")
         if override.is_sweep_override():

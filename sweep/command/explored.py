@@ -148,20 +148,9 @@ def picture(table: pd.DataFrame, setting: Setting) -> dict[str, Any] | None:
     return made | {"usermeta": {"embedOptions": {"actions": False}}}  # one of which opens a page of Vega's
 
 
-def listed(table: pd.DataFrame, setting: Setting) -> str:
-    """The main metrics, a row a policy, in Markdown."""
-    made = [_listed(row, setting) for _, row in table.iterrows()]
-    lines = (
-        [[*made[0]], [":---", *["---:"] * (len(made[0]) - 1)], *(map(_whole, each.values()) for each in made)]
-        if made
-        else []
-    )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _whole(text: str) -> str:
-    """A cell that breaks before its band alone."""
-    return text.replace(" ", "\u00a0").replace("\u00a0(", " (").replace("-", "\u2011")
+def listed(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """The main metrics in words, a row a policy."""
+    return pd.DataFrame([_listed(row, setting) for _, row in table.iterrows()])
 
 
 def _listed(row: pd.Series, setting: Setting) -> dict[str, str]:

@@ -20,6 +20,7 @@ from sweep.tables.make import TABLES
 from sweep.tables.text import terminal_width
 
 Folders = Sequence[Path]
+PLAIN = ("1", "name", "pages: weight")  # units that are not printed
 ORIGINS = """In brackets: the owner of an inherited value.
 Sources that begin with `measured` are of this processor, with `family` of a relative; `estimate` is not measured."""
 WORDS = {
@@ -123,7 +124,7 @@ def _quantity(name: str, quantity: Quantity, taken_from: str) -> str:
     if quantity.low is not None and quantity.low != quantity.high:
         value += f" ({quantity.low:g} to {quantity.high:g})"
     unit = quantity.unit or QUANTITIES[name].unit
-    head = f"{name:<24} {value}" + (f" {unit}" if unit not in ("1", "name", "pages: weight") else "")
+    head = f"{name:<24} {value}" + (f" {unit}" if unit not in PLAIN else "")
     return f"{head}\n" + _filled(f"{taken_from}{quantity.source}", "    ") if quantity.source else head
 
 

@@ -74,15 +74,8 @@ def writing(given: argparse.Namespace) -> Iterator[Folder]:
     folder = look(path)
     if folder.local and os.path.isdir(folder.path) and not os.access(folder.path, os.W_OK | os.X_OK):
         raise BadInput(f"{place}: is not writable{remedy}")
-    with writable(place, remedy):
-        yield open_folder(path)
-
-
-@contextmanager
-def writable(place: str, remedy: str = "") -> Iterator[None]:
-    """BadInput if a file cannot be written inside this block, but for want of room: then nothing given is wrong."""
     try:
-        yield
+        yield open_folder(path)
     except OSError as error:
         why = error.strerror or " ".join(str(error).split())
         raise BadInput(f"{error.filename or place}: cannot be written: {why}{remedy}") from None

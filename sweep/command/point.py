@@ -11,9 +11,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from sim.parameters import PAGES, PARAMETERS
+from sim.parameters import PARAMETERS
 from sweep.command import usage
 from sweep.command.compose import compose
+from sweep.command.listing import PLAIN
 from sweep.errors import BadInput
 from sweep.inputs.home import expanded, folders_of
 from sweep.plan.open import open_plan
@@ -25,7 +26,7 @@ from sweep.store.run_json import read_run
 from sweep.tables.frame import reading
 from sweep.tables.text import aligned
 
-UNITS = {name: f" {each.unit}" for name, each in PARAMETERS.items() if each.unit not in ("1", "name", PAGES)}
+UNITS = {name: f" {each.unit}" for name, each in PARAMETERS.items() if each.unit not in PLAIN}
 
 
 def shown_point(

@@ -71,7 +71,9 @@ def parser() -> Parser:
     parser.add_argument(
         "--completion", action="store_true", help='print the shell\'s completion: eval "$(sweep --completion)"'
     )
-    parser.add_argument("-c", "--cfg", metavar="job", help="print the composed configuration, and run nothing")
+    parser.add_argument(
+        "-c", "--cfg", metavar="job", choices=["job"], help="print the composed configuration, and run nothing"
+    )
     return parser
 
 
@@ -80,8 +82,6 @@ def read(arguments: Sequence[str]) -> Request | None:
     given, strange = parser().parse_known_intermixed_args(arguments)
     if strange:
         raise BadInput(f"unknown option {strange[0]!r}; see `sweep --help`")
-    if given.cfg not in (None, "job"):
-        raise BadInput(f"--cfg {given.cfg}: must be job; Hydra's own settings are not used")
     folders = folders_of(given.config_dir)
     if given.completion:
         from argcomplete.shell_integration import shellcode

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -14,8 +13,6 @@ from sweep.report.page import read_drawn
 from sweep.report.plot import Plot
 from sweep.report.plots import lines
 from sweep.store.folder import Folder
-
-MOST_SHOWN = 12  # values in an error
 
 
 def chosen_plot(folder: Folder, words: Sequence[str]) -> Plot:
@@ -63,9 +60,8 @@ def _asked(words: Sequence[str]) -> dict[str, str]:
 def _is_one_of(column: pd.Series, name: str, text: str) -> pd.Series:
     """Whether each row has one of the values of a word; BadInput if no row has."""
     values = [each.strip() for each in text.removeprefix("[").removesuffix("]").split(",")]
-    known: Mapping[str, Any] = {f"{v:g}" if isinstance(v, float) else str(v): v for v in column.dropna().unique()}
+    known = {f"{value:g}" if isinstance(value, float) else str(value): value for value in column.dropna().unique()}
     for value in values:
         if value not in known:
-            shown = ", ".join(list(known)[:MOST_SHOWN]) + (", ..." if len(known) > MOST_SHOWN else "")
-            raise BadInput(f"{name}={value}: must be one of {shown}")
+            raise BadInput(f"{name}={value}: must be one of this run's{did_you_mean(value, known)}")
     return column.isin([known[value] for value in values])

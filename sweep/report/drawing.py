@@ -136,7 +136,6 @@ def specification(plot: Plot, names: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _coloured(looked: Mapping[str, tuple[str, list[int], str]]) -> dict[str, Any]:
-    """Colour, dash and shape of a series."""
     colour, dash, shape = (
         alt.Scale(domain=list(looked), range=[look[at] for look in looked.values()]) for at in range(3)
     )

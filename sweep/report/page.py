@@ -192,7 +192,6 @@ def _drawn(made: Sequence[Plot]) -> dict[str, Any]:
 
 
 def _plain(plot: Plot, policies: Sequence[str]) -> dict[str, Any]:
-    """A plot without its data."""
     out: dict[str, Any] = {name: getattr(plot, name) for name in ("name", "title", "note", "kind", "x", "y", "series")}
     out |= {"fixed": plot.fixed, "lit": plot.lit, "choices": plot.choices, "columns": _columns(plot)}
     out["chosen"] = {name: _value(value) for name, value in plot.chosen.items()}

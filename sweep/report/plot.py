@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.metrics import METRICS
+from sim.parameters import PARAMETERS
+
 PLACE = ["machine", "workload"]
+WORDS = {
+    "ratio": "system time relative to vanilla's", "added_s": "added system time, s",
+    "overhead_ns_per_operation": "CPU time lost per operation",
+    "stale_window_p99_ns": "stale window, 99th percentile", "cores": "logical CPUs", "jobs": "make -j",
+    "jobs_per_core": "make -j per CPU", "ceiling": "tlb_single_page_flush_ceiling, pages",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,13 @@ class Plot:
     beyond: Mapping[str, float] = field(default_factory=dict)  # by column: the largest measured value
 
     def label(self, name: str) -> str:
-        """The label of a column on an axis."""
-        return self.labels.get(name, name)
+        """The label of a column on an axis; by default of a parameter or metric, with its unit."""
+        if name in self.labels or name in WORDS:
+            return self.labels.get(name) or WORDS[name]
+        if name in METRICS:
+            text, unit = METRICS[name].meaning.partition(";")[0].partition(":")[0], METRICS[name].unit
+            return text if unit == "1" or name.endswith("_ns") else f"{text}, {unit}"
+        return f"{name}, {PARAMETERS[name].unit}" if name in PARAMETERS else name
 
     def shown(self, chosen: Mapping[str, Any]) -> pd.DataFrame:
         """The rows with these values of the fixed columns."""

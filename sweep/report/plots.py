@@ -17,12 +17,10 @@ import numpy as np
 import pandas as pd
 
 from sim.metrics import METRICS
-from sim.parameters import PARAMETERS
 from sweep.inputs.likelihood import is_beyond, spread
 from sweep.report.drawing import colours
 from sweep.report.plot import PLACE, Plot, same
 from sweep.report.points import FIXED, carried
-from sweep.report.predicted import predicted
 from sweep.tables.setting import settings, word
 from sweep.tables.why import RESOURCES
 
@@ -32,12 +30,7 @@ MOST_BARS = 24  # in the plot of parts
 MOST_LIT = 6  # coloured policies of a plot of lines, by default
 COSTS = {False: "ratio", True: "overhead_ns_per_operation"}  # the cost in plots of builds, and of loops
 IN_SECONDS = {False: "added_s", True: "overhead_ns_per_operation"}  # the same against the stale window
-WORDS = {
-    "ratio": "system time relative to vanilla's", "added_s": "added system time, s",
-    "overhead_ns_per_operation": "CPU time lost per operation",
-    "stale_window_p99_ns": "stale window, 99th percentile", "cores": "logical CPUs", "jobs": "make -j",
-    "jobs_per_core": "make -j per CPU", "ceiling": "tlb_single_page_flush_ceiling, pages",
-}  # fmt: skip
+COUNTED = "90 % prediction intervals, with cost samples, run spread and the model's error."
 
 
 @dataclass(frozen=True)
@@ -77,19 +70,6 @@ class Drawn:
         row = next(settings(some.iloc[order][names], (), 1))[1].iloc[0]
         return {str(name): row[name].item() if hasattr(row[name], "item") else row[name] for name in names}
 
-    def labels(self, names: Sequence[str]) -> dict[str, str]:
-        return {name: label(name) for name in names}
-
-
-def label(name: str) -> str:
-    """The label of a parameter or metric, with its unit."""
-    if name in WORDS:
-        return WORDS[name]
-    if name in METRICS:
-        text, unit = METRICS[name].meaning.partition(";")[0].partition(":")[0], METRICS[name].unit
-        return text if unit == "1" or name.endswith("_ns") else f"{text}, {unit}"
-    return f"{name}, {PARAMETERS[name].unit}" if name in PARAMETERS else name
-
 
 def plots(
     points: pd.DataFrame, own: Sequence[str], tables: Mapping[str, pd.DataFrame], fitted: Collection[str] = (),
@@ -121,22 +101,23 @@ def plots(
 
 def measured(table: pd.DataFrame) -> Plot:
     """The published system times beside every prediction of the table (`<name>_s`, `<name>_lo_s`, ...)."""
-    names = [str(each).removesuffix("_s") for each in table.columns if str(each).endswith("_s")]
-    predictions = [each for each in names if not each.endswith(("_lo", "_hi")) and each != "measured"]
     columns = list(map(str, table.columns))
+    names = [name.removesuffix("_s") for name in columns]
+    predictions = [name for name in names if f"{name}_lo" in names]
     settings = columns[columns.index("jobs") + 1 : columns.index("measured_s")]  # unknown in the measurement
     rows = []
     for _, row in table.iterrows():
-        setting = "".join(f", {name} {_shown(row[name])}" for name in settings if row[name] == row[name])
+        setting = "".join(f", {said}" for name in settings for said in word(name, row[name]))
         what = f"{row['machine']}, {row['cores']} CPUs, -j{row['jobs']}{setting}: {row['policy']}"
-        for name in ["measured", *(each for each in predictions if f"{each}_lo" in names)]:
-            keep = {key: row[key] for key in ("machine", "policy", "cores", "jobs")}
-            ends = {end: row.get(f"{name}_{end}_s", math.nan) for end in ("lo", "hi")}
-            error = 100.0 * (row[f"{name}_s"] / row["measured_s"] - 1.0) if name != "measured" else math.nan
-            rows.append(
-                {**keep, "what": what, "source": name, "system_time_s": row[f"{name}_s"]}
-                | {"system_time_s_lo": ends["lo"], "system_time_s_hi": ends["hi"], "error_pct": error}
-            )
+        for name in ["measured", *predictions]:
+            rows.append({key: row[key] for key in ("machine", "policy", "cores", "jobs")} | {
+                "what": what,
+                "source": name,
+                "system_time_s": row[f"{name}_s"],
+                "system_time_s_lo": row.get(f"{name}_lo_s", math.nan),
+                "system_time_s_hi": row.get(f"{name}_hi_s", math.nan),
+                "error_pct": 100.0 * (row[f"{name}_s"] / row["measured_s"] - 1.0) if name in predictions else math.nan,
+            })  # fmt: skip
     note = (
         "Simulated: mean and 95 % interval over replicas; with cost samples, the 90 % prediction interval. The spread "
         "of the measurements was never published."
@@ -147,58 +128,49 @@ def measured(table: pd.DataFrame) -> Plot:
     )  # fmt: skip
 
 
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
 def parts(points: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     """The parts of the added system time, for a few points."""
-    some = points[
-        (points["policy"] != "vanilla") & points[[part for part in PARTS if part in points]].notna().any(axis=1)
-    ]
+    known = [name for name in PARTS if name in points]
+    some = points[(points["policy"] != "vanilla") & points[known].notna().any(axis=1)]
     if not 0 < len(some) <= MOST_BARS:
         return None
-    where = _where(some, own)
-    long = [
-        some[[*FIXED]].assign(what=where, part=part.removesuffix("_s"), seconds=some[part])
-        for part in PARTS
-        if part in some
-    ]
+    rows = _long(some, own, {name: name.removesuffix("_s") for name in known}, "part", "seconds")
+    note = _note(some, "Means over replicas. If handlers are accounted as interrupt time, their part is negative.")
     return Plot(
-        "parts", "Parts of the added system time",
-        "Means over replicas. If handlers are accounted as interrupt time, their part is negative. "
-        + beyond_measured(some),
-        "stack",
-        pd.concat(long, ignore_index=True), "seconds", "what", series="part",
+        "parts", "Parts of the added system time", note, "stack", rows, "seconds", "what", series="part",
         labels={"seconds": "added system time, s"},
     )  # fmt: skip
-
-
-def _where(points: pd.DataFrame, own: Sequence[str]) -> list[str]:
-    """The label of each point: its policy, machine and varying setting."""
-    names = [name for name in dict.fromkeys(["cores", "jobs", *own]) if name in points and name != "jobs_per_core"]
-    varied = points.groupby(["machine", "workload"], sort=False)[names].nunique(dropna=False).max() > 1
-    names = [name for name in names if name in ("cores", "jobs") or varied[name]]
-    return [
-        f"{row['policy']} on {row['machine']}, " + ", ".join(said for name in names for said in word(name, row[name]))
-        for _, row in points.iterrows()
-    ]
 
 
 def in_use(table: pd.DataFrame, own: Sequence[str]) -> Plot | None:
     """The share of the time in which each resource is in use, for a few points."""
     if not 0 < len(table) <= MOST_BARS:
         return None
-    what = _where(table, own)
-    known = [name for name in RESOURCES if name in table]
-    long = [table[[*FIXED]].assign(what=what, resource=RESOURCES[n], share=table[n]) for n in known]
-    rows = pd.concat(long, ignore_index=True).dropna(subset=["share"])
-    note = "A resource in use nearly all of the time is saturated. Shares of cache lines are upper estimates. "
-    note += beyond_measured(table)
+    rows = _long(table, own, RESOURCES, "resource", "share").dropna(subset=["share"])
+    saturated = "A resource in use nearly all of the time is saturated."
+    note = _note(table, saturated, "Shares of cache lines are upper estimates.")
     return Plot(
         "in_use", "Saturated resources", note, "dots", rows, "share", "what", series="resource",
         labels={"share": "share of the time in use"},
     )  # fmt: skip
+
+
+def _long(
+    points: pd.DataFrame, own: Sequence[str], columns: Mapping[str, str], series: str, value: str
+) -> pd.DataFrame:
+    """A row for each of these columns and each point, with the point's policy, machine and varying setting in words."""
+    names = [name for name in dict.fromkeys(["cores", "jobs", *own]) if name in points and name != "jobs_per_core"]
+    varied = points.groupby(["machine", "workload"], sort=False)[names].nunique(dropna=False).max() > 1
+    names = [name for name in names if name in ("cores", "jobs") or varied[name]]
+    what = [
+        f"{row['policy']} on {row['machine']}, " + ", ".join(said for name in names for said in word(name, row[name]))
+        for _, row in points.iterrows()
+    ]
+    named = points[[*FIXED]].assign(what=what)
+    frames = [
+        named.assign(**{series: columns[name]}).assign(**{value: points[name]}) for name in columns if name in points
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | None:
@@ -224,11 +196,16 @@ def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | 
     note = " ".join(filter(None, [points.attrs["band"], points.attrs["carried"], shaded]))
     made = Plot(
         "lines", "Cost against a parameter", note, "lines", points, x, y, series=by, log=(*wide, *positive),
-        labels=drawn.labels([*fixed, *ys]), fixed=fixed[x], chosen=drawn.spoken_of, beyond=beyond,
+        fixed=fixed[x], chosen=drawn.spoken_of, beyond=beyond,
         choices={"y": dict.fromkeys(ys, ()), "x": fixed},
     )  # fmt: skip
     made = replace(made, chosen=longest(made, x))
     return replace(made, lit=lit(made)) if by == "policy" else made
+
+
+def _note(points: pd.DataFrame, *sentences: str) -> str:
+    """Sentences below a plot, with those on values left out and on points beyond the measurements."""
+    return " ".join(filter(None, [*sentences, points.attrs.get("carried"), beyond_measured(points)]))
 
 
 def beyond_measured(points: pd.DataFrame) -> str:
@@ -269,10 +246,10 @@ def heat(drawn: Drawn) -> Plot | None:
         return None
     means = points.attrs["band"].partition(";")[0]
     ring = "A ring marks the best ceiling of its row: the smallest within the best one's 95 % interval over replicas."
-    note = " ".join(filter(None, [f"{means}.", ring, points.attrs["carried"], beyond_measured(points)]))
+    note = _note(points, f"{means}.", ring)
     made = Plot(
         "ceiling", "The best ceiling of single-page flushes", note, "heat", points, "ceiling", down,
-        "ratio", labels=drawn.labels(["ceiling", down, "ratio"]), fixed=("policy", *drawn.fixed("ceiling", down)),
+        "ratio", fixed=("policy", *drawn.fixed("ceiling", down)),
         chosen=drawn.spoken_of,
     )  # fmt: skip
     return replace(made, chosen=longest(made, down))
@@ -284,9 +261,9 @@ def front(drawn: Drawn) -> Plot | None:
     if x not in points or y not in points or not ((points[x] > 0) & (points[y] > 0)).any():
         return None
     stairs = "The dashed line is the Pareto front: no other policy is better in both."
-    note = " ".join(filter(None, [stairs, points.attrs.get("carried"), beyond_measured(points)]))
+    note = _note(points, stairs)
     made = Plot(
-        "front", "Cost against the stale window", note, "front", points, x, y, labels=drawn.labels([x, y]), log=(x, y),
+        "front", "Cost against the stale window", note, "front", points, x, y, log=(x, y),
         fixed=tuple(name for name in drawn.fixed() if name not in CHOICES), chosen=drawn.spoken_of,
     )  # fmt: skip
     return replace(made, lit=lit(made))
@@ -297,3 +274,43 @@ def listing(drawn: Drawn) -> Plot:
     points = drawn.points
     note = " ".join([*points.attrs.get("notes", []), points.attrs["carried"]]).strip()
     return Plot("points", "The points", note, "table", points, series="policy")
+
+
+def predicted(validation: pd.DataFrame) -> list[Plot]:
+    """The plots of the table `validation`, under its first costs: predictions beside measurements, and the table."""
+    one = validation[validation["costs"] == validation["costs"].iloc[0]]
+    curves = [_curve(str(name), table) for name, table in one[one["at"].notna()].groupby("table", sort=False)]
+    inside = validation["inside_90"].map({True: "yes", False: "no"}).astype(object).fillna("")
+    listed = Plot(
+        "validation", "Every measured value", "", "table", validation.assign(inside_90=inside), series="table"
+    )  # fmt: skip
+    some = one[one["role"] == "predict"].reset_index(drop=True)
+    if some.empty:
+        return [*curves, listed]
+    rows = some[["machine", "policy", "table", "metric", "unit", "measured"]].assign(
+        predicted=some["predicted_50"], predicted_lo=some["predicted_05"], predicted_hi=some["predicted_95"]
+    )
+    note = (
+        f"{some['inside_90'].sum()} of {len(some)} measured values lie inside their prediction intervals. Bars are "
+        f"{COUNTED} Each value is in its own unit, and none of them was fitted."
+    )
+    all_rows = Plot(
+        "predicted", "Predicted and measured", note, "scatter", rows, "measured", "predicted",
+        labels={"measured": "measured, in its own unit", "predicted": "predicted, in the same unit"}, series="table",
+        log=("measured", "predicted"),
+    )  # fmt: skip
+    return [all_rows, *curves, listed]
+
+
+def _curve(name: str, table: pd.DataFrame) -> Plot:
+    """Measured points on the band of their predictions."""
+    metric, unit = str(table["metric"].iloc[0]), str(table["unit"].iloc[0])
+    keep = table[["machine", "policy", "at"]].assign(workload=name)
+    band = {f"{metric}_lo": table["predicted_05"], f"{metric}_hi": table["predicted_95"]}
+    shown = keep.assign(source="predicted").assign(**{metric: table["predicted_50"], **band})
+    rows = pd.concat([shown, keep.assign(source="measured", **{metric: table["measured"]})], ignore_index=True)
+    note = f"The band shows {COUNTED} The first point is an input of the prediction."
+    return Plot(
+        name, f"{name}: {metric} by threads", note, "lines", rows, "at", metric,
+        labels={"at": "threads", metric: f"{metric}, {unit}"}, series="source",
+    )  # fmt: skip

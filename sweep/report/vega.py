@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import vl_convert
@@ -27,16 +28,16 @@ def svg(specification: dict[str, Any]) -> str:
 
 def script() -> str:
     """Vega, Vega-Lite and Vega-Embed of vl-convert, which takes seconds to bundle them: cached."""
-    try:
-        kept = cache_folder() / f"vega-{version('vl-convert-python')}.js.z"
-    except BadInput:  # no cache folder
-        return vl_convert.javascript_bundle(PAGE)
-    with suppress(OSError, zlib.error):
-        return zlib.decompress(kept.read_bytes()).decode()
+    with suppress(BadInput, OSError, zlib.error):  # such as no cache folder, or nothing in it
+        return zlib.decompress(_kept().read_bytes()).decode()
     made = vl_convert.javascript_bundle(PAGE)
     with suppress(BadInput, OSError):  # such as a full disk: the page needs no cache
-        write_own(kept, zlib.compress(made.encode()))
+        write_own(_kept(), zlib.compress(made.encode()))
     return made
+
+
+def _kept() -> Path:
+    return cache_folder() / f"vega-{version('vl-convert-python')}.js.z"
 
 
 def _printable(value: Any) -> Any:

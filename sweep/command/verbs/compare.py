@@ -6,8 +6,8 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from sweep.command.options import Parser, writable
-from sweep.errors import BadInput, printable
+from sweep.command.options import Parser
+from sweep.errors import BadInput, Stopped, printable
 from sweep.inputs.home import expanded
 
 
@@ -54,8 +54,14 @@ def _write_file(file: str, option: str, text: str) -> None:
     path, slash, name = given.rpartition("/")
     if not name or name in (".", ".."):
         raise BadInput(f"{option}={file!r}: must name a file")
-    with writable(f"{option}={file!r}"):
+    try:
         if os.path.exists(given) and not os.path.isfile(given):  # a device or a pipe is not replaced
             Path(given).write_text(text, encoding="utf-8")
         else:
             look(path + slash or ".").write(name, text.encode())
+    except OSError as error:
+        raise BadInput(f"{option}={file!r}: cannot be written: {error.strerror}") from None
+    except Stopped as stop:
+        if stop.no_room:
+            raise
+        raise BadInput(f"{option}={file!r}: {stop}") from None

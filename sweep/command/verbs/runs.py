@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 
+from rich.filesize import decimal
+
 from sweep.command.options import Parser
 from sweep.errors import printable
 from sweep.inputs.home import expanded
@@ -35,8 +37,8 @@ def main(given: Namespace) -> None:
 def as_text(runs: Sequence[Run], most: int = 0) -> str:
     """A table of at most `most` characters a line, or of the terminal's width, and a sentence per damaged run."""
     rows = [
-        (run.name, run.grid, "-" if run.points is None else str(run.points), run.state, age(run.age_s), size(run.size),
-         " ".join(f"{name}={value}" for name, value in differ.items()))
+        (run.name, run.grid, "-" if run.points is None else str(run.points), run.state, age(run.age_s),
+         decimal(run.size), " ".join(f"{name}={value}" for name, value in differ.items()))
         for run, differ in zip(runs, different_settings(runs), strict=True)
     ]  # fmt: skip
     return "\n".join(
@@ -50,11 +52,3 @@ def age(seconds: float) -> str:
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
-
-
-def size(count: int) -> str:
-    """Bytes in the largest unit with a value of 1 or more."""
-    for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= length:
-            return f"{count / length:.{0 if count >= 10 * length else 1}f} {unit}"
-    return f"{count} B"

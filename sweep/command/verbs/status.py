@@ -37,7 +37,7 @@ def main(given: Namespace) -> None:
             print(as_text(folder, status(folder)))
 
 
-def watch(folder: Folder, look_s: float = LOOK_S, line_s: float = LINE_S) -> None:
+def watch(folder: Folder, line_s: float = LINE_S) -> None:
     """Show the status until no driver is running, or Ctrl-C: redrawn on a terminal, else a line every `line_s`."""
     from rich.live import Live
     from rich.text import Text
@@ -47,7 +47,7 @@ def watch(folder: Folder, look_s: float = LOOK_S, line_s: float = LINE_S) -> Non
         if sys.stdout.isatty():
             with Live(Text(as_text(folder, found)), auto_refresh=False) as live:  # the last one stays
                 while found["driver"]:
-                    time.sleep(look_s)
+                    time.sleep(LOOK_S)
                     found = status(folder)
                     live.update(Text(as_text(folder, found)), refresh=True)
             return
