@@ -6,7 +6,6 @@ grammar. Keys of names, folders or other text do not pass through Hydra: their v
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 import sys
@@ -19,7 +18,7 @@ import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
+from hydra.core.override_parser.types import Glob, Sweep
 from omegaconf import OmegaConf
 
 from sweep.errors import BadInput, did_you_mean
@@ -32,7 +31,6 @@ from sweep.run.request import Request
 
 GROUPS = ("machine", "workload", "costs", "policy")  # axes whose values are names
 TEXTS = (*settings.TEXTS, "runner.address", "grid", "runner")
-MOST_SAID = 12  # values of a list in a remedy
 
 
 @dataclass(frozen=True)
@@ -169,43 +167,24 @@ def _unquoted(text: str) -> str:
 def _value(text: str, key: str, typed: str) -> Any:
     try:
         override = OverridesParser.create().parse_override(f"{key}={typed}")
-        if override.is_sweep_override():
-            listed = _as_list(key, override._value)
-            raise BadInput(f"must be a list in place of Hydra's sweep, like `{listed}`")
-        return _plain(override.value())
-    except BadInput as error:
-        raise BadInput(f"{text!r}: {error}") from None
     except Exception as error:  # the grammar raises many kinds
         raise BadInput(f"{text!r}: must be KEY=VALUE: {_one_line(error)}") from None
+    try:
+        return _plain(override._value)
+    except TypeError:
+        raise BadInput(f"{text!r}: must be a list in place of Hydra's sweep, like `{key}=[1,2]`, or a range, like "
+                       f"`{key}={{from:1,to:9,steps:3}}`; a decimal number has a point") from None  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
-    """Hydra's quoted strings and numbers as Python's own."""
+    """Hydra's quoted strings and numbers as Python's own; TypeError for a sweep."""
     if isinstance(value, Mapping):
         return {_plain(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    if isinstance(value, ChoiceSweep | RangeSweep):
-        raise BadInput(f"must not be a sweep inside a list: give its values, like `{_as_list('KEY', value)}`")
+    if isinstance(value, Glob | Sweep):
+        raise TypeError
     return getattr(value, "text", value)
-
-
-def _as_list(key: str, value: Any) -> str:
-    """Hydra's sweep as the equivalent list, range or number."""
-    if isinstance(value, RangeSweep):
-        start, step = (0 if value.start is None else value.start), value.step
-        count = max(0, math.ceil((value.stop - start) / step)) if step and value.stop is not None else 0
-        if count > MOST_SAID:
-            return f"{key}={{from:{start},to:{start + (count - 1) * step},steps:{count}}}"
-        numbers = [start + at * step for at in range(count)]
-        return f"{key}=[{','.join(map(str, numbers))}]"
-    if isinstance(value, ChoiceSweep):
-        values = [str(_plain(item)) for item in value.list]
-        numbers_only = [item for item in values if re.fullmatch(r"[-+]?\d+", item)]
-        if len(values) == 2 and len(numbers_only) == 2 and values[1].startswith("0"):
-            return f"{key}={values[0]}.{values[1]}"  # a decimal comma
-        return f"{key}=[{','.join(values)}]"
-    return f"{key}=[1,2]"
 
 
 def _one_line(error: Exception) -> str:

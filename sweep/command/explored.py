@@ -150,26 +150,25 @@ def picture(table: pd.DataFrame, setting: Setting) -> dict[str, Any] | None:
 
 def listed(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
     """The main metrics in words, a row a policy."""
-    return pd.DataFrame([_listed(row, setting) for _, row in table.iterrows()])
-
-
-def _listed(row: pd.Series, setting: Setting) -> dict[str, str]:
-    cost = {setting.cost: row[setting.cost]}
-    if row[f"{setting.cost}_lo"] == row[f"{setting.cost}_lo"]:
-        cost |= {f"{setting.cost}_05": row[f"{setting.cost}_lo"], f"{setting.cost}_95": row[f"{setting.cost}_hi"]}
-    half = row["system_time_half_s"] / row["system_time_s"]
-    of_cost = {
-        "added system time": banded(cost, setting.cost, lambda value: f"{number(value)} s"),
-        "over vanilla's": factor(row["ratio"]),
-        "±": "" if math.isnan(half) else f"{100 * half:.1f} %",
-    } if setting.jobs is not None else {
-        "CPU time a flush event": banded(cost, setting.cost, duration),
-        "of the machine": share(row["overhead_share"]),
-        "events done": f"{number(row['operations_per_s'])}/s",
-    }  # fmt: skip
-    window = "none" if math.isnan(row["stale_window_p99_ns"]) else duration(row["stale_window_p99_ns"])
-    wait = "none" if math.isnan(row["flush_wait_p99_ns"]) else duration(row["flush_wait_p99_ns"])
-    return {"policy": row["policy"], **of_cost, "stale window, p99": window, "flush wait, p99": wait}
+    rows = []
+    for _, row in table.iterrows():
+        cost = {setting.cost: row[setting.cost]}
+        if row[f"{setting.cost}_lo"] == row[f"{setting.cost}_lo"]:
+            cost |= {f"{setting.cost}_05": row[f"{setting.cost}_lo"], f"{setting.cost}_95": row[f"{setting.cost}_hi"]}
+        half = row["system_time_half_s"] / row["system_time_s"]
+        of_cost = {
+            "added system time": banded(cost, setting.cost, lambda value: f"{number(value)} s"),
+            "over vanilla's": factor(row["ratio"]),
+            "±": "" if math.isnan(half) else f"{100 * half:.1f} %",
+        } if setting.jobs is not None else {
+            "CPU time a flush event": banded(cost, setting.cost, duration),
+            "of the machine": share(row["overhead_share"]),
+            "events done": f"{number(row['operations_per_s'])}/s",
+        }  # fmt: skip
+        tails = {"stale window, p99": row["stale_window_p99_ns"], "flush wait, p99": row["flush_wait_p99_ns"]}
+        of_tails = {name: "none" if math.isnan(value) else duration(value) for name, value in tails.items()}
+        rows.append({"policy": row["policy"], **of_cost, **of_tails})
+    return pd.DataFrame(rows)
 
 
 def sentences(table: pd.DataFrame, setting: Setting) -> list[str]:

@@ -129,11 +129,8 @@ def carried(
 
 def _metrics(points: pd.DataFrame, rows: int, most_cells: int) -> list[str]:
     """The metrics that fit on a page, with their bands, most used first."""
-    most = max(3 * len(DRAWN), most_cells // max(rows, 1))
-    known = [name for name in points if name in SHOWN]
-    ordered = [*(name for name in DRAWN if name in known), *(name for name in known if name not in DRAWN)]
-    columns = [c for name in ordered for c in (name, f"{name}_lo", f"{name}_hi", f"{name}_half") if c in points]
-    return columns[:most]
+    names = dict.fromkeys(f"{name}{end}" for name in (*DRAWN, *SHOWN) for end in ("", "_lo", "_hi", "_half"))
+    return [name for name in names if name in points][: max(3 * len(DRAWN), most_cells // max(rows, 1))]
 
 
 def _some_values(column: pd.Series, most: int) -> np.ndarray:
