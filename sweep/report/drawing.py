@@ -74,9 +74,7 @@ def looks(plot: Plot, names: Sequence[str] = ()) -> dict[str, tuple[str, list[in
             out[name] = known["palette"][at % len(known["palette"])], DASHES[turn % 4], SHAPES[(at + turn) % 5]
         else:  # tones of the ink, since colours mean policies
             nth = [each for each in names if each not in known["ink"]].index(name)
-            tone = known["tones"].get(name, known["tone"])
-            grey = "".join(f"{round(tone * int(INK[at : at + 2], 16) + (1 - tone) * 255):02x}" for at in (1, 3, 5))
-            out[name] = f"#{grey}", DASHES[nth % 4], SHAPES[nth % 5]
+            out[name] = known["tones"].get(name, known["tone"]), DASHES[nth % 4], SHAPES[nth % 5]
     return out
 
 
@@ -193,7 +191,7 @@ def _lines(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.Laye
     dash = alt.StrokeDash("run:N", title="run") if "run" in plot.table else coloured["strokeDash"]
     line = lit.mark_line(strokeWidth=2.25).encode(color=coloured["color"], strokeDash=dash, detail="run:N")
     layers = alt.layer(shade, band, thin, ends, line, _points(plot, lit, coloured, 45))
-    return layers.encode(**_axes(plot)).add_params(alt.param("beyond", value=None))
+    return layers.encode(**_axes(plot)).add_params(alt.param("beyond", value=plot.beyond.get(plot.x)))
 
 
 def _front(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:

@@ -45,17 +45,12 @@ def write_picture(folder: Folder, plot: Plot, chosen: Mapping[str, Any], stem: s
 
 def picture(plot: Plot, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """The specification with data, title and caption."""
-    made = specification(plot)
-    made["datasets"] = {"rows": rows(plot, plot.shown(chosen))}
-    caption = [setting(plot, chosen), plot.note]
-    lines = [line for text in caption if text for line in textwrap.wrap(text, CAPTION)]
-    made["title"] = {"text": plot.title, "subtitle": lines}
-    made["width"] = WIDTH
-    made.setdefault("height", HEIGHT)
-    for param in made.get("params", []):
-        if param["name"] == "beyond":
-            param["value"] = plot.beyond.get(plot.x)
-    return made
+    caption = [*textwrap.wrap(setting(plot, chosen), CAPTION), *textwrap.wrap(plot.note, CAPTION)]
+    return {"height": HEIGHT, **specification(plot)} | {
+        "datasets": {"rows": rows(plot, plot.shown(chosen))},
+        "title": {"text": plot.title, "subtitle": caption},
+        "width": WIDTH,
+    }
 
 
 def setting(plot: Plot, chosen: Mapping[str, Any]) -> str:

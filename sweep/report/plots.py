@@ -80,7 +80,6 @@ def plots(
     `points` and `own` are those of `read_points`, with a column `run` for several runs. Of several machines a `fitted`
     one is shown first. `answer` is the name of the grid's answer.
     """
-    reproduction = tables.get("reproduction")
     drawn = Drawn(carried(points, own), own, fitted)
     if "validation" in tables:
         return [*predicted(tables["validation"]), listing(drawn)]
@@ -88,15 +87,14 @@ def plots(
     made: list[Plot | None] = [parts(points, own), lines(drawn, x), heat(drawn), front(drawn), listing(drawn)]
     if "saturation" in tables:
         made.append(in_use(tables["saturation"], own))
-    if reproduction is not None and len(reproduction):
-        made.append(measured(reproduction))
-    there = [plot for plot in made if plot is not None]
+    if "reproduction" in tables:
+        made.append(measured(tables["reproduction"]))
     shown = {
         "reproduction": "measured", "crossover": "lines", "why": "in_use", "jobs": "lines", "best_ceiling": "ceiling",
         "pareto": "front",
     }  # fmt: skip
     first = shown.get(answer, "parts")
-    return sorted(there, key=lambda plot: (plot.name != first, plot.name == "points"))
+    return sorted(filter(None, made), key=lambda plot: (plot.name != first, plot.name == "points"))
 
 
 def measured(table: pd.DataFrame) -> Plot:
