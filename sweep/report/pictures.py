@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sweep.inputs.home import write_own
@@ -64,8 +63,7 @@ def _settings(plot: Plot) -> list[Mapping[str, Any]]:
     """The first setting, and a few others that differ from it in one column."""
     out: list[Mapping[str, Any]] = [plot.chosen]
     for name in plot.fixed:
-        values = plot.table[name].dropna().unique()
-        for value in np.sort(values) if values.dtype.kind in "fiu" else sorted(values):
+        for value in sorted(plot.table[name].dropna().unique()):
             other = {**plot.chosen, name: value}
             if value != "vanilla" and other not in out and len(plot.shown(other)):
                 out.append(other)

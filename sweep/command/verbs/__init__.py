@@ -1,16 +1,13 @@
-"""Verbs for runs and for the user's own machine: one file each, with `parser()` and `main(given)`, which may
-return an exit code."""
+"""Verbs for runs and for the user's own machine: one file each, with `parser()` and `main(given)`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 
-VERBS = (
-    "compare", "counters", "explore", "list", "machine", "measure", "next", "plot", "profile", "report", "runs", "show",
-    "status", "tables", "why",
-)  # fmt: skip
+VERBS = tuple(each.name for each in iter_modules(__path__))
 
 
 def load(verb: str) -> ModuleType:
