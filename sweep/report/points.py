@@ -102,11 +102,14 @@ def carried(
 ) -> pd.DataFrame:
     """The rows and columns of a page: fewer values of a parameter if there are too many points.
 
-    A parameter with more than MOST_BINS values is put into bins first, since random values differ at all points.
+    Of the metrics, the most used come first. A parameter with more than MOST_BINS values is put into bins first, since
+    random values differ at all points.
     `attrs["carried"]` has sentences on values left out, and `attrs["band"]` on the bands.
     """
     names = list(dict.fromkeys([*FIXED, *ALWAYS, *own]))
-    some, said = points[[*names, *_metrics(points, len(points), most_cells)]].copy(), []
+    ordered = dict.fromkeys(f"{name}{end}" for name in (*DRAWN, *SHOWN) for end in ("", "_lo", "_hi", "_half"))
+    metrics = [name for name in ordered if name in points][: max(3 * len(DRAWN), most_cells // max(len(points), 1))]
+    some, said = points[[*names, *metrics]].copy(), []
     numeric = [name for name in own if some[name].dtype.kind in "fi"]
     for name in numeric:
         if some[name].nunique() > MOST_BINS:
@@ -122,15 +125,9 @@ def carried(
                     said = [each for each in said if not each.endswith(f"values of {name}.")]
                     said.append(f"The page has {len(kept)} of {points[name].nunique()} values of {name}.")
                     some = some[some[name].isin(kept)]
-    some = some[[*names, *_metrics(some, len(some), most_cells)]].reset_index(drop=True)
+    some = some.reset_index(drop=True)
     some.attrs = {**points.attrs, "carried": " ".join([*said, "All are in results.parquet."] if said else [])}
     return some
-
-
-def _metrics(points: pd.DataFrame, rows: int, most_cells: int) -> list[str]:
-    """The metrics that fit on a page, with their bands, most used first."""
-    names = dict.fromkeys(f"{name}{end}" for name in (*DRAWN, *SHOWN) for end in ("", "_lo", "_hi", "_half"))
-    return [name for name in names if name in points][: max(3 * len(DRAWN), most_cells // max(rows, 1))]
 
 
 def _some_values(column: pd.Series, most: int) -> np.ndarray:
