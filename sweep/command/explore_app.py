@@ -83,7 +83,8 @@ def _(config_dir, cores, flushers, jobs, machine, policies, rate, workload):
     shown = mo.md("No policy here has both a cost and a stale window.") if drawn is None else Picture(drawn)
     text = "".join(f"<p style='margin: 0 0 0.5rem'>{html.escape(line)}</p>" for line in said)
     listed = explored.listed(table, setting).to_html(index=False, border=0)
-    numbers = f"<div style='text-align: right; white-space: nowrap'>{listed}</div>"
+    style = "<style>.dataframe td { white-space: nowrap }</style>"
+    numbers = f"{style}<div style='text-align: right; font-size: 0.8rem'>{listed}</div>"
     about = html.escape(" ".join(explored.sentences(table, setting)))
     again = html.escape(explored.command(setting, policies.value))
     half = {"flex": "1 1 28rem", "min-width": "0", "max-width": "100%", "overflow-x": "auto"}
