@@ -153,16 +153,7 @@ class FlushEvents:
 
     def keep(self, lanes: np.ndarray) -> None:
         """Drop the lanes that are not in `lanes` (indices)."""
-        by_lane = (
-            "think_ns",
-            "alloc_share",
-            "replica_row",
-            "cumulative",
-            "local_ns",
-            "full",
-            "bookkeeping_ns",
-            "_next",
-        )
+        names = "think_ns", "alloc_share", "replica_row", "cumulative", "local_ns", "full", "bookkeeping_ns", "_next"
         for name in names:
             setattr(self, name, np.ascontiguousarray(getattr(self, name)[..., lanes]))
         self._lane = np.arange(len(lanes))
