@@ -115,7 +115,11 @@ def test_without_a_cache_of_ones_own_code_is_parsed(kept, monkeypatch):
 
 
 FORMULAS = [
-    ("sweep/plan/points.py", "relative.factor * column", "relative.factor + column"),  # a value that follows another
+    (
+        "sweep/plan/points.py",
+        "partial(np.multiply, value.factor)",
+        "partial(np.add, value.factor)",
+    ),  # a value that follows another
     ("sim/quantities.py", "LARGE_RANGE = 33", "LARGE_RANGE = 34"),  # parameters made from quantities
     ("sweep/plan/columns.py", "one_value(column", "one_value_of(column"),
     ("sweep/plan/grid.py", "self.last * k", "self.last + k"),  # a point decoded from its index

@@ -146,7 +146,6 @@ def read_entry(name: str, document: Document, parent: Entry | None = None) -> En
 
 
 def _kind(document: Document, kind: Any) -> Kind:
-    """Whether a workload is a build or a loop."""
     if not isinstance(kind, str) or kind not in KINDS:
         raise BadInput(f"{document.place(('kind',))}: kind={shorten(kind)}: must be {' or '.join(KINDS)}")
     return KINDS[kind]

@@ -73,7 +73,6 @@ def sentence(error: ValidationError, model: type[BaseModel], document: Document)
 
 
 def _allowed(kind: str, context: Mapping[str, Any], message: str) -> str:
-    """The allowed values, in our words."""
     if kind in SAID:
         return SAID[kind].format(**context)
     if kind == "literal_error":

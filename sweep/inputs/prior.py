@@ -33,14 +33,14 @@ def values_at(known: Mapping[str, Quantity], uniform: np.ndarray) -> np.ndarray:
 
 def quantile(key: str, quantity: Quantity, uniform: np.ndarray) -> np.ndarray:
     """The inverse distribution function of a quantity's prior, [draw]."""
-    from scipy.special import ndtri
+    from scipy.special import ndtr, ndtri
 
     if quantity.alternative is not None:
         return (uniform >= (quantity.share if quantity.share is not None else 0.5)).astype(float)
-    below, above = _probability(key, quantity)
+    least, most = bounds(key, quantity)
+    below, above = (float(ndtr(_score(quantity, bound))) for bound in (least, most))  # of the unbounded distribution
     score = ndtri(below + uniform * (above - below))
     value = np.where(score < 0, _branch(quantity, score, quantity.low), _branch(quantity, score, quantity.high))
-    least, most = bounds(key, quantity)
     value = np.clip(value, least, most)  # removes rounding errors
     parameter = QUANTITIES[key.partition("/")[2]]
     return np.rint(value) if parameter.whole else value
@@ -64,13 +64,6 @@ def _branch(quantity: Quantity, score: np.ndarray, end: float | None) -> np.ndar
     return middle + (end - middle) * width
 
 
-def _probability(key: str, quantity: Quantity) -> tuple[float, float]:
-    """The probability of the unbounded distribution below the lower and below the upper hard bound."""
-    from scipy.special import ndtr
-
-    return tuple(float(ndtr(_score(quantity, bound))) for bound in bounds(key, quantity))  # type: ignore[return-value]
-
-
 def _score(quantity: Quantity, value: float) -> float:
     """The normal score at which the unbounded distribution has this value."""
     middle = float(quantity.central)
@@ -79,9 +72,6 @@ def _score(quantity: Quantity, value: float) -> float:
     if value == middle or end is None or end == middle:
         return 0.0 if value == middle else sign * np.inf
     if middle > 0 and end > 0:
-        return (
-            sign * np.inf
-            if value <= 0 or np.isinf(value)
-            else sign * Z95 * np.log(value / middle) / np.log(end / middle)
-        )
+        inside = 0 < value < np.inf
+        return sign * Z95 * np.log(value / middle) / np.log(end / middle) if inside else sign * np.inf
     return sign * np.inf if np.isinf(value) else sign * Z95 * (value - middle) / (end - middle)

@@ -59,7 +59,6 @@ def _float(loader: Any, node: yaml.ScalarNode) -> float:
 
 
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    """A mapping with plain and different keys."""
     seen: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -198,7 +197,6 @@ def _check_size(text: str) -> None:
 
 
 def _lines(node: yaml.Node, key: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
-    """The line of every key."""
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
             here = (*key, getattr(key_node, "value", None))

@@ -54,7 +54,6 @@ def read_blocks(
 
 
 def _tied_names(content: Mapping[str, Any]) -> set[Any]:
-    """The keys in any zip."""
     blocks = content.get("blocks")
     holders = [content]
     if isinstance(blocks, list):
@@ -63,7 +62,6 @@ def _tied_names(content: Mapping[str, Any]) -> set[Any]:
 
 
 def _zips(zips: Any, where: str) -> list[Mapping[str, Any]]:
-    """One mapping of tied axes, or several in a list."""
     groups = zips if isinstance(zips, Sequence) and not isinstance(zips, str) else [] if zips is None else [zips]
     for group in groups:
         if not isinstance(group, Mapping) or not group:

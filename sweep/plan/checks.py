@@ -66,7 +66,6 @@ def check_keys(
 
 
 def _near(key: str, read: set[str]) -> str:
-    """Similar keys that are used, and the command that lists all."""
     near = difflib.get_close_matches(key, sorted(read), n=3)
     return (f"similar keys: {', '.join(near)}; " if near else "") + "`sweep list parameters` lists all"
 
@@ -125,7 +124,6 @@ def _steps_inside(block: Block) -> list[int]:
 
 
 def _ends(columns: Sequence[Sequence[Any]]) -> list[int]:
-    """The indices of an axis's least and greatest values."""
     ends = {0, len(columns[0]) - 1}
     for values in columns:
         if not isinstance(values, Span | range) and all(isinstance(value, int | float) for value in values):
@@ -245,5 +243,4 @@ def _mistakes_in_user_mode(policy: Policy, columns: Columns) -> Iterator[tuple[i
 
 
 def _first(wrong: np.ndarray) -> list[int]:
-    """The first row of a mask, if there is one."""
     return np.flatnonzero(wrong)[:1].tolist()

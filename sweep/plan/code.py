@@ -70,7 +70,6 @@ def _seal(read: str, answer: str) -> str:
 
 
 def _files(policy_path: str | None, root: Path) -> list[tuple[str, Path]]:
-    """Every file by a unique name, in order of names."""
     files = {path.relative_to(root).as_posix(): path for path in (root / "sim").rglob("*.py")}
     files |= {path.relative_to(root).as_posix(): path for path in _imported(root)}
     if policy_path:
@@ -80,24 +79,17 @@ def _files(policy_path: str | None, root: Path) -> list[tuple[str, Path]]:
 
 def _imported(root: Path) -> set[Path]:
     """The module FIRST and those of `sweep` that it imports, recursively."""
+    modules = {".".join(path.relative_to(root).with_suffix("").parts): path for path in (root / "sweep").rglob("*.py")}
     reached: set[Path] = set()
-    waiting = [_path(FIRST, root)]
+    waiting = [FIRST]
     while waiting:
-        path = waiting.pop()
-        if path is None or path in reached:
-            continue
-        reached.add(path)
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sweep":
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-                waiting += [_path(name, root) for name in names]
+        path = modules.pop(waiting.pop(), None)  # None: reached already, or no module
+        if path is not None:
+            reached.add(path)
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return reached
-
-
-def _path(module: str, root: Path) -> Path | None:
-    """The file of a module; None for a package or another name."""
-    path = root / (module.replace(".", "/") + ".py")
-    return path if path.is_file() else None
 
 
 def _words(node: ast.AST) -> Iterator[str]:

@@ -46,7 +46,6 @@ def derive(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _base(columns: dict[str, np.ndarray], name: str, factor: str) -> np.ndarray:
-    """The column that a factor multiplies; BadInput if there is none."""
     if name not in columns:
         raise BadInput(f"{factor}: needs {name}, which is not given")
     return columns[name]

@@ -52,7 +52,6 @@ def _one_value(values: Sequence[Any]) -> bool:
 
 
 def _shares(values: Sequence[Any]) -> set[str | None]:
-    """The names that the values are shares of; None for plain values."""
     if isinstance(values, Span | range):
         return {None}
     return {value.of if isinstance(value, Relative) else None for value in values}

@@ -129,7 +129,6 @@ class Plan:
         return self._segments(self.engine)
 
     def _segments(self, engine: str) -> Segments:
-        """The same with the costs on an engine."""
         parts, offset = [], 0
         for block, firsts in self.shapes():
             if len(firsts):
@@ -195,10 +194,7 @@ def _cost(
     interrupts = np.array([policy.targets.interrupts for policy in policies])
     enters = np.array([policy.kernel_entry is not None for policy in policies])
     window, cores = columns["window_events"], columns["cores"]
-    warmup = default_warmup(window, cores)
-    if "warmup_events" in columns:
-        warmup = fill_unknown(columns["warmup_events"].astype(float), warmup)
-    steps = window + warmup
+    steps = window + _given(columns, "warmup_events", default_warmup(window, cores))
     if enters.any():
         steps = steps * (1.0 + ENTRY_STEPS * np.where(enters, _entries_per_event(columns), 0.0))
     cpu_ns = CPU_NS if engine == "compiled" else STEP_CPU_NS
@@ -214,20 +210,21 @@ def _cost(
     return np.where(simulated, fixed_s, 0.0), np.where(simulated, steps * lane_ns * replicas * 1e-9, 2e-6)
 
 
+def _given(columns: Mapping[str, np.ndarray], name: str, otherwise: Any) -> Any:
+    """A column, with other values where it is not given, [point]."""
+    return fill_unknown(columns[name].astype(float), otherwise) if name in columns else otherwise
+
+
 def _entries_per_event(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Kernel entries, a step each, between two flush events if these take no time, [point]."""
     think_ns = np.full(len(columns["cores"]), np.nan)
     if "user_s" in columns:
         cpu_s = columns["user_s"] + columns["base_system_s"]
         think_ns = cpu_s / np.maximum(columns["kunmap_events"] + columns["alloc_events"], 1.0) * 1e9
-    if "operation_ns" in columns:
-        think_ns = fill_unknown(columns["operation_ns"].astype(float), think_ns)
-    think_ns = fill_unknown(think_ns, THINK_NS)
-    busy = flushers = busy_cpus(columns["jobs"], columns["cores"])
-    if "think_ns" in columns:
-        think_ns = fill_unknown(columns["think_ns"].astype(float), think_ns)
-    if "flushers" in columns:
-        flushers = np.minimum(fill_unknown(columns["flushers"].astype(float), busy), busy)
+    think_ns = fill_unknown(_given(columns, "operation_ns", think_ns), THINK_NS)
+    think_ns = _given(columns, "think_ns", think_ns)
+    busy = busy_cpus(columns["jobs"], columns["cores"])
+    flushers = np.minimum(_given(columns, "flushers", busy), busy)
     return columns.get("kernel_entries_per_s", np.zeros(len(busy))) * busy * think_ns * 1e-9 / flushers
 
 

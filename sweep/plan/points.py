@@ -82,7 +82,7 @@ class Space:
                 if isinstance(value, Relative):
                     if value.of not in columns:
                         raise BadInput(f"{name}={value}: needs {value.of}, which is not given")
-                    followed = pointwise(partial(_follow, value), columns[value.of])
+                    followed = pointwise(partial(np.multiply, value.factor), columns[value.of])
                     columns[name] = followed if at is None else np.where(at == number, followed, columns[name])
         return columns
 
@@ -175,10 +175,6 @@ def in_order(needs: Mapping[str, set[str]]) -> list[str]:
         ordered += ready
         waiting = {name: among for name, among in waiting.items() if name not in ready}
     return ordered
-
-
-def _follow(relative: Relative, column: np.ndarray) -> np.ndarray:
-    return relative.factor * column
 
 
 def _spread(name: str, values: Sequence[Any] | np.ndarray, which: np.ndarray | None, points: int) -> np.ndarray:
