@@ -136,19 +136,18 @@ def read_entry(name: str, document: Document, parent: Entry | None = None) -> En
     """A machine or workload from the content of its file, every key checked, on top of its parent."""
     content = dict(document.content)
     title = content.pop("title", name)
-    kind = _kind(document, content.pop("kind")) if "kind" in content else parent.kind if parent else Kind.BUILD
+    kind = parent.kind if parent else Kind.BUILD
+    if "kind" in content:
+        given = content.pop("kind")
+        if not isinstance(given, str) or given not in KINDS:
+            raise BadInput(f"{document.place(('kind',))}: kind={shorten(given)}: must be {' or '.join(KINDS)}")
+        kind = KINDS[given]
     machines = parent.machines if parent else {}
     if "machines" in content:
         machines = _by_machine(name, document, content.pop("machines"), machines)
     quantities = _quantities(name, document, (), content, parent.quantities if parent else {})
     _check_kind(document, kind, {*quantities, *(name for among in machines.values() for name in among)})
     return Entry(name, str(title), quantities, machines, parent, kind)
-
-
-def _kind(document: Document, kind: Any) -> Kind:
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise BadInput(f"{document.place(('kind',))}: kind={shorten(kind)}: must be {' or '.join(KINDS)}")
-    return KINDS[kind]
 
 
 def _check_kind(document: Document, kind: Kind, names: set[str]) -> None:

@@ -37,7 +37,7 @@ class Relative:
 
 @dataclass(frozen=True)
 class Span(Sequence[Any]):
-    """Values by formula, with equal spacing or equal ratios."""
+    """Two values or more by formula, with equal spacing or equal ratios."""
 
     first: float
     last: float
@@ -50,17 +50,16 @@ class Span(Sequence[Any]):
     def __getitem__(self, k: Any) -> Any:
         if not 0 <= k < self.steps:
             raise IndexError(k)
-        share = k / (self.steps - 1) if self.steps > 1 else 0.0
         if self.log:
-            return float(self.first * (self.last / self.first) ** share)
+            return float(self.first * (self.last / self.first) ** (k / (self.steps - 1)))
         ends = self.first * (self.steps - 1 - k) + self.last * k  # whole numbers stay whole
-        value = ends / (self.steps - 1) if self.steps > 1 else self.first
+        value = ends / (self.steps - 1)
         return int(value) if value == int(value) else value
 
     def at(self, k: np.ndarray) -> Sequence[Any] | np.ndarray:
         """The values of these steps, with the same bits."""
         ends = max(abs(self.first), abs(self.last), 1.0) * self.steps
-        if self.log or self.steps == 1 or ends >= 2**53:  # numpy's power is not Python's, nor are its large integers
+        if self.log or ends >= 2**53:  # numpy's power is not Python's, nor are its large integers
             return [self[each] for each in k.tolist()]
         return (float(self.first) * (self.steps - 1 - k) + float(self.last) * k) / (self.steps - 1)
 

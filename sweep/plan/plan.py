@@ -177,13 +177,11 @@ class Plan:
     def chunk_cost_s(self) -> np.ndarray:
         """Estimated CPU seconds of every chunk."""
         first, points, fixed_s, point_s = self.segments
-        begin, end = self.chunks[:-1], self.chunks[1:]
-        low, high = (np.searchsorted(first, at, side="right") - 1 for at in (begin, end - 1))  # first, last segment
+        low = np.searchsorted(first, self.chunks[:-1], side="right") - 1  # first segment of each chunk
+        high = np.searchsorted(first, self.chunks[1:] - 1, side="right")  # and the one after its last
         fixed_to = np.concatenate([[0.0], np.cumsum(fixed_s)])  # of the segments before each
         points_to = np.concatenate([[0.0], np.cumsum(points * point_s)])
-        before = points_to[low] + (begin - first[low]) * point_s[low]
-        after = points_to[high] + (end - first[high]) * point_s[high]
-        return fixed_to[high + 1] - fixed_to[low] + (after - before)
+        return fixed_to[high] - fixed_to[low] + np.diff(np.interp(self.chunks, np.append(first, self.end), points_to))
 
 
 def _cost(
