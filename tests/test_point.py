@@ -97,7 +97,7 @@ def test_a_constant_of_the_grid_that_is_the_default_anyway_is_still_the_grids():
     asked = compose(("+grid=mask", "draws=null"), [conf_dir()]).composition
     plan = open_plan(asked)
     assert asked.content["machine"] == asked.defaults["machine"]
-    assert "machine" not in plan.space.blocks[0].names
+    assert "machine" not in plan.space.blocks[0].values
     assert {each.name: how_made(each) for each in origins(plan, 0)}["machine"] == "grid mask"
 
 
