@@ -113,10 +113,17 @@ def _share(meaning: str, *readers: Reader, **more: Any) -> Parameter:
     return Parameter("1", meaning, high=1.0, readers=readers, **more)
 
 
+def _per_s(meaning: str, *readers: Reader, **more: Any) -> Parameter:
+    return Parameter("1/s", meaning, readers=readers, **more)
+
+
 _WORK = (Reader.WORK, Reader.EVENTS)
+_LINE = (Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS)
 _FLUSH = (Reader.LOCAL, Reader.CHECKS, Reader.FABRIC)
 _BUILD: dict[str, Any] = {"kind": Kind.BUILD}
 _LOOP: dict[str, Any] = {"kind": Kind.LOOP}
+_OF_BUILDS: dict[str, Any] = {"readers": _WORK, "defining": True, **_BUILD}
+_OF_LOOPS: dict[str, Any] = {"readers": _WORK, "defining": True, "optional": True, **_LOOP}
 
 PARAMETERS: dict[str, Parameter] = {
     # the machine's shape
@@ -224,22 +231,13 @@ PARAMETERS: dict[str, Parameter] = {
         "mean time for which a CPU cannot take such an interrupt", Reader.INTERRUPTS, default=0.0, seldom=True
     ),
     # deferral and hardware
-    "line_hit_ns": _ns("access to a cache line in this CPU's own cache", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS),
-    "line_sibling_ns": _ns(
-        "transfer of a line that a sibling modified; null: as in a cluster", Reader.INTERRUPTS, Reader.MARK,
-        Reader.LOOPS, optional=True,
-    ),
+    "line_hit_ns": _ns("access to a cache line in this CPU's own cache", *_LINE),
+    "line_sibling_ns": _ns("transfer of a line that a sibling modified; null: as in a cluster", *_LINE, optional=True),
     "line_cluster_ns": _ns(
-        "transfer of a line that a core of the cluster modified; null: as in a socket", Reader.INTERRUPTS,
-        Reader.MARK, Reader.LOOPS, optional=True,
+        "transfer of a line that a core of the cluster modified; null: as in a socket", *_LINE, optional=True
     ),
-    "line_socket_ns": _ns(
-        "transfer of a line that another core of the socket modified", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS
-    ),
-    "line_cross_ns": _ns(
-        "transfer of a line that a CPU of another socket modified", Reader.INTERRUPTS, Reader.MARK, Reader.LOOPS,
-        optional=True,
-    ),
+    "line_socket_ns": _ns("transfer of a line that another core of the socket modified", *_LINE),
+    "line_cross_ns": _ns("transfer of a line that a CPU of another socket modified", *_LINE, optional=True),
     "line_burst": Parameter(
         "1", "turns in a row of a contended line inside one cluster, before it goes to the longest waiter", 1, 1e6,
         whole=True, readers=(Reader.CONTENDED,),
@@ -264,16 +262,12 @@ PARAMETERS: dict[str, Parameter] = {
         "name", "how the kernel charges handler time", choices=ACCOUNTING, readers=(Reader.EVENTS,), of_kernel=True,
         **_BUILD,
     ),
-    "operation_ns": Parameter(
-        "ns", "mean work of one operation without flush events", optional=True, readers=_WORK, defining=True, **_LOOP
-    ),
+    "operation_ns": Parameter("ns", "mean work of one operation without flush events", **_OF_LOOPS),
     "one_thread_ops_per_s": Parameter(
-        "1/s", "operations per second of one thread alone, from which operation_ns follows", 1e-6, optional=True,
-        readers=_WORK, defining=True, **_LOOP,
+        "1/s", "operations per second of one thread alone, from which operation_ns follows", 1e-6, **_OF_LOOPS
     ),
     "rate_per_s": Parameter(
-        "1/s", "operations per second of all jobs, from which operation_ns follows", 1e-6, optional=True, readers=_WORK,
-        defining=True, **_LOOP,
+        "1/s", "operations per second of all jobs, from which operation_ns follows", 1e-6, **_OF_LOOPS
     ),
     "operation": Parameter(
         "name", "distribution of operation_ns", choices=OPERATIONS, default="exponential", readers=_WORK, same=True,
@@ -298,32 +292,22 @@ PARAMETERS: dict[str, Parameter] = {
         default="off", readers=(Reader.LOOPS,), same=True, **_LOOP,
     ),
     "lock_lines": _lines("transfers for the handover of a lock to a waiter", Reader.LOOPS),
-    "user_s": Parameter("s", "user CPU seconds of the build without XPFO", readers=_WORK, defining=True, **_BUILD),
-    "base_system_s": Parameter(
-        "s", "system CPU seconds of the build without XPFO", readers=_WORK, defining=True, **_BUILD
-    ),
+    "user_s": Parameter("s", "user CPU seconds of the build without XPFO", **_OF_BUILDS),
+    "base_system_s": Parameter("s", "system CPU seconds of the build without XPFO", **_OF_BUILDS),
     "serial_share": _share("share of the build that runs on one CPU", *_WORK, **_BUILD),
-    "kunmap_events": Parameter(
-        "1", "xpfo_kunmap() flush events of the whole build", readers=_WORK, defining=True, **_BUILD
-    ),
-    "alloc_events": Parameter(
-        "1", "xpfo_alloc_pages() flush events of the whole build", readers=_WORK, defining=True, **_BUILD
-    ),
+    "kunmap_events": Parameter("1", "xpfo_kunmap() flush events of the whole build", **_OF_BUILDS),
+    "alloc_events": Parameter("1", "xpfo_alloc_pages() flush events of the whole build", **_OF_BUILDS),
     "range_pages": Parameter(PAGES, "pages of an alloc event, with weights", readers=_WORK),
-    "user_switches_per_s": Parameter(
-        "1/s", "switches to a user task per second of a busy CPU", readers=(Reader.SWITCH,)
-    ),
+    "user_switches_per_s": _per_s("switches to a user task per second of a busy CPU", Reader.SWITCH),
     "switch_cv2": Parameter("1", "squared coefficient of variation of switch intervals", 1, readers=(Reader.SWITCH,)),
-    "migrations_per_s": Parameter("1/s", "migrations per second of a busy CPU", readers=(Reader.MIGRATION,)),
-    "kernel_entries_per_s": Parameter(
-        "1/s", "kernel entries per second of a busy CPU", readers=(Reader.ENTRY, Reader.STATE)
-    ),
+    "migrations_per_s": _per_s("migrations per second of a busy CPU", Reader.MIGRATION),
+    "kernel_entries_per_s": _per_s("kernel entries per second of a busy CPU", Reader.ENTRY, Reader.STATE),
     "kernel_share": _share("share of the time of a computing CPU in the kernel", Reader.STATE, seldom=True),
-    "isolated_switches_per_s": Parameter(
-        "1/s", "switches to a user task per second of an isolated CPU", readers=(Reader.SWITCH,), seldom=True
+    "isolated_switches_per_s": _per_s(
+        "switches to a user task per second of an isolated CPU", Reader.SWITCH, seldom=True
     ),
-    "isolated_entries_per_s": Parameter(
-        "1/s", "kernel entries per second of an isolated CPU", readers=(Reader.ENTRY, Reader.STATE), seldom=True
+    "isolated_entries_per_s": _per_s(
+        "kernel entries per second of an isolated CPU", Reader.ENTRY, Reader.STATE, seldom=True
     ),
     "isolated_kernel_share": _share("share of the time of an isolated CPU in the kernel", Reader.STATE, seldom=True),
     "tick_hz": Parameter("Hz", "rate of the periodic tick", readers=(Reader.TICK,), of_kernel=True),

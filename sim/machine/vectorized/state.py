@@ -79,7 +79,6 @@ class Steps:
 
     @property
     def now(self) -> np.ndarray:
-        """Time of the last flush event, [lane]."""
         return self.served.now
 
     @property
@@ -89,14 +88,9 @@ class Steps:
 
     @property
     def computed_ns(self) -> np.ndarray:
-        """The total compute of all senders until the last flush event, [lane]."""
         return self.source.computed_ns(self.source.used, self.senders.start, self.now)
 
     def serve(self, waits: np.ndarray, windows: np.ndarray, batches: int = 1) -> Records:
-        """Serve one flush event per row in every lane; fill in their waits and windows, [event, lane].
-
-        Returns `counts` after each of `batches` of equal length, [batch, lane].
-        """
         counts = np.repeat(no_counts(self.lanes)[None], batches, axis=0)
         for row in range(len(waits)):
             self.step()
@@ -105,10 +99,8 @@ class Steps:
         return counts
 
     def reset(self) -> None:
-        """Start counting anew."""
         self.tally = no_counts(self.lanes)
 
     @property
     def counts(self) -> Records:
-        """Sums over the flush events served since `reset`, [lane]; a copy."""
         return self.tally.copy()
