@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
 from sweep.report.plot import Plot
 
+Spec = dict[str, Any]  # a part of a Vega-Lite specification
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 THEME = {"ink": "#1b1f24", "soft": "#59636e", "line": "#d5dae0", "grid": "#e8ebee", "card": "#ffffff"}
 INK, SOFT = THEME["ink"], THEME["soft"]
 GREY = "#9aa3ad"  # of series without a colour
@@ -36,7 +37,8 @@ DURATION = (
     + " : format(datum.value, '~') + ' ns'"
 )
 CONFIG: dict[str, Any] = {
-    "background": THEME["card"], "font": "sans-serif", "view": {"stroke": None},
+    "background": THEME["card"], "font": "sans-serif",
+    "view": {"stroke": None, "continuousWidth": 300, "continuousHeight": 300},
     "axis": {
         "labelColor": INK, "titleColor": INK, "gridColor": THEME["grid"], "domainColor": THEME["line"],
         "tickColor": THEME["line"], "labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal",
@@ -121,7 +123,7 @@ def channel(plot: Plot, name: str) -> dict[str, Any]:
     return made
 
 
-def specification(plot: Plot, names: Sequence[str] = ()) -> dict[str, Any]:
+def specification(plot: Plot, names: Sequence[str] = ()) -> Spec:
     """The plot in Vega-Lite, without its data; its legend has the coloured series.
 
     `names` are all policies of a page, on which all plots have the same colours, and any policy may be coloured.
@@ -129,167 +131,187 @@ def specification(plot: Plot, names: Sequence[str] = ()) -> dict[str, Any]:
     looked = looks(plot, names)
     if plot.lit and not names:
         looked = {name: looked[name] for name in looked if name in plot.lit}
-    made = DRAW[plot.kind](plot, alt.Chart(alt.NamedData("rows")), _coloured(looked))
-    return made.configure(**CONFIG).to_dict(validate=False)
+    scales: list[Spec] = [
+        {"domain": list(looked), "range": [look[at] for look in looked.values()]} for at in range(3)
+    ]  # fmt: skip
+    color, dash, shape = (nominal("series", scale=scale) for scale in scales)
+    drawn = DRAW[plot.kind](plot, {"color": color}, {"color": color, "shape": shape, "tooltip": _hover(plot)}, dash)
+    return {"$schema": SCHEMA, "config": CONFIG, "data": {"name": "rows"}, **drawn}
 
 
-def _coloured(looked: Mapping[str, tuple[str, list[int], str]]) -> dict[str, Any]:
-    colour, dash, shape = (
-        alt.Scale(domain=list(looked), range=[look[at] for look in looked.values()]) for at in range(3)
-    )
-    return {
-        "color": alt.Color("series:N", scale=colour),
-        "strokeDash": alt.StrokeDash("series:N", scale=dash),
-        "shape": alt.Shape("series:N", scale=shape),
-    }
+def quantitative(field: str, **more: Any) -> Spec:
+    """A channel of numbers."""
+    return {"field": field, "type": "quantitative", **more}
 
 
-def _hover(plot: Plot) -> list[alt.Tooltip]:
+def nominal(field: str, **more: Any) -> Spec:
+    """A channel of names."""
+    return {"field": field, "type": "nominal", **more}
+
+
+def layer(mark: Spec, *transform: Spec, **encoding: Any) -> Spec:
+    """Marks, after transforms of the data."""
+    return {"mark": mark, "transform": list(transform), "encoding": encoding}
+
+
+def _hover(plot: Plot) -> list[Spec]:
     shown = [plot.series, *plot.fixed, plot.x, plot.y, f"{plot.y}_lo", f"{plot.y}_hi", *([plot.z] if plot.z else [])]
     shown += ["machine", "policy", "run", "error_pct"]
     return [
-        alt.Tooltip(field=name, type="quantitative" if plot.table[name].dtype.kind in "fiu" else "nominal")
+        quantitative(name) if plot.table[name].dtype.kind in "fiu" else nominal(name)
         for name in dict.fromkeys(shown)
         if name in plot.table
     ]
 
 
-def _axes(plot: Plot) -> dict[str, Any]:
-    return {"x": alt.X("x:Q", **channel(plot, plot.x)), "y": alt.Y("y:Q", **channel(plot, plot.y))}
+def _axes(plot: Plot) -> Spec:
+    return {"x": quantitative("x", **channel(plot, plot.x)), "y": quantitative("y", **channel(plot, plot.y))}
 
 
-def _points(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any], size: int) -> alt.Chart:
-    points = base.mark_point(filled=True, size=size, opacity=1)
-    return points.encode(color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot))
-
-
-def _lines(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
+def _lines(plot: Plot, color: Spec, looks: Spec, dash: Spec) -> Spec:
     """A line per series on its band; other series thin and grey, with their names if there is room."""
-    shade = (
-        base.transform_filter("beyond != null && datum.x > beyond")
-        .transform_aggregate(to="max(x)")
-        .transform_calculate(start="beyond")
-        .mark_rect(color=SOFT, opacity=0.12)
-        .encode(x=alt.X("start:Q"), x2="to:Q", y=alt.value(0), y2=alt.value("height"))
-    )
-    band = (
-        base.transform_filter("datum.lit && isValid(datum.lo) && isValid(datum.hi)")
-        .mark_area(opacity=0.2, clip=True)
-        .encode(y="lo:Q", y2="hi:Q", color=coloured["color"], detail="run:N")
-    )
-    others = base.transform_filter("!datum.lit")
-    thin = others.mark_line(color=GREY, strokeWidth=1).encode(detail=["series:N", "run:N"], tooltip=_hover(plot))
-    ends = (
-        others.transform_joinaggregate(last="max(x)")
-        .transform_filter("datum.x === datum.last")
-        .transform_window(below="lag(y)", sort=[alt.SortField("y")])
-        .transform_filter("!isValid(datum.below) || datum.y / datum.below > 1.06")
-        .mark_text(align="left", dx=5, fontSize=10, color=SOFT)
-        .encode(text="series:N")
-    )
-    lit = base.transform_filter("datum.lit")
-    dash = alt.StrokeDash("run:N", title="run") if "run" in plot.table else coloured["strokeDash"]
-    line = lit.mark_line(strokeWidth=2.25).encode(color=coloured["color"], strokeDash=dash, detail="run:N")
-    layers = alt.layer(shade, band, thin, ends, line, _points(plot, lit, coloured, 45))
-    return layers.encode(**_axes(plot)).add_params(alt.param("beyond", value=plot.beyond.get(plot.x)))
-
-
-def _front(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
-    """Two costs against each other, and their Pareto front."""
-    base = base.transform_filter("datum.x > 0 && datum.y > 0 && datum.series !== 'vanilla'")
-    order: Any = [alt.SortField("x"), alt.SortField("y")]
-    front = (
-        base.transform_window(least="min(y)", frame=[None, 0], sort=order)
-        .transform_window(before="lag(least)", sort=order)
-        .transform_filter("!isValid(datum.before) || datum.y < datum.before")
-    )
-    others = base.transform_filter("!datum.lit").mark_point(filled=True, size=50, color=GREY, opacity=1)
-    dots = _points(plot, base.transform_filter("datum.lit"), coloured, 110)
-    names = front.mark_text(align="left", dx=8, dy=-8, fontSize=11, color=INK).encode(text="series:N")
-    stairs = front.mark_line(interpolate="step-after", strokeDash=[6, 4], color=SOFT)
-    return alt.layer(stairs, others.encode(tooltip=_hover(plot)), dots, names).encode(**_axes(plot))
-
-
-def _scatter(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
-    """One measure against another; they are equal on the line."""
-    equal = (
-        base.transform_aggregate(low="min(x)", high="max(x)")
-        .transform_fold(["low", "high"])
-        .mark_line(strokeDash=[6, 4], color=SOFT)
-        .encode(x="value:Q", y="value:Q")
-    )
-    bars = base.mark_rule().encode(y="lo:Q", y2="hi:Q", color=coloured["color"])
-    return alt.layer(equal, bars, _points(plot, base, coloured, 80)).encode(**_axes(plot))
-
-
-def _what() -> alt.Y:
-    """The axis of a plot with a row of marks for each name; a name breaks after a colon."""
-    label = alt.Axis(labelExpr="split(datum.label, /: | on (?=[^ ]+, )/)", labelLimit=300, ticks=False, domain=False)
-    return alt.Y("what:N", sort=None, title=None, axis=label)
-
-
-def _dots(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
-    """A value and its interval for each name and series."""
-    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("lo:Q"), x2="hi:Q", color=coloured["color"])
-    dots = base.mark_point(filled=True, size=95, opacity=1, strokeWidth=2.5).encode(
-        x=_axes(plot)["x"], color=coloured["color"], shape=coloured["shape"], tooltip=_hover(plot)
-    )
-    layers = alt.layer(bars, dots).encode(y=_what(), yOffset=alt.YOffset("series:N", sort=None))
-    return layers.properties(height=alt.Step(44, **{"for": "position"}))
-
-
-def _stack(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.Chart:
-    """Parts of a value, one after the other."""
-    x = alt.X("x:Q", title=plot.label(plot.x), stack="zero", axis=alt.Axis(format="~s"))
-    bars = base.mark_bar(height={"band": 0.65})
-    bars = bars.encode(x=x, y=_what(), color=coloured["color"], tooltip=_hover(plot))
-    return bars.properties(height=alt.Step(40))
-
-
-def _heat(plot: Plot, base: alt.Chart, coloured: Mapping[str, Any]) -> alt.LayerChart:
-    """A value over two parameters, with the best one of every row: the smallest that is no worse than the best."""
-    cells = base.mark_rect().encode(
-        color=alt.Color(
-            f"{plot.z}:Q", title=plot.label(plot.z), scale=alt.Scale(scheme="cividis"),
-            legend=alt.Legend(title=plot.label(plot.z), gradientLength=260),
-        ),
-        tooltip=_hover(plot),
+    others, lit = {"filter": "!datum.lit"}, {"filter": "datum.lit"}
+    run = nominal("run")
+    shade = layer(
+        {"type": "rect", "color": SOFT, "opacity": 0.12},
+        {"filter": "beyond != null && datum.x > beyond"},
+        {"aggregate": [{"op": "max", "field": "x", "as": "to"}]},
+        {"calculate": "beyond", "as": "start"},
+        x=quantitative("start"), x2={"field": "to"}, y={"value": 0}, y2={"value": "height"},
     )  # fmt: skip
-    best = (
-        base.transform_joinaggregate(least=f"argmin({plot.z})", groupby=["y"])
-        .transform_filter(f"datum.{plot.z} <= datum.least.{plot.z} + (datum.least.{plot.z}_half || 0)")
-        .transform_window(nth="row_number()", sort=[alt.SortField("x")], groupby=["y"])
-        .transform_filter("datum.nth === 1")
+    band = layer(
+        {"type": "area", "opacity": 0.2, "clip": True},
+        {"filter": "datum.lit && isValid(datum.lo) && isValid(datum.hi)"},
+        y=quantitative("lo"), y2={"field": "hi"}, detail=run, **color,
+    )  # fmt: skip
+    thin = layer(
+        {"type": "line", "color": GREY, "strokeWidth": 1}, others,
+        detail=[nominal("series"), run], tooltip=looks["tooltip"],
+    )  # fmt: skip
+    ends = layer(
+        {"type": "text", "align": "left", "dx": 5, "fontSize": 10, "color": SOFT},
+        others,
+        {"joinaggregate": [{"op": "max", "field": "x", "as": "last"}]},
+        {"filter": "datum.x === datum.last"},
+        {"window": [{"op": "lag", "field": "y", "as": "below"}], "sort": [{"field": "y"}]},
+        {"filter": "!isValid(datum.below) || datum.y / datum.below > 1.06"},
+        text=nominal("series"),
     )
-    rings = [best.mark_point(size=size, color=color, strokeWidth=2) for size, color in ((130, "#fff"), (240, "#000"))]
-    x = alt.X("x:O", title=plot.label(plot.x), axis=alt.Axis(labelAngle=0))
-    y = alt.Y("y:O", title=plot.label(plot.y), sort="descending")
-    return alt.layer(cells, *rings).encode(x=x, y=y).properties(height=alt.Step(28))
+    dash = nominal("run", title="run") if "run" in plot.table else dash
+    line = layer({"type": "line", "strokeWidth": 2.25}, lit, strokeDash=dash, detail=run, **color)
+    dots = layer({"type": "point", "filled": True, "size": 45, "opacity": 1}, lit, **looks)
+    beyond = {"name": "beyond", "value": plot.beyond.get(plot.x)}
+    return {"layer": [shade, band, thin, ends, line, dots], "encoding": _axes(plot), "params": [beyond]}
 
 
-def measured_curves(table: pd.DataFrame, title: str) -> dict[str, Any]:
+def _front(plot: Plot, color: Spec, looks: Spec, dash: Spec) -> Spec:
+    """Two costs against each other, and their Pareto front."""
+    costly = {"filter": "datum.x > 0 && datum.y > 0 && datum.series !== 'vanilla'"}
+    order = [{"field": "x"}, {"field": "y"}]
+    front: list[Spec] = [
+        costly,
+        {"window": [{"op": "min", "field": "y", "as": "least"}], "frame": [None, 0], "sort": order},
+        {"window": [{"op": "lag", "field": "least", "as": "before"}], "sort": order},
+        {"filter": "!isValid(datum.before) || datum.y < datum.before"},
+    ]
+    point = {"type": "point", "filled": True, "opacity": 1}
+    name = {"type": "text", "align": "left", "dx": 8, "dy": -8, "fontSize": 11, "color": INK}
+    return {
+        "layer": [
+            layer({"type": "line", "interpolate": "step-after", "strokeDash": [6, 4], "color": SOFT}, *front),
+            layer(point | {"size": 50, "color": GREY}, costly, {"filter": "!datum.lit"}, tooltip=looks["tooltip"]),
+            layer(point | {"size": 110}, costly, {"filter": "datum.lit"}, **looks),
+            layer(name, *front, text=nominal("series")),
+        ],
+        "encoding": _axes(plot),
+    }
+
+
+def _scatter(plot: Plot, color: Spec, looks: Spec, dash: Spec) -> Spec:
+    """One measure against another; they are equal on the line."""
+    ends = [{"op": op, "field": "x", "as": name} for op, name in (("min", "low"), ("max", "high"))]
+    equal = layer(
+        {"type": "line", "strokeDash": [6, 4], "color": SOFT},
+        {"aggregate": ends}, {"fold": ["low", "high"]},
+        x=quantitative("value"), y=quantitative("value"),
+    )  # fmt: skip
+    bars = layer({"type": "rule"}, y=quantitative("lo"), y2={"field": "hi"}, **color)
+    dots = layer({"type": "point", "filled": True, "size": 80, "opacity": 1}, **looks)
+    return {"layer": [equal, bars, dots], "encoding": _axes(plot)}
+
+
+def _what() -> Spec:
+    """The axis of a plot with a row of marks for each name; a name breaks after a colon."""
+    label = "split(datum.label, /: | on (?=[^ ]+, )/)"
+    axis = {"labelExpr": label, "labelLimit": 300, "ticks": False, "domain": False}
+    return nominal("what", sort=None, title=None, axis=axis)
+
+
+def _dots(plot: Plot, color: Spec, looks: Spec, dash: Spec) -> Spec:
+    """A value and its interval for each name and series."""
+    bars = layer({"type": "rule", "strokeWidth": 2}, x=quantitative("lo"), x2={"field": "hi"}, **color)
+    x = quantitative("x", **channel(plot, plot.x))
+    dots = layer({"type": "point", "filled": True, "size": 95, "opacity": 1, "strokeWidth": 2.5}, x=x, **looks)
+    rows = {"y": _what(), "yOffset": nominal("series", sort=None)}
+    return {"layer": [bars, dots], "encoding": rows, "height": {"step": 44, "for": "position"}}
+
+
+def _stack(plot: Plot, color: Spec, looks: Spec, dash: Spec) -> Spec:
+    """Parts of a value, one after the other."""
+    x = quantitative("x", title=plot.label(plot.x), stack="zero", axis={"format": "~s"})
+    bars = layer({"type": "bar", "height": {"band": 0.65}}, x=x, y=_what(), tooltip=looks["tooltip"], **color)
+    return bars | {"height": {"step": 40}}
+
+
+def _heat(plot: Plot, color: Spec, looks: Spec, dash: Spec) -> Spec:
+    """A value over two parameters, with the best one of every row: the smallest that is no worse than the best."""
+    label = plot.label(plot.z)
+    legend = {"title": label, "gradientLength": 260}
+    value = quantitative(plot.z, title=label, scale={"scheme": "cividis"}, legend=legend)
+    best: list[Spec] = [
+        {"joinaggregate": [{"op": "argmin", "field": plot.z, "as": "least"}], "groupby": ["y"]},
+        {"filter": f"datum.{plot.z} <= datum.least.{plot.z} + (datum.least.{plot.z}_half || 0)"},
+        {"window": [{"op": "row_number", "field": "", "as": "nth"}], "sort": [{"field": "x"}], "groupby": ["y"]},
+        {"filter": "datum.nth === 1"},
+    ]
+    rings = [
+        layer({"type": "point", "size": size, "color": ring, "strokeWidth": 2}, *best)
+        for size, ring in ((130, "#fff"), (240, "#000"))
+    ]
+    x = {"field": "x", "type": "ordinal", "title": plot.label(plot.x), "axis": {"labelAngle": 0}}
+    y = {"field": "y", "type": "ordinal", "title": plot.label(plot.y), "sort": "descending"}
+    cells = layer({"type": "rect"}, color=value, tooltip=looks["tooltip"])
+    return {"layer": [cells, *rings], "encoding": {"x": x, "y": y}, "height": {"step": 28}}
+
+
+def measured_curves(table: pd.DataFrame, title: str) -> Spec:
     """Both curves of `sweep measure` in Vega-Lite, with their data: measured points and simulated lines."""
     callers, others = table["callers"].astype(str), table["spinners"].astype(str)
     table = table.assign(curve=table["call"] + ", " + callers + " callers, " + others + " others busy")
     broadcasts = table["call"] == "membarrier"
     shown = ((table[broadcasts], "think_ns", "mean think time, ns"), (table[~broadcasts], "pages", "pages of a call"))
-    made = alt.hconcat(*(_curves(some, along, words) for some, along, words in shown if len(some)))
-    about = alt.TitleParams(title, subtitle="Lines: simulated. Points: measured; hollow: left out of the fit.")
-    return made.resolve_scale(color="independent").properties(title=about).configure(**CONFIG).to_dict()
+    about = {"text": title, "subtitle": "Lines: simulated. Points: measured; hollow: left out of the fit."}
+    return {
+        "$schema": SCHEMA, "config": CONFIG, "title": about, "resolve": {"scale": {"color": "independent"}},
+        "hconcat": [_curves(some, along, words) for some, along, words in shown if len(some)],
+    }  # fmt: skip
 
 
-def _curves(some: pd.DataFrame, along: str, words: str) -> Any:
-    scale = alt.Scale(type="log" if (some[along] > 0).all() else "symlog", nice=False)
+def _curves(some: pd.DataFrame, along: str, words: str) -> Spec:
+    colour = nominal("curve", legend={"columns": 1})
+    wait = quantitative("simulated_p50_ns", title="p50 of a call, ns", scale={"type": "log"})
+    fill = {"condition": {"test": "datum.used === 'fitted'", **colour}, "value": "transparent"}
+    dots = layer({"type": "point", "size": 45}, y=quantitative("measured_p50_ns"), fill=fill)
+    scale = {"type": "log" if (some[along] > 0).all() else "symlog", "nice": False}
     columns = [along, "simulated_p50_ns", "measured_p50_ns", "used", "curve"]
-    colour = alt.Color("curve:N", legend=alt.Legend(columns=1))
-    base = alt.Chart(some[columns]).encode(x=alt.X(f"{along}:Q", title=words, scale=scale), color=colour)
-    wait = alt.Y("simulated_p50_ns:Q", title="p50 of a call, ns", scale=alt.Scale(type="log"))
-    dots = base.mark_point(size=45).encode(
-        y="measured_p50_ns:Q", fill=alt.condition("datum.used === 'fitted'", colour, alt.value("transparent"))
-    )
-    return alt.layer(base.mark_line().encode(y=wait), dots).properties(width=430, height=320)
+    return {
+        "data": {"values": json.loads(some[columns].to_json(orient="records", double_precision=15))},
+        "layer": [layer({"type": "line"}, y=wait), dots],
+        "encoding": {"x": quantitative(along, title=words, scale=scale), "color": colour},
+        "width": 430, "height": 320,
+    }  # fmt: skip
 
 
-DRAW: dict[str, Callable[[Plot, alt.Chart, Mapping[str, Any]], Any]] = {
+DRAW: dict[str, Callable[[Plot, Spec, Spec, Spec], Spec]] = {
     "lines": _lines, "dots": _dots, "stack": _stack, "heat": _heat, "front": _front, "scatter": _scatter,
 }  # fmt: skip
