@@ -13,29 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from sim import PARAMETERS, simulate, simulation
-from sweep.inputs.catalog import catalog
-from sweep.inputs.conf import conf_dir
-from sweep.plan.composition import Composition
-from sweep.plan.open import open_plan
-from sweep.store.rows import columns_of
+from benchmarks import plans
+from sim import simulate, simulation
 
 CPUS = (4, 16, 64, 256, 1024)
 POLICIES = ("xpfo_deferred", "xpfo_deferred_percpu")
 LANES = 32  # of one group, which fit into memory with 1024 CPUs
 STEPS = 50  # of a round
-TARGET = 1.5  # 1024 CPUs over 4, which differ only in memory used
-
-
-def point(policy: str, cpus: int) -> dict[str, object]:
-    """A point's parameters, all CPUs busy."""
-    sources = {f"{group}s": names for group, names in catalog([conf_dir()]).items()}
-    content = {"cores": cpus, "jobs": cpus, "sockets": min(4, cpus // 4), "threads_per_core": 1}
-    defaults = {"machine": "xeon_8160", "workload": "kernel_build", "policy": policy, "seed": 0, "replicas": LANES}
-    defaults |= {"precision": 0.0, "window_events": 1024}
-    plan = open_plan(Composition("deferral", "", content, {}, defaults, **sources))
-    columns = columns_of(plan, range(1))
-    return {name: column.tolist() for name, column in columns.items() if name in PARAMETERS}
+TARGET = 2.0  # 1024 CPUs over 4, which differ only in memory used
 
 
 class Captured(Exception):
@@ -55,8 +40,10 @@ def machine(policy: str, cpus: int) -> Any:
         raise Captured(machine)
 
     run, simulation.run_lanes = simulation.run_lanes, capture
+    content = {"cores": cpus, "jobs": cpus, "sockets": min(4, cpus // 4), "threads_per_core": 1, "precision": 0.0}
+    plan = plans.of(content, machine="xeon_8160", policy=policy, window_events=1024)
     try:
-        simulate(policy=policy, replicas=LANES, seed=0, **point(policy, cpus))
+        simulate(replicas=LANES, seed=0, **plans.parameters(plan, 0))
     except Captured as caught:
         made = caught.args[0]
     finally:

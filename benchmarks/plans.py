@@ -7,6 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from sim import PARAMETERS
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.plan.composition import Composition
@@ -30,6 +31,13 @@ def large(chunk_s: float = 10.0, **changes: Any) -> Plan:
     return of({str(key): value for key, value in content.items()} | changes, chunk_s)
 
 
-def wide(points: int) -> Plan:
+def wide(points: int, **defaults: Any) -> Plan:
     """A plan of this many points: 100 ceilings for each value of a range of refills."""
-    return of({"jobs": 4, "ceiling": list(range(100)), "refill_ns": {"from": 0, "to": points, "steps": points // 100}})
+    refills = {"from": 0, "to": points, "steps": points // 100}
+    return of({"jobs": 4, "ceiling": list(range(100)), "refill_ns": refills}, **defaults)
+
+
+def parameters(plan: Plan, point: int) -> dict[str, Any]:
+    """The parameters of a point for `sim.simulate`, each a list of one value."""
+    columns = plan.columns(point, point + 1)
+    return {name: column.tolist() for name, column in columns.items() if name in PARAMETERS or name == "policy"}

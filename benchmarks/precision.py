@@ -15,19 +15,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import plans
-from sim import PARAMETERS, simulate
-from sweep.plan.plan import Plan
+from benchmarks.plans import parameters
+from sim import simulate
 
 TARGET = 3.0
 PRECISION = 0.02  # of +grid=large, as its longest window is
 WINDOW = 1024
 FIXED = range(256, 2049, 32)  # possible windows, of whole batches
 SHARE = 90  # percentile of half-widths that must be equal
-
-
-def parameters(plan: Plan, point: int) -> dict[str, Any]:
-    columns = plan.columns(point, point + 1)
-    return {name: column.tolist() for name, column in columns.items() if name in PARAMETERS or name == "policy"}
 
 
 def lanes(points: list[dict[str, Any]], replicas: int, **changes: Any) -> tuple[np.ndarray, np.ndarray, float]:

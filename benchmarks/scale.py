@@ -1,4 +1,4 @@
-"""How many chunks a second can one driver send and commit? `python benchmarks/scale.py [SECONDS [CPUS]]`.
+"""How many chunks a second can one driver send and commit? `python -m benchmarks.scale [SECONDS [CPUS]]`.
 
 The chunks sleep and return the rows of a real one, on a local Ray of more logical CPUs than this machine has: each CPU
 is a process here, so the result is a lower bound. A commit is that of a run: table, checksum, fsync, rename, journal;
@@ -15,12 +15,9 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks import plans
 from sim import METRICS
-from sweep.inputs.catalog import catalog
-from sweep.inputs.conf import conf_dir
 from sweep.inputs.settings import Runner
-from sweep.plan.composition import Composition
-from sweep.plan.open import open_plan
 from sweep.run import compute as simulation
 from sweep.run.ray import Cluster
 from sweep.store import rows
@@ -29,20 +26,6 @@ from sweep.store.journal import Journal
 from sweep.store.parts import part_bytes, part_name, write_part
 
 ROWS = 2000  # of a chunk
-
-
-def plan_of(points: int):
-    """Many chunks of ROWS rows."""
-    sources = {f"{group}s": names for group, names in catalog([conf_dir()]).items()}
-    content = {
-        "policy": "xpfo_deferred",
-        "jobs": 4,
-        "ceiling": list(range(100)),
-        "refill_ns": {"from": 0, "to": points, "steps": points // 100 + 1},
-    }
-    defaults = {"machine": "i5_3550", "workload": "kernel_build", "policy": "xpfo_deferred", "seed": 0, "replicas": 4}
-    defaults |= {"precision": 0.01, "window_events": 8192}
-    return open_plan(Composition("scale", "", content, {}, defaults, **sources))
 
 
 def sleeping(sleep_s: float):
@@ -59,7 +42,7 @@ def sleeping(sleep_s: float):
 def measure(cpus: int, sleep_s: float, length_s: float, commit: str) -> float:
     """Chunks a second after the first `cpus` of them, which wait for the start of their processes."""
     simulation.compute = sleeping(sleep_s)
-    plan = plan_of(4_000_000)
+    plan = plans.wide(4_000_000, replicas=4)
     plan.__dict__["chunks"] = np.arange(0, len(plan), ROWS // plan.replicas)
     with tempfile.TemporaryDirectory() as out:
         folder = open_folder(out)

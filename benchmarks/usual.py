@@ -1,12 +1,12 @@
 """A broadcast by interrupts written the usual way: a process per CPU in SimPy, a timeout per step.
 
-The same steps as `sim/machine/compiled/exact.py`: llist_add on each target's call_single_queue, ICR writes,
+The same steps as `sim/machine/compiled/smp.py`: llist_add on each target's call_single_queue, ICR writes,
 csd_lock_wait target by target, local flush; the receiver takes its queue and flushes request after request.
 
 SimPy has no cheap form of "a handler run delays interrupted work": interrupting a process, or a preemptive resource,
 needs an exception and a new request each time. So work has an end that handler runs postpone, and is checked again at
 that time. Events at one instant are in the order of scheduling, not by CPU; otherwise the numbers are those of
-`sim/machine/compiled/exact.py`.
+`sim/machine/compiled/smp.py`.
 """
 
 from __future__ import annotations
