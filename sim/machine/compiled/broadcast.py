@@ -177,7 +177,7 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
             take(lane, lane.takes[1].cpu, lane.takes[1].due)
             continue
         if requests:
-            leave(lane.at_request)
+            leave(lane.at_request, lane.state)
         phase, end = cpus[k].phase, cpus[k].work_end
         if end > now:  # a handler run delayed it
             set_work(lane, k, phase, end)
@@ -216,7 +216,7 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
 def _first_work(lane: Lane) -> tuple[int, float, bool]:
     """The CPU with the first work, the time of that, and whether the CPU is at a request."""
     k, now = lane.work[1].cpu, lane.work[1].due
-    first = lane.at_request.places[lane.at_request.ends.first]
+    first = lane.at_request[lane.state.first]
     if first.due < now or (first.due == now and first.cpu < k):
         return first.cpu, first.due, True
     return k, now, False

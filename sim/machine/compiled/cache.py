@@ -84,8 +84,10 @@ def own_cache() -> Path | None:
 
 def find_cache() -> tuple[Path | None, str]:
     """The folder of `own_cache`, and why it is not under XDG_CACHE_HOME or ~/.cache, else an empty text."""
-    base, why = cache_base(), ""
-    wanted = [base / NAME] if base is not None else []
+    base, why = Path(os.environ.get("XDG_CACHE_HOME", "")), ""
+    if not base.is_absolute():
+        base = Path(os.path.expanduser("~"), ".cache")
+    wanted = [base / NAME] if base.is_absolute() else []  # else there is no home
     for folder in [*wanted, Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"]:
         try:
             unsafe = not_private(folder)
@@ -96,14 +98,6 @@ def find_cache() -> tuple[Path | None, str]:
             unsafe = f"{folder}: {error.strerror}"
         why = why or unsafe
     return None, why
-
-
-def cache_base() -> Path | None:
-    """The user's folder for caches: XDG_CACHE_HOME, else ~/.cache; None without a home."""
-    base, home = os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~")
-    if not os.path.isabs(base):
-        base = os.path.join(home, ".cache")
-    return Path(base) if os.path.isabs(base) else None
 
 
 def not_private(path: Path) -> str:

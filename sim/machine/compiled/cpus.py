@@ -11,7 +11,7 @@ from sim.cache_lines import SAME
 from sim.counts import Record, Records
 from sim.machine.compiled.jit import compiled
 from sim.machine.compiled.lane import Drawn
-from sim.machine.compiled.queues import Ring, play_again
+from sim.machine.compiled.queues import play_again
 
 # The phases of a busy CPU. LOCK: it waits for a lock or takes it. HOLD: it has the lock. From BOOKKEEPING on it is in a
 # flush event. RETURN: the event is over, and a handler run that waited for interrupts comes before the next compute.
@@ -88,6 +88,7 @@ STATE = np.dtype([
     ("newest", np.int64),  # generation of the address space, on a cache line
     ("counter", np.int64), ("counter_free", np.float64),  # last writer of that line, and end of its occupation
     ("turn", np.int64),  # offset of the watched CPU from the sender
+    ("first", np.uint32), ("end", np.uint32),  # ends of the ring of CPUs at a request
     ("begun", np.bool_),  # whether the first computes have begun
 ])  # fmt: skip
 CPU = np.dtype([
@@ -152,7 +153,7 @@ class Lane(NamedTuple):
     windows: np.ndarray  # the last windows of isolated CPUs; their number is in `counts`
     work: Records  # knock-out of senders, by the time at which their work is examined
     takes: Records  # knock-out of the events that CPUs are to take
-    at_request: Ring  # CPUs at a request; their time in `work` is infinite
+    at_request: Records  # ring of CPUs at a request; their time in `work` is infinite
     apart: np.ndarray  # distances between CPUs, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`
     line: np.ndarray  # time of a transfer over each of these distances, [distance]
 

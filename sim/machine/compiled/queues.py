@@ -5,15 +5,12 @@ A ring is for waits of similar length, so that most CPUs join near the end.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from sim.counts import Record, Records
 from sim.machine.compiled.jit import called, compiled
 
 MATCH = np.dtype([("due", np.float64), ("cpu", np.uint32)], align=True)
-ENDS = np.dtype([("first", np.uint32), ("end", np.uint32)])  # place of the first CPU, and place behind the last one
 
 
 def knockout(players: int) -> Records:
@@ -75,24 +72,20 @@ def play_at(tree: Records, place: int, k: int, due: float) -> None:
         tree[place].cpu, tree[place].due = winner, due
 
 
-class Ring(NamedTuple):
-    """The CPUs that wait; the first place follows the last one."""
+def ring(cpus: int) -> Records:
+    """The places of an empty ring for this many CPUs: the first place follows the last one.
 
-    places: Records  # due time and CPU; the time behind the last CPU is infinite
-    ends: Record
-
-
-def ring(cpus: int) -> Ring:
-    """An empty ring with room for this many CPUs."""
+    A record beside it has the place of the first CPU, `first`, and the one behind the last CPU, `end`, with an infinite
+    time.
+    """
     places = np.zeros(cpus + 1, MATCH).view(np.recarray)
     places.due = np.inf
-    return Ring(places, np.zeros(1, ENDS).view(np.recarray)[0])
+    return places
 
 
 @compiled
-def join(ring: Ring, k: int, due: float) -> None:
+def join(places: Records, ends: Record, k: int, due: float) -> None:
     """CPU k joins behind all CPUs with earlier due times; among equal times the lowest CPU is first."""
-    places, ends = ring.places, ring.ends
     last, at = len(places) - 1, ends.end
     end = at + 1 if at < last else 0
     ends.end, places[end].due = end, np.inf
@@ -107,7 +100,6 @@ def join(ring: Ring, k: int, due: float) -> None:
 
 
 @compiled
-def leave(ring: Ring) -> None:
+def leave(places: Records, ends: Record) -> None:
     """The first CPU leaves."""
-    first = ring.ends.first
-    ring.ends.first = first + 1 if first < len(ring.places) - 1 else 0
+    ends.first = ends.first + 1 if ends.first < len(places) - 1 else 0

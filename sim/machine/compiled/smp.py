@@ -169,7 +169,7 @@ def enqueue(lane: Lane, k: int, now: float) -> None:
     own = cost.enqueue_fixed * lane.cpus[k].slow_sender + cost.csd_lines * line_between(lane, target, k)
     cpu = lane.cpus[k]
     cpu.phase, cpu.work_end = ENQUEUE, take_queue(lane, target, k, now) + own
-    join(lane.at_request, k, cpu.work_end)
+    join(lane.at_request, lane.state, k, cpu.work_end)
 
 
 @compiled
