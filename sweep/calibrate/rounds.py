@@ -10,7 +10,7 @@ Ref: Poisson sampling with the Horvitz-Thompson estimator.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -106,7 +106,8 @@ def calibrate(request: Request) -> int:
     for row, columns, each in zip(rows, read, added, strict=True):
         emulators.append(emulator.fit(candidates[: settings.draws], columns, names, each))
         request.say(f"emulator of {row}: residual {100 * emulators[-1].residual:.1f} %")
-    chance = _chances(candidates, emulators, rows, settings)
+    likely = _log_likelihoods(rows, [np.exp(each.log_added(candidates)) for each in emulators])
+    chance = _chances(likely, rows, settings)
     chosen = np.flatnonzero(np.random.default_rng([first.seed, 1]).random(len(chance)) < chance)
     second = _open(request, rows, known, candidates[chosen[chosen >= settings.draws]])
     if code := carry_out(request, second, f"{out}/likely"):
@@ -122,7 +123,8 @@ def _finish(
     rounds: list[Plan],
 ) -> None:  # fmt: skip
     """Weigh the pool's draws, and write tables, costs and the page."""
-    fits = {name: _fit(pool, name, mine) for name, mine in fits_of(pool.rows).items()}
+    likely = _log_likelihoods(pool.rows, pool.added)
+    fits = {name: _fit(name, likely[mine].sum(axis=0), pool.chance) for name, mine in fits_of(pool.rows).items()}
     for name, fit in fits.items():
         request.say(f"fitted on {name}: {fit.size:.0f} effective draws, Pareto k {fit.k:.2f}")
     made = tables(pool, fits, emulators)
@@ -182,17 +184,15 @@ def _added(folder: Folder, part: str, rows: Sequence[MeasuredRow]) -> np.ndarray
     return np.array([table[row.added].to_numpy().reshape(len(rows), -1)[at] for at, row in enumerate(rows)])
 
 
-def _chances(
-    values: np.ndarray, emulators: list[emulator.Emulator], rows: Sequence[MeasuredRow], settings: Settings
-) -> np.ndarray:
+def _log_likelihoods(rows: Sequence[MeasuredRow], added: Iterable[np.ndarray]) -> np.ndarray:
+    """The log likelihood of each measured row under each draw, [row, draw]."""
+    pairs = zip(rows, added, strict=True)
+    return np.stack([log_likelihood(row.measured, row.base, each, row.cores) for row, each in pairs])
+
+
+def _chances(likely: np.ndarray, rows: Sequence[MeasuredRow], settings: Settings) -> np.ndarray:
     """The probability of simulating each candidate, [candidate]; 1 in the first round."""
-    likely = np.stack(
-        [
-            log_likelihood(row.measured, row.base, np.exp(each.log_added(values)), row.cores)
-            for row, each in zip(rows, emulators, strict=True)
-        ]
-    )  # [row, candidate]
-    chance = np.full(len(values), DEFENCE)
+    chance = np.full(likely.shape[1], DEFENCE)
     for mine in fits_of(rows).values():
         log = likely[mine].sum(axis=0)
         likelihood = np.exp(log - log.max())
@@ -201,13 +201,9 @@ def _chances(
     return np.minimum(chance, 1.0)
 
 
-def _fit(pool: Pool, name: str, mine: np.ndarray) -> Fit:
-    """A fit's weights; BadInput if they are unreliable."""
-    log = np.zeros(len(pool.chance))
-    for at in np.flatnonzero(mine).tolist():
-        row = pool.rows[at]
-        log += log_likelihood(row.measured, row.base, pool.added[at], row.cores)
-    weights = np.exp(log - log.max()) / pool.chance
+def _fit(name: str, log: np.ndarray, chance: np.ndarray) -> Fit:
+    """A fit's weights from log likelihoods [draw]; BadInput if they are unreliable."""
+    weights = np.exp(log - log.max()) / chance
     fit = Fit(name, weights / weights.sum(), effective_size(weights), pareto_k(weights))
     if fit.size < LEAST_SIZE or fit.k > MOST_K:
         raise BadInput(

@@ -48,7 +48,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> Comparison:
     """The metric's means at each point that both runs have, and their difference in intervals."""
     if metric not in METRICS:
         raise BadInput(f"--metric {metric}: must be a metric{did_you_mean(metric, METRICS)}")
-    paired = _share_draws(a, b)
+    first, second = ((frame.attrs["run"]["points"]["seed"], frame.attrs["run"]["code"]) for frame in (a, b))
+    paired = first == second  # the same random numbers
     a, b = (without_copies(representative(frame)) for frame in (a, b))
     keys, changed = _keys(a, b)
     failed = [
@@ -68,12 +69,6 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> Comparison:
     out = out.sort_values("intervals", ascending=False, ignore_index=True, kind="stable")
     counts = [side.groupby(keys, dropna=False).ngroups - len(made) for side in (left, right)]
     return Comparison(out, changed, paired, failed, (counts[0], counts[1]))
-
-
-def _share_draws(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """Whether both runs used the same random numbers."""
-    facts = [(run.get("points", {}).get("seed"), run.get("code")) for run in (f.attrs.get("run", {}) for f in (a, b))]
-    return facts[0] == facts[1] and None not in facts[0]
 
 
 def _keys(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[str], dict[str, tuple[object, object]]]:

@@ -32,16 +32,15 @@ def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator
     if "costs" in table:
         table = table[table["costs"] == min(table["costs"].astype(str), key=lambda name: (name == "literature", name))]
     keys = [name for name in ("machine", "workload") if name in table]
-    groups = [((), table)] if not keys else list(table.groupby(keys, sort=False))
+    groups = list(table.groupby(keys, sort=False)) if keys else [((), table)]
     for place, rows in groups[:most]:
-        said = [key == "machine" or table[key].nunique() > 1 for key in keys]
-        words = [str(name) for name, wanted in zip(place, said, strict=True) if wanted]
+        named = dict(zip(keys, place, strict=True))
+        words = [str(named[key]) for key in keys if key == "machine" or table[key].nunique() > 1]
         names = [str(name) for name in rows if is_coordinate(str(name)) and name not in (*apart, *keys, *OTHERS)]
         there_are = len(rows[names].astype(str).drop_duplicates()) if names else 1
         for name in sorted(names, key=lambda name: name not in LOADS):
             if rows[name].nunique(dropna=False) > 1:
-                value = _spoken_of(rows, name)
-                rows = rows[rows[name] == value] if value == value else rows[rows[name].isna()]
+                rows = rows[rows[name] == _spoken_of(rows, name)]
             elif name not in LOADS:
                 continue
             words += word(name, rows[name].iloc[0], "jobs_per_core" in names)
@@ -57,8 +56,6 @@ def is_coordinate(name: str) -> bool:
 def _spoken_of(rows: pd.DataFrame, name: str) -> object:
     """The value of a column in a sentence: the largest load, Linux's ceiling, else the middle one."""
     values = rows[name].dropna().drop_duplicates()
-    if values.empty:
-        return float("nan")
     if name in LOADS:
         return values.max()
     if name == "ceiling" and (values == LINUX_CEILING).any():

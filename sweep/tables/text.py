@@ -61,9 +61,7 @@ def as_text(table: pd.DataFrame, width: int = 0, rows: int = 40) -> str:
         longest = max(map(len, column))
         head = [part.replace("_ ", "_") for part in textwrap.wrap(name.replace("_", "_ "), max(longest, 10),
                                                                   break_long_words=False)]  # fmt: skip
-        is_number = any(
-            cell.lstrip("-")[:1].isdecimal() for cell in column
-        )  # also one in words, like `1.44x` or `never`
+        is_number = any(cell.lstrip("-")[:1].isdecimal() for cell in column)  # also `1.44x` beside `never`
         right += [at] if is_number else []
         taken += max(map(len, [*head, *(column if is_number else " ".join(column).split())])) + GAP
         if taken > most + GAP and columns:

@@ -40,10 +40,7 @@ RESOURCES = {  # by column
     "fabric": "the fabric of hardware broadcasts",
     "lock": "the lock",
 }
-METRICS = [
-    "flush_wait_ns", "flush_interval_ns", "handler_share", "marks_per_flush", "operations_per_s", "added_s",
-    "overhead_ns_per_operation",
-]  # fmt: skip
+METRICS = ["flush_wait_ns", "flush_interval_ns", "handler_share", "marks_per_flush", "operations_per_s"]
 COLUMNS = (  # parameters of the shares
     "cores", "jobs", "sockets", "threads_per_core", "fill", "cluster_cores", "flushers", "line_hit_ns",
     "line_sibling_ns", "line_cluster_ns", "line_socket_ns", "line_cross_ns", "queue_lines", "broadcast_ns",
@@ -54,8 +51,8 @@ COLUMNS = (  # parameters of the shares
 
 def saturation(results: pd.DataFrame) -> pd.DataFrame:
     """The share of the time in which each resource is in use, point by point, and the most used resource."""
-    table, names = means(results, [name for name in METRICS if name in results])
-    columns = ["point", *(name for name in COLUMNS if name in results and name not in names)]
+    table, names = means(results, METRICS)
+    columns = ["point", *(name for name in COLUMNS if name not in names)]
     table = table.merge(results[columns].drop_duplicates("point"), on="point")
     known, rows = Policies(), []
     for row in table[table["flush_wait_ns"].notna()].to_dict("records"):
@@ -74,7 +71,7 @@ def _in_use(policy: Policy | None, row: Any) -> dict[str, float]:
     shape, interval = _shape(row), row["flush_interval_ns"]
     line = _mean_line_ns(shape, row)
     used = {"senders": row["flush_wait_ns"] / (interval * shape.flushers), "handlers": row["handler_share"]}
-    if row.get("locks_per_operation", 0.0) > 0.0:  # a closed loop's lock is held or handed over
+    if row["locks_per_operation"] > 0.0:  # a closed loop's lock is held or handed over
         locks = len(np.unique(shape.socket[: shape.busy])) if row["lock_per"] == "socket" else 1  # those in use
         held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
         used["lock"] = min(1.0, row["operations_per_s"] * row["locks_per_operation"] * held * 1e-9 / locks)
@@ -82,7 +79,7 @@ def _in_use(policy: Policy | None, row: Any) -> dict[str, float]:
         return used
     if policy.mark is not None and policy.mark.line in (Line.GLOBAL, Line.NODE):
         lines = shape.sockets if policy.mark.line is Line.NODE else 1
-        clears = shape.busy / lines / row["marks_per_flush"] if row.get("marks_per_flush", 0.0) > 0.0 else 0.0
+        clears = shape.busy / lines / row["marks_per_flush"] if row["marks_per_flush"] > 0.0 else 0.0
         marks = clears if policy.mark.write is Write.TEST_FIRST else 1.0
         used["mask_line"] = (marks + clears) * line / interval
     if policy.targets.interrupts:
@@ -108,7 +105,7 @@ def _broadcast_ns(row: Any) -> float:
 
 def _shape(row: Any) -> Shape:
     busy = int(busy_cpus(row["jobs"], row["cores"]))
-    senders, cluster = (row[name] if pd.notna(row.get(name)) else None for name in ("flushers", "cluster_cores"))
+    senders, cluster = (row[name] if pd.notna(row[name]) else None for name in ("flushers", "cluster_cores"))
     return Shape(
         cores=int(row["cores"]), sockets=int(row["sockets"]), busy=busy, threads_per_core=int(row["threads_per_core"]),
         flushers=min(busy, int(senders or busy)), apic="auto", seed=0, fill=str(row["fill"]),
