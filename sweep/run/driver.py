@@ -136,7 +136,7 @@ def report(plan: Plan, folder: Folder, made: Mapping[str, Any], said: Answer) ->
     if name == "reproduction":
         lines.append(textwrap.fill(basis(list(plan.space.costs), plan.draws, plan.measured_costs), 100))
         if plan.draws:
-            lines.append("lo and hi: 90 % prediction interval, run spread and the model's error included.")
+            lines.append("Brackets are 90 % prediction intervals, run spread and the model's error included.")
     lines += paragraphs(said)
     if len(plan) == 1 + plan.draws and folder.local:
         text = breakdown(load(folder.path))
