@@ -30,10 +30,7 @@ def representative_draw(pool: Pool, fit: Fit, added: Callable[[np.ndarray], np.n
         if quantity.alternative is not None:
             single[at] = float(pool.values[:, at] @ fit.weights > 0.5)
             kept[pool.values[:, at] != single[at]] = 0.0
-    moved = [
-        at for at in sorted({int(column) for columns in pool.read for column in columns})
-        if known[at][1].alternative is None
-    ]  # fmt: skip
+    moved = [at for at in np.unique(np.concatenate(pool.read)).tolist() if known[at][1].alternative is None]
     logs, times = np.log(np.maximum(pool.values[:, moved], 1e-9)).T, np.log(pool.added)
     together = np.cov(np.concatenate([logs, times]), aweights=kept)
     of_times = together[len(moved) :]
@@ -42,13 +39,9 @@ def representative_draw(pool: Pool, fit: Fit, added: Callable[[np.ndarray], np.n
     low, high = np.array([bounds(*known[at]) for at in moved]).T
     whole = [QUANTITIES[known[at][0].partition("/")[2]].whole for at in moved]
 
-    def values() -> np.ndarray:
-        """The present values of costs that a row depends on, [moved]."""
+    for step in range(STEPS + 1):
         now = np.clip(np.exp(at_now), low, high)
-        return np.where(whole, np.rint(now), now)
-
-    for _ in range(STEPS):
-        single[moved] = values()
-        at_now = at_now + gain @ (middle - np.log(added(single)))
-    single[moved] = values()
+        single[moved] = np.where(whole, np.rint(now), now)
+        if step < STEPS:
+            at_now = at_now + gain @ (middle - np.log(added(single)))
     return single

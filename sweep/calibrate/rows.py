@@ -121,7 +121,7 @@ def read_by(known: Collection[str], row: MeasuredRow, machine: Entry, workload: 
         for key in uncertain(machine, workload)
         if read & {name := key.partition("/")[2], *QUANTITIES[name].makes} and name not in row.point
     }
-    return np.array([at for at, key in enumerate(known) if key in moving])
+    return np.array([at for at, key in enumerate(known) if key in moving], dtype=int)
 
 
 def fits_of(rows: Sequence[MeasuredRow]) -> dict[str, np.ndarray]:

@@ -194,7 +194,7 @@ def total_indices(pool: Pool, emulators: Sequence[Emulator]) -> pd.DataFrame:
 
 def write_costs(
     folder: Folder, name: str, keep: int, pool: Pool, fit: Fit, single: np.ndarray, stamp: Mapping[str, Any]
-) -> Costs:
+) -> None:
     """costs/NAME.yaml and .parquet: `single` [key] in row 0, then draws of the posterior of equal weight."""
     chosen = resample(fit.weights, keep, int(stamp["seed"]))
     content = {
@@ -213,4 +213,3 @@ def write_costs(
     made_by = "Costs fitted to published measurements by `sweep +grid=calibrate`"
     for suffix, written in files(costs, pool.known, made_by).items():
         folder.write(f"costs/{name}.{suffix}", written)
-    return costs
