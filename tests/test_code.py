@@ -135,7 +135,7 @@ def test_a_changed_formula_moves_it(copy, name, old, new):
     assert changed(copy, name, old, new) != code_hash()
 
 
-@pytest.mark.parametrize("name", ["sweep/report/page.py", "sweep/run/driver.py", "sweep/tables/surface.py"])
+@pytest.mark.parametrize("name", ["sweep/report/page.py", "sweep/run/driver.py", "sweep/tables/replicas.py"])
 def test_what_only_shows_numbers_is_no_part_of_it(copy, name):
     assert changed(copy, name, "\nfrom __future__", "\nimport os\nfrom __future__") == code_hash(root=copy)
 
