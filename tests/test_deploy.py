@@ -64,7 +64,7 @@ def test_a_run_on_an_object_store_has_the_same_bytes_continues_and_is_locked(buc
     assert read("results.parquet") == (here / "results.parquet").read_bytes()
     assert main(["status", "s3://bucket/run"]) == 0
     assert "finished" in capsys.readouterr().out
-    with lock.held(open_folder("s3://bucket/run")):
+    with lock.Lock(open_folder("s3://bucket/run")):
         assert main([*SMALL, there]) == 2
     assert "another sweep runs there" in capsys.readouterr().err
     assert main([*SMALL, "out=s3://bucket/more", "reuse=s3://bucket/run"]) == 0

@@ -280,7 +280,7 @@ def test_a_second_driver_is_refused(tmp_path, capsys):
         driver.kill()  # no chance to take its lock away
         driver.communicate()
     assert (tmp_path / "lock.json").exists()
-    with lock.held(open_folder(str(tmp_path))):
+    with lock.Lock(open_folder(str(tmp_path))):
         pass
     assert not (tmp_path / "lock.json").exists()
 
@@ -289,11 +289,11 @@ def test_a_lock_of_another_host_is_stale_when_its_heartbeat_is_old(tmp_path):
     folder = open_folder(str(tmp_path))
     other = {"host": "elsewhere", "space": "x", "pid": 1, "started": 0.0, "token": "t", "running": 1}
     (tmp_path / "lock.json").write_text(json.dumps(other))
-    with pytest.raises(BadInput, match="host elsewhere, pid 1, heartbeat 0 s ago"), lock.held(folder):
+    with pytest.raises(BadInput, match="host elsewhere, pid 1, heartbeat 0 s ago"), lock.Lock(folder):
         pass
     old = time.time() - lock.STALE_S - 5
     os.utime(tmp_path / "lock.json", (old, old))
-    with lock.held(folder) as mine:
+    with lock.Lock(folder) as mine:
         (tmp_path / "lock.json").write_text(json.dumps(other))  # it was only suspended, and takes the folder back
         mine.beat()
         with pytest.raises(Stopped, match="elsewhere, pid 1 has taken over"):

@@ -371,22 +371,22 @@ def test_where_folders_cannot_be_locked_a_living_holder_keeps_its_lock_whatever_
     ended = subprocess.Popen(["true"])
     ended.wait()
     (tmp_path / "lock.json").write_text(_lock_of(ended.pid))
-    with lock.held(folder):
+    with lock.Lock(folder):
         pass
 
 
 def test_while_a_driver_lives_the_kernel_refuses_a_second_one_whatever_lock_json_says(tmp_path):
     folder = open_folder(str(tmp_path))
-    with lock.held(folder):
+    with lock.Lock(folder):
         for content in (_lock_of(os.getppid()), _lock_of(1, space="elsewhere")):
             (tmp_path / "lock.json").write_text(content)
             os.utime(tmp_path / "lock.json", (0, 0))
-            with pytest.raises(BadInput, match="another sweep runs there"), lock.held(folder):
+            with pytest.raises(BadInput, match="another sweep runs there"), lock.Lock(folder):
                 pass
         (tmp_path / "lock.json").unlink()
-        with pytest.raises(BadInput, match="another sweep has just started there"), lock.held(folder):
+        with pytest.raises(BadInput, match="another sweep has just started there"), lock.Lock(folder):
             pass
-    with lock.held(folder):
+    with lock.Lock(folder):
         pass
 
 
@@ -417,7 +417,7 @@ def test_a_younger_process_of_the_same_pid_or_a_dead_one_does_not_hold_a_folder_
     time.sleep(0.2)  # a zombie: its remains have a pid
     for content in (_lock_of(os.getppid()), _lock_of(ended.pid)):
         (tmp_path / "lock.json").write_text(content)
-        with lock.held(folder):
+        with lock.Lock(folder):
             pass
     ended.wait()
 
@@ -426,11 +426,11 @@ def test_a_younger_process_of_the_same_pid_or_a_dead_one_does_not_hold_a_folder_
 def test_a_lock_that_names_nobody_is_taken_over_when_it_is_old(tmp_path, content):
     folder = open_folder(str(tmp_path))
     (tmp_path / "lock.json").write_text(content)
-    with pytest.raises(BadInput, match=r"host \?, pid \?"), lock.held(folder):
+    with pytest.raises(BadInput, match=r"host \?, pid \?"), lock.Lock(folder):
         pass
     old = time.time() - lock.NOBODY_S - 1
     os.utime(tmp_path / "lock.json", (old, old))
-    with lock.held(folder):
+    with lock.Lock(folder):
         pass
     assert not (tmp_path / "lock.json").exists()
 

@@ -74,7 +74,7 @@ def carry_out(request: Request, plan: Plan, out: str, finish: Finish = lambda fo
         reach(request.runner)
     with Signals() as signals:
         folder = open_folder(out)
-        with lock.held(folder) as held, closing(Journal(folder)) as journal:
+        with lock.Lock(folder) as held, closing(Journal(folder)) as journal:
             work = Work(request, plan, described, old, folder, held, journal, signals)
             code = _carry(work, finish)
     if work.cluster.hung:

@@ -117,11 +117,10 @@ def _point(plan: Plan, at: int) -> str:
     columns = plan.columns(at, at + 1)
     axes = [name for block in plan.space.blocks for axis in block.axes for name in axis.names]
     names = [*NAMES, *(name for name in dict.fromkeys([*axes, "cores", "jobs"]) if name in columns)]
-    return " ".join(f"{name}={_text(columns[name][0])}" for name in dict.fromkeys(names))
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    point = {name: columns[name][0] for name in names}
+    return " ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
+    )
 
 
 def _bytes(count: float) -> str:

@@ -110,8 +110,8 @@ class Flight:
                 chunk = next(todo, None)
                 if chunk is None:
                     return
-                table, points = missing(self._plan, chunk, self._known)
-                self._opened[chunk] = _Opened([] if table is None else [table], len(points))
+                tables, points = missing(self._plan, chunk, self._known)
+                self._opened[chunk] = _Opened(tables, len(points))
                 if not len(points):
                     yield self._close(chunk)
                     continue

@@ -39,7 +39,7 @@ class Carried:
 def serial(plan: Plan, chunks: Sequence[int], known: Known) -> Generator[Carried, None, None]:
     """One chunk after the other, in this process."""
     for chunk in chunks:
-        table, points = missing(plan, chunk, known)
+        tables, points = missing(plan, chunk, known)
         note: dict[str, Any] = {}
         if len(points):
             try:
@@ -49,18 +49,18 @@ def serial(plan: Plan, chunks: Sequence[int], known: Known) -> Generator[Carried
             except BaseException as error:
                 said = " ".join(str(error).split())
                 raise Stopped(1, f"chunk {chunk} cannot be computed: {type(error).__name__}: {said}") from error
-            table = computed if table is None else join_tables([table, computed])
-        assert table is not None, "a chunk has points"
+            tables.append(computed)
+        table = join_tables(tables)
         yield Carried(chunk, part_bytes(plan, chunk, table), len(failures(table)), note=note)
 
 
-def missing(plan: Plan, chunk: int, known: Known) -> tuple[pa.Table | None, Points]:
-    """Rows of a chunk that are known already, and the points to compute."""
+def missing(plan: Plan, chunk: int, known: Known) -> tuple[list[pa.Table], Points]:
+    """Rows of a chunk that are known already, if any, and the points to compute."""
     points = range(int(plan.chunks[chunk]), int(plan.chunks[chunk + 1]))
     table = known(chunk)
     if table is None:
-        return None, points
-    return table, np.setdiff1d(np.asarray(points), table["point"].to_numpy())
+        return [], points
+    return [table], np.setdiff1d(np.asarray(points), table["point"].to_numpy())
 
 
 def timed(compute: Compute, plan: Plan, points: Points) -> tuple[pa.Table, dict[str, Any]]:

@@ -17,8 +17,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -50,14 +49,31 @@ class Holder(Written):
 
 
 class Lock:
-    """A lock of this process; `running` is the number of chunks for the status."""
+    """A lock of this process, with a heartbeat; `running` is the number of chunks for the status."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.running = 0
         self.lost: str | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, daemon=True)
         self._kernel: int | None = None  # descriptor of the folder with the kernel's lock
         self._mine = {"host": socket.gethostname(), "space": space(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+
+    def __enter__(self) -> Lock:
+        self.acquire()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(HEARTBEAT_S)
+        self.release()
+
+    def _beat_on(self) -> None:
+        while not self._over.wait(HEARTBEAT_S) and not self.lost:
+            with suppress(OSError, Stopped, BadInput):
+                self.beat()
 
     def check(self) -> None:
         """Stopped if another driver has taken the lock, or it is gone: this one was taken for dead."""
@@ -144,28 +160,6 @@ class Lock:
             if other is not None and other.token == self._mine["token"]:
                 self.folder.remove(NAME)
         self._let_go()
-
-
-@contextmanager
-def held(folder: Folder) -> Iterator[Lock]:
-    """Lock a folder, with a heartbeat; BadInput if another driver has it."""
-    lock = Lock(folder)
-    lock.acquire()
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(HEARTBEAT_S) and not lock.lost:
-            with suppress(OSError, Stopped, BadInput):
-                lock.beat()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield lock
-    finally:
-        over.set()
-        thread.join(HEARTBEAT_S)
-        lock.release()
 
 
 def read(folder: Folder) -> Holder | None:
