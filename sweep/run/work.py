@@ -53,7 +53,7 @@ class Work:
         with suppress(BadInput, OSError):
             there = len(parts.committed(self.folder, chunks))
         say(
-            f"sweep: {why}; {there} of {chunks} chunks are parts.committed in {self.folder}; the same command continues"
+            f"sweep: {why}; {there} of {chunks} chunks are committed in {self.folder}; the same command continues"
         )
 
     def _end_process(self, why: str) -> None:
