@@ -47,7 +47,7 @@ class Work:
             return self._carry()
 
     def stop(self, why: str) -> None:
-        """Record and say why the run ends early, the number of parts.committed chunks, and how to continue."""
+        """Record and say why the run ends early, the number of committed chunks, and how to continue."""
         self.journal.note("stop", why=why)
         chunks, there = len(self.plan.chunks) - 1, 0
         with suppress(BadInput, OSError):
@@ -57,7 +57,7 @@ class Work:
         )
 
     def _end_process(self, why: str) -> None:
-        """End a driver whose Ray is gone, from another thread or process; parts.committed chunks stay."""
+        """End a driver whose Ray is gone, from another thread or process; committed chunks stay."""
         self.stop(why)
         self.journal.close()
         self.held.release()
@@ -151,7 +151,7 @@ class Work:
             self.folder.write(name, carried.part)
         elif not self.folder.exists(name):
             raise Stopped(
-                1, f"chunk {carried.chunk}, parts.committed on {carried.note['worker_host']}, is not in {self.folder}: "
+                1, f"chunk {carried.chunk}, committed on {carried.note['worker_host']}, is not in {self.folder}: "
                 "with runner.commit=workers, out= must be one folder for all machines"
             )  # fmt: skip
         self.journal.note("chunk", chunk=carried.chunk, points=points, failed=carried.failed, **carried.note)
