@@ -52,9 +52,7 @@ class Work:
         chunks, there = len(self.plan.chunks) - 1, 0
         with suppress(BadInput, OSError):
             there = len(parts.committed(self.folder, chunks))
-        say(
-            f"sweep: {why}; {there} of {chunks} chunks are committed in {self.folder}; the same command continues"
-        )
+        say(f"sweep: {why}; {there} of {chunks} chunks are committed in {self.folder}; the same command continues")
 
     def _end_process(self, why: str) -> None:
         """End a driver whose Ray is gone, from another thread or process; committed chunks stay."""
