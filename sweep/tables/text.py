@@ -19,6 +19,7 @@ from sweep.tables.words import number
 
 FAR_APART = 1e4  # ratio of numbers in a column that no common number of decimals can show
 GAP = 2  # spaces between two columns
+HEAD = 13  # characters up to which a head stays in one line, counting an underscore twice
 OF_A_POINT = ("operation_ns_total", "flush_interval_ns", "handler_share")  # shown beside the main metrics
 
 
@@ -59,7 +60,7 @@ def as_text(table: pd.DataFrame, width: int = 0, rows: int = 40) -> str:
     for at, name in enumerate(names):
         column = cells(shown, name)
         longest = max(map(len, column))
-        head = [part.replace("_ ", "_") for part in textwrap.wrap(name.replace("_", "_ "), max(longest, 10),
+        head = [part.replace("_ ", "_") for part in textwrap.wrap(name.replace("_", "_ "), max(longest, HEAD),
                                                                   break_long_words=False)]  # fmt: skip
         is_number = any(cell.lstrip("-")[:1].isdecimal() for cell in column)  # also `1.44x` beside `never`
         right += [at] if is_number else []
