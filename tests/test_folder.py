@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import unicodedata
 
 import pandas as pd
 import pytest
@@ -537,6 +538,18 @@ def test_the_users_own_files_are_on_record(tmp_path):
     run = json.loads((tmp_path / "o" / "run.json").read_text())
     digest = subprocess.check_output(["sha256sum", str(grid)], text=True).split()[0]
     assert run["own_files"] == {"grid/g.yaml": digest}
+
+
+@pytest.mark.parametrize(("there", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_folder_is_the_same_in_whatever_unicode_form_it_is_typed(tmp_path, there, typed):
+    folder = tmp_path / unicodedata.normalize(there, "übung") / unicodedata.normalize(there, "erklärt")
+    folder.mkdir(parents=True)
+    for name in ("", "/new"):
+        assert look(unicodedata.normalize(typed, str(folder) + name)).path == str(folder) + name
+    (tmp_path / unicodedata.normalize(typed, "übung")).mkdir()  # a folder of exactly this name comes first
+    assert look(str(tmp_path / unicodedata.normalize(typed, "übung"))).path.endswith(
+        unicodedata.normalize(typed, "übung")
+    )
 
 
 def test_a_look_at_a_folder_makes_nothing(tmp_path):

@@ -30,6 +30,7 @@ CONTENT = {"jobs": "1 x cores"}  # of that grid: all CPUs are busy by default
 OF_CALLS = (*OF_POINTS, "engine", "policy_path", "points", "max_points", "max_cpu_hours")  # keys of a call
 PLACES = re.compile(rf"\A(command line|grid/{GRID})[:,] ")  # not needed: every mistake is in the call
 MOST_ROWS = 3_000_000
+MOST_DEPTH = 8  # of lists in lists
 CALLER = 4  # stack level of the user's line, from the place of a warning
 
 
@@ -72,19 +73,23 @@ def _plan(given: Mapping[str, Any], config_dir: str | None) -> Plan:
     return plan
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, deep: int = 0) -> Any:
     """A value as in a file: arrays, columns of pandas, tuples and ranges become lists."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, bytes | bytearray):
+        raise BadInput(f"{value!r:.60}: bytes: must be text, a number, a list or a mapping")
     if hasattr(value, "tolist"):  # numpy's arrays and numbers, and columns of pandas
-        return value.tolist()
+        value = value.tolist()
+    if deep > MOST_DEPTH:
+        raise BadInput(f"lists in lists: must be at most {MOST_DEPTH} deep")
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(inner) for key, inner in value.items()}
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return {_plain(key, deep + 1): _plain(inner, deep + 1) for key, inner in value.items()}
+    if not isinstance(value, Sequence) or isinstance(value, str):
         return value
     if len(value) > MOST_ROWS:
         raise BadInput(f"{len(value)} values: must be at most {MOST_ROWS} rows in a call")
-    return [_plain(inner) for inner in value]
+    return [_plain(inner, deep + 1) for inner in value]
 
 
 def _warn(plan: Plan, failed: Sequence[tuple[int, str, str]]) -> None:

@@ -208,11 +208,24 @@ def look(out: str) -> Folder:
                 _check_store(out)
             filesystem, path = fs.FileSystem.from_uri(out)
         else:
-            filesystem, path = fs.LocalFileSystem(), os.path.abspath(out)
+            filesystem, path = fs.LocalFileSystem(), _as_it_is_there(os.path.abspath(out))
             path.encode()  # raises for a name that the filesystem does not allow
     except (OSError, pa.ArrowException, ValueError) as error:
         raise BadInput(f"{shown!r}: cannot be opened: {reason(error)}") from None
     return Folder(filesystem, path.rstrip("/"))
+
+
+def _as_it_is_there(path: str) -> str:
+    """A path with each name in the Unicode form of an existing file, if only that form exists."""
+    if path.isascii() or os.path.lexists(path):
+        return path
+    above, name = os.path.split(path)
+    above = _as_it_is_there(above)
+    try:
+        there = [each for each in os.listdir(above) if normalize("NFC", each) == normalize("NFC", name)]
+    except OSError:
+        there = []
+    return os.path.join(above, *(there[:1] or [name]))
 
 
 ASK = """import sys
