@@ -32,7 +32,7 @@ def visit_next_line(lane: Lane, k: int) -> float:
     at, line = sender.arrival, line_of(lane, k)
     lane.state.now = max(lane.state.now, at)
     held = lane.lines[line]
-    mine = line == _own_line(lane, k) and checker.cleared == held.generation
+    mine = line == checker.line and checker.cleared == held.generation
     others = held.clear - mine  # clear marks of other CPUs
     grant = max(at, held.free)
     if sender.stage % 2:  # cpumask_or()
@@ -59,7 +59,7 @@ def visit_next_line(lane: Lane, k: int) -> float:
 @compiled
 def check_line(lane: Lane, k: int) -> None:
     """The next check of CPU k reads its line, or clears its mark."""
-    checker, line = lane.checkers[k], _own_line(lane, k)
+    checker, line = lane.checkers[k], lane.checkers[k].line
     held, at = lane.lines[line], checker.check
     if checker.clearing:  # cpumask_test_and_clear_cpu()
         _write(lane, line, k, max(at, held.free))
@@ -70,12 +70,6 @@ def check_line(lane: Lane, k: int) -> None:
     else:
         schedule_check(lane, k, _read(lane, line, k, at))
     checker.clearing = not checker.clearing
-
-
-@compiled
-def _own_line(lane: Lane, k: int) -> int:
-    """The line with the mark of CPU k."""
-    return lane.socket[k] % lane.words.lines
 
 
 @compiled
@@ -105,6 +99,6 @@ def _write(lane: Lane, line: int, k: int, grant: float) -> float:
 def _mark_others(lane: Lane, line: int, k: int, end: float) -> None:
     """Mark all other CPUs of the line, and draw the next check of each CPU with a clear mark."""
     for other in range(lane.words.busy):
-        clear = lane.checkers[other].cleared == lane.lines[line].generation
-        if other != k and clear and _own_line(lane, other) == line:
+        checker = lane.checkers[other]
+        if other != k and checker.line == line and checker.cleared == lane.lines[line].generation:
             draw_check(lane, other, end)

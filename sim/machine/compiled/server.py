@@ -84,7 +84,8 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
     apart = distances(shape) if on_a_line else np.empty((0, 0), dtype=np.uint8)
     gap = _gaps_ns(shape, cost, lanes, "checks_per_s" if words.reads_line else "entries_per_s")
     states = records(STATE, lanes, now=NEVER, latest=NEVER, other=NEVER)
-    clear = np.bincount(shape.socket % words.lines, minlength=words.lines)  # no CPU is marked yet
+    own_line = shape.socket % words.lines
+    clear = np.bincount(own_line, minlength=words.lines)  # no CPU is marked yet
 
     def new_lane(draws: Drawn, counts: Record, number: int) -> Lane:
         return Lane(
@@ -93,15 +94,15 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
             draws=draws,
             counts=counts,
             state=states[number],
-            senders=records(SENDER, shape.flushers),
-            checkers=records(CHECKER, checkers, check=inf, checked=NEVER, gap=gap[number, :checkers]),
+            senders=records(SENDER, shape.flushers, place=places),
+            checkers=records(
+                CHECKER, checkers, line=own_line[:checkers], check=inf, checked=NEVER, gap=gap[number, :checkers]
+            ),
             lines=records(LINE, words.lines, clear=clear),
             copies=np.full((words.lines, shape.busy if words.reads_line else 0), -1),
             arrivals=tree.copy(),
             checks=knockout(checkers),
-            places=places.astype(np.uint32),
             cluster=shape.cluster.astype(np.uint32),
-            socket=shape.socket.astype(np.uint32),
             apart=apart,
             line=line_ns[number],
             flags=flags[number],

@@ -57,9 +57,11 @@ SENDER = np.dtype([  # the next or current flush event of a sender
     ("kind", np.uint32), ("start", np.float64),
     ("arrival", np.float64),  # at the next line, or the fabric
     ("stage", np.uint32),  # twice the number of finished lines, plus one if a write is next
+    ("place", np.uint32),  # in the knock-out of arrivals
     ("refills_next", np.bool_),  # flushed by another CPU during a flush event, so the next compute refills
 ])  # fmt: skip
 CHECKER = np.dtype([  # the checks of a busy CPU
+    ("line", np.uint32),  # the line with its mark
     ("check", np.float64),  # next arrival at the line; infinite while there is none
     ("gap", np.float64),  # mean time between checks
     ("used", np.uint32),  # draws of checks used
@@ -91,9 +93,7 @@ class Lane(NamedTuple):
     copies: np.ndarray  # version of the copy of each busy CPU, [line, cpu]; empty unless CPUs read lines
     arrivals: Records  # knock-out of arrivals of senders, cluster by cluster
     checks: Records  # knock-out of checks
-    places: np.ndarray  # place of each sender in `arrivals`, [cpu]
     cluster: np.ndarray  # [cpu]
-    socket: np.ndarray  # [cpu]
     apart: np.ndarray  # distances between CPUs, [cpu, cpu] of SAME to CROSS in `sim/cache_lines.py`
     line: np.ndarray  # time of a transfer over each of these distances, [distance]
     flags: np.ndarray  # time to read the flags of all other CPUs, in ns, [cpu]; empty without flags
@@ -103,7 +103,7 @@ class Lane(NamedTuple):
 def arrive(lane: Lane, k: int, at: float) -> None:
     """CPU k arrives at its next line at this time."""
     lane.senders[k].arrival = at
-    play_at(lane.arrivals, lane.places[k], k, at)
+    play_at(lane.arrivals, lane.senders[k].place, k, at)
 
 
 @compiled
@@ -126,7 +126,7 @@ def line_of(lane: Lane, k: int) -> int:
     """The next line of the flush event of CPU k."""
     if lane.words.lines == 1:
         return 0
-    return (lane.socket[k] + lane.senders[k].stage // 2) % lane.words.lines
+    return (lane.checkers[k].line + lane.senders[k].stage // 2) % lane.words.lines
 
 
 @compiled
