@@ -79,14 +79,14 @@ class Machine:
             "replica": events.replica_row.astype(np.int64),
             "think_ns": events.think_ns,
             "alloc_share": events.alloc_share,
-            "used": np.zeros((self.lanes, shape.flushers), dtype=np.int64),
+            "used": np.zeros((self.lanes, shape.senders), dtype=np.int64),
             "counts": np.zeros((self.lanes, len(COUNTS))),
         }
         self._sizes = {
             "lanes": self.lanes,
             "cpus": shape.cores,
             "busy": shape.busy,
-            "senders": shape.flushers,
+            "senders": shape.senders,
             "reach": shape.reach,
             "kinds": len(events.cumulative),
         }

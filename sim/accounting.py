@@ -34,7 +34,7 @@ from sim.topology import Shape
 Columns = Mapping[str, np.ndarray]
 WINDOWS = ("window_ns", "window_p50_ns", "window_p99_ns")
 PENDING = (  # fields of `Pending`
-    *WINDOWS, "pending_share", "flusher_pending_share", "marks_per_flush", "flushes_per_s", "overdue_per_s"
+    *WINDOWS, "pending_share", "sender_pending_share", "marks_per_flush", "flushes_per_s", "overdue_per_s"
 )  # fmt: skip
 OF_ISOLATED = ("window_p99_ns", "flushes_per_s", "overdue_per_s")  # fields that isolated CPUs have separately
 
@@ -89,9 +89,9 @@ def account_without_events(lanes: Columns, shape: Shape, kind: Kind) -> dict[str
     null += ["lock_wait_ns"]
     out |= {name: np.full_like(base_s, np.nan) for name in null}
     if kind is Kind.LOOP:
-        operation_ns = asked_operation_ns(lanes, shape.flushers) * slowdown_of_work(lanes, shape)
+        operation_ns = asked_operation_ns(lanes, shape.senders) * slowdown_of_work(lanes, shape)
         return out | {
-            "operation_ns_total": operation_ns, "operations_per_s": over(shape.flushers * 1e9, operation_ns)
+            "operation_ns_total": operation_ns, "operations_per_s": over(shape.senders * 1e9, operation_ns)
         }  # fmt: skip
     elapsed_s = wall_time_without_xpfo_s(lanes, shape)
     return out | {"system_time_s": base_s.copy(), "ratio": over(base_s, base_s), "wall_time_s": elapsed_s}
@@ -101,7 +101,7 @@ def slowdown_of_work(lanes: Columns, shape: Shape) -> np.ndarray:
     """The slowdown of the work of a closed loop by busy siblings, [lane]; a given rate already includes it."""
     if not np.isnan(lanes["rate_per_s"][0]):
         return np.ones_like(lanes["cores"])
-    return shape.mean_slowdown(shape.busy, lanes["smt_slowdown"], shape.flushers)
+    return shape.mean_slowdown(shape.busy, lanes["smt_slowdown"], shape.senders)
 
 
 # overhead_share, sender_overhead_share, elongation, operations_per_s, overhead_ns_per_operation, operation_ns_total
@@ -136,9 +136,9 @@ def own_overhead_ns(scenario: Scenario, mean: Columns) -> np.ndarray:
     If other CPUs compute too, the counts are of all busy CPUs. The overhead of the senders is then their time without
     the compute that they drew, which differs a little from its mean.
     """
-    if scenario.shape.flushers == scenario.shape.busy:
+    if scenario.shape.senders == scenario.shape.busy:
         return in_the_loop_ns(scenario, mean)
-    return np.maximum(scenario.shape.flushers * mean["interval_ns"] - mean["compute_ns"], 0.0)
+    return np.maximum(scenario.shape.senders * mean["interval_ns"] - mean["compute_ns"], 0.0)
 
 
 def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dict[str, np.ndarray]:
@@ -149,13 +149,13 @@ def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dic
     sender exceeds the mean overhead of the busy CPUs.
     """
     shape, think_ns = scenario.shape, scenario.think_ns
-    if shape.flushers == shape.busy:
+    if shape.senders == shape.busy:
         cycle_ns = think_ns + overhead_ns
         share = senders = over(overhead_ns, cycle_ns)
     else:
         own_ns = own_overhead_ns(scenario, mean)
         cycle_ns = think_ns + own_ns
-        share = np.minimum(shape.flushers * overhead_ns / (shape.busy * cycle_ns), 1.0)  # requests may still wait
+        share = np.minimum(shape.senders * overhead_ns / (shape.busy * cycle_ns), 1.0)  # requests may still wait
         senders = over(own_ns, cycle_ns)
     operations = scenario.events if scenario.kind is Kind.LOOP else np.full_like(cycle_ns, np.nan)
     operation_ns = cycle_ns * operations
@@ -163,7 +163,7 @@ def work_done(scenario: Scenario, mean: Columns, overhead_ns: np.ndarray) -> dic
         "overhead_share": share,
         "sender_overhead_share": senders,
         "elongation": over(cycle_ns, think_ns),
-        "operations_per_s": over(shape.flushers * 1e9, operation_ns),
+        "operations_per_s": over(shape.senders * 1e9, operation_ns),
         "overhead_ns_per_operation": overhead_ns * operations,
         "operation_ns_total": operation_ns,
     }
@@ -195,7 +195,7 @@ def wall_time(scenario: Scenario, mean: Columns, elongation: np.ndarray) -> dict
     half = over(mean["overhead_half_ns"], scenario.think_ns)
     return {
         "wall_time_s": without_s * elongation,
-        "wall_time_half_s": without_s * half if shape.flushers == shape.busy else np.full_like(half, np.nan),
+        "wall_time_half_s": without_s * half if shape.senders == shape.busy else np.full_like(half, np.nan),
     }
 
 
@@ -282,7 +282,7 @@ def locks(scenario: Scenario, mean: Columns) -> dict[str, np.ndarray]:
         return {name: np.full_like(scenario.events, np.nan) for name in ("lock_wait_ns", "lock_share")}
     return {
         "lock_wait_ns": over(mean["lock_wait_ns"], mean["lock_sections"]),
-        "lock_share": mean["lock_ns"] / (scenario.shape.flushers * mean["interval_ns"]),
+        "lock_share": mean["lock_ns"] / (scenario.shape.senders * mean["interval_ns"]),
     }
 
 
@@ -361,7 +361,7 @@ def exposure(scenario: Scenario, mean: Columns, pending: Columns) -> dict[str, n
         "stale_window_p99_ns": window["window_p99_ns"],
         "pending_share": pending["pending_share"],
         "outstanding_marks": marks_per_s * window["window_ns"] * 1e-9,  # Little's law
-        "lost_marks": 1e6 * (1.0 - pending["flusher_pending_share"]) * marks_ahead(scenario, mean),
+        "lost_marks": 1e6 * (1.0 - pending["sender_pending_share"]) * marks_ahead(scenario, mean),
     }
 
 
@@ -393,7 +393,7 @@ def check_marks(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.nda
     alone = _rates(scenario, interval_ns, seldom, False)
     for lane in range(lanes):
         key = (shape.seed, int(scenario.replica[lane]))
-        found = pending_on_busy_cpus(senders[lane], others[lane], shape.flushers, shape.busy - shape.isolated, *key)
+        found = pending_on_busy_cpus(senders[lane], others[lane], shape.senders, shape.busy - shape.isolated, *key)
         if shape.isolated:
             isolated = pending_on_an_equal(alone[lane], *key)
             found = with_isolated(found, isolated, shape.isolated, shape.busy)
@@ -405,7 +405,7 @@ def check_marks(scenario: Scenario, interval_ns: np.ndarray) -> dict[str, np.nda
             out[name][lane] = values[name]
         out["found_share"][lane] = found.flushes_per_s / found.checks_per_s if found.checks_per_s else 0.0
     if scenario.policy.mark is None:
-        out["pending_share"][:] = out["flusher_pending_share"][:] = out["marks_per_flush"][:] = np.nan
+        out["pending_share"][:] = out["sender_pending_share"][:] = out["marks_per_flush"][:] = np.nan
     return out
 
 
@@ -422,7 +422,7 @@ def overdue_run_ns(scenario: Scenario) -> np.ndarray:
 
 def _rates(scenario: Scenario, interval_ns: np.ndarray, checks_per_s: Columns, flushes: bool) -> list[Rates]:
     """The rates on one busy CPU of each lane: a sender if `flushes`, else a CPU without flush events."""
-    policy, lanes, flushers, interval_s = scenario.policy, scenario.lanes, scenario.shape.flushers, interval_ns * 1e-9
+    policy, lanes, senders, interval_s = scenario.policy, scenario.lanes, scenario.shape.senders, interval_ns * 1e-9
     zero = np.zeros_like(interval_s)
     own_flush = flushes and policy.local is not Local.NEVER
     late_ns = if_read(lanes, "ipi_send_ns") + if_read(lanes, "ipi_latency_ns") + overdue_run_ns(scenario)
@@ -431,8 +431,8 @@ def _rates(scenario: Scenario, interval_ns: np.ndarray, checks_per_s: Columns, f
         "switch_cv2": lanes["switch_cv2"] if policy.switch_to_user else zero + 1.0,
         "ticks": checks_per_s["tick"],
         "others": checks_per_s["migration"] + checks_per_s["kernel_entry"],
-        "marks": (1.0 - 1.0 / flushers if flushes else 1.0) / interval_s,
-        "own_full": scenario.full_share / (interval_s * flushers) if own_flush else zero,
+        "marks": (1.0 - 1.0 / senders if flushes else 1.0) / interval_s,
+        "own_full": scenario.full_share / (interval_s * senders) if own_flush else zero,
         "deadline_s": policy.mark.deadline_ns * 1e-9 + late_ns * 1e-9 if policy.mark else zero + inf,
     }
     return [Rates(**{name: float(column[lane]) for name, column in columns.items()}) for lane in range(len(zero))]

@@ -58,8 +58,8 @@ def mean_line_ns(apart: np.ndarray, line_ns: np.ndarray) -> np.ndarray:
 def flags_ns(shape: Shape, cost: Mapping[str, np.ndarray]) -> np.ndarray:
     """The time of each sender to read the flags of all other online CPUs, [cpu, lane]: such reads overlap."""
     line_ns = line_times_ns(shape, cost)
-    out = np.zeros((shape.flushers, len(line_ns)))
-    for k in range(shape.flushers):
+    out = np.zeros((shape.senders, len(line_ns)))
+    for k in range(shape.senders):
         others = np.delete(distances(shape)[k], k)
         out[k] = len(others) * cost["ack_lines"] * mean_line_ns(others, line_ns) if len(others) else 0.0
     return out

@@ -70,7 +70,7 @@ class Pending:
     overdue_per_s: float  # interrupts for marks that are too old
     pending_share: float  # share of time with the mark pending
     marks_per_flush: float  # marks by other CPUs between two clears
-    flusher_pending_share: float  # pending_share of a sender
+    sender_pending_share: float  # pending_share of a sender
     windows: Windows
 
 
@@ -108,36 +108,36 @@ def pending_on_an_equal(rates: Rates, seed: int, replica: int) -> Pending:
     return pending_on_busy_cpus(rates, rates, 1, 1, seed, replica)
 
 
-def pending_on_busy_cpus(flusher: Rates, other: Rates, flushers: int, busy: int, seed: int, replica: int) -> Pending:
-    """The results of checks on a busy CPU, as means over `flushers` senders and `busy - flushers` other busy CPUs.
+def pending_on_busy_cpus(sender: Rates, other: Rates, senders: int, busy: int, seed: int, replica: int) -> Pending:
+    """The results of checks on a busy CPU, as means over `senders` senders and `busy - senders` other busy CPUs.
 
     Both kinds have the same rate of checks and deadline. There is a window for each mark and each other busy CPU, of
-    which `flushers - 1` are senders.
+    which `senders - 1` are senders.
     """
-    part, without = flushers / busy, (busy - flushers) / (busy - 1) if flushers < busy else 0.0
-    found = overdue = pending_share = marks = flusher_pending = 0.0
-    for rates, share in ((flusher, part), (other, 1.0 - part)):
+    part, without = senders / busy, (busy - senders) / (busy - 1) if senders < busy else 0.0
+    found = overdue = pending_share = marks = sender_pending = 0.0
+    for rates, share in ((sender, part), (other, 1.0 - part)):
         if not share:
             continue
         if rates.deadline_s < inf:
             late = _overdue(rates, seed, replica)
             its_found, of_time = late.found, float((late.times * late.pending_s).sum()) / late.total_s
             overdue += share * late.overdue / late.total_s
-            windows = _windows_until(late, rates.marks, flusher.own_full, without)
+            windows = _windows_until(late, rates.marks, sender.own_full, without)
         else:
             gaps = _gaps(rates, seed, replica)
             its_found, of_time = _found(rates.marks, gaps)
         found += share * its_found
         pending_share += share * of_time
         marks += share * rates.marks
-        flusher_pending = of_time if rates is flusher else flusher_pending
-    flushes = flusher.checks * found
-    if flusher.deadline_s < inf:
+        sender_pending = of_time if rates is sender else sender_pending
+    flushes = sender.checks * found
+    if sender.deadline_s < inf:
         marks_per_flush = marks / (flushes + overdue) if flushes + overdue else 0.0
     else:
-        windows = _windows(gaps, flusher.own_full, without)
+        windows = _windows(gaps, sender.own_full, without)
         marks_per_flush = _marks_per_flush(marks, gaps, found)
-    return Pending(flusher.checks, flushes, overdue, pending_share, marks_per_flush, flusher_pending, windows)
+    return Pending(sender.checks, flushes, overdue, pending_share, marks_per_flush, sender_pending, windows)
 
 
 def with_isolated(housekeeping: Pending, isolated: Pending, count: int, busy: int) -> Pending:
@@ -361,7 +361,7 @@ def read_and_clear_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np
     access_ns = line_ns(scenario.lanes, shape) + np.divide(
         mean["queue_ns"], taken, out=np.zeros_like(taken), where=taken > 0.0
     )
-    hits = (1.0 - mean["line_misses"] / reads) * shape.flushers / shape.busy
+    hits = (1.0 - mean["line_misses"] / reads) * shape.senders / shape.busy
     return hits * scenario.lanes["line_hit_ns"] + (1.0 - hits + pending["found_share"]) * access_ns
 
 
@@ -381,11 +381,11 @@ def flag_writes_ns(scenario: Scenario, mean: Columns, pending: Columns) -> np.nd
 def marks_ahead(scenario: Scenario, mean: Columns) -> np.ndarray:
     """The mean number of marks by other CPUs between the read and the write of a mark; 0 if no mark is lost.
 
-    These are the marks ahead of it in the queue for the line, by Little's law for one of `flushers` customers.
+    These are the marks ahead of it in the queue for the line, by Little's law for one of `senders` customers.
     """
     mark, shape, interval_ns = scenario.policy.mark, scenario.shape, mean["interval_ns"]
     if mark is None:
         return np.full_like(interval_ns, np.nan)
     if mark.line is not Line.GLOBAL or mark.write is not Write.PLAIN:
         return np.zeros_like(interval_ns)
-    return (1.0 - 1.0 / shape.flushers) * (mean["queue_ns"] + line_ns(scenario.lanes, shape)) / interval_ns
+    return (1.0 - 1.0 / shape.senders) * (mean["queue_ns"] + line_ns(scenario.lanes, shape)) / interval_ns

@@ -62,13 +62,13 @@ class FlushEvents:
         )
         self._replicas, self.replica_row = np.unique(replicas, return_inverse=True)
         constant = (COMPUTE,) if shape.operation == "constant" else ()
-        self._draws = Draws(shape.seed, self._replicas, shape.flushers, (COMPUTE, KIND, PAGES), constant)
-        self.flushers, self.busy = shape.flushers, shape.busy
+        self._draws = Draws(shape.seed, self._replicas, shape.senders, (COMPUTE, KIND, PAGES), constant)
+        self.senders, self.busy = shape.senders, shape.busy
         self.checking = policy.kernel_entry is not None or policy.reads_line
-        self.all_flush = shape.flushers == shape.busy
+        self.all_flush = shape.senders == shape.busy
         self.entry_draws = Draws(shape.seed, self._replicas, shape.busy if self.checking else 0, (ENTRY,))
         self.preemption = Preemption(shape, cost, policy, self._replicas, lanes)
-        self._next = np.zeros((shape.flushers, lanes), dtype=np.int64)  # draws used, [cpu, lane]
+        self._next = np.zeros((shape.senders, lanes), dtype=np.int64)  # draws used, [cpu, lane]
         self._most = 0
         self._lane = np.arange(lanes)
 
@@ -119,7 +119,7 @@ class FlushEvents:
         self._most = max(self._most, int(used.max()) + 1)
         self._draws.reserve(self._most)
         self._next[of_cpu] += 1
-        at = (self.replica_row * self.flushers + cpu) * self._draws.length + used
+        at = (self.replica_row * self.senders + cpu) * self._draws.length + used
         compute, which, pages = (table.take(at) for table in self._draws.tables)
         longer = np.where(which < self.alloc_share, pages, 2.0) >= self.cumulative  # per kind
         return compute * self.think_ns, longer.view(np.uint8).sum(axis=0, dtype=np.uint16).astype(np.int64)
@@ -143,9 +143,9 @@ class FlushEvents:
         total = np.full(len(self.think_ns), np.nan if self.all_flush else 0.0)
         if self.all_flush:  # not needed
             return total
-        table = self._draws.tables[0].reshape(len(self._replicas), self.flushers, -1)
+        table = self._draws.tables[0].reshape(len(self._replicas), self.senders, -1)
         until = np.cumsum(table, axis=2)
-        for cpu in range(self.flushers):  # CPU by CPU, so that lanes do not affect each other
+        for cpu in range(self.senders):  # CPU by CPU, so that lanes do not affect each other
             last = (self.replica_row, cpu, np.maximum(used[cpu] - 1, 0))
             left_ns = np.minimum(np.maximum(end[cpu] - now, 0.0), table[last] * self.think_ns)
             total = total + np.where(used[cpu] > 0, until[last] * self.think_ns - left_ns, 0.0)

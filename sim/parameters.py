@@ -223,11 +223,11 @@ PARAMETERS: dict[str, Parameter] = {
         "added latency of an idle target that has left for the hypervisor, instead of idle_exit_ns; 0: none has left"
     ),
     # a CPU that cannot take an interrupt now: interrupts off, a firmware interrupt, a preempted vCPU
-    "held_share": _share(
+    "preempted_share": _share(
         "share of interrupts that their CPU cannot take on arrival; share of time if such a CPU is marked pending",
         Reader.INTERRUPTS, default=0.0, seldom=True, compiled=True,
     ),
-    "held_ns": _ns(
+    "preempted_ns": _ns(
         "mean time for which a CPU cannot take such an interrupt", Reader.INTERRUPTS, default=0.0, seldom=True
     ),
     # deferral and hardware
@@ -327,7 +327,7 @@ PARAMETERS: dict[str, Parameter] = {
         "ns", "mean compute between flush events; replaces that of the build", optional=True,
         readers=(Reader.EVENTS,), control=True,
     ),
-    "flushers": Parameter(
+    "senders": Parameter(
         "1", "senders: busy CPUs that make flush events, the lowest ones", 1, whole=True, optional=True,
         readers=(Reader.EVENTS,), same=True, **_CONTROL,
     ),
@@ -406,12 +406,12 @@ def check_together(point: Mapping[str, Any]) -> None:
     if point.get("fill") == "sockets" and cores // point["threads_per_core"] % point["sockets"]:
         raise ValueError(f"fill=sockets: must have equally many cores on each of sockets={point['sockets']:g}")
     busy = busy_cpus(point.get("jobs", cores), cores)
-    senders = point.get("flushers")
+    senders = point.get("senders")
     others = busy - (busy if senders is None or np.isnan(senders) else min(senders, busy))
     if (point.get("isolated") or 0) > others:
         raise ValueError(
             f"isolated={point['isolated']:g}: must be at most {others:g}, the busy CPUs that make no flush events; "
-            "give flushers"
+            "give senders"
         )
     if point["apic"] == "flat" and cores > FLAT_APIC_CPUS:
         raise ValueError(f"apic=flat: reaches at most {FLAT_APIC_CPUS} CPUs, but cores={cores}")

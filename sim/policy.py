@@ -30,7 +30,7 @@ class Targets(Enum):
     NOBODY = "no CPU"
     OTHER_ONLINE = "other online CPUs"  # cpu_online_mask without this CPU
     OTHER_BUSY = "other busy CPUs"  # idle CPUs are left out
-    # A preempted vCPU (a share `held_share`) is marked pending, and flushes fully when it runs again.
+    # A preempted vCPU (a share `preempted_share`) is marked pending, and flushes fully when it runs again.
     OTHER_RUNNING = "other running CPUs"
     # A CPU in user mode is marked pending, and flushes fully at its next kernel entry, before it can use a stale entry.
     OTHER_IN_KERNEL = "other CPUs in the kernel"

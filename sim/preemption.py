@@ -3,11 +3,11 @@
 Interrupts are off on such a CPU, firmware runs on it, or it is a preempted vCPU. Its compute is not delayed meanwhile:
 the model delays only the interrupt.
 
-If the policy marks preempted vCPUs pending, a vCPU stays preempted during the next flush events too. `held_share` is
-then a share of time: a vCPU that ran `since_ns` ago is preempted with probability
-`held_share * (1 - exp(-since_ns / forget_ns))`, where `forget_ns` is `held_ns * (1 - held_share)`, as in a process
-that changes between two states at constant rates. The remaining time is exponential, however long the vCPU has been
-preempted.
+If the policy marks preempted vCPUs pending, a vCPU stays preempted during the next flush events too. `preempted_share`
+is then a share of time: a vCPU that ran `since_ns` ago is preempted with probability
+`preempted_share * (1 - exp(-since_ns / forget_ns))`, where `forget_ns` is `preempted_ns * (1 - preempted_share)`, as in
+a process that changes between two states at constant rates. The remaining time is exponential, however long the vCPU
+has been preempted.
 
 If the policy marks CPUs in user mode pending, such a CPU is treated in the same way, until its next kernel entry.
 """
@@ -30,14 +30,14 @@ class Preemption:
         self, shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, replicas: np.ndarray, lanes: int
     ) -> None:
         """`replicas` has the replicas of the lanes, without repetition."""
-        preempted = bool((cost.get("held_share", np.zeros(lanes)) > 0.0).any())
+        preempted = bool((cost.get("preempted_share", np.zeros(lanes)) > 0.0).any())
         if policy.targets.looks_for_user_mode and preempted:
-            raise ValueError(f"held_share: no engine models preempted vCPUs beside {policy.targets}: must be 0")
+            raise ValueError(f"preempted_share: no engine models preempted vCPUs beside {policy.targets}: must be 0")
         self.any = policy.targets.interrupts and (preempted or policy.targets.looks_for_user_mode)
         reachable = shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores
         self.cpus = reachable if self.any else 0  # CPUs with draws
         self.draws = Draws(shape.seed, replicas, self.cpus, BY_INTERRUPT)
-        self.draws.reserve(shape.flushers if self.any else 0)  # each sender may have an interrupt on its way
+        self.draws.reserve(shape.senders if self.any else 0)  # each sender may have an interrupt on its way
 
 
 def away(
@@ -49,7 +49,7 @@ def away(
     """
     share, mean_ns = np.zeros((lanes, cpus)), np.zeros((lanes, cpus))
     if not policy.targets.looks_for_user_mode:
-        for values, name in ((share, "held_share"), (mean_ns, "held_ns")):
+        for values, name in ((share, "preempted_share"), (mean_ns, "preempted_ns")):
             values[:] = cost.get(name, np.zeros(lanes))[:, None]
         return share, mean_ns
     housekeeping, isolated = slice(0, shape.busy - shape.isolated), slice(shape.busy - shape.isolated, shape.busy)

@@ -148,13 +148,13 @@ class _Group:
         first = self.first
         cores, sockets, threads = (int(first[name]) for name in ("cores", "sockets", "threads_per_core"))
         shown = {"cores": cores, "sockets": sockets, "threads_per_core": threads}
-        check_together(shown | {name: first[name] for name in ("apic", "fill", "jobs", "flushers", "isolated")})
+        check_together(shown | {name: first[name] for name in ("apic", "fill", "jobs", "senders", "isolated")})
         busy = int(busy_cpus(first["jobs"], cores))
-        flushers = busy if np.isnan(first["flushers"]) else min(int(first["flushers"]), busy)
+        senders = busy if np.isnan(first["senders"]) else min(int(first["senders"]), busy)
         fill, operation, delivery = (first[name] for name in ("fill", "operation", "delivery"))
         cluster = None if np.isnan(first["cluster_cores"]) else int(first["cluster_cores"])
         return Shape(
-            cores, sockets, busy, flushers, threads, first["apic"], self.seed, fill, operation, delivery, cluster,
+            cores, sockets, busy, senders, threads, first["apic"], self.seed, fill, operation, delivery, cluster,
             int(first["isolated"]), first["lock_per"], first["lock_irqs"],
         )  # fmt: skip
 
@@ -225,9 +225,9 @@ def _think_of_loops(group: _Group) -> np.ndarray:
         think_ns = operation_ns / total
         return (think_ns - own_overhead_ns(*_run(group, shape, think_ns))) * total
 
-    whole_ns = operation_ns = asked_operation_ns(lanes, group.shape.flushers)
+    whole_ns = operation_ns = asked_operation_ns(lanes, group.shape.senders)
     if not np.isnan(lanes["one_thread_ops_per_s"][0]):
-        operation_ns = left_ns(whole_ns, replace(group.shape, busy=1, flushers=1, isolated=0))
+        operation_ns = left_ns(whole_ns, replace(group.shape, busy=1, senders=1, isolated=0))
         for row in np.flatnonzero(operation_ns < 0.0)[:1].tolist():
             raise ValueError(
                 f"one_thread_ops_per_s={lanes['one_thread_ops_per_s'][row]:g}: an operation takes {whole_ns[row]:.0f} "
@@ -275,7 +275,7 @@ def _check_entries(cost: Columns, shape: Shape, events: int) -> None:
     entries_per_s = (shape.busy - shape.isolated) * cost["kernel_entries_per_s"]
     if shape.isolated:
         entries_per_s = entries_per_s + shape.isolated * cost["isolated_entries_per_s"]
-    each = entries_per_s * 1e-9 * cost["think_ns"] / shape.flushers  # per flush event
+    each = entries_per_s * 1e-9 * cost["think_ns"] / shape.senders  # per flush event
     for entries in (each * events)[each * events > MOST_ENTRIES][:1].tolist():
         raise ValueError(
             f"kernel_entries_per_s: about {entries:.1e} kernel entries check a mark in {events} flush events; must be "

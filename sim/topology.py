@@ -19,7 +19,7 @@ class Shape:
     cores: int
     sockets: int
     busy: int  # CPUs 0..busy-1 run the build
-    flushers: int  # CPUs 0..flushers-1 make flush events
+    senders: int  # CPUs 0..senders-1 make flush events
     threads_per_core: int
     apic: str
     seed: int

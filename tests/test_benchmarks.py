@@ -27,7 +27,8 @@ def both(number):
     rng = np.random.default_rng([number, 7])
     shape, cost, think_ns, kunmap, alloc = configuration(rng)
     cost, think_ns = with_ties(rng, number, cost, think_ns, False)
-    shape, cost = replace(shape, delivery="apic"), cost | {"held_share": 0.0, "receive_exit_ns": 0.0}  # C: bare metal
+    shape = replace(shape, delivery="apic")  # C: bare metal
+    cost |= {"preempted_share": 0.0, "receive_exit_ns": 0.0}
     replicas, ones = np.array([0, 3, 1]), np.ones(3)
     columns = {name: value * ones for name, value in cost.items()} | {"think_ns": think_ns * ones}
     events = Events(kunmap * ones, tuple(p for p, _ in alloc), np.array([count * ones for _, count in alloc]))

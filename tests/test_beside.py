@@ -37,7 +37,7 @@ def late(deadline_ns):
 def isolating(parameters, machine="xeon_8160", **changes):
     """Four housekeeping CPUs that flush a thousand times a second, and twelve isolated ones."""
     p = parameters(machine, "unmapped_alloc", cores=16, sockets=1, threads_per_core=1, jobs=16, **SHORT)
-    return p | {"flushers": 4, "isolated": 12, "rate_per_s": 1000.0, "receive_exit_ns": 0.0} | changes
+    return p | {"senders": 4, "isolated": 12, "rate_per_s": 1000.0, "receive_exit_ns": 0.0} | changes
 
 
 # Locks
@@ -182,7 +182,7 @@ def test_an_isolated_cpu_in_user_mode_is_not_interrupted(policy, parameters):
 
 
 def test_where_no_cpu_is_in_the_kernel_no_interrupt_is_sent(parameters):
-    p = isolating(parameters, isolated=0, flushers=1, kernel_share=0.0)
+    p = isolating(parameters, isolated=0, senders=1, kernel_share=0.0)
     assert (simulate(policy="xpfo_in_kernel", **p)["interrupts_per_flush"] == 0.0).all()
 
 

@@ -430,7 +430,7 @@ def test_own_rows_are_fitted_beside_the_published_ones_or_instead(tmp_path):
     (tmp_path / "validation").mkdir()
     (tmp_path / "validation" / "mine.yaml").write_text(
         "{title: mine, source: me, metric: flush_wait_ns, point: {machine: xeon_8160, workload: one_shooter, "
-        "policy: mm_shootdown, flushers: 1}, rows: [{jobs: 9, measured: 2500, role: fitted}, {jobs: 2, measured: 900}]}"
+        "policy: mm_shootdown, senders: 1}, rows: [{jobs: 9, measured: 2500, role: fitted}, {jobs: 2, measured: 900}]}"
     )
     request = compose(["+grid=calibrate"], [tmp_path, conf_dir()])
 

@@ -157,7 +157,7 @@ def test_a_cost_that_few_policies_read_moves_no_draw_of_a_sweep_that_does_not():
     without, among = priors(machines, workloads), priors(machines, workloads, {"flush_mm_ns"})
     assert set(among) - set(without) == {"skylake core/flush_mm_ns"}
     guest = [ENTRIES["machine"]["kvm_guest"]]
-    without, among = priors(guest, workloads), priors(guest, workloads, {"exit_ns", "wake_ns", "held_ns"})
+    without, among = priors(guest, workloads), priors(guest, workloads, {"exit_ns", "wake_ns", "preempted_ns"})
     assert set(without) == set(priors(machines, workloads))
     assert set(among) - set(without) == {"skylake_guest_80/exit_ns", "skylake_guest_80/wake_ns"}
 

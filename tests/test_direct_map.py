@@ -12,7 +12,7 @@ from sim import METRICS, simulate
 from tests.page import drawn
 from tests.test_loop import loop
 
-FAULTS = {"jobs": 16, "flushers": 4, "operation_ns": 1500.0}
+FAULTS = {"jobs": 16, "senders": 4, "operation_ns": 1500.0}
 
 
 def same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> bool:
@@ -62,7 +62,7 @@ def test_the_senders_lose_more_than_the_machine_and_the_same_where_all_send():
 
 def test_shares_of_time_cross_by_cores(sweep_in):
     run = sweep_in("+grid=point", "workload=unmapped_alloc", "policy=xpfo", "cores=[4,16,64]", "jobs='1 x cores'",
-                   "sockets=1", "flushers=1", "rate_per_s=20000", "replicas=1",
+                   "sockets=1", "senders=1", "rate_per_s=20000", "replicas=1",
                    "report=true")  # fmt: skip
     crossing = pd.read_csv(run / "tables" / "crossover.csv").set_index(["metric", "passes"])["cores"]
     results = pd.read_parquet(run / "results.parquet").set_index("cores")["sender_overhead_share"]

@@ -64,20 +64,20 @@ def configuration(rng):
     cores = sockets * round(np.exp(rng.uniform(0, np.log(256 // sockets))))
     jobs = int(rng.choice([1, rng.integers(1, cores + 1), cores, 2 * cores]))
     busy = min(jobs, cores)
-    flushers = busy if rng.random() < 0.7 else int(rng.integers(1, busy + 1))
+    senders = busy if rng.random() < 0.7 else int(rng.integers(1, busy + 1))
     apic = str(rng.choice(["auto", "cluster", "physical"] + ["flat"] * (cores <= 8)))
     threads = 2 if cores % 2 == 0 and rng.random() < 0.5 else 1
     delivery = str(rng.choice(["apic", "exit", "hypercall"], p=[0.6, 0.2, 0.2]))
     seed, clusters = int(rng.integers(1000)), int(rng.integers(1, 9)) if rng.random() < 0.5 else None
     shape = Shape(
-        cores, sockets, busy, flushers, threads, apic, seed, delivery=delivery, cluster_cores=clusters
+        cores, sockets, busy, senders, threads, apic, seed, delivery=delivery, cluster_cores=clusters
     )  # fmt: skip
     guest = {"exit_ns": 3000.0, "deliver_ns": 400.0, "receive_exit_ns": 1500.0, "wake_ns": 20000.0}
     cost |= {name: float(rng.uniform(0, most)) * (rng.random() < 0.7) for name, most in guest.items()}
     cost["receive_exit_ns"] *= delivery != "apic"
     cost |= {"broadcast_repeats": 1.0 + cores % 2, "broadcast_per_waiter": 0.05 * (cores % 3)}
-    held_share = float(rng.choice([0.0, 0.01, 0.3, 1.0], p=[0.6, 0.2, 0.1, 0.1]))
-    cost |= {"held_share": held_share, "held_ns": float(10 ** rng.uniform(2, 6))}
+    preempted_share = float(rng.choice([0.0, 0.01, 0.3, 1.0], p=[0.6, 0.2, 0.1, 0.1]))
+    cost |= {"preempted_share": preempted_share, "preempted_ns": float(10 ** rng.uniform(2, 6))}
     cost["kernel_entries_per_s"] = float(np.exp(rng.uniform(np.log(1e3), np.log(1e6))))
     cost["checks_per_s"] = cost["kernel_entries_per_s"] / 30.0
     pages = sorted(rng.choice([1, 2, 4, 8, 33, 34, 512], size=rng.integers(1, 5), replace=False).tolist())
@@ -196,7 +196,7 @@ def test_numpys_approximation_says_what_it_does_not_model(parameters):
     for policy, more, what in (
         ("mm_shootdown_concurrent", {}, r"Run\.CATCH_UP"), ("smp_call_function_many", {}, r"Run\.NOTHING"),
         ("xpfo_no_wait", {}, "a sender that does not wait"), ("xpfo", {"delivery": "exit"}, "delivery=exit"),
-        ("xpfo", {"held_share": 0.1, "held_ns": 1e4}, "held_share above 0"),
+        ("xpfo", {"preempted_share": 0.1, "preempted_ns": 1e4}, "preempted_share above 0"),
         ("xpfo", {"fill": "sockets"}, "fill=sockets"),
         ("xpfo", {"cores": 6, "sockets": 2, "threads_per_core": 2}, "sockets of unequal size"),
     ):  # fmt: skip

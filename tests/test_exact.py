@@ -28,7 +28,7 @@ def alone(shape):
     """
     some = shape.cores < 2 * shape.busy < 2 * shape.cores
     threads = 1 if some or shape.cores // 2 % shape.sockets else shape.threads_per_core
-    return replace(shape, flushers=1, threads_per_core=threads)
+    return replace(shape, senders=1, threads_per_core=threads)
 
 
 def modelled(policy):
@@ -45,7 +45,8 @@ def test_where_one_cpu_alone_flushes_numpys_approximation_is_exact(name):
     for number in range(CONFIGURATIONS):
         shape, cost, think_ns, _, alloc = configuration(np.random.default_rng([number, *name.encode()]))
         one_kind = alloc[-1:]  # as numpy reports the event before
-        cost |= {"held_share": 0.0, "receive_exit_ns": 0.0} | dict.fromkeys(LINES, 80.0)  # of which it takes the mean
+        cost |= {"preempted_share": 0.0, "receive_exit_ns": 0.0}
+        cost |= dict.fromkeys(LINES, 80.0)  # of which it takes the mean
         metal = replace(alone(shape), delivery="apic")
         lane = (INTERRUPTING[name], metal, cost, think_ns + 1e5, 0.0, one_kind, 0.0)
         vectorized, compiled = (by_engine(engine, *lane) for engine in ("vectorized", "compiled"))

@@ -30,7 +30,7 @@ from sweep.command.explored import Setting
 pytestmark = pytest.mark.xdist_group(__name__)
 
 SMALL = Setting("i5_3550", 4, 4)
-AT_A_RATE = replace(SMALL, jobs=None, flushers=2)
+AT_A_RATE = replace(SMALL, jobs=None, senders=2)
 FEW = ["vanilla", "xpfo", "xpfo_deferred"]
 DEEP = """
 const found = []  // also in shadow roots

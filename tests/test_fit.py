@@ -257,15 +257,15 @@ def test_wrong_settings_are_named(changes, message):
 
 
 def test_under_a_mutex_two_callers_without_think_time_take_turns(parameters):
-    p = parameters("i5_3550", cores=2, jobs=2, flushers=2, alloc_events=0.0, think_ns=1.0, window_events=320)
-    alone = simulate(policy="membarrier", **p | {"flushers": 1})["flush_wait_p50_ns"]
+    p = parameters("i5_3550", cores=2, jobs=2, senders=2, alloc_events=0.0, think_ns=1.0, window_events=320)
+    alone = simulate(policy="membarrier", **p | {"senders": 1})["flush_wait_p50_ns"]
     both = simulate(policy="membarrier", **p)["flush_wait_p50_ns"]
     own = p["kunmap_bookkeeping_ns"]  # made while the other holds the mutex
     assert both == pytest.approx(2 * alone - own, rel=0.1)
 
 
 def test_an_own_flush_first_costs_its_length_and_a_concurrent_one_nothing(parameters):
-    p = parameters("i5_3550", cores=2, jobs=2, flushers=1, kunmap_events=0.0, range_pages={8: 1}, window_events=320)
+    p = parameters("i5_3550", cores=2, jobs=2, senders=1, kunmap_events=0.0, range_pages={8: 1}, window_events=320)
     p["think_ns"] = 1e6
     first, meanwhile = (
         simulate(policy=name, **p)["flush_wait_p50_ns"] for name in ("mm_shootdown", "mm_shootdown_concurrent")

@@ -19,11 +19,11 @@ def flushes(own):
     return [Policy(targets=Targets.OTHER_BUSY, local=own, run=run) for run in (Run.CATCH_UP, Run.EACH)]
 
 
-def lane(number, think_ns, busy=12, flushers=12):
+def lane(number, think_ns, busy=12, senders=12):
     """A machine of 16 CPUs whose ranges are one page long."""
     _, cost, *_ = configuration(np.random.default_rng(number))
     cost = cost | {"ceiling": 33.0, "user_refill_ns": 70.0} | dict.fromkeys(LINES, 0.0)  # also of the generation
-    return Shape(16, 2, busy, flushers, 1, "auto", 3), cost, think_ns, 0.0, [(1, 1e8)], 0.0
+    return Shape(16, 2, busy, senders, 1, "auto", 3), cost, think_ns, 0.0, [(1, 1e8)], 0.0
 
 
 @pytest.mark.parametrize("own", OWNS)
@@ -31,7 +31,7 @@ def test_where_one_cpu_alone_flushes_every_request_is_the_next_one(own):
     for number in range(4):
         if own == "never":  # its own CPU misses every one, and nobody asks
             continue
-        found, expected = (by_engine("compiled", flush, *lane(number, 1e5, flushers=1)) for flush in flushes(OWNS[own]))
+        found, expected = (by_engine("compiled", flush, *lane(number, 1e5, senders=1)) for flush in flushes(OWNS[own]))
         for name, values in expected.items():
             assert found[name] == pytest.approx(values, rel=1e-12, nan_ok=True), (number, name)
 
@@ -58,7 +58,7 @@ def test_under_a_storm_most_requests_find_their_cpu_there_already():
 
 def test_an_own_flush_that_others_asked_for_meanwhile_is_not_made_again():
     """Two CPUs that flush all the time; own flushes after the acks often find their CPU there."""
-    shape, cost, *rest = lane(1, 0.0, busy=2, flushers=2)
+    shape, cost, *rest = lane(1, 0.0, busy=2, senders=2)
     cost |= {"flush_fixed_ns": 3000.0, "invlpg_ns": 0.0, "flush_mm_ns": 3000.0, "refill_ns": 0.0, "user_refill_ns": 0.0}
     found, expected = (by_engine("compiled", flush, shape, cost, *rest) for flush in flushes(Local.AFTER_ACKS))
     assert (found["wait_ns"] < expected["wait_ns"] - 500.0).all()

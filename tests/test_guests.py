@@ -116,11 +116,11 @@ def test_by_hand_the_next_request_waits_until_the_last_one_is_done(parameters):
 def test_where_no_cpu_is_held_nothing_changes_also_beside_lanes_where_some_are(policy, parameters):
     p = busy_guest(parameters)
     before = simulate(policy=policy, **p)
-    assert_same_bits(simulate(policy=policy, **p | {"held_ns": 1e6}), before)
-    assert_same_bits(simulate(policy=policy, **p | {"held_share": 1.0, "held_ns": 0.0}), before)
-    beside = simulate(policy=policy, **p | {"held_share": [0.02, 0.0], "held_ns": 50_000.0})
+    assert_same_bits(simulate(policy=policy, **p | {"preempted_ns": 1e6}), before)
+    assert_same_bits(simulate(policy=policy, **p | {"preempted_share": 1.0, "preempted_ns": 0.0}), before)
+    beside = simulate(policy=policy, **p | {"preempted_share": [0.02, 0.0], "preempted_ns": 50_000.0})
     assert_same_bits({name: values[1:] for name, values in beside.items()}, before)
-    alone = simulate(policy=policy, **p | {"held_share": 0.02, "held_ns": 50_000.0})
+    alone = simulate(policy=policy, **p | {"preempted_share": 0.02, "preempted_ns": 50_000.0})
     assert_same_bits({name: values[:1] for name, values in beside.items()}, alone)
     goes_on = policy in ("xpfo_no_wait", "xpfo_running_only")
     assert (alone["flush_wait_max_ns"] > before["flush_wait_max_ns"]).all() or goes_on
@@ -130,9 +130,9 @@ def test_where_no_cpu_is_held_nothing_changes_also_beside_lanes_where_some_are(p
 @pytest.mark.parametrize("share", [1.0, 0.1])
 def test_by_hand_interrupts_are_held_as_the_cpus_own_streams_say(share, parameters):
     p = parameters("i5_3550", cores=2, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e12)
-    p |= {"window_events": 96, "warmup_events": 32, "held_ns": 1e5, "replicas": 1}
+    p |= {"window_events": 96, "warmup_events": 32, "preempted_ns": 1e5, "replicas": 1}
     free = simulate(policy="xpfo", **p)["flush_wait_ns"]
-    found = simulate(policy="xpfo", **p | {"held_share": share})
+    found = simulate(policy="xpfo", **p | {"preempted_share": share})
     held, hold = (stream(0, 0, 1, purpose) for purpose in (HELD, HOLD))
     extra = np.where(held.random(200) < share, 1e5 * hold.standard_exponential(200), 0.0)[32 : 32 + 96]
     assert found["flush_wait_ns"] == pytest.approx(free + extra.mean(), rel=1e-6)
@@ -142,13 +142,13 @@ def test_by_hand_interrupts_are_held_as_the_cpus_own_streams_say(share, paramete
 
 def test_where_all_run_telling_those_who_run_is_telling_all_bit_by_bit(parameters):
     for guest in ({}, GUEST | {"delivery": "hypercall"}):
-        p = busy_guest(parameters, held_ns=1e6) | guest
+        p = busy_guest(parameters, preempted_ns=1e6) | guest
         assert_same_bits(simulate(policy="xpfo_running_only", **p), simulate(policy="xpfo_concurrent", **p))
 
 
 def test_nobody_waits_for_a_cpu_that_is_left_a_note(parameters):
     p = busy_guest(parameters)
-    held = {"held_share": 0.05, "held_ns": 1e5}
+    held = {"preempted_share": 0.05, "preempted_ns": 1e5}
     waits, notes = (simulate(policy=policy, **p | held) for policy in ("xpfo_concurrent", "xpfo_running_only"))
     all_run = simulate(policy="xpfo_running_only", **p)
     assert (notes["flush_wait_p999_ns"] < 0.1 * waits["flush_wait_p999_ns"]).all()
@@ -161,7 +161,7 @@ def test_nobody_waits_for_a_cpu_that_is_left_a_note(parameters):
 
 def test_by_hand_a_note_costs_a_request_and_an_ack_and_sends_nothing(parameters):
     p = parameters("i5_3550", cores=2, jobs=1, range_pages={1: 1}, alloc_events=0.0, think_ns=1e9)
-    p |= {"window_events": 64, "warmup_events": 8, "held_share": 1.0, "held_ns": 1e6}
+    p |= {"window_events": 64, "warmup_events": 8, "preempted_share": 1.0, "preempted_ns": 1e6}
     found = simulate(policy="xpfo_running_only", **p)
     again = p["queue_lines"] * (p["line_socket_ns"] - p["line_hit_ns"])  # nobody took the line since the last mark
     sent = p["kunmap_bookkeeping_ns"] + p["mask_scan_ns"] + one_request(p).enqueue - again
@@ -173,9 +173,9 @@ def test_by_hand_a_note_costs_a_request_and_an_ack_and_sends_nothing(parameters)
 
 def test_by_hand_a_held_cpu_flushes_once_when_it_runs_again(parameters):
     """One CPU flushes and one computes, which is held at every flush event."""
-    p = parameters("i5_3550", cores=2, jobs=2, flushers=1, range_pages={1: 1}, alloc_events=0.0, accounting="tick")
-    p |= {"held_share": 1.0, "replicas": 1}
-    p |= {"think_ns": 1e9, "held_ns": 1e5, "window_events": 96, "warmup_events": 32}
+    p = parameters("i5_3550", cores=2, jobs=2, senders=1, range_pages={1: 1}, alloc_events=0.0, accounting="tick")
+    p |= {"preempted_share": 1.0, "replicas": 1}
+    p |= {"think_ns": 1e9, "preempted_ns": 1e5, "window_events": 96, "warmup_events": 32}
     apart = simulate(policy="xpfo_running_only", **p)
     hold = 1e5 * stream(0, 0, 1, HOLD).standard_exponential(128)[32:]
     again = p["queue_lines"] * (p["line_socket_ns"] - p["line_hit_ns"])  # nobody took the line since the last mark
@@ -186,16 +186,16 @@ def test_by_hand_a_held_cpu_flushes_once_when_it_runs_again(parameters):
     refill_s = p["kunmap_events"] * p["refill_ns"] * p["refill_system_share"] * 1e-9
     assert apart["refill_s"] == pytest.approx(refill_s, rel=0.03)
     assert not apart["handler_s"].any()
-    events = {"think_ns": 1e4, "held_ns": 1e5, "window_events": 8192, "warmup_events": 512}
+    events = {"think_ns": 1e4, "preempted_ns": 1e5, "window_events": 8192, "warmup_events": 512}
     many = simulate(policy="xpfo_running_only", **p | events)  # notes of one hold
     cycle = 1e5 + many["flush_interval_ns"]  # the hold, and until the next flush event finds the CPU held again
     assert many["switch_s"] == pytest.approx(full_s * many["flush_interval_ns"] / cycle, rel=0.15)
 
 
-@pytest.mark.parametrize("held_ns", [1e3, 1e5])
-def test_a_cpu_is_held_for_its_share_of_time_however_often_it_is_looked_at(held_ns, parameters):
+@pytest.mark.parametrize("preempted_ns", [1e3, 1e5])
+def test_a_cpu_is_held_for_its_share_of_time_however_often_it_is_looked_at(preempted_ns, parameters):
     p = parameters("i5_3550", cores=4, jobs=4, range_pages={1: 1}, alloc_events=0.0, think_ns=10_000.0)
-    p |= {"held_share": 0.2, "held_ns": held_ns, "window_events": 16_384}
+    p |= {"preempted_share": 0.2, "preempted_ns": preempted_ns, "window_events": 16_384}
     p |= {"replicas": 2, "warmup_events": 512} if has_compiler() else {"replicas": 1, "window_events": 8192}
     found = simulate(policy="xpfo_running_only", **p)
     told = found["nr_tlb_local_flush_one"] / p["kunmap_events"] - 1.0  # of 3
@@ -204,7 +204,7 @@ def test_a_cpu_is_held_for_its_share_of_time_however_often_it_is_looked_at(held_
 
 @pytest.mark.parametrize("policy", ["xpfo", "xpfo_deferred"])
 def test_the_tail_is_ordered_and_stands_on_the_events_that_were_simulated(policy, parameters):
-    found = simulate(policy=policy, **busy_guest(parameters, held_share=0.01, held_ns=1e5))
+    found = simulate(policy=policy, **busy_guest(parameters, preempted_share=0.01, preempted_ns=1e5))
     tail = [found[f"flush_wait_{name}_ns"] for name in ("p50", "p99", "p999", "max")]
     assert all((shorter <= longer).all() for shorter, longer in pairwise(tail))
     assert (found["events_simulated"] == SHORT["window_events"]).all()
@@ -215,7 +215,7 @@ def test_the_tail_is_ordered_and_stands_on_the_events_that_were_simulated(policy
 def test_one_cpu_sends_nothing(policy, delivery, parameters):
     p = parameters("i5_3550", cores=1, jobs=1) | SHORT
     alone = simulate(policy=policy, **p)
-    held = {} if Policies()[policy].targets.looks_for_user_mode else {"held_share": 1.0, "held_ns": 1e6}
+    held = {} if Policies()[policy].targets.looks_for_user_mode else {"preempted_share": 1.0, "preempted_ns": 1e6}
     found = simulate(policy=policy, **p | GUEST | {"delivery": delivery} | held)
     assert not np.nan_to_num(found["interrupts_per_flush"]).any()
     assert_same_bits(found, alone)

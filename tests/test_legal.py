@@ -22,7 +22,7 @@ OF_EVENTS = {name for name in METRICS if name.startswith("flush_")} | {"interrup
 OF_ISOLATED = {name for name, metric in METRICS.items() if metric.of_isolated}
 OF_NOTES = {"pending_share", "marks_per_flush", "lost_marks"}
 SAID = (
-    "user_s=0", "apart to be added", "no time passes", "its flush events alone", "held_share: no engine",
+    "user_s=0", "apart to be added", "no time passes", "its flush events alone", "preempted_share: no engine",
     "above 0 with", "locks beside", "for each flush event",
 )  # fmt: skip
 CONTROLS = {"think_ns", "precision", "replicas"}
@@ -48,14 +48,14 @@ def points(rng):
     out = {
         "cores": cores, "sockets": sockets, "threads_per_core": 2 if cores % 2 == 0 and rng.random() < 0.5 else 1,
         "jobs": float(rng.choice([1, 1.5, cores, cores + 0.5, 3 * cores, 1e9])), "seed": int(rng.integers(3)),
-        "flushers": None if rng.random() < 0.6 else int(rng.integers(1, cores + 1)), "window_events": 32,
+        "senders": None if rng.random() < 0.6 else int(rng.integers(1, cores + 1)), "window_events": 32,
         "warmup_events": float(rng.choice([0, 1, 20])), "apic": str(rng.choice(["auto", "cluster", "physical"])),
         "delivery": str(rng.choice(["apic", "exit", "hypercall"])),
         "accounting": [str(rng.choice(["tick", "irq_time"])) for _ in range(TOGETHER)],
         "range_pages": [{1: 1.0, 34: float(rng.choice([0, 1e-6, 1, 1e9]))} for _ in range(TOGETHER)],
     }  # fmt: skip
     busy = min(int(out["jobs"]), cores)
-    out["isolated"] = int(rng.integers(0, busy - min(out["flushers"] or busy, busy) + 1))
+    out["isolated"] = int(rng.integers(0, busy - min(out["senders"] or busy, busy) + 1))
     for name in PARAMETERS:
         if name not in out and is_number(name) and name not in (*CONTROLS, *LOOP):
             out[name] = [number(name, rng) for _ in range(TOGETHER)]
@@ -97,7 +97,7 @@ def allowed_nulls(policy, found, point):
     if found["events_simulated"] == 0 or no_flush:
         return nulls | OF_EVENTS | OF_NOTES | MAY_BE_ENDLESS
     nulls |= {"wall_time_s", "wall_time_half_s", "elongation"} if point["think_ns"] == 0 else set()
-    nulls |= {"wall_time_half_s"} if point["flushers"] is not None else set()
+    nulls |= {"wall_time_half_s"} if point["senders"] is not None else set()
     nulls |= MAY_BE_ENDLESS if min(int(point["jobs"]), point["cores"]) == 1 else set()
     if mine.mark is None:
         return nulls | OF_NOTES
@@ -128,7 +128,7 @@ def test_legal_parameters_give_numbers_documented_nulls_or_a_sentence(policy):
     for call in range(CALLS):
         columns = points(np.random.default_rng([call, *policy.encode()]))
         targets = Policies()[policy].targets
-        columns |= {"held_share": 0.0} if targets.looks_for_user_mode else {}
+        columns |= {"preempted_share": 0.0} if targets.looks_for_user_mode else {}
         columns |= {} if targets.interrupts else {"locks_per_operation": 0.0}
         each = [
             {name: value[at] if isinstance(value, list) else value for name, value in columns.items()}

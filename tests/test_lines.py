@@ -55,9 +55,9 @@ def means(policy, shape, engine_name="compiled", warmup=256, window=2048, **chan
     return {name: float(values[0]) for name, values in run.items() if not name.startswith("window")}  # NaN
 
 
-def shape_of(cores, sockets=1, busy=None, flushers=None):
+def shape_of(cores, sockets=1, busy=None, senders=None):
     busy = busy or cores
-    return Shape(cores, sockets, busy, flushers or busy, 1, "auto", 5)
+    return Shape(cores, sockets, busy, senders or busy, 1, "auto", 5)
 
 
 def test_clusters_and_distances_are_those_of_the_cores_by_hand():
@@ -99,7 +99,7 @@ class Plain:
         self.copies = [set() for _ in range(self.lines)]
         self.owner, self.free = [0] * self.lines, [0.0] * self.lines
         self.looks_used, self.visits, self.waits = [0] * shape.busy, [], []
-        for k in range(shape.flushers):
+        for k in range(shape.senders):
             self.compute(k, 0.0, 0.0)
 
     def compute(self, k, end, misses):
@@ -162,7 +162,7 @@ class Plain:
 @pytest.mark.parametrize("policy", TESTING)
 @pytest.mark.parametrize("cores", [(1, 1), (2, 1), (8, 2), (12, 4)])
 def test_a_plain_simulation_with_sets_gives_the_same_waits(policy, cores):
-    shape = shape_of(*cores, busy=max(1, cores[0] - 2), flushers=max(1, cores[0] - 3))
+    shape = shape_of(*cores, busy=max(1, cores[0] - 2), senders=max(1, cores[0] - 3))
     cost = COST | {"checks_per_s": 2e4, "think_ns": 900.0}
     by_hand = Plain(policy, shape, cost).run(500)
     for name in ENGINES:
@@ -240,7 +240,7 @@ def test_littles_law_holds_for_the_line(policy, looks):
 
 
 @pytest.mark.parametrize(
-    ("policy", "flushers", "misses", "writes", "queue_ns", "pending", "check_ns"),
+    ("policy", "senders", "misses", "writes", "queue_ns", "pending", "check_ns"),
     [
         ("xpfo_deferred_test_first", 4, 0.0, 0.0, 0.0, 0.0, 5.0),  # reads its valid copy
         ("xpfo_deferred_test_first", 4, 0.0, 0.0, 0.0, 1.0, 5.0 + MEAN),  # and clears its bit
@@ -252,7 +252,7 @@ def test_littles_law_holds_for_the_line(policy, looks):
     ],
 )
 def test_a_check_costs_its_copy_or_a_transfer_and_another_one_to_clear(
-    policy, flushers, misses, writes, queue_ns, pending, check_ns
+    policy, senders, misses, writes, queue_ns, pending, check_ns
 ):
     """The line comes from the CPU itself, 5 ns, from its neighbour, 40 ns, or from one of two others, 100 ns."""
     lanes = {"line_hit_ns": 5.0, "line_socket_ns": 40.0, "line_cross_ns": 100.0}
@@ -260,7 +260,7 @@ def test_a_check_costs_its_copy_or_a_transfer_and_another_one_to_clear(
     lanes, mean, found = (
         {name: np.array([value]) for name, value in each.items()} for each in (lanes, mean, {"found_share": pending})
     )
-    scenario = SimpleNamespace(policy=Policies()[policy], shape=shape_of(4, 2, flushers=flushers), lanes=lanes)
+    scenario = SimpleNamespace(policy=Policies()[policy], shape=shape_of(4, 2, senders=senders), lanes=lanes)
     assert read_and_clear_ns(scenario, mean, found) == pytest.approx(check_ns)
 
 

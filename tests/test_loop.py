@@ -70,7 +70,7 @@ def test_operations_are_what_is_left_of_the_time():
 
 
 def test_where_only_some_flush_theirs_is_the_time_that_operations_take():
-    p = loop(operation_ns=4000.0, jobs=8, flushers=2, policy=CONCURRENT)
+    p = loop(operation_ns=4000.0, jobs=8, senders=2, policy=CONCURRENT)
     found = simulate(**p)
     assert found["operation_ns_total"] == pytest.approx(2 * found["flush_interval_ns"], rel=0.1)  # as above
     assert found["operations_per_s"] == pytest.approx(2e9 / found["operation_ns_total"])
@@ -82,7 +82,7 @@ def test_where_only_some_flush_theirs_is_the_time_that_operations_take():
 @pytest.mark.parametrize("policy", ["xpfo", "xpfo_deferred", "xpfo_deferred_test_first"])
 def test_what_is_drawn_to_compute_is_no_overhead(policy, engine):
     """With constant computes the interval says the same, but for both ends of the window; drawn ones are no noise."""
-    p = loop(policy=policy, operation_ns=50_000.0, jobs=8, flushers=3, engine=engine, window_events=960)
+    p = loop(policy=policy, operation_ns=50_000.0, jobs=8, senders=3, engine=engine, window_events=960)
     constant = simulate(**p, operation="constant")
     interval = 1.0 - 50_000.0 / (3.0 * constant["flush_interval_ns"])
     assert constant["sender_overhead_share"] == pytest.approx(interval, abs=2.0 / 320)
@@ -130,9 +130,9 @@ def test_siblings_slow_own_work_down_under_every_policy():
         assert simulate(policy=name, **p | {"jobs": 4})["operations_per_s"] == pytest.approx(4e5)  # a core each
         rate = p | {"one_thread_ops_per_s": None, "rate_per_s": 8e5}
         assert simulate(policy=name, **rate)["operations_per_s"] == pytest.approx(8e5)
-    one = simulate(policy="xpfo_no_flush", **p | {"jobs": 5, "flushers": 1})  # CPU 0's sibling is busy
+    one = simulate(policy="xpfo_no_flush", **p | {"jobs": 5, "senders": 1})  # CPU 0's sibling is busy
     assert one["operation_ns_total"] == pytest.approx(1.35e4)
-    other = simulate(policy="xpfo_no_flush", **p | {"jobs": 5, "flushers": 4})  # one of four
+    other = simulate(policy="xpfo_no_flush", **p | {"jobs": 5, "senders": 4})  # one of four
     assert other["operation_ns_total"] == pytest.approx(1e4 * (1 + 0.35 / 4))
 
 
@@ -190,10 +190,10 @@ def test_bands_of_a_loop_are_those_of_its_operations(sweep_in):
     assert table["operations_half_per_s"].notna().all()
 
 
-@pytest.mark.parametrize("flushers", [None, 2])
-def test_overhead_of_an_operation_is_its_share_of_all_busy_cpus_time(flushers):
+@pytest.mark.parametrize("senders", [None, 2])
+def test_overhead_of_an_operation_is_its_share_of_all_busy_cpus_time(senders):
     found = simulate(
-        policy="xpfo_concurrent", **loop(jobs=8, flushers=flushers, operation_ns=5e4, events_per_operation=2.0)
+        policy="xpfo_concurrent", **loop(jobs=8, senders=senders, operation_ns=5e4, events_per_operation=2.0)
     )
     share = found["overhead_share"] * 8 * 1e9 / found["operations_per_s"]
     assert found["overhead_ns_per_operation"] == pytest.approx(share, rel=1e-9)

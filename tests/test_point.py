@@ -75,7 +75,7 @@ def test_each_origin_is_named():
     assert last["invlpg_ns"] == last["seed"] == last["machine"] == "command line"
     assert last["cores"] == last["user_switches_per_s"] == last["replicas"] == "grid mask"
     assert last["jobs"] == "1 (grid mask) x cores 1024 (grid mask)"
-    assert last["held_share"] == "default of the model"
+    assert last["preempted_share"] == "default of the model"
     assert last["broadcast_ns"] == NOT_GIVEN
     assert last["ceiling"] == "linux core"
     assert last["base_system_s"] == "workload kernel_build on i5_3550"

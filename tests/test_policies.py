@@ -186,8 +186,8 @@ OF_TWO = {"cores": 64, "jobs": 64, "sockets": 2, "think_ns": 1e5, "ceiling": 0, 
 
 
 def test_the_window_tells_flushers_from_cpus_that_never_flush(parameters):
-    """Looks are Poisson, own full flushes too: windows are exponential, of two rates, 3 flushers against 60 others."""
-    p = parameters("xeon_8160", **OF_TWO, flushers=4, user_switches_per_s=2000.0, switch_cv2=1.0, timeslice_ms=3.0)
+    """Looks are Poisson, own full flushes too: windows are exponential, of two rates, 3 senders against 60 others."""
+    p = parameters("xeon_8160", **OF_TWO, senders=4, user_switches_per_s=2000.0, switch_cv2=1.0, timeslice_ms=3.0)
     r = simulate(policy="xpfo_deferred", **p | {"window_events": 2048, "replicas": 20})
     own = 1e9 / (4 * r["flush_interval_ns"].mean())  # all flush events are full flushes, of four CPUs alike
     assert own > 3 * 2000.0
@@ -204,7 +204,7 @@ def test_the_window_tells_flushers_from_cpus_that_never_flush(parameters):
 
 def test_rare_switches_leave_cpus_that_never_flush_stale_for_as_long(parameters):
     """Four of 64 flush, and a CPU switches every 100 s."""
-    p = parameters("xeon_8160", **OF_TWO, flushers=4, user_switches_per_s=0.01, switch_cv2=1.0)
+    p = parameters("xeon_8160", **OF_TWO, senders=4, user_switches_per_s=0.01, switch_cv2=1.0)
     r = simulate(policy="xpfo_deferred", **p | SHORT)
     assert r["stale_window_ns"] == pytest.approx(60 / 63 * 100e9, rel=0.05)
     assert (r["stale_window_p50_ns"] > 30e9).all()
@@ -214,18 +214,18 @@ def test_rare_switches_leave_cpus_that_never_flush_stale_for_as_long(parameters)
 @pytest.mark.parametrize("policy", ["xpfo_deferred", "xpfo_deferred_percpu", "xpfo_deferred_generation"])
 def test_who_never_looks_is_stale_for_ever(policy, parameters):
     p = parameters("xeon_8160", **OF_TWO, user_switches_per_s=0.0) | SHORT
-    for flushers in (1, 4, 62):  # of 64: 63, 60, and 2 of the 63 others never flush
-        r = simulate(policy=policy, **p | {"flushers": flushers})
+    for senders in (1, 4, 62):  # of 64: 63, 60, and 2 of the 63 others never flush
+        r = simulate(policy=policy, **p | {"senders": senders})
         for name in ("stale_window_ns", "stale_window_p99_ns", "outstanding_marks"):
-            assert np.isposinf(r[name]).all(), (flushers, name)
-        assert np.isposinf(r["stale_window_p50_ns"]).all() == (flushers < 32)
-        assert (r["pending_share"] == 1.0).all() == (flushers > 1)
+            assert np.isposinf(r[name]).all(), (senders, name)
+        assert np.isposinf(r["stale_window_p50_ns"]).all() == (senders < 32)
+        assert (r["pending_share"] == 1.0).all() == (senders > 1)
         assert np.isnan(r["marks_per_flush"]).all()
     r = simulate(policy=policy, **p)  # all flush by themselves, though nobody looks
     own = 1.0 / (64 * r["flush_interval_ns"])
     assert r["stale_window_ns"] == pytest.approx(1.0 / own)
     assert r["stale_window_p99_ns"] == pytest.approx(np.log(100.0) / own)
-    r = simulate(policy=policy, **p | {"flushers": 62})
+    r = simulate(policy=policy, **p | {"senders": 62})
     own, never = 1.0 / (62 * r["flush_interval_ns"]), 2 / 63
     assert r["stale_window_p50_ns"] == pytest.approx(np.log((1 - never) / (0.5 - never)) / own)
 
@@ -272,7 +272,7 @@ def test_checks_take_their_share_of_a_cpus_time(parameters):
 
 
 def test_one_cpu_that_flushes_leaves_all_others_pending_and_is_not_pending_itself(parameters):
-    r = simulate(policy="xpfo_deferred", **parameters("i5_3550", jobs=4, flushers=1) | SHORT)
+    r = simulate(policy="xpfo_deferred", **parameters("i5_3550", jobs=4, senders=1) | SHORT)
     assert r["pending_share"] == pytest.approx(3 / 4, rel=0.01)  # marks come microseconds apart, checks milliseconds
 
 
@@ -322,9 +322,9 @@ def test_counters_are_the_kernels_for_a_broadcast_and_for_a_note(parameters):
     assert (deferred["nr_tlb_remote_flush_received"] > 120 * busy_s).all()
 
 
-@pytest.mark.parametrize("flushers", [1, 3, 4])
-def test_the_marks_that_flushes_clear_are_those_that_events_set(flushers, parameters):
-    p = parameters("i5_3550", jobs=4, flushers=flushers, range_pages={1: 1}) | SHORT  # no event flushes fully
+@pytest.mark.parametrize("senders", [1, 3, 4])
+def test_the_marks_that_flushes_clear_are_those_that_events_set(senders, parameters):
+    p = parameters("i5_3550", jobs=4, senders=senders, range_pages={1: 1}) | SHORT  # no event flushes fully
     r = simulate(policy="xpfo_deferred", **p)
     set_marks = 3 * (p["kunmap_events"] + p["alloc_events"])
     assert r["marks_per_flush"] * r["nr_tlb_remote_flush_received"] == pytest.approx(set_marks, rel=0.05)  # 4096 checks

@@ -28,8 +28,8 @@ source: me
 metric: flush_wait_ns
 point: {machine: i5_3550, policy: xpfo_concurrent, workload: one_shooter, jobs: 4}
 rows:
-  - {flushers: 1, measured: 2000}
-  - {flushers: 2, measured: 2500, between: [2000, 3000], note: rough}
+  - {senders: 1, measured: 2000}
+  - {senders: 2, measured: 2500, between: [2000, 3000], note: rough}
 """
 
 
@@ -245,9 +245,9 @@ def test_points_are_asked_for_once():
      r"rows.0: role=fitted: less=\{'jobs': 1\}: a fitted row must be one unchanged value"),
     (TABLE.replace("title: mine\n", ""), "title: not given"),
     (TABLE.replace("note: rough", "note: rough, rol: input"), "rows.1: unknown key 'rol'; did you mean 'role'"),
-    (TABLE.replace("flushers: 1", "flushers: [1, 2]"), r"rows.0: flushers=\[1, 2\]: must be one number"),
-    (TABLE.replace("flushers: 1", "flushers: 0.5 x jobs"), "rows.0: flushers='0.5 x jobs': must be one number"),
-    (TABLE.replace("flushers: 1", "range_pages: {8: 1}"), r"rows.0: range_pages=\{8: 1\}: must be one name"),
+    (TABLE.replace("senders: 1", "senders: [1, 2]"), r"rows.0: senders=\[1, 2\]: must be one number"),
+    (TABLE.replace("senders: 1", "senders: 0.5 x jobs"), "rows.0: senders='0.5 x jobs': must be one number"),
+    (TABLE.replace("senders: 1", "range_pages: {8: 1}"), r"rows.0: range_pages=\{8: 1\}: must be one name"),
     (TABLE.replace("title: mine", "title: mine\ncurve: cores"), "rows.0: cores: not given, and the curve varies it"),
 ])  # fmt: skip
 def test_a_table_that_is_wrong_is_refused_in_one_line(tmp_path, text, said):

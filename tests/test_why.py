@@ -25,9 +25,7 @@ def test_a_fabric_is_in_use_all_of_the_time_where_many_send_and_in_proportion_wh
     many = used(policy="xpfo_broadcast", machine="epyc_milan_2s", workload="guest_memfd", cores=128, jobs=128)
     assert many["fabric"] == pytest.approx(1.0, abs=0.02)
     assert 1.0 - many["senders"] < 0.02
-    few = used(
-        policy="xpfo_broadcast", machine="epyc_milan_2s", workload="kernel_ranges", rate_per_s=1000.0, flushers=1
-    )
+    few = used(policy="xpfo_broadcast", machine="epyc_milan_2s", workload="kernel_ranges", rate_per_s=1000.0, senders=1)
     assert few["fabric"] == pytest.approx(1000.0 * 610e-9, rel=0.1)  # 600 ns and 10 a page
     assert few["senders"] < 0.01
 
@@ -48,7 +46,7 @@ def test_time_that_is_not_compute_is_in_flush_events_or_in_handlers():
 
 
 def test_the_line_of_the_pending_bits_is_used_in_proportion_to_a_low_rate():
-    loop = {"policy": "xpfo_deferred", "machine": "xeon_8160", "workload": "kernel_ranges", "flushers": 8, "jobs": 96}
+    loop = {"policy": "xpfo_deferred", "machine": "xeon_8160", "workload": "kernel_ranges", "senders": 8, "jobs": 96}
     slow, fast = (used(**loop, rate_per_s=rate) for rate in (0.5, 5.0))  # every CPU switches between two flush events
     assert fast["mask_line"] == pytest.approx(10 * slow["mask_line"], rel=0.1)
     assert "queue_line" not in slow

@@ -85,7 +85,7 @@ def test_each_flush_event_that_is_not_refused_gives_numbers(local, targets):
     for number, policy in enumerate(flush_events(local, targets)):
         shape, cost, *rest = small_configuration(number, list(Local).index(local), list(Targets).index(targets))
         if targets.looks_for_user_mode:
-            cost |= {"held_share": 0.0, "kernel_share": 0.3}
+            cost |= {"preempted_share": 0.0, "kernel_share": 0.3}
         lane = shape, cost, *rest
         found = by_engine("compiled", policy, *lane, 0.0)
         assert (found["interval_ns"] > 0.0).all(), policy

@@ -55,13 +55,13 @@ def _(known, machine):
 def _(cores):
     jobs = mo.ui.number(1, 2 * cores.value, step=1, value=cores.value, label="make -j", debounce=True)
     rate = mo.ui.slider(steps=explored.RATES, value=5000, label="events a second", show_value=True, debounce=True)
-    flushers = mo.ui.number(1, cores.value, step=1, value=cores.value, label="made by CPUs", debounce=True)
-    return flushers, jobs, rate
+    senders = mo.ui.number(1, cores.value, step=1, value=cores.value, label="made by CPUs", debounce=True)
+    return senders, jobs, rate
 
 
 @app.cell
-def _(cores, flushers, jobs, known, machine, policies, rate, workload):
-    load = [jobs] if workload.value == "kernel build" else [rate, flushers]
+def _(cores, senders, jobs, known, machine, policies, rate, workload):
+    load = [jobs] if workload.value == "kernel build" else [rate, senders]
     sockets = mo.md(f"in {explored.sockets(known[machine.value])}")
     mo.vstack([
         mo.md("## What would this TLB-flush policy cost on that machine, and what does it leave exposed?"),
@@ -73,10 +73,10 @@ def _(cores, flushers, jobs, known, machine, policies, rate, workload):
 
 
 @app.cell
-def _(config_dir, cores, flushers, jobs, machine, policies, rate, workload):
+def _(config_dir, cores, senders, jobs, machine, policies, rate, workload):
     build = workload.value == "kernel build"
     setting = Setting(
-        machine.value, cores.value, int(jobs.value) if build else None, rate.value, int(flushers.value), config_dir
+        machine.value, cores.value, int(jobs.value) if build else None, rate.value, int(senders.value), config_dir
     )
     table, said = explored.points(setting, policies.value)
     drawn = explored.picture(table, setting)

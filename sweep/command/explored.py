@@ -50,14 +50,14 @@ class Setting:
     cores: int = 96
     jobs: int | None = 60  # of a build; None: flush events at a rate
     rate_per_s: float = 5000
-    flushers: int = 96  # CPUs that make the flush events
+    senders: int = 96  # CPUs that make the flush events
     config_dir: str | None = None
 
     @property
     def keys(self) -> dict[str, Any]:
         """The keys of `sweep.simulate`, and of the command line."""
         of_build = {"workload": BUILD, "jobs": self.jobs}
-        of_rate = {"workload": RANGES, "rate_per_s": self.rate_per_s, "flushers": self.flushers}
+        of_rate = {"workload": RANGES, "rate_per_s": self.rate_per_s, "senders": self.senders}
         return {"machine": self.machine, "cores": self.cores, **(of_rate if self.jobs is None else of_build)}
 
     @property
@@ -178,7 +178,7 @@ def sentences(table: pd.DataFrame, setting: Setting) -> list[str]:
     entry, cores = machines(setting.config_dir)[setting.machine], setting.cores
     what = f"A kernel build under make -j{setting.jobs}"
     if setting.jobs is None:
-        what = f"{number(setting.rate_per_s)} flush events a second of kernel ranges, made by {setting.flushers} CPUs,"
+        what = f"{number(setting.rate_per_s)} flush events a second of kernel ranges, made by {setting.senders} CPUs,"
     bare = table.loc[table[f"{setting.cost}_lo"].isna(), "policy"].tolist()
     without = f" Without a band, which would take longer than a second: {enumerated(bare)}." if bare else ""
     there = sorted(published().builds["machine"].unique())

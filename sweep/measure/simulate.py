@@ -59,7 +59,7 @@ def experiments(
         policy=call.map(policies(machine.kernel.split()[1])).tolist() * sets,
         cores=machine.cpus, sockets=machine.sockets, threads_per_core=machine.threads_per_core, apic="auto",
         delivery=machine.delivery or "apic", cluster_cores=machine.cluster_cores,
-        jobs=np.tile(busy, sets), flushers=np.tile(points["callers"].to_numpy(float), sets),
+        jobs=np.tile(busy, sets), senders=np.tile(points["callers"].to_numpy(float), sets),
         think_ns=np.tile(points["think_ns"].to_numpy(float), sets), range_pages=range_pages * sets,
         kunmap_events=np.tile(kunmaps, sets), alloc_events=np.tile(1.0 - kunmaps, sets),
         alloc_bookkeeping_ns=np.concatenate(own_ns), kunmap_bookkeeping_ns=np.concatenate(own_ns),

@@ -31,7 +31,7 @@ NEEDED = [
 ]
 OF_LOOPS = [name for name, p in PARAMETERS.items() if p.kind is Kind.LOOP and not p.defining and p.default is not None]
 TOGETHER = (
-    "cores", "sockets", "threads_per_core", "apic", "fill", "user_s", "base_system_s", "isolated", "jobs", "flushers"
+    "cores", "sockets", "threads_per_core", "apic", "fill", "user_s", "base_system_s", "isolated", "jobs", "senders"
 )  # fmt: skip
 GIVE_LOOP = "give one like shootdown_loop"
 Columns = Mapping[str, np.ndarray]  # by name, [point]
@@ -231,7 +231,7 @@ def _mistakes_of(name: str, policy: Policy, loop: bool, columns: Columns) -> Ite
 def _mistakes_in_user_mode(policy: Policy, columns: Columns) -> Iterator[tuple[int, str]]:
     """Points whose CPUs in user mode never enter the kernel, or are preempted vCPUs too."""
     numbers = {name: column for name, column in columns.items() if column.dtype == float}
-    doubtful = numbers.get("held_share", np.zeros(len(columns["policy"]))) > 0.0
+    doubtful = numbers.get("preempted_share", np.zeros(len(columns["policy"]))) > 0.0
     for name in ("kernel_entries_per_s", "isolated_entries_per_s"):
         doubtful |= numbers[name] == 0.0 if name in numbers else False
     for row in np.flatnonzero(doubtful).tolist():

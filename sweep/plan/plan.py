@@ -222,8 +222,8 @@ def _entries_per_event(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     think_ns = fill_unknown(_given(columns, "operation_ns", think_ns), THINK_NS)
     think_ns = _given(columns, "think_ns", think_ns)
     busy = busy_cpus(columns["jobs"], columns["cores"])
-    flushers = np.minimum(_given(columns, "flushers", busy), busy)
-    return columns.get("kernel_entries_per_s", np.zeros(len(busy))) * busy * think_ns * 1e-9 / flushers
+    senders = np.minimum(_given(columns, "senders", busy), busy)
+    return columns.get("kernel_entries_per_s", np.zeros(len(busy))) * busy * think_ns * 1e-9 / senders
 
 
 def _centrals(entry: Entry) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def simulated(
             window = int(min(max(events / draws, EVENTS[0]), EVENTS[1]))
             keys = {
                 "machine": machine.entry.name, "workload": WORKLOAD, "policy": named,
-                "cores": cpus * times, "jobs": group * times, "flushers": mine * times,
+                "cores": cpus * times, "jobs": group * times, "senders": mine * times,
                 "rate_per_s": load.events_per_s * times * mine / senders, "range_pages": counted.pages or {1: 1},
                 **machine.keys, "draws": draws, "window_events": window, "warmup_events": min(2 * targets + 32, window),
                 "precision": 0, "replicas": 1,

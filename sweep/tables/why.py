@@ -42,7 +42,7 @@ RESOURCES = {  # by column
 }
 METRICS = ["flush_wait_ns", "flush_interval_ns", "handler_share", "marks_per_flush", "operations_per_s"]
 COLUMNS = (  # parameters of the shares
-    "cores", "jobs", "sockets", "threads_per_core", "fill", "cluster_cores", "flushers", "line_hit_ns",
+    "cores", "jobs", "sockets", "threads_per_core", "fill", "cluster_cores", "senders", "line_hit_ns",
     "line_sibling_ns", "line_cluster_ns", "line_socket_ns", "line_cross_ns", "queue_lines", "broadcast_ns",
     "broadcast_page_ns", "broadcast_all_ns", "broadcast_per_waiter", "broadcast_repeats", "range_pages", "ceiling",
     "locks_per_operation", "lock_hold_ns", "lock_per",
@@ -70,7 +70,7 @@ def _in_use(policy: Policy | None, row: Any) -> dict[str, float]:
     """
     shape, interval = _shape(row), row["flush_interval_ns"]
     line = _mean_line_ns(shape, row)
-    used = {"senders": row["flush_wait_ns"] / (interval * shape.flushers), "handlers": row["handler_share"]}
+    used = {"senders": row["flush_wait_ns"] / (interval * shape.senders), "handlers": row["handler_share"]}
     if row["locks_per_operation"] > 0.0:  # a closed loop's lock is held or handed over
         locks = len(np.unique(shape.socket[: shape.busy])) if row["lock_per"] == "socket" else 1  # those in use
         held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
@@ -105,10 +105,10 @@ def _broadcast_ns(row: Any) -> float:
 
 def _shape(row: Any) -> Shape:
     busy = int(busy_cpus(row["jobs"], row["cores"]))
-    senders, cluster = (row[name] if pd.notna(row[name]) else None for name in ("flushers", "cluster_cores"))
+    senders, cluster = (row[name] if pd.notna(row[name]) else None for name in ("senders", "cluster_cores"))
     return Shape(
         cores=int(row["cores"]), sockets=int(row["sockets"]), busy=busy, threads_per_core=int(row["threads_per_core"]),
-        flushers=min(busy, int(senders or busy)), apic="auto", seed=0, fill=str(row["fill"]),
+        senders=min(busy, int(senders or busy)), apic="auto", seed=0, fill=str(row["fill"]),
         cluster_cores=int(cluster) if cluster else None,
     )  # fmt: skip
 

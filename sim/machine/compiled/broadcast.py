@@ -76,7 +76,7 @@ def broadcast(
     With `locks`, operations take locks; with a policy without interrupts they do nothing else.
     """
     words = _words_of(shape, policy, events, locks)
-    lanes, f, cpus = len(events.replica_row), shape.flushers, words.reachable
+    lanes, f, cpus = len(events.replica_row), shape.senders, words.reachable
     away_share, away_ns = away(shape, cost, policy, lanes, cpus)
     of_sockets = shape.sockets if words.lock_sockets else 1
     costs, line_ns, apart = costs_of(Cost, cost, lanes), line_times_ns(shape, cost), distances(shape)
@@ -128,7 +128,7 @@ def _words_of(shape: Shape, policy: Policy, events: FlushEvents, locks: bool) ->
     return Words(
         reachable=shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores,
         busy=shape.busy,
-        flushers=shape.flushers,
+        senders=shape.senders,
         reach=shape.reach,
         local_first=policy.local is Local.FIRST,
         local_after_sends=policy.local is Local.AFTER_SENDS,
@@ -194,7 +194,7 @@ def serve_broadcast(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches:
         elif phase == RETURN:
             if draws.used[k] >= draws.compute.shape[1]:
                 return row, SHORT_OF_EVENTS
-            if words.preempts and lane.state.most + words.flushers > draws.held.shape[1]:  # one for each sender
+            if words.preempts and lane.state.most + words.senders > draws.held.shape[1]:  # one for each sender
                 return row, SHORT_OF_INTERRUPTS
             compute, lane.senders[k].kind = draw(draws, k)
             phase, end = COMPUTE, now + compute + miss(lane, cpus[k].dropped)
@@ -228,6 +228,6 @@ def _begin(lane: Lane) -> None:
     lane.state.begun = True
     for k in range(lane.words.busy):
         lane.cpus[k].phase = COMPUTE
-    for k in range(lane.words.flushers):
+    for k in range(lane.words.senders):
         compute, lane.senders[k].kind = draw(lane.draws, k)
         set_work(lane, k, COMPUTE, compute)

@@ -28,7 +28,7 @@ class Words(NamedTuple):
 
     reachable: int  # CPUs that requests can reach
     busy: int
-    flushers: int
+    senders: int
     reach: int  # marked targets of one ICR write
     local_first: bool  # local flush before other CPUs are notified
     local_after_sends: bool  # local flush after the last ICR write
@@ -73,7 +73,7 @@ class Cost(NamedTuple):
     user_refill: float
     deliver: float
     wake_send: float
-    held_share: float
+    preempted_share: float
     held: float
     line_fill: float
     events_per_operation: float
@@ -123,7 +123,7 @@ SENDER = np.dtype([  # its flush event
 ])  # fmt: skip
 LOCK_OF = np.dtype([("held", np.bool_), ("free", np.float64), ("owner", np.int64), ("waiters", np.int64)])
 # The requests of a flush event. A sender has one event at a time, so they have its number. A sender that does not wait
-# may still have requests of its last event in queues, so it has two numbers in turn, `sender` and `sender + flushers`.
+# may still have requests of its last event in queues, so it has two numbers in turn, `sender` and `sender + senders`.
 REQUEST = np.dtype([
     ("flush", np.float64),  # time to flush its range, without slowdown
     ("drops", np.int64),  # TLB entries that this flush drops
@@ -174,7 +174,7 @@ def set_take(lane: Lane, j: int, what: int, due: float) -> None:
 @compiled
 def sender_of(lane: Lane, number: int) -> int:
     """The sender of the request with this number."""
-    return number - lane.words.flushers if number >= lane.words.flushers else number
+    return number - lane.words.senders if number >= lane.words.senders else number
 
 
 @compiled

@@ -153,7 +153,7 @@ def _draws_of(events: FlushEvents) -> list[Drawn]:
     return [
         Drawn(
             **tables[row],
-            used=np.zeros(events.flushers, dtype=np.int64),
+            used=np.zeros(events.senders, dtype=np.int64),
             interrupts=np.zeros(events.preemption.cpus, dtype=np.int64),
             kinds=kinds[lane],
             think_ns=think_ns[lane],

@@ -59,10 +59,10 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
     hardware, line = policy.targets is Targets.HARDWARE, policy.mark.line if policy.mark else None
     on_a_line = line in (Line.GLOBAL, Line.NODE)
     lanes, checkers = len(events.replica_row), shape.busy if events.checking else 0
-    tree, places, clusters = by_group(shape.cluster, shape.flushers)
+    tree, places, clusters = by_group(shape.cluster, shape.senders)
     words = Words(
         busy=shape.busy,
-        flushers=shape.flushers,
+        senders=shape.senders,
         lines=shape.sockets if line is Line.NODE else 1,
         clusters=clusters,
         reads_line=policy.reads_line,
@@ -94,7 +94,7 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
             draws=draws,
             counts=counts,
             state=states[number],
-            senders=records(SENDER, shape.flushers, place=places),
+            senders=records(SENDER, shape.senders, place=places),
             checkers=records(
                 CHECKER, checkers, line=own_line[:checkers], check=inf, checked=NEVER, gap=gap[number, :checkers]
             ),
@@ -156,7 +156,7 @@ def serve_server(lane: Lane, waits: np.ndarray, windows: np.ndarray, batches: Re
 def _begin(lane: Lane) -> None:
     """Schedule the first flush event and the first kernel entry of every CPU."""
     lane.state.begun = True
-    for k in range(lane.words.flushers):
+    for k in range(lane.words.senders):
         compute, kind = draw(lane.draws, k)
         _compute(lane, k, compute, kind)
     if not lane.words.reads_line:
@@ -229,7 +229,7 @@ def _slower(lane: Lane, k: int) -> float:
     per_waiter, waiters = lane.cost.broadcast_per_waiter, 0
     if per_waiter > 0.0:
         grant = max(lane.senders[k].arrival, lane.lines[0].free)
-        for other in range(lane.words.flushers):
+        for other in range(lane.words.senders):
             waiters += lane.senders[other].arrival <= grant
         waiters -= 1
     return 1.0 + per_waiter * waiters
@@ -258,7 +258,7 @@ def _enter(lane: Lane, k: int) -> None:
     counts.entry_ns += length
     counts.entry_flushes += found
     counts.refills += found
-    if k < lane.words.flushers:
+    if k < lane.words.senders:
         _delay(lane, k, entered, length + (cost.refill if found else 0.0))
     draw_check(lane, k, entered + length)
 
@@ -266,8 +266,8 @@ def _enter(lane: Lane, k: int) -> None:
 @compiled
 def _refill_all(lane: Lane, k: int, end: float) -> None:
     """A broadcast of a full flush empties the TLB of every busy CPU, and lengthens its current or next compute once."""
-    lane.counts.refills += lane.words.busy - lane.words.flushers
-    for other in range(lane.words.flushers):
+    lane.counts.refills += lane.words.busy - lane.words.senders
+    for other in range(lane.words.senders):
         if other == k:
             continue
         if lane.senders[other].start > end:

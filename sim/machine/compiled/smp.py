@@ -82,7 +82,7 @@ def _begin_event(lane: Lane, k: int, now: float) -> tuple[int, float]:
         return SEND, now
     end = now + lane.draws.kinds[sender.kind].bookkeeping
     if lane.words.no_wait:  # the last request may still be in queues, but none of earlier ones
-        sender.request = k + lane.words.flushers if sender.request == k else k
+        sender.request = k + lane.words.senders if sender.request == k else k
         lane.requests[sender.request].marked = end
     return BOOKKEEPING, end
 
@@ -211,7 +211,7 @@ def _is_absent(lane: Lane, j: int, now: float) -> bool:
         cpu.ran = now
         return False
     held = hold(lane, j, is_away(lane, j, now - cpu.ran), cpu.away)
-    if lane.words.user_mode and j < lane.words.flushers:
+    if lane.words.user_mode and j < lane.words.senders:
         held = min(held, max(cpu.work_end - now, 0.0))
     cpu.ran = now + held
     if held > 0.0:
@@ -243,7 +243,7 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
         near = cpus[target].socket == cpus[k].socket
         interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
         if words.preempts and not words.marks:
-            interrupt += hold(lane, target, cost.held_share, cost.held)
+            interrupt += hold(lane, target, cost.preempted_share, cost.held)
         if target < words.busy:
             set_take(lane, target, INTERRUPT, interrupt)
         else:
@@ -305,7 +305,7 @@ def window(lane: Lane, k: int) -> float:
         return nan
     number, begin = k, sender.began + lane.draws.kinds[sender.kind].bookkeeping
     if lane.words.no_wait:
-        number = k if sender.request != k else k + lane.words.flushers
+        number = k if sender.request != k else k + lane.words.senders
         begin = lane.requests[number].marked
     length = lane.requests[number].flushed - begin
     if lane.requests[number].watched >= lane.words.isolated:

@@ -20,7 +20,7 @@ class Words(NamedTuple):
     """Fields of the machine's shape and the policy, the same in all lanes of a group."""
 
     busy: int
-    flushers: int
+    senders: int
     lines: int  # number of lines: one, or one per socket; the fabric is one, too
     clusters: int  # place of the winner of the first cluster in the knock-out of arrivals
     reads_line: bool  # CPUs read a line before they write it

@@ -85,7 +85,7 @@ class Broadcast(Steps):
         # CPUs that requests can reach
         self.reachable = shape.busy if policy.targets is Targets.OTHER_BUSY else shape.cores
         super().__init__(shape, dict(cost) | _mean_costs(shape, cost, self.reachable), policy, source)
-        never, zero = np.full((self.reachable, self.lanes), NEVER), np.zeros((shape.flushers, self.lanes))
+        never, zero = np.full((self.reachable, self.lanes), NEVER), np.zeros((shape.senders, self.lanes))
         self.cpus = Cpus(run_begin=never, run_end=never.copy(), full_run=np.full_like(never, np.nan))
         self.senders = Senders(
             kind=zero.astype(int), start=zero, loop_end=zero.copy(), began=zero.copy(), last_done=zero + NEVER,
@@ -166,7 +166,7 @@ class Broadcast(Steps):
         `rank` counts the marked CPUs up to each CPU.
         """
         cost, cpus, senders, tally = self.cost, self.cpus, self.senders, self.tally
-        busy, f, first = self.shape.busy, self.shape.flushers, self.policy.run is Run.FIRST_FULLY
+        busy, f, first = self.shape.busy, self.shape.senders, self.policy.run is Run.FIRST_FULLY
         full = self.source.full[sender.kind_at] | first
         flush_ns = self.run_all_ns if first else self.run_local_ns[sender.kind_at]
         joined_ns = cost["handler_ns"] + (0.0 if first else flush_ns)  # addition to a run that another request began
@@ -210,7 +210,7 @@ class Broadcast(Steps):
         During a flush event such misses lengthen the next compute once. A run with earlier range flushes and one full
         flush counts as a full flush.
         """
-        cost, senders, f, busy = self.cost, self.senders, self.shape.flushers, self.shape.busy
+        cost, senders, f, busy = self.cost, self.senders, self.shape.senders, self.shape.busy
         new, begin, full_run = marked[:busy] & full, self.cpus.run_begin[:busy], self.cpus.full_run[:busy]
         turns = full & ~new & (full_run != begin)  # runs with range flushes so far
         if self.policy.run is Run.FIRST_FULLY:
@@ -294,7 +294,7 @@ def _mean_costs(shape: Shape, cost: Mapping[str, np.ndarray], reachable: int) ->
 
     `slowdown` is that of handler runs by busy siblings.
     """
-    pairs = distances(shape)[: shape.flushers, :reachable]
+    pairs = distances(shape)[: shape.senders, :reachable]
     line = mean_line_ns(pairs[pairs != SAME], line_times_ns(shape, cost)) if reachable > 1 else 0.0
     slow_sender = shape.mean_slowdown(shape.busy, cost["smt_slowdown"])
     slow = shape.mean_slowdown(reachable, cost["smt_slowdown"])

@@ -78,7 +78,7 @@ class Coherence(Steps):
         """`cost` has the parameters that the policy reads and checks_per_s; `source` draws events and checks."""
         super().__init__(shape, cost, policy, source)
         self.count = shape.sockets if policy.mark is not None and policy.mark.line is Line.NODE else 1
-        zero = np.zeros((shape.flushers, self.lanes))
+        zero = np.zeros((shape.senders, self.lanes))
         self.senders = Senders(zero.astype(int), zero, zero.copy(), zero.astype(int))
         zero = np.zeros((shape.busy, self.lanes), dtype=int)
         self.checkers = Checkers(np.full(zero.shape, np.inf), zero.astype(bool), zero, zero.copy())
@@ -185,7 +185,7 @@ class Coherence(Steps):
         checkers.cleared[cpu, lane] = np.where(  # no CPU marks itself
             sets & access.mine, held.generation[at], checkers.cleared[cpu, lane]
         )
-        of_sender = (np.minimum(cpu, self.shape.flushers - 1), lane)
+        of_sender = (np.minimum(cpu, self.shape.senders - 1), lane)
         stage = senders.stage[of_sender] + np.where(access.writes | others, 1, 2)
         over = access.marks & (stage >= 2 * self.count)
         goes_on = access.marks & ~over

@@ -71,7 +71,7 @@ class Server(Steps):
         self.line = policy.mark.line if policy.mark else None
         self.shared = self.hardware or self.line is Line.GLOBAL
         super().__init__(shape, cost, policy, source)
-        zero, nothing = np.zeros((shape.flushers, self.lanes)), np.zeros(self.lanes)
+        zero, nothing = np.zeros((shape.senders, self.lanes)), np.zeros(self.lanes)
         self.senders = Senders(zero.astype(int), zero, zero.copy(), zero.astype(bool))
         self.visit = Visit(nothing.astype(int), nothing, nothing.astype(int))
         self.marks = Marks(nothing + NEVER, nothing.astype(int), nothing + NEVER)
@@ -90,7 +90,7 @@ class Server(Steps):
         self.cluster = self.shape.cluster
         leaves = self.hardware and self.shape.delivery != "apic"
         self.leave_ns = self.cost["exit_ns"] if leaves else np.zeros(lanes)  # exit to the hypervisor and back
-        self.flags_ns = flags_ns(self.shape, self.cost) if flags else np.zeros((self.shape.flushers, lanes))
+        self.flags_ns = flags_ns(self.shape, self.cost) if flags else np.zeros((self.shape.senders, lanes))
         self.fabric_ns = np.array([self._fabric_ns(pages) for pages in self.source.pages])  # [kind, lane]
 
     def _next_entry(self, cpu: np.ndarray, after: np.ndarray, where: np.ndarray) -> None:
@@ -150,7 +150,7 @@ class Server(Steps):
         first = first_least(arrival)  # ties go to the lowest CPU
         if self.line_ns is None:
             return first
-        near = self.cluster[: self.shape.flushers, None] == self.cluster[visit.owner]
+        near = self.cluster[: self.shape.senders, None] == self.cluster[visit.owner]
         cpu = first_least(np.where(near, arrival, np.inf))
         waits = near[cpu, self.lane] & (arrival[cpu, self.lane] <= visit.free) & (visit.turns < self.burst)
         return np.where(waits, cpu, first)
@@ -189,7 +189,7 @@ class Server(Steps):
         counts.entry_ns += np.where(here, length, 0.0)
         counts.entry_flushes += flushes
         counts.refills += flushes
-        sender = np.minimum(cpu, self.shape.flushers - 1)
+        sender = np.minimum(cpu, self.shape.senders - 1)
         of_sender = (sender, self.lane)
         delayed = here & (cpu == sender)
         delay = np.where(delayed, length + np.where(flushes, self.cost["refill_ns"], 0.0), 0.0)
@@ -231,4 +231,4 @@ class Server(Steps):
         senders.start += grows
         senders.arrival += grows
         senders.refills_next |= flushed & ~computing
-        self.tally.refills += computing.sum(axis=0) + full * (self.shape.busy - self.shape.flushers)
+        self.tally.refills += computing.sum(axis=0) + full * (self.shape.busy - self.shape.senders)

@@ -50,7 +50,7 @@ class Steps:
 
     def _draw_first(self) -> None:
         """Draw the first flush event of every sender."""
-        for k in range(self.shape.flushers):
+        for k in range(self.shape.senders):
             cpu = np.full(self.lanes, k)
             self._schedule(cpu, *self.source.draw(cpu))
 
