@@ -4,8 +4,6 @@
 the engines (`sim/machine/engines.py`).
 """
 
-from __future__ import annotations
-
 import ctypes
 import subprocess
 import tempfile

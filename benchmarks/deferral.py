@@ -4,8 +4,6 @@
 sides have the same lanes, events and draws, and all numbers of CPUs are timed alternately, several times.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from functools import cache

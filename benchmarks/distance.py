@@ -8,8 +8,6 @@ closed loops with little compute between flush events, up to 256 senders. Costs 
 engines use the same draws.
 """
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

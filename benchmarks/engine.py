@@ -12,8 +12,6 @@ time of each side counts, and their results are compared. Compilation, construct
 made by doubling, only in some rounds, so never in the best one.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 A ratio compares two sides of one run, so rows of different machines can be compared; plain times are also included.
 """
 
-from __future__ import annotations
-
 import csv
 import importlib
 import time

@@ -5,8 +5,6 @@ the speed-up of two Ray workers against that of two plain processes; and, with t
 plan, the share of worker time that is idle at the end.
 """
 
-from __future__ import annotations
-
 import heapq
 import sys
 import tempfile

@@ -5,8 +5,6 @@ rename, journal. It is compared with one job, task or call per point of Hydra, R
 separate processes.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

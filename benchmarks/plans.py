@@ -1,7 +1,5 @@
 """Plans of several benchmarks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from hydra import compose, initialize_config_dir

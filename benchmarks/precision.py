@@ -5,8 +5,6 @@ same 90th percentile of relative half-widths. Then many replicas that stop are c
 the mean.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from functools import cache

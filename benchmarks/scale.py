@@ -5,8 +5,6 @@ is a process here, so the result is a lower bound. A commit is that of a run: ta
 by the driver, or with `runner.commit=workers` by the chunk's worker.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

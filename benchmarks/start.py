@@ -4,8 +4,6 @@
 of alternating runs.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -9,8 +9,6 @@ that time. Events at one instant are in the order of scheduling, not by CPU; oth
 `sim/machine/compiled/smp.py`.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable, Generator
 from itertools import accumulate

@@ -6,8 +6,6 @@ that gave it, so that tests/test_remake.py sees without a run whether the model 
 is written. --runs FOLDER keeps the runs there, and takes those that are there already. Pictures need Chromium.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import os

@@ -4,8 +4,6 @@ An engine simulates a window of flush events. This module scales its means to th
 the slow time scale (`sim/deferral.py`). Arrays are [lane] unless noted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from math import inf

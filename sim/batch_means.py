@@ -4,8 +4,6 @@ Ref: batch means (Law, Simulation Modeling and Analysis, 9.5.3): the window is c
      means are nearly independent; a lane stops when their 95 % interval is narrow enough.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -4,8 +4,6 @@ Ref: compare-exchange ping-pong between pairs of CPUs, github.com/nviennot/core-
      times of each machine with their source
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 

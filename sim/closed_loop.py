@@ -4,8 +4,6 @@ A closed loop gives exactly one of the parameters that define it, and none of a 
 of an operation except its flush events.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The counts of the flush events that a machine serves, and the terms of their time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 

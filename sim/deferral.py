@@ -11,8 +11,6 @@ treats one CPU of one lane, with plain numbers and arrays [check]; the second pa
 line of the mark, and the number of marks that a plain write erases, [lane].
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -4,8 +4,6 @@ One SFC64 stream per (seed, replica, CPU, purpose), so a draw depends on nothing
 the chunk or the worker.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

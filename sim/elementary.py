@@ -5,8 +5,6 @@ The exponentials use only operations with one rounding in IEEE 754: sums, produc
 Taylor series.
 """
 
-from __future__ import annotations
-
 from decimal import Decimal
 from math import factorial
 from typing import TypeVar

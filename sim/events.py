@@ -1,7 +1,5 @@
 """The flush events of the CPUs of a group of lanes, drawn one by one, and the local cost of each kind."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

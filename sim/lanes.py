@@ -1,7 +1,5 @@
 """Lanes: checked columns of parameters, and the groups of points that are simulated side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 `METRICS` is the only list of metrics; their equations are in `sim/accounting.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

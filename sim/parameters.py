@@ -4,8 +4,6 @@ This table is the only list of parameters: all other code reads the fields of it
 `conf/`, with their sources.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -12,8 +12,6 @@ has been preempted.
 If the policy marks CPUs in user mode pending, such a CPU is treated in the same way, until its next kernel entry.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

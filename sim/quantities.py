@@ -4,8 +4,6 @@ A machine file has one clock scale in place of twelve instruction costs, and a w
 event. The formulas take scalars or arrays of one shape; NaN is a quantity that is not given.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from sim.parameters import PARAMETERS, Pages, Parameter

@@ -1,7 +1,5 @@
 """The parameters that a policy reads."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

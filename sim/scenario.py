@@ -1,7 +1,5 @@
 """The data of a group of lanes from which its metrics are derived, and the weights of its times."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The machine that all lanes of a group have in common: its CPUs, sockets, siblings and busy CPUs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

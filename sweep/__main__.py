@@ -1,7 +1,5 @@
 """The command: `sweep +grid=NAME KEY=VALUE ...` runs a sweep, `sweep VERB ...` works with runs and hosts."""
 
-from __future__ import annotations
-
 import gc
 import os
 import sys

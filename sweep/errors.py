@@ -1,7 +1,5 @@
 """The ways in which a run ends early, and how a wrong name is answered."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Messages to the user: on streams that may be closed, and without credentials of URIs."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

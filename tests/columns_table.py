@@ -1,7 +1,5 @@
 """The tables of docs/ that follow from the code and conf/: `python -m tests.columns_table --write` rewrites them."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the tests share: parameters from conf/, and one Ray for the whole session."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -4,8 +4,6 @@ Points are told by [jobs, ceiling]. `raises`, `exits` and `fills` list those tha
 memory until they are killed. It is run as a program, so that Ray carries these functions to its workers by value.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

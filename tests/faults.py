@@ -3,8 +3,6 @@
 `python -m tests.faults N` runs N seeds, one after the other, and ends in one sentence. Everything it kills it started.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

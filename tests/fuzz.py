@@ -4,8 +4,6 @@ Each input goes through the whole door, up to an opened plan that is not simulat
 passes if it opens or is refused with one BadInput, within a few seconds, and leaves nothing behind.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

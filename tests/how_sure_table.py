@@ -1,7 +1,5 @@
 """The tables of docs/how-sure.md, from conf/ and from the table of docs/validation.md: no limit or error is copied."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

@@ -6,8 +6,6 @@ that none noticed, and each part ends with counts. A change that alters nothing 
 of the code's hash are left out, since they notice every change. It needs `pip install cosmic-ray pytest-cov`.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import os

@@ -1,7 +1,5 @@
 """The tables of docs/policies.md, from each policy's docstring and its typed value."""
 
-from __future__ import annotations
-
 import inspect
 import re
 

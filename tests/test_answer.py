@@ -1,7 +1,5 @@
 """The answer to a grid's question: made from tables whose answer is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

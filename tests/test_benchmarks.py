@@ -1,7 +1,5 @@
 """What the benchmarks compare with gives the engines' numbers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Laws of what stands beside a flush: locks, wake-ups, a fabric under load, isolated CPUs, and a deadline for marks."""
 
-from __future__ import annotations
-
 from math import inf
 
 import numpy as np

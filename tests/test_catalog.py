@@ -1,7 +1,5 @@
 """Machines and workloads: every file composes, every key is checked, every number has its unit and source."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The command line: what a user types, and what is said when it is wrong."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The plan's hash covers the code that makes the numbers, wherever it stands, and nothing else."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """Completion: what is offered at a Tab, and a real shell in which no name of a file is ever executed."""
 
-from __future__ import annotations
-
 import os
 import pty
 import re

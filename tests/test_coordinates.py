@@ -1,7 +1,5 @@
 """What tells points apart is written by the plan and read by every table."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 

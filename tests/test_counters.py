@@ -1,7 +1,5 @@
 """What people have as counters: read with its values or refused by name, and what the flushes of a host cost."""
 
-from __future__ import annotations
-
 import io
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the sweep needs on a cluster: an object store, and files that their tools accept."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

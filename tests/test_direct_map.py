@@ -1,7 +1,5 @@
 """Pages that are taken out of the direct map: pools of unmapped pages, whole leaves, and shares of time that cross."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

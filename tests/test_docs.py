@@ -1,7 +1,5 @@
 """Every command and snippet of README.md and docs/ does what it says there."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

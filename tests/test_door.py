@@ -1,7 +1,5 @@
 """What comes from outside: one reader of YAML, names that stay text, one sentence for what is wrong."""
 
-from __future__ import annotations
-
 import unicodedata
 
 import pytest

@@ -1,7 +1,5 @@
 """The engine: what holds by reasoning, and what holds bit by bit."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Two engines, each proved by the other bit by bit where they simulate the same: deferrals and hardware broadcasts."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import subprocess

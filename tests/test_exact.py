@@ -1,7 +1,5 @@
 """Broadcasts by interrupts, proved: by hand, by numpy where nobody is in the way, and by a simulation in SimPy."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

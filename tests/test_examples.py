@@ -1,7 +1,5 @@
 """The notebooks of examples/ run from the first cell to the last, as a reader would run them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nbformat

@@ -1,7 +1,5 @@
 """`sweep explore`: what its page shows of a setting, and the page itself in a real browser."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import math

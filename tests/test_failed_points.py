@@ -1,7 +1,5 @@
 """Points that fail leave tables and a page of what there is, and a sentence where there is nothing."""
 
-from __future__ import annotations
-
 import re
 import warnings
 

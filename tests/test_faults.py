@@ -1,7 +1,5 @@
 """Every fault a sweep must survive, with real processes, Ray and kills; `python -m tests.faults N` runs many seeds."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

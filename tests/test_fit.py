@@ -1,7 +1,5 @@
 """The fit: costs that made a curve are recovered from it, and half of a real curve predicts the other half."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Points whose worker dies, on a stand-in for Ray that ends the tasks which a test names."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

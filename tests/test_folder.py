@@ -1,7 +1,5 @@
 """A run's folder as it is found: damaged, somebody else's, half written, under another clock; and what is refused."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

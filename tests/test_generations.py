@@ -1,7 +1,5 @@
 """Generations of an address space, and siblings that slow each other down: laws by reasoning."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

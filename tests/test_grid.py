@@ -1,7 +1,5 @@
 """The index space: points by index, axes, zips, blocks, and what is refused."""
 
-from __future__ import annotations
-
 import itertools
 import sys
 import time

@@ -1,7 +1,5 @@
 """Interrupts from a guest, and CPUs that cannot take them: laws that hold by reasoning, by every request."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

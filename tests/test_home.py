@@ -1,7 +1,5 @@
 """The user's own folders: where they are, and that nobody else can write what is executed from them."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import stat

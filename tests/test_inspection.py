@@ -1,7 +1,5 @@
 """Looking before, after and at one point: dry runs, comparisons, breakdowns, completion, frames."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

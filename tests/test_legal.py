@@ -1,7 +1,5 @@
 """Legal parameters of every size, zeros and extremes included: a number, a null that is documented, or a ValueError."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

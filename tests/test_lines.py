@@ -1,7 +1,5 @@
 """Lines that CPUs read before they write: what holds by reasoning, and a plain simulation with sets."""
 
-from __future__ import annotations
-
 import heapq
 from types import SimpleNamespace
 

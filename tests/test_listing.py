@@ -1,7 +1,5 @@
 """`sweep list` and `sweep show`, and that every verb answers a mistake in one line."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 

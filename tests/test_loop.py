@@ -1,7 +1,5 @@
 """Work that is a loop: its rates, its metrics, where its threads run; and what work takes longer, by conservation."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

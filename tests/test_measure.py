@@ -1,7 +1,5 @@
 """The closed loop: what a file of curves may say, what the kernel's files mean, and the real thing, briefly."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path

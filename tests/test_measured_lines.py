@@ -1,7 +1,5 @@
 """Times of cache lines: which pairs are measured, in what time, and the real thing, briefly."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What is said to the user never stops the work, and holds no secrets."""
 
-from __future__ import annotations
-
 import io
 import os
 import pty

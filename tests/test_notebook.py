@@ -1,7 +1,5 @@
 """`sweep.simulate`: the command's points as a DataFrame, with its bits, its checks and its sentences."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import warnings

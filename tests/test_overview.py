@@ -1,7 +1,5 @@
 """The answer to a wide sweep, and the sentence about which machines its numbers are of."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Policies of the user's own: first of two of one name, tried before they are believed, and no one else's later."""
 
-from __future__ import annotations
-
 import time
 
 import pandas as pd

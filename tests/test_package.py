@@ -1,7 +1,5 @@
 """What a package index and a citation show is the project's own, under one address."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`sweep show point OUT N`: what is said of a parameter is what was simulated, and it says truly where that is from."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

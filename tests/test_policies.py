@@ -1,7 +1,5 @@
 """Every policy file, found by its name: what holds by reasoning."""
 
-from __future__ import annotations
-
 import ast
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A workload from counts: recorded files of a real build, a real command, and what is said when it is wrong."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

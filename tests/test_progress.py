@@ -1,7 +1,5 @@
 """The progress line: one on a terminal, a line every 30 s in a log, none when quiet."""
 
-from __future__ import annotations
-
 import io
 import os
 import pty

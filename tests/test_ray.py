@@ -1,7 +1,5 @@
 """The Ray that a sweep starts: whom it answers, what its workers import, and how it ends."""
 
-from __future__ import annotations
-
 import errno
 import glob
 import importlib

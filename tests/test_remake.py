@@ -1,7 +1,5 @@
 """The numbers and pictures of README.md and docs/ are those that this version of the model gives."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

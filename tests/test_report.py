@@ -1,7 +1,5 @@
 """The report in a real browser, from disk: what it shows is what the tables hold, and nothing is asked of a network."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

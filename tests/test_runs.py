@@ -1,7 +1,5 @@
 """Several runs side by side: `sweep runs`, `sweep compare` into files, and `sweep.concat`."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The site's reference pages say what the code and conf/ say, and its links lead where the forge's do."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """The folder of a run: committed once, verified, the same bytes whatever the cut."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

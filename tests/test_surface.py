@@ -1,7 +1,5 @@
 """Tables from results: computed by hand on made-up ones."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Another host: what its lscpu says in several forms and languages, and a matrix of times between its CPUs."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """What others measured: tables read by a typed door, points that predict them, and how far the model errs."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Verbs over folders that are damaged, somebody else's or read-only: a sentence, exit code 2, and nothing made."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

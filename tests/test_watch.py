@@ -1,7 +1,5 @@
 """`sweep status --watch`: a line now and then in a log, the same place of a terminal, until the run ends."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

@@ -1,7 +1,5 @@
 """Installed as a wheel and run from another folder it works too."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

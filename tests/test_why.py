@@ -1,7 +1,5 @@
 """What is saturated, and which costs matter: against rates and shares that are known otherwise."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Every combination of a policy's words is refused in a sentence, or simulated."""
 
-from __future__ import annotations
-
 import itertools
 import pickle
 

@@ -5,8 +5,6 @@ them as pages of its own. So a link is read as the forge reads it, and leads to 
 the repository where the site has none. Addresses stand in pyproject.toml alone.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """The reference pages of the site, made from the code and conf/ when the site is built, so none can be stale."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The choice of the machine that simulates a group of lanes, by policy and engine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Policies by file name: those of the package, and those in a folder of the user."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import importlib

@@ -3,8 +3,6 @@
 It only chooses the draws to simulate, and gives Sobol indices; reported numbers of a fit are simulated.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

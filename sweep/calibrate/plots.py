@@ -1,7 +1,5 @@
 """The plots of a calibration: predictions of rows left out, the posterior, and the costs that matter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The representative draw of a posterior, which a sweep can use in place of all draws."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The rows to fit: measured rows of builds and of tables, the costs that each depends on, and simulated draws."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

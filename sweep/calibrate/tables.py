@@ -1,7 +1,5 @@
 """Results of a calibration: tables of the posterior, of predictions and of checks, and costs for later runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ The shell runs this program at each Tab, with variables set by argcomplete's scr
 options from their declarations, words from an argument's metavar.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from functools import partial

@@ -4,8 +4,6 @@ Files are read by `sweep.inputs.reader` and given to Hydra as data, so that no p
 grammar. Keys of names, folders or other text do not pass through Hydra: their values stay text.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys

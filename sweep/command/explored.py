@@ -4,8 +4,6 @@ An answer takes less than a second, so policies that send interrupts or act at k
 effort the more CPUs there are. Effort does not depend on the other policies: numbers stay when another one is added.
 """
 
-from __future__ import annotations
-
 import math
 import shlex
 import warnings

@@ -1,7 +1,5 @@
 """`sweep list` and `sweep show`: all names, and one of them explained."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path

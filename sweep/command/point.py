@@ -4,8 +4,6 @@ The run is composed again from its run.json; if that gives another sweep by now,
 somebody else: its own policies are Python code, which runs only from a folder that the user names.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The options and the help of `sweep +grid=NAME KEY=VALUE ...`."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The folders and files of the configuration, and the grids' questions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar

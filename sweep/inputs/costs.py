@@ -4,8 +4,6 @@ A quantity's `low` and `high` are the 5th and 95th percentile of a log-normal sp
 its hard bounds. Machines are independent of each other; a workload's quantities and the kernel's are the same on all.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

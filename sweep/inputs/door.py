@@ -1,7 +1,5 @@
 """Typed input: outside data is checked by a pydantic model, and a mistake becomes one sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 

@@ -1,7 +1,5 @@
 """The user's own folders: `~`, the configuration, the cache, and files that only the user can write."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -5,8 +5,6 @@ machine, and e ~ N(0, run_spread) from run to run. `base` is the value without f
 vanilla, or 0 for a flush event's own length. The numbers are in `conf/likelihood.yaml`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Priors of uncertain quantities: a log-normal split at the central value, cut off at its hard bounds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -3,8 +3,6 @@
 Files of other people are data: they must not use all memory, refer to themselves, or read the environment.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Settings of a run besides the model's parameters, each with its type and bounds."""
 
-from __future__ import annotations
-
 import os
 import re
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """Weighted draws: quantiles, scores, and whether they are reliable."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

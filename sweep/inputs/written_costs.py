@@ -1,7 +1,5 @@
 """Costs as files that `costs=NAME` reads: NAME.yaml with the stamp and row 0 in words, NAME.parquet with all draws."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from typing import Any

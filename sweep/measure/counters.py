@@ -3,8 +3,6 @@
 C:   /proc/vmstat, /proc/stat, /proc/interrupts, getrusage(2), /proc/self/io; perf stat where it is permitted
 """
 
-from __future__ import annotations
-
 import math
 import re
 import resource

@@ -1,7 +1,5 @@
 """A measurement's description: a checked file of `conf/measure/`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 

@@ -1,7 +1,5 @@
 """A machine file for another host: CPUs from its `lscpu`, costs from its family's core file."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

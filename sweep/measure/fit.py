@@ -7,8 +7,6 @@ use each one's interval, not only its centre, and simulate under joint draws.
 Ref: Tarantola, Inverse Problem Theory (2005), 3.2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache

@@ -4,8 +4,6 @@ A flush event here notifies other CPUs; each of these receives a request. Values
 never become 0 silently.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import defaultdict

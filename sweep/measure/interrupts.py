@@ -3,8 +3,6 @@
 C:   kernel/irq/proc.c  show_interrupts(); arch/x86/kernel/irq.c  arch_show_interrupts()
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from itertools import takewhile

@@ -3,8 +3,6 @@
 C:   sweep/measure/lines.c: a ping-pong by compare-exchange; one word that several CPUs write
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path

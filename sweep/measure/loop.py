@@ -7,8 +7,6 @@ broadcast. The curves are a file of `conf/measure/`. Calls do not count if one o
 the result of a point is the median of several passes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

@@ -3,8 +3,6 @@
 The readers take the text of the kernel's files, which may be recorded. No privileges are needed.
 """
 
-from __future__ import annotations
-
 import gzip
 import os
 import platform

@@ -1,7 +1,5 @@
 """Earlier measured.csv and lines.csv: every row checked by its columns' types and ranges."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -1,7 +1,5 @@
 """Checked numbers in files of `measure`."""
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
 from typing import Any

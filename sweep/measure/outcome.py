@@ -1,7 +1,5 @@
 """Measured beside simulated: the table, and the machine's files for `sweep --config-dir`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Text pasted into mail and issues, and numbers printed in any language."""
 
-from __future__ import annotations
-
 import quopri
 import re
 import sys

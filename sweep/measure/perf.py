@@ -1,7 +1,5 @@
 """Output of `perf stat`: for people, and for programs with `-x,` or another separator, in any language."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import defaultdict

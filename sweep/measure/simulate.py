@@ -4,8 +4,6 @@ A system call's own time (entry, exit, page tables) replaces XPFO's bookkeeping:
 any CPU. Think times are the measured means, misses included, so no refill is added to them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

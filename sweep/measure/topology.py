@@ -3,8 +3,6 @@
 `lscpu`, `lscpu -J` and `lscpu -e` are read, also several of them in one file. Offline CPUs do not count.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -3,8 +3,6 @@
 C:   include/trace/events/tlb.h; arch/x86/mm/tlb.c  flush_tlb_func(), native_flush_tlb_multi()
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping

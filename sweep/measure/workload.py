@@ -4,8 +4,6 @@ No running kernel has XPFO, so its events are estimated from counts; every numbe
 the assumption) or assumed. Recorded files of another host may replace a command.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

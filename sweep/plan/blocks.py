@@ -5,8 +5,6 @@ blocks belong to every block. A value may be relative to another key (`0.625 x c
 (`{from: 0, to: 4096, steps: 65}`, `log: true` for equal ratios), policies may be given by pattern.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import math
 import re

@@ -1,7 +1,5 @@
 """Checks of more than one value: unused keys, values relative to others, impossible points."""
 
-from __future__ import annotations
-
 import difflib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

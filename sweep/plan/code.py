@@ -6,8 +6,6 @@ decode a point, draw its costs and derive parameters from quantities.
 Parsing takes a third of a second, so the hash is kept in the user's cache, under the digest of all files read.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import platform

@@ -1,7 +1,5 @@
 """Columns of points. Most have one value: they are views of it with a stride of 0, and computed once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any

@@ -3,8 +3,6 @@
 The command line and calls from notebooks both use this module, so they have the same keys.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The names that distinguish the points of a plan, from its axes; tables read them in the results' metadata."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The engine of a plan: compiled loops for broadcasts, and for other policies the quicker engine."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ Axes multiply, and blocks of axes add. Axes of a point's shape vary slowest, so 
 simulated side by side.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

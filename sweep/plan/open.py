@@ -1,7 +1,5 @@
 """A plan from the grid's content, the command line and the files, all checked before the start."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

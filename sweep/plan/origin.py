@@ -1,7 +1,5 @@
 """The origin of each parameter of a point in words: the command line, the grid, a file, a draw, or other quantities."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The user's own policies are first tried in a separate process, so that their files cannot end a sweep."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

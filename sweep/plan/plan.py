@@ -3,8 +3,6 @@
 Chunk boundaries come from the plan by formula, never from timing or the cluster, and no result depends on them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Each point of a sweep, decoded from its index: its names and the model's parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial

@@ -1,7 +1,5 @@
 """The notes beside every result: its costs, gaps of the model, and facts about the measurements."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 from sweep.inputs.costs import LITERATURE

@@ -1,7 +1,5 @@
 """A plot by the words of a command line: `y=flush_wait_ns x=cores by=policy jobs=60`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ The data are separate, under the name `rows`: the plot's columns, and also `x`, 
 from `rows()` here and `drawn()` of page.js. Colours of THEME follow the reader's theme.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Sequence

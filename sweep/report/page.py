@@ -4,8 +4,6 @@ The page is complete, including Vega's JavaScript, and uses no network. Script a
 unpacks them. Plots of the same points share one table.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

@@ -1,7 +1,5 @@
 """The plots of a report as PNG and SVG, without a browser."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """One plot: a table with a row per mark, the roles of its columns, and its fixed columns."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

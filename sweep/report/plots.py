@@ -5,8 +5,6 @@ and never averages over varying parameters. A sweep with too many values or poin
 note.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A sweep's results as a row per point, for drawing, with settings in words and values in bins."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Vega, by the only module that imports vl-convert: a specification as PNG or SVG, and the page's JavaScript."""
 
-from __future__ import annotations
-
 import zlib
 from contextlib import suppress
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """Version and commit of the code: of its package, and of its checkout."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from importlib.metadata import PackageNotFoundError, version

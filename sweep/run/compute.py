@@ -5,8 +5,6 @@ without paths of the machine. Only an error of the model or a policy about these
 All others (a signal, no memory, a damaged file) are errors of the process, and raised.
 """
 
-from __future__ import annotations
-
 import traceback
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One run: open the plan, check it completely, carry it out, make tables and the page."""
 
-from __future__ import annotations
-
 import os
 import sys
 import textwrap

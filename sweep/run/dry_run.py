@@ -1,7 +1,5 @@
 """An estimate of a run from its plan and a pilot of a few points; nothing is written."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection
 from math import isnan, nan

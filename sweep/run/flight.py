@@ -1,7 +1,5 @@
 """The tasks of one plan on a cluster: a bounded window of them, retried or halved if a worker dies."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

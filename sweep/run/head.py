@@ -4,8 +4,6 @@ Ray kills the driver silently a minute after its head has died, and sometimes no
 that end.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

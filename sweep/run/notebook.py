@@ -1,7 +1,5 @@
 """`sweep.simulate`: a sweep in this process, as a DataFrame, without Hydra, Ray or a run's folder."""
 
-from __future__ import annotations
-
 import os
 import re
 import warnings

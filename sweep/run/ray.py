@@ -3,8 +3,6 @@
 A `Cluster` already runs, or is this machine's own for the time of a run.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets

@@ -1,7 +1,5 @@
 """run.json: the facts for trusting or repeating a run, and the check that a folder belongs to a plan."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

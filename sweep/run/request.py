@@ -1,7 +1,5 @@
 """The user's request."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sweep.inputs.settings import Runner, Settings

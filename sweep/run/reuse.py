@@ -5,8 +5,6 @@ the same. Names of machine and workload, index and chunk are no part of it: equa
 depends on its number only, so a run with more replicas includes those of one with fewer.
 """
 
-from __future__ import annotations
-
 import hashlib
 from functools import lru_cache
 from importlib.metadata import version

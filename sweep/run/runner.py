@@ -3,8 +3,6 @@
 `sweep.run.ray` carries them on a cluster, with the same types.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import time

@@ -1,7 +1,5 @@
 """A simulation of a host's TLB flushes: its counted load, on a similar machine, under every suitable policy."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

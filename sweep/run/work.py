@@ -1,7 +1,5 @@
 """The work of a run: simulate and commit missing chunks, and make the results."""
 
-from __future__ import annotations
-
 import os
 import time
 from contextlib import closing, suppress

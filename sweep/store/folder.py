@@ -9,8 +9,6 @@ failures.parquet the points that failed, with traceback; only if there are any
 tables/          CSV and Parquet, functions of results.parquet
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

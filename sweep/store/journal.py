@@ -1,7 +1,5 @@
 """The log of a run: a line of JSON per chunk and per start or stop of a driver. No result depends on it."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

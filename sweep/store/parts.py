@@ -1,7 +1,5 @@
 """Parts: a chunk committed once, under a name of its own, with a checksum in its footer."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

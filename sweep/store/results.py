@@ -1,7 +1,5 @@
 """results.parquet from all parts, its digest, and failures.parquet beside it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Sequence

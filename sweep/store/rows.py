@@ -1,7 +1,5 @@
 """The rows of points: columns with units, and Arrow tables of parameters and metrics."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from functools import cache, lru_cache

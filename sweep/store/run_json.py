@@ -1,7 +1,5 @@
 """A checked run.json, written by this or another version of the program."""
 
-from __future__ import annotations
-
 import json
 from typing import Annotated, Any
 

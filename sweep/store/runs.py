@@ -1,7 +1,5 @@
 """The runs below a folder: progress, size, and settings that are not the same in all."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The progress of a run: `sweep status OUT`, during it and after it."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

@@ -3,8 +3,6 @@
 An asterisk marks a number beyond the measurements.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 
 import pandas as pd

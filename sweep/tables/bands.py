@@ -1,7 +1,5 @@
 """5/50/95 % bands of a run's tables over cost samples."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

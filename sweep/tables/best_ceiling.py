@@ -1,7 +1,5 @@
 """The best tlb_single_page_flush_ceiling, and the cost of Linux's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

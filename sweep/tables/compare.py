@@ -5,8 +5,6 @@ seed and code share their random numbers, so replica r of A belongs to replica r
 paired difference (95 %). Else it is the root of the summed squares of both means' half-widths.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The number of CPUs from which each policy costs more than some thresholds, and the sentence about it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The number of senders from which hardware broadcasts saturate their fabric, and the sentences about it."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from sweep.tables.replicas import curves

@@ -1,7 +1,5 @@
 """The effect of housekeeping CPUs' flush events on isolated CPUs, and the sentences about it."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from sweep.tables.replicas import means

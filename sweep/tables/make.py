@@ -1,7 +1,5 @@
 """Tables of a run: pure functions of results.parquet, written as CSV and Parquet."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ A pure function of a run under cost samples, which are equally likely: `sweep ne
 Measured times are linear in the logarithms of the costs, with run-to-run spread and the model's own error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

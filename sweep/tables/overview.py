@@ -1,7 +1,5 @@
 """A wide sweep in five lines: the cost of each policy at one setting, and the worst case over all settings."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Cost and stale window of each policy, and the policies that no other one beats in both."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

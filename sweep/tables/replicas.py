@@ -1,7 +1,5 @@
 """Means and half-widths over replicas, and the tables of every run: pure functions of results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

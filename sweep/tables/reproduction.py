@@ -1,7 +1,5 @@
 """The published system times beside those simulated."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """The rows of results in tables: every point once, without failed points, and by cost sample."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 

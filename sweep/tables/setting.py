@@ -1,7 +1,5 @@
 """One setting of a table out of many, the one in the sentences, and the machines of a run, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The cost of a host's TLB flushes under each policy, at its size and with more CPUs, and the sentences about it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

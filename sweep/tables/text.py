@@ -1,7 +1,5 @@
 """Tables as plain text for a terminal or a pipe, and one point's costs with their parts."""
 
-from __future__ import annotations
-
 import io
 import re
 import shutil

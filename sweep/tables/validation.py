@@ -1,7 +1,5 @@
 """Measurements of others beside their predictions, and the model's error on machines that were not fitted."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

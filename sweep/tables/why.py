@@ -5,8 +5,6 @@ the rate of flush events times the time for which each of them uses it. Lines tr
 no neighbour were preferred, so the share of a contended line is an upper estimate.
 """
 
-from __future__ import annotations
-
 import json
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Answers, and words for numbers, lists and sizes; an unknown number is `?`."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping

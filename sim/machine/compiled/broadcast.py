@@ -17,8 +17,6 @@ Most events are requests, and most of these end in the order in which they begin
 and all other events are in knock-outs (`queues.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import inf, nan
 

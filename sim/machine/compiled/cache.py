@@ -6,8 +6,6 @@ removed before it is loaded, and compiled again. This module also finds the user
 checks that no other user can write to it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

@@ -16,8 +16,6 @@ drawn: the next check of a CPU is drawn when it is marked pending, which is equi
 memory. The cost of checks to their CPUs is on the slow time scale (`sim/accounting.py`); here they only use the line.
 """
 
-from __future__ import annotations
-
 from math import inf
 
 from sim.cache_lines import SAME

@@ -1,7 +1,5 @@
 """The state of a lane with a broadcast by interrupts: its CPUs, its senders, their requests, and the next events."""
 
-from __future__ import annotations
-
 from math import exp
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ five times as long as all the rest. Functions that only compiled functions call 
 optimizes a single loop.
 """
 
-from __future__ import annotations
-
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

@@ -4,8 +4,6 @@ A machine has a tuple of arrays and records for each lane; a loop serves the flu
 properties of `Machine` read are rows of one array for all lanes. Times are absolute and in ns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 

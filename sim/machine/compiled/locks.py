@@ -7,8 +7,6 @@ last owner in one transfer; if another CPU holds the lock, the handover takes `l
 interrupts are off, they are off from the lock request to the release.
 """
 
-from __future__ import annotations
-
 from math import floor, inf
 
 from sim.machine.compiled.cpus import BEGIN, HOLD, LOCK, Lane, line_between, set_take, set_work

@@ -3,8 +3,6 @@
 A ring is for waits of similar length, so that most CPUs join near the end.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from sim.counts import Record, Records

@@ -10,8 +10,6 @@ Ref:    arm64 TLBI ... IS with DSB ISH, AMD INVLPGB with TLBSYNC: one broadcast 
 ns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import inf, nan
 

@@ -7,8 +7,6 @@ Kernel: kernel/smp.c  on_each_cpu(), smp_call_function_many(), llist_add(), csd_
 Each function of the sender that the loop calls returns the next phase of the CPU, and the end of that phase.
 """
 
-from __future__ import annotations
-
 from math import inf, nan
 
 from sim.machine.compiled.cpus import (

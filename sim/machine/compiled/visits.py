@@ -4,8 +4,6 @@ A contended line goes to the waiters of its owner's cluster, in order of arrival
 inside one cluster to the longest waiter. Checks take the line in order of arrival, as all visits to the fabric.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

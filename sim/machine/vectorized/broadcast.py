@@ -19,8 +19,6 @@ The rules, for the CPU whose sending loop ends next, at time `now`:
 between the two. Arrays are [cpu, lane], or [lane] unless noted; times are absolute.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ other flush events and of checks. Arrays are [cpu, lane] or [line, lane], or [la
 `compiled/coherence.py` has the rules, and simulates the same CPU by CPU.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

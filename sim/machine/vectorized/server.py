@@ -7,8 +7,6 @@ Every step serves one flush event in every lane, and the kernel entries that che
 [cpu, lane], or [lane] unless noted; times are absolute. `compiled/server.py` simulates the same CPU by CPU.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

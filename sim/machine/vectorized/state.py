@@ -1,7 +1,5 @@
 """The common parts of the vectorized machines. The last axis of every array is the lane; times are absolute, in ns."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any

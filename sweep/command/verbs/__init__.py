@@ -1,7 +1,5 @@
 """Verbs for runs and for the user's own machine: one file each, with `parser()` and `main(given)`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,7 +1,5 @@
 """`sweep compare`: points that moved between two runs."""
 
-from __future__ import annotations
-
 import os
 from argparse import Namespace
 from pathlib import Path

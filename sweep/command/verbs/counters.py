@@ -1,7 +1,5 @@
 """`sweep counters`: the cost of a host's TLB flushes, from its own counters."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import platform

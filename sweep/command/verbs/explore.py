@@ -1,7 +1,5 @@
 """`sweep explore`: a page on this machine whose controls are a setting, and which simulates each change at once."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import socket

@@ -1,7 +1,5 @@
 """`sweep list`: all names, a line each."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from sweep.command.options import KINDS, Parser, add_config_dir

@@ -1,7 +1,5 @@
 """`sweep machine`: a machine file for another host, from the output of its `lscpu`."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """`sweep measure`: a machine file for this host, fitted to its measured broadcasts."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import shlex

@@ -1,7 +1,5 @@
 """`sweep next`: the most informative next measurements, from a run with draws."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_run, finished, writing

@@ -1,7 +1,5 @@
 """`sweep plot`: one metric of a run against one parameter, as PNG and SVG."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_run, finished, writing

@@ -1,7 +1,5 @@
 """`sweep profile`: a workload file from a command or from recorded files."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

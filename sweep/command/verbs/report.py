@@ -1,7 +1,5 @@
 """`sweep report`: the page of a finished run and its plots."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_into, finished, writing

@@ -1,7 +1,5 @@
 """`sweep runs`: the runs below a folder, and their different settings."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """`sweep show`: the meaning of a name, or one point of a run."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_config_dir

@@ -1,7 +1,5 @@
 """`sweep status`: the progress of a run, during it and after it."""
 
-from __future__ import annotations
-
 import sys
 import time
 from argparse import Namespace

@@ -1,7 +1,5 @@
 """`sweep tables`: rebuild the tables of a finished run, without simulating."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_run, finished, writing

@@ -1,7 +1,5 @@
 """`sweep why`: the saturated resources of a run, and the costs that matter."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_run, finished, writing
