@@ -72,7 +72,7 @@ class Cost(NamedTuple):
     deliver: float
     wake_send: float
     preempted_share: float
-    held: float
+    preempted: float
     line_fill: float
     events_per_operation: float
     locks_per_operation: float

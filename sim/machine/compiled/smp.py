@@ -241,7 +241,7 @@ def _send(lane: Lane, k: int, now: float) -> tuple[int, float]:
         near = cpus[target].socket == cpus[k].socket
         interrupt = now + (cost.ipi_latency if near else cost.ipi_latency_cross)
         if words.preempts and not words.marks:
-            interrupt += hold(lane, target, cost.preempted_share, cost.held)
+            interrupt += hold(lane, target, cost.preempted_share, cost.preempted)
         if target < words.busy:
             set_take(lane, target, INTERRUPT, interrupt)
         else:
