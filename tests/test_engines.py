@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import METRICS, batch_means, draws, policies, simulate
+from sim import METRICS, PARAMETERS, batch_means, draws, policies, simulate
 from sim.counts import Weights
 from sim.elementary import excess, exp_minus, log
 from sim.events import FlushEvents
-from sim.machine.compiled import jit
+from sim.machine.compiled import cpus, jit, visits
+from sim.machine.compiled.broadcast import serve_broadcast
 from sim.machine.compiled.cache import cache_folder, has_compiler
+from sim.machine.compiled.server import serve_server
 from sim.machine.engines import build_machine
 from sim.policies import Policies
 from sim.policy import ALL_PAGES, Done, Events, Local, Policy, Run, Targets
@@ -342,3 +344,21 @@ def test_no_field_of_a_record_is_hidden_by_a_method_of_numpys():
     }
     assert fields > {"to_take", "phase"}
     assert not {field for field in fields if hasattr(np.record, field)}
+
+
+@pytest.mark.skipif(not has_compiler(), reason="numba is not installed")
+def test_a_loop_is_compiled_for_one_type_of_each_argument():
+    """A second type would compile the loop again, and the digest of its code would no longer be true."""
+    for name, policy in POLICIES.items():
+        for number in range(4):
+            shape, cost, think_ns, kunmap, alloc = configuration(np.random.default_rng([number, *name.encode()]))
+            cost |= {"preempted_share": 0.0, "kernel_share": 0.3} if policy.targets.looks_for_user_mode else {}
+            by_engine("compiled", policy, shape, cost, think_ns, kunmap, alloc, 0.0)
+    assert len(serve_broadcast.signatures) == len(serve_server.signatures) == 1
+
+
+def test_every_cost_of_a_compiled_loop_is_a_parameter():
+    """A field with another name would be read as a cost that the policy does not read."""
+    fields = {*cpus.Cost._fields, *visits.Cost._fields} - {"leave_guest", "leave"}  # which the machine gives
+    assert len(fields) > 20
+    assert [name for name in fields if not {name, f"{name}_ns"} & set(PARAMETERS)] == []

@@ -79,7 +79,7 @@ def server(shape: Shape, cost: Mapping[str, np.ndarray], policy: Policy, events:
     )
     line_ns = line_times_ns(shape, cost) if on_a_line else np.empty((lanes, 0))
     flags = flags_ns(shape, cost).T.copy() if words.per_cpu else np.empty((lanes, 0))
-    apart = distances(shape) if on_a_line else np.empty((0, 0), dtype=np.uint8)
+    apart = distances(shape) if on_a_line else np.broadcast_to(np.uint8(0), (0, 0))  # read-only too: one type
     gap = _gaps_ns(shape, cost, lanes, "checks_per_s" if words.reads_line else "entries_per_s")
     states = records(STATE, lanes, now=NEVER, latest=NEVER, other=NEVER)
     own_line = shape.socket % words.lines
