@@ -7,7 +7,7 @@ import pytest
 import sweep
 from sweep.__main__ import main
 from sweep.store.rows import PARAMETER_COLUMNS
-from sweep.tables.why import influence, saturation
+from sweep.tables.why import RESOURCES, influence, saturation
 
 QUICK = {"window_events": 1024, "replicas": 1, "seed": 3}
 
@@ -22,10 +22,14 @@ def used(**point):
 def test_a_fabric_is_in_use_all_of_the_time_where_many_send_and_in_proportion_where_few_do():
     many = used(policy="xpfo_broadcast", machine="epyc_milan_2s", workload="guest_memfd", cores=128, jobs=128)
     assert many["fabric"] == pytest.approx(1.0, abs=0.02)
-    assert 1.0 - many["senders"] < 0.02
+    assert 1.0 - many["sending"] < 0.02
     few = used(policy="xpfo_broadcast", machine="epyc_milan_2s", workload="kernel_ranges", rate_per_s=1000.0, senders=1)
     assert few["fabric"] == pytest.approx(1000.0 * 610e-9, rel=0.1)  # 600 ns and 10 a page
-    assert few["senders"] < 0.01
+    assert few["sending"] < 0.01
+
+
+def test_no_resource_has_the_name_of_a_parameter():
+    assert set(RESOURCES).isdisjoint(PARAMETER_COLUMNS)  # both are columns of a table
 
 
 def test_a_lock_that_everybody_takes_is_saturated_and_one_that_few_take_is_not():
@@ -40,7 +44,7 @@ def test_time_that_is_not_compute_is_in_flush_events_or_in_handlers():
     loop = {"policy": "mm_shootdown", "machine": "skylake_56", "workload": "shootdown_loop", "cores": 56, "jobs": 8}
     row, rows = used(**loop), sweep.simulate(**QUICK, **loop)
     overhead = float(rows["overhead_share"].iloc[0])
-    assert max(row["senders"], row["handlers"]) < overhead < row["senders"] + row["handlers"]  # a sender serves others
+    assert max(row["sending"], row["handlers"]) < overhead < row["sending"] + row["handlers"]  # a sender serves others
 
 
 def test_the_line_of_the_pending_bits_is_used_in_proportion_to_a_low_rate():

@@ -30,7 +30,7 @@ TOLD = 3  # costs in a sentence
 MOST_POINTS = 2000  # of a run that gets a table of its resources without asking
 SATURATED = 0.9  # of the time in use
 RESOURCES = {  # by column
-    "senders": "senders in flush events",
+    "sending": "senders in flush events",
     "handlers": "busy CPUs in handlers",
     "mask_line": "the line of the pending bits",
     "queue_line": "the line of each CPU's queue",
@@ -68,7 +68,7 @@ def _in_use(policy: Policy | None, row: Any) -> dict[str, float]:
     """
     shape, interval = _shape(row), row["flush_interval_ns"]
     line = _mean_line_ns(shape, row)
-    used = {"senders": row["flush_wait_ns"] / (interval * shape.senders), "handlers": row["handler_share"]}
+    used = {"sending": row["flush_wait_ns"] / (interval * shape.senders), "handlers": row["handler_share"]}
     if row["locks_per_operation"] > 0.0:  # a closed loop's lock is held or handed over
         locks = len(np.unique(shape.socket[: shape.busy])) if row["lock_per"] == "socket" else 1  # those in use
         held = row["lock_hold_ns"] + (line if shape.busy > locks else 0.0)
