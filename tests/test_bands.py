@@ -11,7 +11,7 @@ from sweep.inputs.likelihood import measured_again
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import bands
 from sweep.tables.next_experiment import next_experiment
-from sweep.tables.replicas import half_width, half_widths, t95
+from sweep.tables.replicas import half_width, t95
 from sweep.tables.text import as_text
 
 pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
@@ -172,6 +172,6 @@ def test_a_half_width_is_students_over_the_root_of_the_number():
     values = pd.Series([1.0, 2.0, 3.0])
     assert half_width(values) == pytest.approx(4.303 / np.sqrt(3.0))
     rows = pd.DataFrame({"point": [0, 0, 0, 1, 1], "t": [1.0, 2.0, 3.0, 5.0, 7.0]})
-    found = half_widths(rows, ["point"], "t")
+    found = half_width(rows.groupby("point")["t"])
     assert found.tolist() == pytest.approx([4.303 / np.sqrt(3.0), 12.706 * np.sqrt(2.0) / np.sqrt(2.0)])
-    assert [t95(degrees) for degrees in range(1, 60)] == pytest.approx(stats.t.ppf(0.975, range(1, 60)), rel=0.01)
+    assert t95(range(1, 60)) == pytest.approx(stats.t.ppf(0.975, range(1, 60)), rel=0.01)

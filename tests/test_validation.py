@@ -15,7 +15,7 @@ from sweep.inputs.measured import Measured, Table, as_json, from_json, points_of
 from sweep.store.folder import open_run
 from sweep.tables.frame import read_results
 from sweep.tables.make import make_tables, measured_of
-from sweep.tables.validation import discrepancy_elsewhere, validation, validation_summary
+from sweep.tables.validation import validation, validation_summary
 from tests.page import drawn
 
 pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
@@ -60,7 +60,7 @@ def test_every_row_is_predicted_under_both_costs(run, tables):
 
 def test_a_machine_that_was_fitted_errs_as_said_and_others_as_the_rest_of_the_tables_says(tables):
     results, measured = tables
-    found = validation(results, measured)
+    found, _ = validation(results, measured)
     fitted = found[found["machine"].isin(["xeon_8160", "i5_3550"]) & (found["table"] == "builds")]
     assert (fitted["discrepancy"] == spread().discrepancy(96)).all()
     mine = [table for table in measured.tables if table.name.startswith("tlb_flush1")]
@@ -69,7 +69,7 @@ def test_a_machine_that_was_fitted_errs_as_said_and_others_as_the_rest_of_the_ta
         for table in mine
     ]
     others = [table for table in measured.tables if table not in mine]
-    moved = validation(results, replace(measured, tables=(*others, *wrong)))
+    moved, _ = validation(results, replace(measured, tables=(*others, *wrong)))
     before, after = (
         each[each["table"].str.startswith("tlb_flush1")]["discrepancy"].to_numpy() for each in (found, moved)
     )
@@ -81,11 +81,11 @@ def test_a_machine_that_was_fitted_errs_as_said_and_others_as_the_rest_of_the_ta
 
 
 def test_the_error_on_other_machines_is_what_all_their_rows_say(tables):
-    found = discrepancy_elsewhere(*tables)
+    rows, found = validation(*tables)
     assert list(found) == ["calibrated", "literature"]
     for error in found.values():
         assert error == pytest.approx(spread().elsewhere, rel=0.6)  # with few draws
-    summary = validation_summary(validation(*tables), found)
+    summary = validation_summary(rows, found)
     assert summary.loc[summary["table"] == "all", "discrepancy"].tolist() == list(found.values())
 
 
@@ -134,7 +134,7 @@ def test_nine_of_ten_measurements_would_lie_in_the_interval(role, measured, betw
     """A prediction of 2000 ns whose logarithm is normal: measured so many standard deviations above it."""
     at = [2000.0 * np.exp(SD * each) for each in (measured, *(between or ()))]
     row = {"measured": at[0], "role": role, "between": at[1:] or None}
-    found = validation(*made_up([({"flush_wait_ns": 1000.0}, row)], times=2.0)).iloc[0]
+    found = validation(*made_up([({"flush_wait_ns": 1000.0}, row)], times=2.0))[0].iloc[0]
     ends = 2000.0 * np.exp(1.645 * SD * np.array([-1, 0, 1]))
     assert found[["predicted_05", "predicted_50", "predicted_95"]].tolist() == pytest.approx(ends, rel=0.04)
     assert found["error_pct"] == pytest.approx(100 * (np.exp(-SD * measured) - 1), rel=0.04, abs=1.0)
@@ -144,7 +144,7 @@ def test_nine_of_ten_measurements_would_lie_in_the_interval(role, measured, betw
 
 def test_the_summary_of_a_table_counts_and_takes_medians():
     rows = [({"flush_wait_ns": 1000.0}, {"measured": 1000.0 * np.exp(-SD * at)}) for at in (1.0, 0.1, -0.2, 9.0)]
-    table = validation(*made_up([*rows, ({"flush_wait_ns": 1.0}, {"measured": 9.0, "role": "input"})]))
+    table = validation(*made_up([*rows, ({"flush_wait_ns": 1.0}, {"measured": 9.0, "role": "input"})]))[0]
     whole = validation_summary(table, {"c": 0.5}).set_index("table").loc["all"]
     assert (whole["rows"], whole["inside"], whole["discrepancy"]) == (4, 3, 0.5)
     middle = [100 * (np.exp(SD) - 1), 100 * (1 - np.exp(-0.2 * SD))]
@@ -162,7 +162,7 @@ def test_the_summary_of_a_table_counts_and_takes_medians():
     ],
 )
 def test_what_flush_events_add_is_measured_above_what_is_there_without_them(simulated, measured, added_error_pct):
-    found = validation(*made_up([(simulated, {"measured": measured})])).iloc[0]
+    found = validation(*made_up([(simulated, {"measured": measured})]))[0].iloc[0]
     assert found["added_error_pct"] == pytest.approx(added_error_pct)
     assert found["predicted_50"] == pytest.approx(next(iter(simulated.values())), rel=0.04)
 
@@ -172,7 +172,7 @@ def test_the_metric_of_another_point_is_taken_off():
         ({"flush_wait_ns": 700.0}, {"measured": 1.0, "less": {"jobs": 1}}),
         ({"flush_wait_ns": 200.0}, {"measured": 1}),
     ]
-    assert validation(*made_up(rows, times=3.0))["predicted_50"].tolist() == pytest.approx([1500.0, 600.0], rel=0.04)
+    assert validation(*made_up(rows, times=3.0))[0]["predicted_50"].tolist() == pytest.approx([1500.0, 600.0], rel=0.04)
 
 
 def test_tables_of_ones_own_are_predicted_and_kept_with_the_run(tmp_path, sweep_in):
@@ -284,7 +284,7 @@ def test_rows_whose_points_are_not_in_the_run_are_counted(run, tables, capsys):
     results, measured = tables
     short = results[results["machine"] != "skylake_56"]
     made = make_tables(short, measured, "validation")
-    assert len(made["validation"]) == len(validation(results, measured)) - 2 * 24
+    assert len(made["validation"]) == len(validation(results, measured)[0]) - 2 * 24
     (said,) = [note for note in next(iter(made.values())).attrs["notes"] if "measured rows" in note]
     assert said.startswith("48 of 164 measured rows have no prediction")
     assert make_tables(results, measured, "validation")["validation_summary"].attrs["notes"] == []
@@ -295,8 +295,8 @@ def test_a_draw_that_failed_at_one_of_two_points_is_left_out_at_both(tables):
     some = (results["workload"] == "one_shooter") & (results["machine"] == "haswell")
     alone = some & (results["jobs"] == 1) & (results["draw"] == 3)
     assert alone.any()
-    found = validation(results[~alone], measured)
-    assert len(found) == len(validation(results, measured))
+    found, _ = validation(results[~alone], measured)
+    assert len(found) == len(validation(results, measured)[0])
     assert found["predicted_50"].notna().all()
 
 

@@ -13,7 +13,7 @@ from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables.bands import over_draws
 from sweep.tables.coordinates import ALWAYS, attrs_of, coordinates
-from sweep.tables.replicas import half_widths
+from sweep.tables.replicas import half_width
 from sweep.tables.selection import notes, rows_kept, simulated
 from sweep.tables.setting import LINUX_CEILING
 
@@ -63,7 +63,7 @@ def read_points(file: pq.ParquetFile, constants: bool = False) -> tuple[pd.DataF
             over_replicas = single.assign(**{name: values})
             made[name] = over_replicas.groupby("point")[name].mean()
             if name in DRAWN:
-                half = half_widths(over_replicas, ["point"], name)
+                half = half_width(over_replicas.groupby("point")[name])
                 made |= {f"{name}_lo": made[name] - half, f"{name}_hi": made[name] + half}
                 made |= {"ratio_half": half} if name == "ratio" else {}  # of replicas alone, also with draws
                 if has_draws:

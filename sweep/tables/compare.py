@@ -18,7 +18,7 @@ from sweep.plan.points import NAMES
 from sweep.store.rows import PARAMETER_COLUMNS
 from sweep.tables import text
 from sweep.tables.coordinates import ALWAYS, coordinates
-from sweep.tables.replicas import half_widths
+from sweep.tables.replicas import half_width
 from sweep.tables.selection import failed_points, representative, simulated, without_copies
 from sweep.tables.words import few
 
@@ -89,18 +89,16 @@ def _paired(a: pd.DataFrame, b: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Means over the replicas that both have, the mean difference, and its half-width."""
     both = a.merge(b, on=[*keys, "replica"])
     both["difference"] = both["b"] - both["a"]
-    made = both.groupby(keys, sort=False, dropna=False)[["a", "b", "difference"]].mean()
-    return made.assign(half=half_widths(both, keys, "difference")).reset_index()
+    of_point = both.groupby(keys, sort=False, dropna=False)
+    made = of_point[["a", "b", "difference"]].mean()
+    return made.assign(half=half_width(of_point["difference"])).reset_index()
 
 
 def _unpaired(a: pd.DataFrame, b: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The same for runs with different random numbers, over all replicas of each."""
-    left, right = (
-        side.groupby(keys, sort=False, dropna=False)[name].mean().to_frame()
-        .assign(**{f"half_{name}": half_widths(side, keys, name)}).reset_index()
-        for name, side in (("a", a), ("b", b))
-    )  # fmt: skip
-    made = left.merge(right, on=keys)
+    both = ((name, side.groupby(keys, sort=False, dropna=False)[name]) for name, side in (("a", a), ("b", b)))
+    left, right = (pd.DataFrame({name: each.mean(), f"half_{name}": half_width(each)}) for name, each in both)
+    made = left.reset_index().merge(right.reset_index(), on=keys)
     return made.assign(difference=made["b"] - made["a"], half=np.hypot(made["half_a"], made["half_b"]))
 
 

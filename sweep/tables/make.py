@@ -27,7 +27,7 @@ from sweep.tables.replicas import COUNTERS, counters, scaling, summary
 from sweep.tables.reproduction import KEYS, reproduction
 from sweep.tables.selection import failed_points, notes, posterior_draws, representative, simulated
 from sweep.tables.setting import sizes
-from sweep.tables.validation import discrepancy_elsewhere, validation, validation_summary
+from sweep.tables.validation import validation, validation_summary
 from sweep.tables.why import COLUMNS as OF_RESOURCES
 from sweep.tables.why import MOST_POINTS, influence, saturation
 from sweep.tables.words import Answer
@@ -73,12 +73,12 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
             tables["influence"] = influence(results)
     said = notes(planned["point"].nunique(), len(failed_points(planned)), every.attrs.get("copies", 0))
     if measured.tables:
-        rows = validation(results, measured)
+        rows, elsewhere = validation(results, measured)
         asked = sum(len(each.rows) for each in measured.tables) * results["costs"].nunique()
         if short := asked - len(rows):
             said.append(f"{short} of {asked} measured rows have no prediction: their points are not in the run.")
         if len(rows):
-            counted = validation_summary(rows, discrepancy_elsewhere(results, measured))
+            counted = validation_summary(rows, elsewhere)
             tables |= ({"validation_summary": counted} if len(counted) else {}) | {"validation": rows}
     cores = results.groupby("point")["cores"].first()
     tables = {name: with_mark(table, cores) for name, table in tables.items()}

@@ -1,6 +1,6 @@
 """Means and half-widths over replicas, and the tables of every run: pure functions of results."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,29 +21,23 @@ LOOP_COSTS = (
     "overhead_ns_per_operation", "overhead_share", "sender_overhead_share", "elongation", "operations_per_s",
 )  # fmt: skip
 COUNTERS = ("nr_tlb_remote_flush_received", "nr_tlb_local_flush_one", "interrupts_per_flush", "marks_per_flush")
-FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)  # t95 of 1 to 6 degrees of freedom: the series is inaccurate there
+FEW = (np.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447)  # t95 up to 6 degrees: the series is inaccurate there
 
 
-def t95(degrees: int) -> float:
-    """Two-sided 95 % quantile of Student's t; NaN without a degree of freedom."""
-    if degrees < 1:
-        return float("nan")
-    return FEW[degrees - 1] if degrees <= len(FEW) else student_t(degrees)
+def t95(degrees: Any) -> np.ndarray:
+    """Two-sided 95 % quantiles of Student's t, for any shape of `degrees`; NaN without a degree of freedom."""
+    degrees = np.asarray(degrees)
+    many = student_t(np.maximum(degrees, 1))
+    return np.where(degrees < len(FEW), np.take(FEW, degrees, mode="clip"), many)
 
 
-def half_width(values: pd.Series) -> float:
-    """95 % half-width of the mean over replicas; NaN for a single one, whose spread is not known."""
-    return float(t95(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+def half_width(values: Any) -> Any:
+    """95 % half-width of the mean over replicas: of a series, or of every group of a grouped one.
 
-
-def half_widths(rows: pd.DataFrame, keys: Sequence[str], name: str) -> pd.Series:
-    """The half-width of each group of rows with equal `keys`, in order of appearance."""
-    found = rows.groupby(list(keys), sort=False, dropna=False)[name].agg(["count", "std"])
-    return (
-        found["count"].map({count: t95(int(count) - 1) for count in found["count"].unique()})
-        * found["std"]
-        / np.sqrt(found["count"])
-    )
+    NaN for a single replica, whose spread is not known.
+    """
+    count = values.count()
+    return t95(count - 1) * values.std() / np.sqrt(count)
 
 
 def means(results: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -77,7 +71,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     builds = not loops or results["system_time_s"].notna().any()
     table, names = means(results, list(dict.fromkeys([*(SUMMARY if builds else ()), *(OF_LOOPS if loops else ())])))
     first, name = ("system_time_s", "system_time_half_s") if builds else ("operations_per_s", "operations_half_per_s")
-    half = half_widths(results, ["point"], first).rename(name)
+    half = half_width(results.groupby("point")[first]).rename(name)
     constant = [name for name in names if table[name].nunique(dropna=False) == 1 and name != "policy"]
     if is_beyond(table["cores"]).any():  # every number needs its mark
         constant = [name for name in constant if name != "cores"]

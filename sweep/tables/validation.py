@@ -13,7 +13,6 @@ from sweep.inputs.measured import Measured, Row, Table
 from sweep.tables.selection import posterior_draws, representative
 from sweep.tables.words import Answer, Tables, share
 
-SHARES = (0.05, 0.5, 0.95)
 ARITHMETIC = ("interrupts_per_flush",)  # metrics that depend on no cost: the model has no error in them
 
 
@@ -51,15 +50,18 @@ class Prediction:
         return self.row.role == "predict" and self.wider > 0.0 and bool(known)
 
 
-def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
+def validation(results: pd.DataFrame, measured: Measured) -> tuple[pd.DataFrame, dict[str, float]]:
     """Measured values beside 5/50/95 % of their predictions, which include cost samples and the model's error.
 
     On a fitted machine the model's error is `discrepancy` of `conf/likelihood.yaml`. On any other it is estimated under
     the same costs from the tables of all other machines that were not fitted. `inside_90` is whether the measured value
     lies in the interval, null if it went into the point or into a fit.
+
+    Beside the table, by costs: the estimate from all machines that were not fitted; NaN without a row of them.
     """
     predictions, fitted = _predictions(results, measured), measured.fitted_machines
-    errors = {}
+    names = dict.fromkeys(each.costs for each in predictions)
+    elsewhere, errors = {costs: _discrepancy(predictions, costs, fitted) for costs in names}, {}
     for costs, machine in dict.fromkeys((each.costs, each.machine) for each in predictions):
         error = spread().discrepancy_up_to
         if machine not in fitted:
@@ -67,14 +69,7 @@ def validation(results: pd.DataFrame, measured: Measured) -> pd.DataFrame:
             error = spread().elsewhere if np.isnan(error) else error
         errors[costs, machine] = error
     table = pd.DataFrame([_as_row(each, errors[each.costs, each.machine] * each.wider) for each in predictions])
-    return table.assign(inside_90=table["inside_90"].astype("boolean")) if len(table) else table
-
-
-def discrepancy_elsewhere(results: pd.DataFrame, measured: Measured) -> dict[str, float]:
-    """By costs, the model's error on machines that were not fitted, estimated from all their rows; NaN without."""
-    predictions = _predictions(results, measured)
-    names = dict.fromkeys(each.costs for each in predictions)
-    return {costs: _discrepancy(predictions, costs, measured.fitted_machines) for costs in names}
+    return (table.assign(inside_90=table["inside_90"].astype("boolean")) if len(table) else table), elsewhere
 
 
 def validation_summary(table: pd.DataFrame, elsewhere: Mapping[str, float]) -> pd.DataFrame:
@@ -166,7 +161,7 @@ def _discrepancy(predictions: Sequence[Prediction], costs: str, but: Collection[
 def _as_row(each: Prediction, discrepancy: float) -> dict[str, Any]:
     row, measured = each.row, each.row.measured
     shown = each.from_total(shown_again(each.base.to_numpy(), each.added.to_numpy(), discrepancy))
-    low, middle, high = np.quantile(shown, SHARES)
+    low, middle, high = np.quantile(shown, (0.05, 0.5, 0.95))
     least, most = row.between or (measured, measured)
     inside = {"predict": low <= most and least <= high, "at_least": high >= least}.get(row.role)
     usual = each.measured_added.median()
