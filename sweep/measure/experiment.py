@@ -1,5 +1,7 @@
 """A measurement's description: a checked file of `conf/measure/`."""
 
+import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -11,13 +13,32 @@ from sweep.inputs.conf import conf_dir
 from sweep.inputs.door import Checked, admit
 from sweep.inputs.reader import read_yaml
 from sweep.measure.machine import Facts
-from sweep.measure.numbers import MOST_CPUS, within
 from sweep.measure.simulate import OF_GUEST
+from sweep.measure.topology import MOST_CPUS
 
 Call = Literal["membarrier", "dontneed", "mprotect", "munmap"]
-Nanoseconds = Annotated[float, within(1e-3, 1e9)]
 REGION_PAGES = 2048  # the most pages of a call, as in loop.c
-MOST_POINTS = 10_000
+
+
+def within(low: float, high: float, whole: bool = False, text: bool = False, unknown: bool = False) -> BeforeValidator:
+    """A check of a number from `low` to `high`; `1e3` is a whole one too.
+
+    `text`: a number in text is one as well. `unknown`: an empty text or NaN stands for a number that is not known.
+    """
+
+    def check(value: Any) -> float:
+        number = math.inf
+        with suppress(ValueError):
+            if type(value) in ((int, float, str) if text else (int, float)):
+                number = math.nan if value == "" else float(value)
+        if not (low <= number <= high or (unknown and math.isnan(number))) or (whole and number % 1):
+            raise ValueError(f"must be {'a whole number' if whole else 'a number'} from {low:g} to {high:g}")
+        return int(number) if whole else number
+
+    return BeforeValidator(check)
+
+
+Nanoseconds = Annotated[float, within(1e-3, 1e9)]
 
 
 class Point(NamedTuple):
@@ -117,13 +138,6 @@ class Experiment(Checked):
     least_calls: Annotated[int, within(1, 1e6, whole=True)]
     curves: list[Curve] = Field(min_length=1)
     fit: FitSettings
-
-    @model_validator(mode="after")
-    def _size(self) -> Self:
-        size = sum(len(curve.callers) * len(curve.think_ns) * len(curve.pages or [0]) for curve in self.curves)
-        if size > MOST_POINTS:
-            raise ValueError(f"curves: {size} points: must be at most {MOST_POINTS}")
-        return self
 
     def points(self, cpus: int) -> list[Point]:
         """The different points on a machine of this many CPUs; larger ones are left out."""

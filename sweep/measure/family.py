@@ -14,7 +14,6 @@ from sweep.inputs.catalog import CORE, Entry, Quantity, catalog
 from sweep.inputs.conf import conf_dir
 from sweep.inputs.door import Checked, admit
 from sweep.inputs.reader import read_yaml
-from sweep.measure.numbers import within
 from sweep.measure.topology import DISTANCES, Latencies, Topology
 from sweep.measure.workload import comment
 
@@ -29,7 +28,7 @@ class Row(Checked):
 class FamilyFile(Checked):
     """`conf/family.yaml`."""
 
-    wider: Annotated[float, within(1, 10)]
+    wider: Annotated[float, Field(ge=1, le=10)]
     cores: list[Row] = Field(min_length=1)
 
 

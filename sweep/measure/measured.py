@@ -13,8 +13,8 @@ from pydantic import model_validator
 from sweep.errors import BadInput
 from sweep.inputs.door import Written, admit
 from sweep.inputs.reader import read_text
-from sweep.measure.experiment import REGION_PAGES, Call
-from sweep.measure.numbers import MOST_CPUS, within
+from sweep.measure.experiment import REGION_PAGES, Call, within
+from sweep.measure.topology import MOST_CPUS
 
 Time = Annotated[float, within(1e-3, 1e12, text=True)]
 Count = Annotated[float, within(0, 1e15, text=True, unknown=True)]

@@ -17,7 +17,6 @@ import pandas as pd
 
 from sweep.errors import BadInput
 from sweep.inputs.catalog import Quantity
-from sweep.measure.numbers import MOST_CPUS
 
 LABELS = {  # of a line, in any case
     "cpus": r"cpu\(s\)|processeur\(s\)",
@@ -32,6 +31,7 @@ LABELS = {  # of a line, in any case
     "caches": r"l3|l3[ -]cache|cache l3",
     "hypervisor": r".*hypervis\w+.*",
 }
+MOST_CPUS = 4096
 NODE = r"n\w*.numa.*?(\d+).*|numa.*?(\d+).*"  # a line with the CPUs of a NUMA node
 NUMBER = re.compile(r"\d{1,9}")
 OFFLINE = ("no", "nein", "non", "n", "false")

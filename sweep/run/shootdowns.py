@@ -11,9 +11,8 @@ from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import Entry, catalog
 from sweep.measure.family import known_core, relatives
 from sweep.measure.flushes import Counted, Load
-from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.simulate import SHOOTDOWNS
-from sweep.measure.topology import DISTANCES, Topology
+from sweep.measure.topology import DISTANCES, MOST_CPUS, Topology
 from sweep.plan.composition import read_config
 from sweep.run.notebook import simulate
 

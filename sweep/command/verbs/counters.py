@@ -14,9 +14,9 @@ from sweep.errors import BadInput, printable
 from sweep.inputs.home import folders_of
 from sweep.measure.flushes import Counted, Load, loads, read_flushes
 from sweep.measure.machine import output_of
-from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.pasted import recorded
 from sweep.measure.simulate import SHOOTDOWNS, policies
+from sweep.measure.topology import MOST_CPUS
 from sweep.run.shootdowns import GROWTH, HARDWARE, Machine, machine_of, policies_for, simulated
 from sweep.tables.shootdowns import in_words, sentences, shootdowns
 from sweep.tables.text import as_text

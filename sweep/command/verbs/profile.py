@@ -12,8 +12,8 @@ from sweep.errors import BadInput
 from sweep.inputs.home import check_writable, own_folder, write_own
 from sweep.measure.counters import seen_of_command, seen_of_snapshots
 from sweep.measure.machine import VIRTUAL, facts
-from sweep.measure.numbers import MOST_CPUS
 from sweep.measure.pasted import recorded
+from sweep.measure.topology import MOST_CPUS
 from sweep.measure.workload import workload_file
 from sweep.messages import say
 
