@@ -248,7 +248,7 @@ def test_costs_that_a_guest_takes_over_move_its_rows_and_its_own_move_no_others(
         [machines[name] for name in names], [workloads["kernel_build"]], {"exit_ns", "deliver_ns", "wake_ns"}
     )
     keys = np.array(list(known))
-    read = [read_by(known, row, machines[row.machine], workloads[row.workload]) for row in rows]
+    read = [read_by(known, row, machines[row.machine], workloads[row.point["workload"]]) for row in rows]
     for row, columns in zip(rows, read, strict=True):
         moving = set(keys[columns])
         guest = row.machine == "skylake_guest_80"

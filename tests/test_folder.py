@@ -120,7 +120,7 @@ def test_failed_points_are_told_of_whatever_became_of_failures_parquet(monkeypat
 
 def test_a_table_that_cannot_be_made_does_not_hide_that_points_failed(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(simulation, "simulate", lambda **_: 1 / 0)
-    monkeypatch.setattr("sweep.run.driver.write_tables", lambda folder: pd.DataFrame()["no such column"])
+    monkeypatch.setattr("sweep.run.driver.tables_and_answer", lambda folder: pd.DataFrame()["no such column"])
     assert main([*QUIET, f"out={tmp_path}"]) == 3
     said = capsys.readouterr().err
     assert "points failed; " in said

@@ -253,10 +253,10 @@ PROCESSORS = {
 
 @pytest.mark.parametrize(("processor", "core"), PROCESSORS.items())
 def test_processors_have_the_core_of_their_family(processor, core):
-    rows = read_family().cores
-    found = next((row.core for row in rows if re.search(row.pattern, processor, re.IGNORECASE)), None)
+    rows = read_family()["cores"]
+    found = next((row["core"] for row in rows if re.search(row["pattern"], processor, re.IGNORECASE)), None)
     assert found == core
 
 
 def test_every_core_of_the_table_is_a_file():
-    assert {row.core for row in read_family().cores} <= {*paths_of("core", [conf_dir()])}
+    assert {row["core"] for row in read_family()["cores"]} <= {*paths_of("core", [conf_dir()])}

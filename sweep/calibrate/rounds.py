@@ -88,7 +88,7 @@ def calibrate(request: Request) -> int:
     machines, workloads = prior.space.machines, prior.space.workloads
     policies = {name for row in rows for name in reads(Policies()[row.policy])}
     known = priors(machines.values(), workloads.values(), policies)
-    read = [read_by(known, row, machines[row.machine], workloads[row.workload]) for row in rows]
+    read = [read_by(known, row, machines[row.machine], workloads[row.point["workload"]]) for row in rows]
     candidates = values_at(known, sobol(len(known), settings.candidates, prior.seed))  # [candidate, key]
     first = _open(request, rows, known, candidates[: settings.draws])
     out = (request.settings.out or default_out(first)).rstrip("/")

@@ -35,10 +35,6 @@ class MeasuredRow:
         return str(self.point["machine"])
 
     @property
-    def workload(self) -> str:
-        return str(self.point["workload"])
-
-    @property
     def policy(self) -> str:
         return str(self.point["policy"])
 

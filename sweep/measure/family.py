@@ -4,37 +4,21 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import CORE, Entry, Quantity, catalog
 from sweep.inputs.conf import conf_dir
-from sweep.inputs.door import Checked, admit
 from sweep.inputs.reader import read_yaml
 from sweep.measure.topology import DISTANCES, Latencies, Topology
 from sweep.measure.workload import comment
 
 
-class Row(Checked):
-    """A core file, and the pattern of its processors in the output of `lscpu`."""
-
-    core: str
-    pattern: str
-
-
-class FamilyFile(Checked):
+def read_family() -> Any:
     """`conf/family.yaml`."""
-
-    wider: Annotated[float, Field(ge=1, le=10)]
-    cores: list[Row] = Field(min_length=1)
-
-
-def read_family() -> FamilyFile:
-    """The checked `conf/family.yaml`."""
-    return admit(FamilyFile, read_yaml(conf_dir() / "family.yaml", "family.yaml"))
+    return read_yaml(conf_dir() / "family.yaml", "family.yaml").content
 
 
 def core_of(host: Topology, given: str | None, where: str) -> str:
@@ -51,8 +35,8 @@ def core_of(host: Topology, given: str | None, where: str) -> str:
 
 def known_core(host: Topology) -> str | None:
     """The core file of this processor; None if there is none, or it has no name."""
-    rows = read_family().cores
-    return next((row.core for row in rows if re.search(row.pattern, host.processor, re.IGNORECASE)), None)
+    rows = read_family()["cores"]
+    return next((row["core"] for row in rows if re.search(row["pattern"], host.processor, re.IGNORECASE)), None)
 
 
 def _core(machine: Entry) -> str:
@@ -101,7 +85,7 @@ def machine_text(host: Topology, core: str, machines: list[Entry], measured: Lat
             known[name] = rounded(measured[name])
         elif relative is not None:
             quantity = relative.quantities[name]
-            wider = 1.0 if name == "clock_scale" else read_family().wider
+            wider = 1.0 if name == "clock_scale" else read_family()["wider"]
             known[name] = rounded(quantity, wider) | {"source": f"family: {relative.name}: {quantity.source}"}
     head = ["Another host, from its `lscpu`. Its costs are those of its core file, not measured.", *host.remarks]
     order = "by `lscpu -e`" if host.numbered else "as usual on Linux, the second threads of all cores after the first"

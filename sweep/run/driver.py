@@ -27,7 +27,7 @@ from sweep.store import lock
 from sweep.store.folder import Folder, look, open_folder, reason
 from sweep.store.journal import Journal
 from sweep.tables.frame import load
-from sweep.tables.make import check_answer, write_tables
+from sweep.tables.make import check_answer, tables_and_answer, write
 from sweep.tables.text import as_text, breakdown, terminal_width
 from sweep.tables.words import Answer
 
@@ -51,7 +51,8 @@ def run(request: Request) -> int:
         if len(plan) * plan.replicas > MOST_ROWS:
             request.say(f"more than {MOST_ROWS} rows: no tables and no page; see sweep tables {folder}")
             return
-        tables, said = write_tables(folder)
+        tables, said = tables_and_answer(folder)
+        write(folder, tables, said)
         text = "" if request.settings.quiet else report(plan, folder, tables, said)
         del tables, said  # for many points they are as large as the page's data
         if request.settings.report:

@@ -123,13 +123,6 @@ def check_answer(named: str | None, grid: str) -> None:
         raise BadInput(f"grid {grid}: answer={named!r}: no such answer{did_you_mean(named, ANSWERS)}")
 
 
-def write_tables(folder: Folder) -> tuple[dict[str, pd.DataFrame], Answer]:
-    """Make the tables and the answer, and write both into the run's folder."""
-    made, said = tables_and_answer(folder)
-    write(folder, made, said)
-    return made, said
-
-
 def measured_of(folder: Folder) -> Measured:
     """The measurements that a run's results are compared with, as of its start."""
     return from_json(read_run(folder).get("measured"), f"{folder}/run.json: measured")

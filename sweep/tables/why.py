@@ -93,12 +93,9 @@ def _in_use(policy: Policy | None, row: Any) -> dict[str, float]:
 
 def _broadcast_ns(row: Any) -> float:
     """The mean time of an uncontended hardware broadcast over the lengths of ranges."""
-    mix = {int(pages): weight for pages, weight in json.loads(row["range_pages"]).items()}
-    each = [
-        weight * (row["broadcast_all_ns"] if n > row["ceiling"] else row["broadcast_ns"] + n * row["broadcast_page_ns"])
-        for n, weight in mix.items()
-    ]
-    return float(sum(each) / sum(mix.values()))
+    pages, weights = np.array([(int(pages), weight) for pages, weight in json.loads(row["range_pages"]).items()]).T
+    by_page = row["broadcast_ns"] + pages * row["broadcast_page_ns"]
+    return float(np.average(np.where(pages > row["ceiling"], row["broadcast_all_ns"], by_page), weights=weights))
 
 
 def _shape(row: Any) -> Shape:
