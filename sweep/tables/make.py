@@ -28,7 +28,6 @@ from sweep.tables.reproduction import KEYS, reproduction
 from sweep.tables.selection import failed_points, notes, posterior_draws, representative, simulated
 from sweep.tables.setting import sizes
 from sweep.tables.validation import validation, validation_summary
-from sweep.tables.why import COLUMNS as OF_RESOURCES
 from sweep.tables.why import MOST_POINTS, influence, saturation
 from sweep.tables.words import Answer
 
@@ -61,7 +60,7 @@ def make_tables(results: pd.DataFrame, measured: Measured, named: str = "points"
     tables = {"reproduction": reproduction(results, measured.builds), "summary": summary(planned)}
     if len(single):
         made = [*OF_THE_SURFACE, *(make for make in OF_ONE_ANSWER if make.__name__ == named)]
-        if set(OF_RESOURCES) <= set(single) and (named == "why" or single["point"].nunique() <= MOST_POINTS):
+        if set(PARAMETER_COLUMNS) <= set(single) and (named == "why" or single["point"].nunique() <= MOST_POINTS):
             made.append(saturation)
         tables |= {make.__name__: make(single) for make in made}
     tables = {name: table for name, table in tables.items() if len(table) or name == "summary"}
@@ -106,9 +105,8 @@ def columns_of_tables(measured: Measured, named: str, length: int) -> set[str]:
     metrics = [name for name, metric in METRICS.items() if metric.main or name in MORE]
     rows = [row for table in measured.tables for row in table.rows]
     of_rows = {name for row in rows for name in (row.metric, *row.point, *(row.less or ()))}
-    few = OF_RESOURCES if length <= MOST_ROWS else ()
-    drawn = PARAMETER_COLUMNS if named in ("next_experiment", "why") else few
-    return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *drawn, "isolated", "rate_per_s"}
+    every = PARAMETER_COLUMNS if named in ("next_experiment", "why") or length <= MOST_ROWS else ()
+    return {"point", "replica", "draw", "status", *KEYS, *metrics, *of_rows, *every, "isolated", "rate_per_s"}
 
 
 def answer_of(folder: Folder) -> str:

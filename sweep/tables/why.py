@@ -39,18 +39,12 @@ RESOURCES = {  # by column
     "lock": "the lock",
 }
 METRICS = ["flush_wait_ns", "flush_interval_ns", "handler_share", "marks_per_flush", "operations_per_s"]
-COLUMNS = (  # parameters of the shares
-    "cores", "jobs", "sockets", "threads_per_core", "fill", "cluster_cores", "senders", "line_hit_ns",
-    "line_sibling_ns", "line_cluster_ns", "line_socket_ns", "line_cross_ns", "queue_lines", "broadcast_ns",
-    "broadcast_page_ns", "broadcast_all_ns", "broadcast_per_waiter", "broadcast_repeats", "range_pages", "ceiling",
-    "locks_per_operation", "lock_hold_ns", "lock_per",
-)  # fmt: skip
 
 
 def saturation(results: pd.DataFrame) -> pd.DataFrame:
     """The share of the time in which each resource is in use, point by point, and the most used resource."""
     table, names = means(results, METRICS)
-    columns = ["point", *(name for name in COLUMNS if name not in names)]
+    columns = ["point", *(name for name in PARAMETER_COLUMNS if name not in names)]
     table = table.merge(results[columns].drop_duplicates("point"), on="point")
     known, rows = Policies(), []
     for row in table[table["flush_wait_ns"].notna()].to_dict("records"):
