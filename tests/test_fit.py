@@ -22,11 +22,12 @@ from sweep.measure.fit import DRAWS, FIXED, HARDLY, fit, held_out, priors
 from sweep.measure.machine import Facts
 from sweep.measure.outcome import fit_and_write, of_guest
 from sweep.measure.simulate import CROSS, OF_GUEST, experiments, policies
+from sweep.measure.topology import topology_here
 from tests.conftest import one_request
 
 DATA = Path(__file__).parent / "data"
 CONTENT = yaml.safe_load((conf_dir() / "measure" / "default.yaml").read_text())["fit"] | {"window_events": 128}
-MACHINE = Facts("a processor", 2, 1, 1, "Linux 6.1.0 x86_64", None, {}, "tick", 250)
+MACHINE = Facts("a processor", topology_here((0, 1), Path("none")), "Linux 6.1.0 x86_64", None, {}, "tick", 250)
 CALLS = ["membarrier", "dontneed"]
 
 
@@ -93,7 +94,7 @@ def guest(cpus, delivery="exit"):
 
 def measured_in_a_guest(machine, numbers):
     """Calls to different numbers of targets, in a guest whose hypervisor costs more than its prior says."""
-    rows = [("membarrier", 1, machine.cpus - 1, think, 0) for think in (5000.0, 50_000.0)]
+    rows = [("membarrier", 1, machine.host.cpus - 1, think, 0) for think in (5000.0, 50_000.0)]
     rows += [("membarrier", callers, 0, 300_000.0, 0) for callers in numbers]
     points = pd.DataFrame(rows, columns=["call", "callers", "spinners", "think_ns", "pages"])
     known = priors(settings(), machine, {"membarrier"})
@@ -140,7 +141,7 @@ def test_what_the_curves_do_not_show_keeps_its_prior():
 
 def test_half_of_a_real_curve_predicts_the_other_half():
     measured = pd.read_csv(DATA / "measured.csv")  # two CPUs of a virtual machine, others busy beside it
-    machine = Facts("recorded", 2, 1, 1, "Linux 6.18.44 x86_64", "kvm", {}, "tick", 250)
+    machine = Facts("recorded", topology_here((0, 1), Path("none")), "Linux 6.18.44 x86_64", "kvm", {}, "tick", 250)
     found = fit(measured, settings(), machine)
     predicted = found.table[found.table["used"] == "predicted"]
     assert len(predicted) >= len(found.table) // 2 - 5

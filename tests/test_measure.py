@@ -25,6 +25,7 @@ from sweep.measure.machine import (
     read_kernel_config,
 )
 from sweep.measure.measured import read_measured
+from sweep.measure.topology import topology_here
 
 DATA = Path(__file__).parent / "data"
 DEFAULT = conf_dir() / "measure" / "default.yaml"
@@ -144,14 +145,14 @@ def test_a_guests_kernel_log_says_how_its_interrupts_leave(log, delivery):
 
 
 def test_a_machine_with_two_kinds_of_core_says_so():
-    alike = Facts("a processor", 24, 1, 1, "Linux 6.1.0 x86_64", None, {}, None, None)
+    alike = Facts("a processor", topology_here(range(24), Path("none")), "Linux 6.1.0 x86_64", None, {}, None, None)
     assert set(replace(alike, hybrid=True).lines()) - set(alike.lines()) == {
         "The cores are of two kinds, and the model has one: costs are for both together."
     }
 
 
 def test_the_user_says_how_interrupts_leave_a_guest_and_no_other_machine(tmp_path, capsys, monkeypatch):
-    bare = Facts("a processor", 2, 1, 1, "Linux 6.1.0 x86_64", None, {}, None, None)
+    bare = Facts("a processor", topology_here((0, 1), Path("none")), "Linux 6.1.0 x86_64", None, {}, None, None)
     monkeypatch.setattr(own_machine, "facts", lambda: bare)
     monkeypatch.setattr(own_machine.os, "sched_getaffinity", lambda _: {0, 1})
     words = ["measure", "--config-dir", str(tmp_path / "own"), "--no-fit", "--delivery"]

@@ -56,7 +56,7 @@ def priors(
     quantities = settings.prior_of(machine).quantities
     out = {}
     for name in (*COSTS, *(OF_GUEST if machine.leaves else ())):
-        if name not in measured and not (name in CROSS and machine.sockets == 1):
+        if name not in measured and not (name in CROSS and machine.host.sockets == 1):
             wider = settings.virtual if machine.hypervisor and name in INTERRUPTS else 1.0
             out[name] = _logarithm(quantities[name], wider)
     for call in sorted(calls):

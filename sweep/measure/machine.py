@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.measure.interrupts import read_interrupts
-from sweep.measure.topology import topology_here
+from sweep.measure.topology import Topology, topology_here
 
 TRACING = ("/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events")
 TRACEPOINTS = ("tlb/tlb_flush", "ipi/ipi_send_cpumask")
@@ -26,15 +26,12 @@ class Facts:
     """The machine and its kernel."""
 
     cpu_model: str
-    cpus: int
-    sockets: int
-    threads_per_core: int
+    host: Topology
     kernel: str
     hypervisor: str | None  # None: none was found
     mitigations: Mapping[str, str]
     accounting: str | None  # the kernel's accounting of handler time, if known
     tick_hz: int | None
-    cluster_cores: int | None = None  # cores that share a last-level cache; None: all of a socket
     delivery: str | None = "apic"  # the model's parameter; None: unknown in a guest
     hybrid: bool = False  # cores of two kinds
 
@@ -52,7 +49,8 @@ class Facts:
         """For the head of a file: one fact a line."""
         active = [f"{name}: {text}" for name, text in sorted(self.mitigations.items()) if text != "Not affected"]
         return [
-            f"CPU: {self.cpu_model}; CPUs {self.cpus}, sockets {self.sockets}, threads a core {self.threads_per_core}",
+            f"CPU: {self.cpu_model}; CPUs {self.host.cpus}, sockets {self.host.sockets}, threads a core "
+            f"{self.host.threads_per_core}",
             *(["The cores are of two kinds, and the model has one: costs are for both together."] * self.hybrid),
             f"kernel: {self.kernel}",
             f"hypervisor: {self.hypervisor or 'none seen'}",
@@ -79,21 +77,17 @@ def facts() -> Facts:
     """The facts about this machine."""
     cpuinfo = _text("/proc/cpuinfo")
     model = re.search(r"^model name\s*:\s*(.*\S)", cpuinfo, re.MULTILINE)
-    host = topology_here()
     accounting, tick_hz = read_kernel_config(_kernel_config())
     above = hypervisor(cpuinfo, _text("/sys/hypervisor/type"), output_of("systemd-detect-virt", "--vm"))
     flaws = sorted(Path("/sys/devices/system/cpu/vulnerabilities").glob("*"))
     return Facts(
         cpu_model=model[1] if model else platform.machine(),
-        cpus=host.cpus,
-        sockets=host.sockets,
-        threads_per_core=host.threads_per_core,
+        host=topology_here(),
         kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
         hypervisor=above,
         mitigations={path.name: _text(str(path)).strip() for path in flaws},
         accounting=accounting,
         tick_hz=tick_hz,
-        cluster_cores=host.cluster_cores,
         delivery="apic" if above is None else delivery_of_guest(output_of("dmesg")),
         hybrid=Path("/sys/devices/cpu_atom").is_dir(),
     )

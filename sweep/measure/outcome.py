@@ -133,15 +133,16 @@ def of_guest(fitted: Fitted) -> list[str]:
 
 def machine_file(fitted: Fitted, prior: Mapping[str, Quantity], machine: Facts, lines: Latencies) -> str:
     """machine/this_machine.yaml: measured lines, fitted costs, and priors of the others."""
+    host = machine.host
     head = ["This machine, measured by `sweep measure`. Half of the measured p50s were fitted.", *machine.lines()]
     head += ["`fitted`: narrowed by the measurement. `prior`: from the literature for another machine."]
     virtual = f", under {machine.hypervisor}" if machine.hypervisor else ""
     tick_hz = {"central": machine.tick_hz, "unit": "Hz", "source": "kernel configuration"}
     known: dict[str, Any] = {
-        "title": f"{machine.cpu_model}, {machine.cpus} CPUs{virtual}",
-        "cores": machine.cpus, "sockets": machine.sockets, "threads_per_core": machine.threads_per_core,
+        "title": f"{machine.cpu_model}, {host.cpus} CPUs{virtual}",
+        "cores": host.cpus, "sockets": host.sockets, "threads_per_core": host.threads_per_core,
         "apic": "auto",
-        "cluster_cores": machine.cluster_cores,
+        "cluster_cores": host.cluster_cores,
         "delivery": (machine.delivery or "apic") if machine.hypervisor else None,
         "accounting": machine.accounting,
         "tick_hz": tick_hz if machine.tick_hz else None,

@@ -42,7 +42,7 @@ def experiments(
     A set has COSTS, fixed costs, and `CALL.call_ns`, `CALL.page_ns` of every call; in a guest whose interrupts exit,
     also OF_GUEST.
     """
-    call, pages, sets = points["call"], points["pages"], len(costs)
+    call, pages, sets, host = points["call"], points["pages"], len(costs), machine.host
     lengths = sorted({*pages.astype(int), 1} - {0})
     range_pages = [
         {each: float(each == int(p)) if p else 1.0 for each in lengths} for p in pages
@@ -55,8 +55,8 @@ def experiments(
     kunmaps = (call == "membarrier").to_numpy(float)
     found = simulate(
         policy=call.map(policies(machine.kernel.split()[1])).tolist() * sets,
-        cores=machine.cpus, sockets=machine.sockets, threads_per_core=machine.threads_per_core, apic="auto",
-        delivery=machine.delivery or "apic", cluster_cores=machine.cluster_cores,
+        cores=host.cpus, sockets=host.sockets, threads_per_core=host.threads_per_core, cluster_cores=host.cluster_cores,
+        apic="auto", delivery=machine.delivery or "apic",
         jobs=np.tile(busy, sets), senders=np.tile(points["callers"].to_numpy(float), sets),
         think_ns=np.tile(points["think_ns"].to_numpy(float), sets), range_pages=range_pages * sets,
         kunmap_events=np.tile(kunmaps, sets), alloc_events=np.tile(1.0 - kunmaps, sets),

@@ -66,7 +66,7 @@ def main(given: argparse.Namespace) -> int:
     measured = lines = None
     if given.measured:
         csv = Path(expanded(given.measured, "--measured"))
-        measured, beside = read_measured(csv, machine.cpus), csv.with_name("lines.csv")
+        measured, beside = read_measured(csv, machine.host.cpus), csv.with_name("lines.csv")
         lines = read_lines(beside) if beside.is_file() else None
     check_writable(own)
     say(question_of(paths[given.experiment]))
