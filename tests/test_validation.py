@@ -258,7 +258,7 @@ def test_a_table_that_is_wrong_is_refused_in_one_line(tmp_path, text, said):
     ("me,i5_3550,kernel_build,4.5,2,xpfo,607,1200,yes,", "measurements.csv, line 2: cores=4.5: must be a whole number"),
     ("me,i5_3550,kernel_build,4,2,xpfo,607,lots,yes,", "line 2: measured_s='lots': must be a number"),
     ("me,i5_3550,kernel_build,4,2,xpfo,607,1200,perhaps,", "line 2: fitted='perhaps': must be yes or no"),
-    ("me,i5_3550", "line 2: needs one value for each of source, machine"),
+    ("me,i5_3550", "line 2: must have 10 fields, as the first line has"),
 ])  # fmt: skip
 def test_a_measurement_that_is_wrong_is_refused_in_one_line(tmp_path, row, said):
     head = (conf_dir() / "measurements.csv").read_text().splitlines()[0]

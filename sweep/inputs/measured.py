@@ -6,29 +6,41 @@ Both come from the package and from the user's own folder, whose rows and tables
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pandas as pd
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sim.metrics import METRICS
 from sim.parameters import PARAMETERS, is_number
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.conf import conf_dir, paths_of
 from sweep.inputs.door import Checked, Written, admit, shorten
-from sweep.inputs.reader import read_yaml
+from sweep.inputs.reader import read_text, read_yaml
 
 FILE = "measurements.csv"
 FITTED_HERE = "fitted"  # source of a machine's quantity fitted to measurements of that machine
 NAMES = ("policy", "machine", "workload")
 Positive = Annotated[float, Field(gt=0, le=1e15)]
+Model = TypeVar("Model", bound=Checked)
 Point = dict[str, str | int | float]  # values by parameter, policy, machine and workload
 # A role: predicted; input of the point; lower bound; fitted.
 Role = Literal["predict", "input", "at_least", "fitted"]
 FITTED = ("flush_wait_ns", "flush_wait_p50_ns", "flush_wait_p99_ns")  # metrics of flush events alone
+
+
+def _number(cell: Any) -> Any:
+    """The number in a cell; anything else as it is."""
+    if isinstance(cell, str):
+        with suppress(ValueError):
+            number = float(cell)
+            return int(number) if number.is_integer() else number
+    return cell
 
 
 class Build(Checked):
@@ -37,11 +49,11 @@ class Build(Checked):
     source: str
     machine: str
     workload: str
-    cores: Annotated[int, Field(ge=1)]
-    jobs: Positive
+    cores: Annotated[int, Field(ge=1), BeforeValidator(_number)]
+    jobs: Annotated[Positive, BeforeValidator(_number)]
     policy: str
-    vanilla_s: Positive
-    measured_s: Positive
+    vanilla_s: Annotated[Positive, BeforeValidator(_number)]
+    measured_s: Annotated[Positive, BeforeValidator(_number)]
     fitted: Literal["yes", "no"]
     note: str = ""
 
@@ -156,28 +168,25 @@ def published() -> Measured:
 def _builds(folder: Path) -> Iterator[Build]:
     """The rows of a folder's `measurements.csv`, if it has one."""
     path = folder / FILE
-    if not path.is_file():
-        return
-    try:
-        lines = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{FILE}: cannot be read: {error}") from None
-    for number, line in enumerate(lines, start=2):
-        where = f"{FILE}, line {number}"
-        if None in line or None in line.values():
-            raise BadInput(f"{where}: needs one value for each of {', '.join(Build.model_fields)}")
-        yield admit(Build, {name: _number(name, value) for name, value in line.items()}, where)
+    return (row for _, row in csv_rows(path, FILE, Build, FILE)) if path.is_file() else iter(())
 
 
-def _number(name: str, value: str) -> Any:
-    """A cell as a number, if its column has numbers and it is one."""
-    if name not in ("cores", "jobs", "vanilla_s", "measured_s"):
-        return value
+def csv_rows(path: Path, where: str, model: type[Model], form: str) -> Iterator[tuple[str, Model]]:
+    """The checked rows of a CSV file, each after its place; BadInput if the file is not of this form."""
+    reader = csv.DictReader(io.StringIO(read_text(path, where)), strict=True)
     try:
-        number = float(value)
-    except ValueError:
-        return value
-    return int(number) if number.is_integer() and name == "cores" else number
+        head = list(reader.fieldnames or [])
+        missing = [name for name, about in model.model_fields.items() if about.is_required() and name not in head]
+        if missing or len(set(head)) < len(head):
+            what = f"has no column {missing[0]!r}" if missing else "has two columns of one name"
+            raise BadInput(f"{where}: {what}: must be a {form}")
+        for fields in reader:
+            here = f"{where}, line {reader.line_num}"
+            if None in fields or None in fields.values():
+                raise BadInput(f"{here}: must have {len(head)} fields, as the first line has")
+            yield here, admit(model, fields, here)
+    except csv.Error as error:
+        raise BadInput(f"{where}, line {reader.line_num}: must be CSV: {error}") from None
 
 
 def read_table(name: str, path: Path) -> Table:

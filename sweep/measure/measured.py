@@ -1,24 +1,20 @@
 """Earlier measured.csv and lines.csv: every row checked by its columns' types and ranges."""
 
-import csv
-import io
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 import pandas as pd
 from pydantic import model_validator
 
 from sweep.errors import BadInput
-from sweep.inputs.door import Written, admit
-from sweep.inputs.reader import read_text
+from sweep.inputs.door import Written
+from sweep.inputs.measured import csv_rows
 from sweep.measure.experiment import REGION_PAGES, Call, within
 from sweep.measure.topology import MOST_CPUS
 
 Time = Annotated[float, within(1e-3, 1e12, text=True)]
 Count = Annotated[float, within(0, 1e15, text=True, unknown=True)]
-Row = TypeVar("Row", bound=Written)
 
 
 class Measured(Written):
@@ -60,7 +56,7 @@ class Line(Written):
 def read_measured(path: Path, cpus: int) -> pd.DataFrame:
     """The points of a measured.csv of this machine, in order; BadInput with line, column and allowed values."""
     rows = []
-    for here, row in _rows(path, f"--measured={path}", Measured, "measured.csv"):
+    for here, row in csv_rows(path, f"--measured={path}", Measured, "measured.csv of `sweep measure`"):
         if row.callers + row.spinners > cpus:
             raise BadInput(f"{here}: {row.callers} callers and {row.spinners} others: this machine has {cpus} CPUs")
         rows.append(row.model_dump())
@@ -71,23 +67,5 @@ def read_measured(path: Path, cpus: int) -> pd.DataFrame:
 
 def read_lines(path: Path) -> pd.DataFrame:
     """An earlier lines.csv; BadInput with line, column and allowed values."""
-    rows = [row.model_dump() for _, row in _rows(path, str(path), Line, "lines.csv")]
+    rows = [row.model_dump() for _, row in csv_rows(path, str(path), Line, "lines.csv of `sweep measure`")]
     return pd.DataFrame(rows, columns=list(Line.model_fields))
-
-
-def _rows(path: Path, where: str, model: type[Row], name: str) -> Iterator[tuple[str, Row]]:
-    """Checked rows of a CSV file, each after its place; BadInput for another form."""
-    reader = csv.DictReader(io.StringIO(read_text(path, where)), strict=True)
-    try:
-        head = list(reader.fieldnames or [])
-        missing = [name for name, about in model.model_fields.items() if about.is_required() and name not in head]
-        if missing or len(set(head)) < len(head):
-            what = f"has no column {missing[0]!r}" if missing else "has two columns of one name"
-            raise BadInput(f"{where}: {what}: must be a {name} of `sweep measure`")
-        for fields in reader:
-            here = f"{where}, line {reader.line_num}"
-            if None in fields or None in fields.values():
-                raise BadInput(f"{here}: must have {len(head)} fields, as the first line has")
-            yield here, admit(model, fields, here)
-    except csv.Error as error:
-        raise BadInput(f"{where}, line {reader.line_num}: must be CSV: {error}") from None

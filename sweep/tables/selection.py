@@ -1,6 +1,6 @@
 """The rows of results in tables: every point once, without failed points, and by cost sample."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,6 @@ from sweep.store.rows import PARAMETER_COLUMNS
 
 OK = "ok"
 LEAST_DRAWS = 32  # for shares of variances
-
-
-def copies(columns: Iterable[pd.Series]) -> np.ndarray:
-    """Whether a row equals an earlier one in all of these columns, [row]: blocks of a grid may overlap.
-
-    Only one column is in memory at a time.
-    """
-    alike: Any = 0
-    for column in columns:
-        values, distinct = pd.factorize(column, use_na_sentinel=False)
-        alike = pd.factorize(alike * len(distinct) + values)[0]
-    return pd.Series(alike).duplicated().to_numpy()
 
 
 def without_copies(results: pd.DataFrame) -> pd.DataFrame:
@@ -42,11 +30,16 @@ def without_copies(results: pd.DataFrame) -> pd.DataFrame:
 def rows_kept(names: Collection[str], column: Callable[[str], pd.Series]) -> tuple[np.ndarray, int]:
     """Whether a row's point equals no earlier one, [row], and the number of equal ones under the representative draw.
 
-    `column` gives a column by its name, one of `names`.
+    Blocks of a grid may overlap. `column` gives a column by its name, one of `names`; one is in memory at a time.
     """
     points = column("point")
     first = ~points.duplicated().to_numpy()
-    copied = copies(column(name)[first] for name in (*NAMES, *PARAMETER_COLUMNS, "draw") if name in names)
+    alike: Any = 0
+    for name in (*NAMES, *PARAMETER_COLUMNS, "draw"):
+        if name in names:
+            values, distinct = pd.factorize(column(name)[first], use_na_sentinel=False)
+            alike = pd.factorize(alike * len(distinct) + values)[0]
+    copied = pd.Series(alike).duplicated().to_numpy()
     every = points[first][copied]
     return ~points.isin(every).to_numpy(), int((column("draw")[first][copied] == REPRESENTATIVE).sum())
 
