@@ -58,7 +58,7 @@ def relatives(host: Topology, core: str) -> tuple[Topology, list[Entry]]:
 
     machines = [each for each in catalog([conf_dir()])["machine"].values() if _core(each) == core]
     near = sorted((each for each in machines if "delivery" not in each.quantities), key=far)
-    cores = near[0].quantities.get("cluster_cores") if near and not host.knows_caches else None
+    cores = near[0].quantities.get("cluster_cores") if near and host.places[:, 1].min() < 0 else None
     if cores is None:
         return host, near
     places = host.places.copy()

@@ -87,7 +87,9 @@ def fit(points: pd.DataFrame, settings: FitSettings, machine: Facts, lines: Late
     mean, deviation = prior = np.array(list(known.values())).T
     apart = held_out(points, settings.held_out)
     used = points[~apart]
-    away = _away(used)
+    per_call = used["away_count"] / used["call_count"] / used["spinners"].clip(lower=1)
+    of_handlers = (used["callers"] == 1) & (used["spinners"] > 0) & per_call.between(*AWAY_PER_CALL)
+    away = of_handlers.to_numpy()
     measured = np.log(np.concatenate([used["measured_p50_ns"], used["away_p50_ns"][away]]))
     data = slice(len(measured))  # of residuals, which end with those of the priors
     quantities = {**settings.prior_of(machine).quantities, **lines}
@@ -158,12 +160,6 @@ def _draws(
         curvature = slope.transpose(0, 2, 1) @ slope + np.diag(deviation**-2.0)
         logs -= np.clip(np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0], -LONGEST, LONGEST)
     return logs
-
-
-def _away(points: pd.DataFrame) -> np.ndarray:
-    """Points at which the spinners' absences are the handler runs: about one per call."""
-    per_call = points["away_count"] / points["call_count"] / points["spinners"].clip(lower=1)
-    return ((points["callers"] == 1) & (points["spinners"] > 0) & per_call.between(*AWAY_PER_CALL)).to_numpy()
 
 
 def compare(points: pd.DataFrame, found: Mapping[str, np.ndarray], apart: np.ndarray, tolerance: float) -> pd.DataFrame:

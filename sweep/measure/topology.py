@@ -54,10 +54,6 @@ class Topology:
         return len(self.places)
 
     @property
-    def knows_caches(self) -> bool:
-        return bool((self.places[:, 1] >= 0).all())
-
-    @property
     def sockets(self) -> int:
         return self._divisor(len(np.unique(self.places[:, 0])))
 

@@ -21,6 +21,7 @@ from sweep.tables import (
     validation,
     why,
 )
+from sweep.tables.coordinates import ALWAYS
 from sweep.tables.setting import ONE_OF, OTHERS, is_coordinate, settings, word
 from sweep.tables.words import (
     Answer,
@@ -38,7 +39,6 @@ from sweep.tables.words import (
 )
 
 MOST_POINTS = 6  # in a sentence
-OF_SIZE = ("cores", "jobs")  # in `of_size`
 
 
 def answer(tables: Tables, fitted: Collection[str], named: str = "points") -> Answer:
@@ -94,7 +94,7 @@ def of_jobs(tables: Tables) -> Answer:
 def of_points(tables: Tables) -> Answer:
     """The cost of each policy in a run of few points."""
     said, told = [], tables["summary"].query("policy != 'vanilla'")
-    apart = [name for name in map(str, told) if is_coordinate(name) and name not in (*OF_SIZE, *OTHERS)]
+    apart = [name for name in map(str, told) if is_coordinate(name) and name not in (*ALWAYS, *OTHERS)]
     apart = [name for name in apart if told[name].nunique(dropna=False) > 1]
     for row in told.head(MOST_POINTS).to_dict("records"):
         where = ", ".join([f"{row['policy']}{of_size(row)}", *(w for name in apart for w in word(name, row[name]))])

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 
 from sim.policies import Policies
+from sweep.tables.pareto import WINDOW
 from sweep.tables.replicas import means
 from sweep.tables.setting import settings, word
 from sweep.tables.words import Answer, Tables, duration, enumerated, estimate, factor
 
-WINDOW = "stale_window_p99_ns"
 SAFE = 2.0  # ratio to the system time without XPFO below which a policy is safe
 PATCH = ("xpfo", "xpfo_deferred")  # the patch's own comparison
 MOST = 8  # policies that a sentence names

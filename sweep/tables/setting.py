@@ -9,7 +9,7 @@ from sim.parameters import PARAMETERS
 from sweep.inputs.catalog import catalog
 from sweep.inputs.conf import conf_dir
 from sweep.plan.points import NAMES
-from sweep.tables.words import enumerated, one_length
+from sweep.tables.words import PLACE, enumerated, one_length
 
 LINUX_CEILING = 33
 ONE_OF = "1 of"  # N settings, in words
@@ -29,7 +29,7 @@ def settings(table: pd.DataFrame, apart: Collection[str], most: int) -> Iterator
         return
     if "costs" in table:
         table = table[table["costs"] == min(table["costs"].astype(str), key=lambda name: (name == "literature", name))]
-    keys = [name for name in ("machine", "workload") if name in table]
+    keys = [name for name in PLACE if name in table]
     groups = list(table.groupby(keys, sort=False)) if keys else [((), table)]
     for place, rows in groups[:most]:
         named = dict(zip(keys, place, strict=True))

@@ -108,10 +108,9 @@ def _predictions(results: pd.DataFrame, measured: Measured) -> list[Prediction]:
 
 
 def _at(results: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
-    same = np.ones(len(results), dtype=bool)
     for name, value in point.items():
-        same &= (results[name] == value).to_numpy() if name in results else False
-    return results[same]
+        results = results[results[name] == value] if name in results else results[:0]
+    return results
 
 
 def _prediction(table: Table, row: Row, mine: pd.DataFrame, less: pd.DataFrame | None) -> Prediction:
