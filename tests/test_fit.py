@@ -89,7 +89,7 @@ def test_costs_that_made_a_curve_are_recovered_from_it():
 
 
 def guest(cpus, delivery="exit"):
-    return replace(MACHINE, cpus=cpus, hypervisor="kvm", delivery=delivery)
+    return replace(MACHINE, host=topology_here(range(cpus), Path("none")), hypervisor="kvm", delivery=delivery)
 
 
 def measured_in_a_guest(machine, numbers):

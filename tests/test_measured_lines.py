@@ -119,8 +119,8 @@ def test_a_table_of_another_form_is_named_by_its_line(text, message, tmp_path):
 
 def test_measured_lines_are_no_part_of_the_fit_and_stand_in_the_machine(tmp_path, capsys):
     known = {
-        "line_socket_ns": Quantity(90.0, 88.0, 95.0, source="measured"),
-        "line_cluster_ns": Quantity(22.0, 20.0, 24.0, source="measured"),
+        "line_socket_ns": Quantity(central=90.0, low=88.0, high=95.0, source="measured"),
+        "line_cluster_ns": Quantity(central=22.0, low=20.0, high=24.0, source="measured"),
     }
     measured = measured_of(curves(), truth(line_socket_ns=90.0, line_cross_ns=90.0))
     found = fit(measured, settings(), MACHINE, known)
