@@ -532,7 +532,7 @@ def test_a_page_needs_no_cache(patch, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("sweep.report.vega.write_own", full)
+    monkeypatch.setattr("sweep.report.pictures.write_own", full)
     assert main(["report", str(patch), "--no-plots", "--out", str(tmp_path / "page")]) == 0
     assert (tmp_path / "page" / "report.html").stat().st_size > 300_000
 

@@ -15,9 +15,9 @@ from argcomplete.lexers import split_line
 
 from sim.metrics import METRICS
 from sim.policies import Policies
-from sweep.command import usage
+from sweep.command import usage, verbs
 from sweep.command.options import KINDS
-from sweep.command.verbs import VERBS, load
+from sweep.command.verbs import VERBS
 from sweep.errors import BadInput
 from sweep.inputs import settings
 from sweep.inputs.catalog import QUANTITIES
@@ -37,7 +37,7 @@ def answer() -> None:
     verb = words[1] if len(words) > 1 and words[1] in VERBS else None
     if verb is not None:
         os.environ[ASKED] = "2"
-    parser = usage.parser() if verb is None else load(verb).parser()
+    parser = usage.parser() if verb is None else verbs.parser(verb)
     folders = DirectoriesCompleter()
     known: dict[str, Completer] = {  # by metavar, or by the attribute; all others are names of files
         **dict.fromkeys(("OUT", "OUT N", "A", "B", "FOLDER", "DIR"), folders),
@@ -48,7 +48,7 @@ def answer() -> None:
     }
     for action in parser._actions:  # argparse has no public list
         if completer := known.get(str(action.metavar)) or known.get(action.dest):
-            action.completer = completer  # type: ignore[union-attr]
+            action.completer = completer  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser, always_complete_options=False)
 
 

@@ -16,7 +16,6 @@ import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Sweep
 from omegaconf import OmegaConf
 
 from sweep.errors import BadInput, did_you_mean
@@ -168,21 +167,10 @@ def _value(text: str, key: str, typed: str) -> Any:
     except Exception as error:  # the grammar raises many kinds
         raise BadInput(f"{text!r}: must be KEY=VALUE: {_one_line(error)}") from None
     try:
-        return _plain(override._value)
-    except TypeError:
+        return OmegaConf.to_container(OmegaConf.create([override.value()]))[0]  # type: ignore[index]
+    except Exception:  # a sweep is no value of a configuration
         raise BadInput(f"{text!r}: must be a list in place of Hydra's sweep, like `{key}=[1,2]`, or a range, like "
                        f"`{key}={{from:1,to:9,steps:3}}`; a decimal number has a point") from None  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """Hydra's quoted strings and numbers as Python's own; TypeError for a sweep."""
-    if isinstance(value, Mapping):
-        return {_plain(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, Glob | Sweep):
-        raise TypeError
-    return getattr(value, "text", value)
 
 
 def _one_line(error: Exception) -> str:

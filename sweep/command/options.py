@@ -22,7 +22,7 @@ NO_NAMES = ("true", "false", "null", "nan", "inf")  # as an override, `workload=
 class Parser(argparse.ArgumentParser):
     """A parser with errors as BadInput: one line and exit code 2 for any command."""
 
-    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
+    def __init__(self, prog: str, description: str | None, epilog: str | None = None) -> None:
         super().__init__(
             prog=prog, description=description, epilog=epilog, allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,

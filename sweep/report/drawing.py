@@ -153,12 +153,10 @@ def layer(mark: Spec, *transform: Spec, **encoding: Any) -> Spec:
 
 
 def _hover(plot: Plot) -> list[Spec]:
-    shown = [plot.series, *plot.fixed, plot.x, plot.y, f"{plot.y}_lo", f"{plot.y}_hi", *([plot.z] if plot.z else [])]
-    shown += ["machine", "policy", "run", "error_pct"]
+    more = [name for name in ("machine", "policy", "run", "error_pct") if name in plot.table]
     return [
         quantitative(name) if plot.table[name].dtype.kind in "fiu" else nominal(name)
-        for name in dict.fromkeys(shown)
-        if name in plot.table
+        for name in dict.fromkeys([*plot.columns(), *more])
     ]
 
 

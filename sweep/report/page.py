@@ -22,9 +22,9 @@ import pandas as pd
 
 from sim.metrics import METRICS
 from sweep.errors import BadInput
-from sweep.report import vega
 from sweep.report.caveats import CAVEATS, NOT_MODELLED, basis
 from sweep.report.drawing import THEME, channel, looks, never, specification
+from sweep.report.pictures import script
 from sweep.report.plot import Plot
 from sweep.report.plots import Drawn, plots
 from sweep.report.points import FIXED, carried, read_points
@@ -114,7 +114,7 @@ def _beside(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> dict[str
 
 def page(run: Mapping[str, Any], made: Sequence[Plot], answer: str) -> str:
     """The page of a checked run.json as text, with the `answer` to its question."""
-    points, own, script = run["points"], _own("page.js"), vega.script()
+    points, own, vega = run["points"], _own("page.js"), script()
     missing = [note for plot in made if plot.name == "points" for note in plot.table.attrs.get("notes", [])]
     approximate = [f"{run['approximation']}."] if run.get("approximation") else []
     on = basis(points["costs"], points["draws"], points["measured_costs"])
@@ -141,8 +141,8 @@ def page(run: Mapping[str, Any], made: Sequence[Plot], answer: str) -> str:
         "data": packed(json.dumps(_drawn(made), separators=(",", ":"), allow_nan=False)),
         "css": _own("page.css"),
         "js": own,
-        "vega": packed(script),
-        "scripts": f"{_source(own)} {_source(script)}",
+        "vega": packed(vega),
+        "scripts": f"{_source(own)} {_source(vega)}",
     }
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], _own("page.html"))
 
@@ -208,8 +208,7 @@ def _columns(plot: Plot) -> list[str]:
     if plot.kind == "table" or not (plot.fixed or plot.choices):
         bands = {f"{name}_{end}" for name in METRICS for end in ("lo", "hi", "half")}
         return [str(name) for name in plot.table if plot.kind != "table" or name not in bands]
-    shown = [plot.series, *plot.fixed, plot.x, plot.y, f"{plot.y}_lo", f"{plot.y}_hi", plot.z]
-    return [name for name in dict.fromkeys(shown) if name in plot.table]
+    return plot.columns()
 
 
 def _value(value: Any) -> Any:

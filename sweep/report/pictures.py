@@ -1,15 +1,19 @@
-"""The plots of a report as PNG and SVG, without a browser."""
+"""The plots as PNG and SVG, without a browser, and the page's JavaScript; alone imports vl-convert."""
 
 import re
 import textwrap
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import vl_convert
 
-from sweep.inputs.home import write_own
-from sweep.report import vega
+from sweep.errors import BadInput, printable
+from sweep.inputs.home import cache_folder, write_own
 from sweep.report.drawing import measured_curves, rows, specification
 from sweep.report.plot import PLACE, Plot
 from sweep.store.folder import Folder
@@ -18,6 +22,7 @@ from sweep.tables.setting import word
 MOST_PICTURES = 4  # of one plot
 WIDTH, HEIGHT = 760, 400  # of the plot inside its axes, pixels
 CAPTION = 118  # characters of a line below the title
+PAGE = "window.vegaEmbed = vegaEmbed"  # the script's function for the page
 
 
 def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
@@ -34,9 +39,9 @@ def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
 
 def write_picture(folder: Folder, plot: Plot, chosen: Mapping[str, Any], stem: str) -> list[str]:
     """Write one plot with these values of its fixed columns as plots/STEM.png and .svg; return their names."""
-    drawn = picture(plot, chosen)
-    folder.write(f"plots/{stem}.png", vega.png(drawn, scale=2))
-    folder.write(f"plots/{stem}.svg", vega.svg(drawn).encode())
+    drawn = _printable(picture(plot, chosen))
+    folder.write(f"plots/{stem}.png", vl_convert.vegalite_to_png(drawn, scale=2))
+    folder.write(f"plots/{stem}.svg", vl_convert.vegalite_to_svg(drawn).encode())
     return [f"plots/{stem}.png", f"plots/{stem}.svg"]
 
 
@@ -70,4 +75,24 @@ def _settings(plot: Plot) -> list[Mapping[str, Any]]:
 
 def write_measured(table: pd.DataFrame, title: str, path: Path) -> None:
     """Both curves of `sweep measure`: measured points, hollow if left out of the fit, and simulated lines."""
-    write_own(path, vega.png(measured_curves(table, title), scale=1.5))
+    write_own(path, vl_convert.vegalite_to_png(_printable(measured_curves(table, title)), scale=1.5))
+
+
+def _printable(value: Any) -> Any:
+    """The same with text that XML allows, since other text would end the process; names may contain anything."""
+    if isinstance(value, dict):
+        return {name: _printable(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(inner) for inner in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def script() -> str:
+    """Vega, Vega-Lite and Vega-Embed of vl-convert, which takes seconds to bundle them: cached."""
+    name = f"vega-{version('vl-convert-python')}.js.z"
+    with suppress(BadInput, OSError, zlib.error):  # such as no cache folder, or nothing in it
+        return zlib.decompress((cache_folder() / name).read_bytes()).decode()
+    made = vl_convert.javascript_bundle(PAGE)
+    with suppress(BadInput, OSError):  # such as a full disk: the page needs no cache
+        write_own(cache_folder() / name, zlib.compress(made.encode()))
+    return str(made)

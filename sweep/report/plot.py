@@ -54,6 +54,11 @@ class Plot:
             return text if unit == "1" or name.endswith("_ns") else f"{text}, {unit}"
         return f"{name}, {PARAMETERS[name].unit}" if name in PARAMETERS else name
 
+    def columns(self) -> list[str]:
+        """The columns of its marks, with those of an interval."""
+        shown = [self.series, *self.fixed, self.x, self.y, f"{self.y}_lo", f"{self.y}_hi", self.z]
+        return [name for name in dict.fromkeys(shown) if name in self.table]
+
     def shown(self, chosen: Mapping[str, Any]) -> pd.DataFrame:
         """The rows with these values of the fixed columns."""
         keep = np.ones(len(self.table), dtype=bool)

@@ -1,4 +1,4 @@
-"""`sweep compare`: points that moved between two runs."""
+"""Show points that moved between two runs, and their differences in intervals."""
 
 import os
 from argparse import Namespace
@@ -9,15 +9,13 @@ from sweep.errors import BadInput, Stopped, printable
 from sweep.inputs.home import expanded
 
 
-def parser() -> Parser:
-    parser = Parser("sweep compare", "Show points that moved between two runs, and their differences in intervals.")
+def options(parser: Parser) -> None:
     parser.add_argument("a", metavar="A", help="a run's folder")
     parser.add_argument("b", metavar="B", help="another run's folder")
     parser.add_argument("--metric", default="system_time_s", help="the metric to compare (default: system_time_s)")
     parser.add_argument("--rows", type=int, default=40, help="number of points to print (default: 40)")
     parser.add_argument("--markdown", metavar="FILE", help="write the comparison as Markdown; - is standard output")
     parser.add_argument("--csv", metavar="FILE", help="write all points as CSV; - is standard output")
-    return parser
 
 
 def main(given: Namespace) -> None:

@@ -1,4 +1,8 @@
-"""`sweep counters`: the cost of a host's TLB flushes, from its own counters."""
+"""Estimate the cost of TLB flushes of a host's processes from counters recorded there: two snapshots of
+/proc/interrupts or /proc/vmstat, or tlb:tlb_flush by perf script or bpftrace. perf stat, /proc/stat, lscpu
+and the output of `time` may be added. Files are recognized by content; the earlier snapshot comes first.
+Without files this machine's own counters are read, for --seconds.
+"""
 
 import argparse
 import math
@@ -28,15 +32,7 @@ UNEVEN = 2  # a CPU with more than this factor of the mean requests gets a sente
 LIVE = ("interrupts", "vmstat", "stat")  # of /proc
 
 
-def parser() -> Parser:
-    """Its options."""
-    parser = Parser(
-        "sweep counters",
-        "Estimate the cost of TLB flushes of a host's processes from counters recorded there: two snapshots of\n"
-        "/proc/interrupts or /proc/vmstat, or tlb:tlb_flush by perf script or bpftrace. perf stat, /proc/stat, lscpu\n"
-        "and the output of `time` may be added. Files are recognized by content; the earlier snapshot comes first.\n"
-        "Without files this machine's own counters are read, for --seconds.",
-    )
+def options(parser: Parser) -> None:
     parser.usage = "%(prog)s [options] [FILE ...]"
     parser.add_argument("files", nargs="*", metavar="FILE", help="a recorded file; - is standard input")
     parser.add_argument(
@@ -47,11 +43,9 @@ def parser() -> Parser:
     parser.add_argument("--machine", metavar="NAME", help="a machine with its costs (default: the nearest by lscpu)")
     parser.add_argument("--kernel", metavar="RELEASE", help="the host's kernel, like 6.1.0 (default: the newest)")
     add_config_dir(parser)
-    return parser
 
 
-def main(given: argparse.Namespace) -> int:
-    """Read the files, simulate, print; return 0."""
+def main(given: argparse.Namespace) -> None:
     folders = folders_of(given.config_dir)
     if given.seconds is not None and not 0 < given.seconds < math.inf:
         raise BadInput(f"--seconds={given.seconds:g}: must be above 0")
@@ -76,7 +70,6 @@ def main(given: argparse.Namespace) -> int:
     print(f"\n{as_text(in_words(table), WIDE)}\n")
     for line in _notes(counted, found, machine, cpus, busy):
         print(printable(line))
-    return 0
 
 
 def _live(seconds: float) -> list[tuple[str, str]]:

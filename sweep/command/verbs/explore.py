@@ -1,4 +1,6 @@
-"""`sweep explore`: a page on this machine whose controls are a setting, and which simulates each change at once."""
+"""Show cost against stale window on a page with controls: machine, CPUs, policies, and a build or a rate. Only
+this machine can open the page, with the token in its address. Ctrl-C ends it.
+"""
 
 import asyncio
 import secrets
@@ -16,16 +18,10 @@ HERE = "127.0.0.1"
 APP = Path(__file__).parent.with_name("explore_app.py")
 
 
-def parser() -> Parser:
-    parser = Parser(
-        "sweep explore",
-        "Show cost against stale window on a page with controls: machine, CPUs, policies, and a build or a rate. Only\n"
-        "this machine can open the page, with the token in its address. Ctrl-C ends it.",
-    )
+def options(parser: Parser) -> None:
     parser.add_argument("--port", metavar="N", type=int, default=0, help="where it listens; default a free port")
     parser.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
     add_config_dir(parser)
-    return parser
 
 
 def main(given: Namespace) -> None:

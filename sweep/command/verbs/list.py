@@ -1,4 +1,4 @@
-"""`sweep list`: all names, a line each."""
+"""List names with a line each; parameters with unit and range."""
 
 from argparse import Namespace
 
@@ -6,11 +6,9 @@ from sweep.command.options import KINDS, Parser, add_config_dir
 from sweep.inputs.home import folders_of
 
 
-def parser() -> Parser:
-    parser = Parser("sweep list", "List names with a line each; parameters with unit and range.")
+def options(parser: Parser) -> None:
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; default: all names")
     add_config_dir(parser)
-    return parser
 
 
 def main(given: Namespace) -> None:

@@ -1,4 +1,6 @@
-"""`sweep machine`: a machine file for another host, from the output of its `lscpu`."""
+"""Write machine/NAME.yaml into your own folder for another host, from the output of its `lscpu`, `lscpu -J` or
+`lscpu -e`, or of two of them in one file. Its costs are those of its family, not measured.
+"""
 
 import argparse
 import shlex
@@ -11,13 +13,7 @@ from sweep.measure.pasted import recorded
 from sweep.measure.topology import Latencies, by_distance, read_lscpu, read_matrix
 
 
-def parser() -> Parser:
-    """Its options."""
-    parser = Parser(
-        "sweep machine",
-        "Write machine/NAME.yaml into your own folder for another host, from the output of its `lscpu`, `lscpu -J` or\n"
-        "`lscpu -e`, or of two of them in one file. Its costs are those of its family, not measured.",
-    )
+def options(parser: Parser) -> None:
     parser.add_argument("--lscpu", metavar="FILE", required=True, help="output of lscpu on that host")
     parser.add_argument(
         "--core-to-core", metavar="CSV", help="times between its CPUs, as `core-to-core-latency --csv` prints them"
@@ -25,11 +21,9 @@ def parser() -> Parser:
     parser.add_argument("--name", default="mine", help="name of the machine (default: mine)")
     parser.add_argument("--core", metavar="NAME", help="a file of conf/core, for an unknown processor")
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder (default: ~/.config/xpfo-sweep)")
-    return parser
 
 
-def main(given: argparse.Namespace) -> int:
-    """Read, choose the core, write; return 0."""
+def main(given: argparse.Namespace) -> None:
     check_name(given.name)
     own = own_folder(given.config_dir)
     check_writable(own)
@@ -48,4 +42,3 @@ def main(given: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     use = f"machine={given.name} policy=xpfo cores={host.cpus} jobs={host.cpus}"
     print(f"{path}\n\nnext: sweep --config-dir {shlex.quote(str(own))} +grid=point {use}")
-    return 0

@@ -1,4 +1,6 @@
-"""`sweep measure`: a machine file for this host, fitted to its measured broadcasts."""
+"""Measure cache lines and broadcasts on this machine without root, fit the model's costs to half of the
+measurements, predict the other half, and write machine/this_machine.yaml into your own folder.
+"""
 
 import argparse
 import os
@@ -23,13 +25,7 @@ from sweep.messages import say
 DELIVERIES = PARAMETERS["delivery"].choices
 
 
-def parser() -> Parser:
-    """Its options."""
-    parser = Parser(
-        "sweep measure",
-        "Measure cache lines and broadcasts on this machine without root, fit the model's costs to half of the\n"
-        "measurements, predict the other half, and write machine/this_machine.yaml into your own folder.",
-    )
+def options(parser: Parser) -> None:
     parser.add_argument(
         "experiment", nargs="?", default="default", help="a file of conf/measure, or of measure/ in DIR"
     )
@@ -45,11 +41,9 @@ def parser() -> Parser:
         choices=DELIVERIES,
         help="delivery of this guest's interrupts, if its kernel log does not show it",
     )
-    return parser
 
 
-def main(given: argparse.Namespace) -> int:
-    """Measure, fit, write; return 0."""
+def main(given: argparse.Namespace) -> None:
     own = own_folder(given.config_dir)
     paths = paths_of("measure", [own, conf_dir()])
     if given.experiment not in paths:
@@ -82,7 +76,7 @@ def main(given: argparse.Namespace) -> int:
         write_own(folder / "measured.csv", measured.to_csv(index=False))
         say(f"{folder / 'measured.csv'}: {len(measured)} points")
     if given.no_fit:
-        return 0
+        return
     from sweep.measure.outcome import fit_and_write
     from sweep.report.pictures import write_measured
 
@@ -92,4 +86,3 @@ def main(given: argparse.Namespace) -> int:
     write_measured(fitted.table, machine.title, picture)
     print(f"\n{own / 'machine' / 'this_machine.yaml'}\n{picture}")
     print(f"\nnext: sweep --config-dir {shlex.quote(str(own))} +grid=this_machine")
-    return 0

@@ -1,19 +1,15 @@
-"""`sweep next`: the most informative next measurements, from a run with draws."""
+"""Rank points by the information that a measurement would give about costs and other points."""
 
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_run, finished, writing
 
 
-def parser() -> Parser:
-    parser = Parser(
-        "sweep next", "Rank points by the information that a measurement would give about costs and other points."
-    )
+def options(parser: Parser) -> None:
     parser.add_argument(
         "--predict", type=int, metavar="POINT", help="rank by the information about this point's prediction"
     )
     add_run(parser, "the folder of a finished run with draws=32 or more")
-    return parser
 
 
 def main(given: Namespace) -> None:

@@ -1,24 +1,21 @@
-"""`sweep plot`: one metric of a run against one parameter, as PNG and SVG."""
+"""Draw one metric of a run against one parameter, with bands, as PNG and SVG."""
 
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_run, finished, writing
 
 
-def parser() -> Parser:
-    parser = Parser(
-        "sweep plot",
-        "Draw one metric of a run against one parameter, with bands, as PNG and SVG.",
+def options(parser: Parser) -> None:
+    parser.epilog = (
         "examples:\n  sweep plot OUT y=flush_wait_ns x=cores\n"
         "  sweep plot OUT y=ratio x=cores jobs=60 'policy=[xpfo,xpfo_deferred]'\n"
-        "  sweep plot OUT y=added_s x=jobs by=machine policy=xpfo",
+        "  sweep plot OUT y=added_s x=jobs by=machine policy=xpfo"
     )
     add_run(parser)
     parser.add_argument(
         "words", nargs="*", metavar="KEY=VALUE",
         help="y=METRIC, x=PARAMETER, by=COLUMN (a line for each of its values; default: policy), and values of others",
     )  # fmt: skip
-    return parser
 
 
 def main(given: Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`sweep profile`: a workload file from a command or from recorded files."""
+"""Run a command, count its kernel work, and write workload/NAME.yaml into your own folder."""
 
 import argparse
 import os
@@ -20,12 +20,7 @@ from sweep.messages import say
 SNAPSHOTS = ("vmstat", "stat", "interrupts")  # of /proc
 
 
-def parser() -> Parser:
-    """Its options."""
-    parser = Parser(
-        "sweep profile",
-        "Run a command, count its kernel work, and write workload/NAME.yaml into your own folder.",
-    )
+def options(parser: Parser) -> None:
     parser.usage = "%(prog)s [options] -- COMMAND ..."
     parser.add_argument("--name", default="mine", help="name of the workload (default: mine)")
     parser.add_argument("--jobs", type=int, help="CPUs that it keeps busy (default: N of a -jN, else all)")
@@ -39,11 +34,9 @@ def parser() -> Parser:
         )
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.add_argument("--perf", metavar="FILE", help="recorded output of perf stat")
-    return parser
 
 
-def main(given: argparse.Namespace) -> int:
-    """Profile a command or recorded files; return 0."""
+def main(given: argparse.Namespace) -> None:
     command = given.command
     if command and command[0] != "--":
         raise BadInput(f"sweep profile: unrecognized arguments: {' '.join(command)}; see `sweep profile --help`")
@@ -53,7 +46,6 @@ def main(given: argparse.Namespace) -> int:
         raise BadInput(str(error)) from None
     own = shlex.quote(str(path.parent.parent))
     print(f"{path}\n\nnext: sweep --config-dir {own} +grid=this_machine workload={given.name}")
-    return 0
 
 
 def _profiled(given: argparse.Namespace, command: Sequence[str]) -> Path:

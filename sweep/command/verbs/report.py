@@ -1,4 +1,4 @@
-"""`sweep report`: the page of a finished run and its plots."""
+"""Rebuild report.html and plots/ from a run's results.parquet, run.json and tables/."""
 
 from argparse import Namespace
 
@@ -6,18 +6,15 @@ from sweep.command.options import Parser, add_into, finished, writing
 from sweep.errors import BadInput
 
 
-def parser() -> Parser:
-    parser = Parser(
-        "sweep report", "Rebuild report.html and plots/ from a run's results.parquet, run.json and tables/."
-    )
+def options(parser: Parser) -> None:
     parser.add_argument("runs", metavar="OUT", nargs="+", help="a run's folder; several make one page, with --out")
     parser.add_argument("--no-plots", action="store_true", help="the page only, no PNG and SVG")
     add_into(parser)
-    return parser
 
 
 def main(given: Namespace) -> None:
     from sweep.report.page import read_plots, write_page
+    from sweep.report.pictures import write_pictures
 
     folders = [finished(out) for out in given.runs]
     if len(folders) > 1 and not given.into:
@@ -28,7 +25,5 @@ def main(given: Namespace) -> None:
         write_page(folders, plots, into)
         print(into.child("report.html"))
         if not given.no_plots:
-            from sweep.report.pictures import write_pictures
-
             for name in write_pictures(into, plots):
                 print(into.child(name))

@@ -1,4 +1,4 @@
-"""`sweep runs`: the runs below a folder, and their different settings."""
+"""List the runs below a folder: grid, progress and the settings in which they differ."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -15,12 +15,10 @@ HEAD = ("run", "grid", "points", "state", "age", "size", "differs in")
 RIGHT, FOLDED = (2, 4, 5), (0, 1, 6)  # columns
 
 
-def parser() -> Parser:
-    parser = Parser("sweep runs", "List the runs below a folder: grid, progress and the settings in which they differ.")
+def options(parser: Parser) -> None:
     parser.add_argument(
         "folder", nargs="?", default="outputs", metavar="FOLDER", help="the folder to search (default: outputs)"
     )
-    return parser
 
 
 def main(given: Namespace) -> None:

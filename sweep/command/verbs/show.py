@@ -1,4 +1,4 @@
-"""`sweep show`: the meaning of a name, or one point of a run."""
+"""Explain a policy, machine, workload, grid, parameter, table, metric or word; or show one point of a run."""
 
 from argparse import Namespace
 
@@ -7,12 +7,8 @@ from sweep.errors import BadInput
 from sweep.inputs.home import folders_of
 
 
-def parser() -> Parser:
-    parser = Parser(
-        "sweep show",
-        "Explain a policy, machine, workload, grid, parameter, table, metric or word; or show one point of a run.",
-        "`sweep show point OUT N` shows every parameter of point N of a run, with its origin.",
-    )
+def options(parser: Parser) -> None:
+    parser.epilog = "`sweep show point OUT N` shows every parameter of point N of a run, with its origin."
     parser.add_argument("name", metavar="NAME", help="a name of `sweep list`")
     parser.add_argument(
         "of_run", nargs="*", metavar="OUT N", help="for `point`: the run's folder, and the point's index"
@@ -21,7 +17,6 @@ def parser() -> Parser:
         "--policy-path", metavar="DIR", help="the folder of your own policies, also policy_path=DIR; `point` runs them",
     )  # fmt: skip
     add_config_dir(parser)
-    return parser
 
 
 def main(given: Namespace) -> None:

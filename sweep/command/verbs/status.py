@@ -1,9 +1,9 @@
-"""`sweep status`: the progress of a run, during it and after it."""
+"""Show the progress of a run, during it and after it."""
 
 import sys
 import time
 from argparse import Namespace
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from sweep.command.options import Parser
 from sweep.inputs.home import expanded
@@ -15,11 +15,9 @@ LOOK_S = 2.0  # between two updates on a terminal
 LINE_S = 10.0  # between two lines without a terminal
 
 
-def parser() -> Parser:
-    parser = Parser("sweep status", "Show the progress of a run, during it and after it.")
+def options(parser: Parser) -> None:
     parser.add_argument("out", metavar="OUT", help="the run's folder")
     parser.add_argument("--watch", action="store_true", help="repeat until the run ends, or Ctrl-C")
-    return parser
 
 
 def main(given: Namespace) -> None:
@@ -40,17 +38,13 @@ def watch(folder: Folder, line_s: float = LINE_S) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with suppress(KeyboardInterrupt):
-        found = status(folder)
-        if sys.stdout.isatty():
-            with Live(Text(as_text(folder, found)), auto_refresh=False) as live:  # the last one stays
-                while found["driver"]:
-                    time.sleep(LOOK_S)
-                    found = status(folder)
-                    live.update(Text(as_text(folder, found)), refresh=True)
-            return
-        print(as_line(folder, found), flush=True)
-        while found["driver"]:
-            time.sleep(line_s)
+    with suppress(KeyboardInterrupt), Live(auto_refresh=False) if sys.stdout.isatty() else nullcontext() as live:
+        while True:
             found = status(folder)
-            print(as_line(folder, found), flush=True)
+            if live:
+                live.update(Text(as_text(folder, found)), refresh=True)  # the last one stays
+            else:
+                print(as_line(folder, found), flush=True)
+            if not found["driver"]:
+                return
+            time.sleep(LOOK_S if live else line_s)

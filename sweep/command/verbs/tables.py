@@ -1,14 +1,12 @@
-"""`sweep tables`: rebuild the tables of a finished run, without simulating."""
+"""Rebuild the tables of a run, without simulating."""
 
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_run, finished, writing
 
 
-def parser() -> Parser:
-    parser = Parser("sweep tables", "Rebuild the tables of a run, without simulating.")
+def options(parser: Parser) -> None:
     add_run(parser)
-    return parser
 
 
 def main(given: Namespace) -> None:

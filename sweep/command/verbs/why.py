@@ -1,18 +1,14 @@
-"""`sweep why`: the saturated resources of a run, and the costs that matter."""
+"""Show the causes of a policy's cost: the share of the time in which senders, handlers, cache lines, a fabric
+or a lock are in use; from a run with draws=32 or more, also the costs that its result depends on.
+"""
 
 from argparse import Namespace
 
 from sweep.command.options import Parser, add_run, finished, writing
 
 
-def parser() -> Parser:
-    parser = Parser(
-        "sweep why",
-        "Show the causes of a policy's cost: the share of the time in which senders, handlers, cache lines, a fabric\n"
-        "or a lock are in use; from a run with draws=32 or more, also the costs that its result depends on.",
-    )
+def options(parser: Parser) -> None:
     add_run(parser, "the folder of a finished run")
-    return parser
 
 
 def main(given: Namespace) -> None:
