@@ -13,7 +13,7 @@ from sim.parameters import PARAMETERS
 from sim.quantities import set_large_share
 from sweep.__main__ import main
 from sweep.command.compose import compose
-from sweep.command.point import shown_point
+from sweep.command.verbs.show import shown_point
 from sweep.inputs.conf import conf_dir
 from sweep.plan.open import open_plan
 from sweep.plan.origin import NOT_GIVEN, how_made, origins

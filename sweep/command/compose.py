@@ -71,7 +71,6 @@ def configuration(overrides: Sequence[str], folders: Sequence[Path]) -> str:
 
 
 def composed_grid(name: str, folders: Sequence[Path]) -> str:
-    """The content of a grid as YAML."""
     return _as_yaml(dict(compose([f"+grid={name}"], folders).composition.content))
 
 

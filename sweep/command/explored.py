@@ -66,7 +66,6 @@ class Setting:
 
 @cache
 def machines(config_dir: str | None) -> dict[str, Entry]:
-    """The machines by name."""
     return dict(catalog(folders_of(config_dir))["machine"])
 
 
@@ -76,7 +75,6 @@ def size(machine: Entry, name: str) -> int:
 
 
 def sockets(machine: Entry) -> str:
-    """The machine's sockets, in words."""
     count = size(machine, "sockets")
     return f"{count} socket{'s' if count > 1 else ''}"
 

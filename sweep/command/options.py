@@ -47,7 +47,6 @@ def add_run(parser: Parser, meaning: str = "the run's folder") -> None:
 
 
 def add_into(parser: Parser) -> None:
-    """Add the option of the output folder."""
     parser.add_argument("--out", dest="into", metavar="DIR", help="output folder (default: the run's folder)")
 
 
@@ -86,7 +85,6 @@ def writing(given: argparse.Namespace) -> Iterator[Folder]:
 
 
 def add_config_dir(parser: Parser) -> None:
-    """Add the option of the user's own folder."""
     parser.add_argument(
         "--config-dir", metavar="DIR", help="your own grids, machines, workloads and measurements; they come first"
     )

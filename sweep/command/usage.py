@@ -57,7 +57,6 @@ verbs (each with --help):
 
 
 def parser() -> Parser:
-    """The options of a sweep."""
     parser = Parser(
         "sweep",
         "What would this TLB-flush policy cost on that machine? Sweeps of a validated simulation.",

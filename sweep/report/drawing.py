@@ -133,31 +133,24 @@ def specification(plot: Plot, names: Sequence[str] = ()) -> Spec:
         {"domain": list(looked), "range": [look[at] for look in looked.values()]} for at in range(3)
     ]  # fmt: skip
     color, dash, shape = (nominal("series", scale=scale) for scale in scales)
-    drawn = DRAW[plot.kind](plot, {"color": color}, {"color": color, "shape": shape, "tooltip": _hover(plot)}, dash)
+    shown = [*plot.columns(), *(name for name in ("machine", "policy", "run", "error_pct") if name in plot.table)]
+    hover = [
+        quantitative(name) if plot.table[name].dtype.kind in "fiu" else nominal(name) for name in dict.fromkeys(shown)
+    ]
+    drawn = DRAW[plot.kind](plot, {"color": color}, {"color": color, "shape": shape, "tooltip": hover}, dash)
     return {"$schema": SCHEMA, "config": CONFIG, "data": {"name": "rows"}, **drawn}
 
 
 def quantitative(field: str, **more: Any) -> Spec:
-    """A channel of numbers."""
     return {"field": field, "type": "quantitative", **more}
 
 
 def nominal(field: str, **more: Any) -> Spec:
-    """A channel of names."""
     return {"field": field, "type": "nominal", **more}
 
 
 def layer(mark: Spec, *transform: Spec, **encoding: Any) -> Spec:
-    """Marks, after transforms of the data."""
     return {"mark": mark, "transform": list(transform), "encoding": encoding}
-
-
-def _hover(plot: Plot) -> list[Spec]:
-    more = [name for name in ("machine", "policy", "run", "error_pct") if name in plot.table]
-    return [
-        quantitative(name) if plot.table[name].dtype.kind in "fiu" else nominal(name)
-        for name in dict.fromkeys([*plot.columns(), *more])
-    ]
 
 
 def _axes(plot: Plot) -> Spec:

@@ -191,7 +191,10 @@ def _drawn(made: Sequence[Plot]) -> dict[str, Any]:
 
 def _plain(plot: Plot, policies: Sequence[str]) -> dict[str, Any]:
     out: dict[str, Any] = {name: getattr(plot, name) for name in ("name", "title", "note", "kind", "x", "y", "series")}
-    out |= {"fixed": plot.fixed, "lit": plot.lit, "choices": plot.choices, "columns": _columns(plot)}
+    bands = {f"{name}_{end}" for name in METRICS for end in ("lo", "hi", "half")} if plot.kind == "table" else ()
+    every = plot.kind == "table" or not (plot.fixed or plot.choices)
+    columns = [str(name) for name in plot.table if name not in bands] if every else plot.columns()
+    out |= {"fixed": plot.fixed, "lit": plot.lit, "choices": plot.choices, "columns": columns}
     out["chosen"] = {name: _value(value) for name, value in plot.chosen.items()}
     if plot.kind == "table":
         return out
@@ -201,14 +204,6 @@ def _plain(plot: Plot, policies: Sequence[str]) -> dict[str, Any]:
     out["axes"] = {name: about | {"beyond": plot.beyond.get(name)} for name, about in of_axes.items()}
     out["spec"] = specification(plot, policies)
     return out
-
-
-def _columns(plot: Plot) -> list[str]:
-    """The columns of the table below a plot."""
-    if plot.kind == "table" or not (plot.fixed or plot.choices):
-        bands = {f"{name}_{end}" for name in METRICS for end in ("lo", "hi", "half")}
-        return [str(name) for name in plot.table if plot.kind != "table" or name not in bands]
-    return plot.columns()
 
 
 def _value(value: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sim.metrics import METRICS
+from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.likelihood import is_beyond, spread
 from sweep.report.drawing import colours
 from sweep.report.plot import PLACE, Plot, same
@@ -176,7 +177,8 @@ def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | 
     others = () if by == "policy" or points["policy"].nunique() < 2 else ("policy",)
     numeric = [name for name in drawn.numeric if name != by]
     fixed = {x: (*others, *(n for n in drawn.fixed(x) if n not in (by, "run"))) for x in numeric}
-    fixed = {name: rest for name, rest in fixed.items() if has_lines(points, [by, *rest], name)}
+    counts = {name: points.groupby([by, *rest], sort=False, dropna=False)[name] for name, rest in fixed.items()}
+    fixed = {name: rest for name, rest in fixed.items() if (counts[name].nunique() > 1).any()}
     if not fixed or not ys:
         return None
     x = x if x in fixed else next(iter(fixed))
@@ -208,11 +210,6 @@ def beyond_measured(points: pd.DataFrame) -> str:
     """That some points are beyond the measurements; empty where none is."""
     some = "cores" in points and is_beyond(points["cores"]).any()
     return f"No build was measured beyond {spread().cores:g} CPUs." if some else ""
-
-
-def has_lines(points: pd.DataFrame, fixed: Sequence[str], x: str) -> bool:
-    """Whether some line has more than one point."""
-    return bool((points.groupby(list(fixed), sort=False, dropna=False)[x].nunique() > 1).any())
 
 
 def longest(plot: Plot, along: str) -> dict[str, Any]:
@@ -299,7 +296,6 @@ def predicted(validation: pd.DataFrame) -> list[Plot]:
 
 
 def _curve(name: str, table: pd.DataFrame) -> Plot:
-    """Measured points on the band of their predictions."""
     metric, unit = str(table["metric"].iloc[0]), str(table["unit"].iloc[0])
     keep = table[["machine", "policy", "at"]].assign(workload=name)
     band = {f"{metric}_lo": table["predicted_05"], f"{metric}_hi": table["predicted_95"]}
@@ -310,3 +306,53 @@ def _curve(name: str, table: pd.DataFrame) -> Plot:
         name, f"{name}: {metric} by threads", note, "lines", rows, "at", metric,
         labels={"at": "threads", metric: f"{metric}, {unit}"}, series="source",
     )  # fmt: skip
+
+
+def chosen_plot(drawn: Drawn, words: Sequence[str]) -> Plot:
+    """The plot for words like `y=flush_wait_ns x=cores by=policy jobs=60`, with one value of every other column."""
+    asked = _asked(words)
+    y, x, by = asked.pop("y", ""), asked.pop("x", ""), asked.pop("by", "policy")
+    points = drawn.points
+    metrics = [name for name in METRICS if name in points and points[name].notna().any()]
+    for key, name, known in (("y", y, metrics), ("x", x, drawn.numeric), ("by", by, ["policy", *drawn.fixed()])):
+        if name and not known:
+            raise BadInput(f"{key}={name}: this run has one value of every parameter; `sweep report` draws its plots")
+        if name and name not in known:
+            raise BadInput(f"{key}={name}: must be one of this run's{did_you_mean(name, known)}")
+    if x == by:
+        raise BadInput(f"by={by}: must not be the x axis")
+    for name, text in asked.items():
+        if name not in points or name in METRICS:
+            raise BadInput(f"unknown key {name!r}{did_you_mean(name, ['y', 'x', 'by', 'policy', *drawn.fixed()])}")
+        points = points[_is_one_of(points[name], name, text)]
+    made = lines(replace(drawn, points=points), x, y, by)
+    if made is None or (x and made.x != x):
+        raise BadInput(f"nothing to draw against {x or 'a parameter'}: every line has one point; run more values of it")
+    title = f"{made.label(made.y)}, by {made.label(made.x)}"
+    note = f"Simulated with sweep. {made.note}"
+    fixed = tuple(dict.fromkeys([*made.fixed, *(name for name in asked if name in made.chosen and name != "policy")]))
+    lit = () if "policy" in asked else made.lit  # all that are asked for are coloured
+    return replace(made, title=title[:1].upper() + title[1:], note=note, fixed=fixed, lit=lit)
+
+
+def _asked(words: Sequence[str]) -> dict[str, str]:
+    """The words by key; BadInput if one is no pair, or is given twice."""
+    out: dict[str, str] = {}
+    for pair in words:
+        key, is_pair, value = pair.partition("=")
+        if not is_pair or not key or not value:
+            raise BadInput(f"{pair!r}: must be KEY=VALUE, like y=flush_wait_ns")
+        if key in out:
+            raise BadInput(f"{key}: is given twice; a list is {key}=[a,b]")
+        out[key] = value
+    return out
+
+
+def _is_one_of(column: pd.Series, name: str, text: str) -> pd.Series:
+    """Whether each row has one of the values of a word; BadInput if no row has."""
+    values = [each.strip() for each in text.removeprefix("[").removesuffix("]").split(",")]
+    known = {f"{value:g}" if isinstance(value, float) else str(value): value for value in column.dropna().unique()}
+    for value in values:
+        if value not in known:
+            raise BadInput(f"{name}={value}: must be one of this run's{did_you_mean(value, known)}")
+    return column.isin([known[value] for value in values])

@@ -103,7 +103,6 @@ def _cpus(counted: Counted, jobs: int | None) -> tuple[int, int]:
 
 
 def _first(counted: Counted, found: Sequence[Load], busy: int) -> str:
-    """The sentence about the counted flushes."""
     seconds, received, most = counted.seconds or 1.0, counted.received, counted.most
     ends = [found[0], found[-1]]
     events, targets, requests = (

@@ -25,7 +25,6 @@ def options(parser: Parser) -> None:
 
 
 def main(given: Namespace) -> None:
-    """Serve the page until Ctrl-C."""
     if find_spec("marimo") is None:
         raise BadInput("sweep explore needs marimo: pip install 'xpfo-sweep[explore]'")
     from sweep.command.explored import FIRST, Setting, points

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from sweep.command.listing import listed
 from sweep.command.options import KINDS, Parser, add_config_dir
 from sweep.inputs.home import folders_of
 
@@ -12,6 +13,4 @@ def options(parser: Parser) -> None:
 
 
 def main(given: Namespace) -> None:
-    from sweep.command import listing
-
-    print(listing.listed(given.kind, folders_of(given.config_dir)))
+    print(listed(given.kind, folders_of(given.config_dir)))

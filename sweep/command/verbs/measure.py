@@ -22,8 +22,6 @@ from sweep.measure.measured import read_lines, read_measured
 from sweep.measure.topology import topology_here
 from sweep.messages import say
 
-DELIVERIES = PARAMETERS["delivery"].choices
-
 
 def options(parser: Parser) -> None:
     parser.add_argument(
@@ -31,16 +29,13 @@ def options(parser: Parser) -> None:
     )
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder (default: ~/.config/xpfo-sweep)")
     parser.add_argument(
-        "--measured",
-        metavar="CSV",
-        help="refit this earlier measured.csv of this machine, with lines.csv beside it",
+        "--measured", metavar="CSV", help="refit this earlier measured.csv of this machine, with lines.csv beside it"
     )
     parser.add_argument("--no-fit", action="store_true", help="only measure")
     parser.add_argument(
-        "--delivery",
-        choices=DELIVERIES,
+        "--delivery", choices=PARAMETERS["delivery"].choices,
         help="delivery of this guest's interrupts, if its kernel log does not show it",
-    )
+    )  # fmt: skip
 
 
 def main(given: argparse.Namespace) -> None:

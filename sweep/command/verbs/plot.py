@@ -19,11 +19,11 @@ def options(parser: Parser) -> None:
 
 
 def main(given: Namespace) -> None:
-    from sweep.report.chosen import chosen_plot
+    from sweep.report.page import read_drawn
     from sweep.report.pictures import write_picture
+    from sweep.report.plots import chosen_plot
 
-    folder = finished(given.out)
-    plot = chosen_plot(folder, given.words)
+    plot = chosen_plot(read_drawn(finished(given.out)), given.words)
     with writing(given) as into:
         for name in write_picture(into, plot, plot.chosen, f"{plot.y}-{plot.x}"):
             print(into.child(name))

@@ -1,10 +1,28 @@
 """Explain a policy, machine, workload, grid, parameter, table, metric or word; or show one point of a run."""
 
+import json
+import shlex
 from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
 
+from sim.parameters import PARAMETERS
+from sweep.command import usage
+from sweep.command.compose import compose
+from sweep.command.listing import PLAIN, shown
 from sweep.command.options import Parser, add_config_dir
 from sweep.errors import BadInput
-from sweep.inputs.home import folders_of
+from sweep.inputs.home import expanded, folders_of
+from sweep.plan.open import open_plan
+from sweep.plan.origin import how_made, in_words, origins
+from sweep.plan.plan import Plan
+from sweep.run.record import describe, difference
+from sweep.store.folder import Folder, look
+from sweep.store.run_json import read_run
+from sweep.tables.frame import reading
+from sweep.tables.text import aligned
+
+UNITS = {name: f" {each.unit}" for name, each in PARAMETERS.items() if each.unit not in PLAIN}
 
 
 def options(parser: Parser) -> None:
@@ -20,8 +38,6 @@ def options(parser: Parser) -> None:
 
 
 def main(given: Namespace) -> None:
-    from sweep.command import listing
-
     path, rest = given.policy_path, []
     for word in given.of_run:
         if word.startswith("policy_path="):
@@ -29,11 +45,58 @@ def main(given: Namespace) -> None:
         else:
             rest.append(word)
     if not rest:
-        print(listing.shown(given.name, folders_of(given.config_dir), path))
+        print(shown(given.name, folders_of(given.config_dir), path))
     elif given.name == "point" and len(rest) == 2:
-        from sweep.command.point import shown_point
-
         out, index = rest
         print(shown_point(out, index, given.config_dir, path))
     else:
         raise BadInput("sweep show: give one name, or `point`, a run's folder and a point's index")
+
+
+def shown_point(
+    out: str, index: str, config_dir: str | None = None, policy_path: str | None = None, most: int = 0
+) -> str:
+    """A point's parameters with value, unit and origin; BadInput if the run has no such point."""
+    if not (index.isascii() and index.isdecimal() and len(index) < 19):
+        raise BadInput(f"sweep show point OUT {index}: N must be a whole number, 0 or more")
+    number = int(index)
+    with reading(out):
+        folder = look(expanded(out, "OUT"))
+        run = read_run(folder)
+    plan = _composed_again(folder, run, config_dir, policy_path)
+    if not plan.begin <= number < plan.end:
+        raise BadInput(f"point {number}: {folder} has the points {plan.begin} to {plan.end - 1}")
+    rows = [
+        (each.name, in_words(each.value) + ("" if each.value is None else UNITS.get(each.name, "")), how_made(each))
+        for each in origins(plan, number)
+    ]
+    lines = [f"point {number} of {folder}, grid {plan.name}", "", aligned(rows, folded=(1, 2), most=most)]
+    if run["plan"] != plan.hash:
+        lines += ["", "The code has changed since this run: the values are those of a simulation now."]
+    return "\n".join(lines)
+
+
+def _composed_again(folder: Folder, run: Mapping[str, Any], config_dir: str | None, policy_path: str | None) -> Plan:
+    """The plan, composed again from run.json; BadInput if the files have changed.
+
+    A run may come from somebody else: its own policies are code, which runs only from a folder that the user names.
+    """
+    overrides = [text for text in run["overrides"] if text.lstrip("+").partition("=")[0] != "policy_path"]
+    if len(overrides) < len(run["overrides"]):
+        if policy_path is None:
+            raise BadInput(f"{folder}: has policies of its own, which are code: give their folder, like "
+                           "`--policy-path DIR`, if it may run")  # fmt: skip
+        overrides.append(f"policy_path={policy_path}")
+    try:
+        before = usage.parser().parse_known_intermixed_args(shlex.split(run["command"])[1:])[0].config_dir
+        request = compose(overrides, folders_of(config_dir or before))
+        plan = open_plan(request.composition)
+    except (BadInput, ValueError) as error:  # or a command that no shell can read
+        raise BadInput(f"{folder}: cannot be composed again: {str(error).splitlines()[0]}") from None
+    if run["plan"] != plan.hash:
+        now = json.loads(json.dumps(describe(plan, request), default=str))
+        for part in ("points", "sources"):
+            if changed := difference(part, run.get(part), now[part]):
+                where = f"; the run used those of commit {run['commit']}" if run.get("commit") else ""
+                raise BadInput(f"{folder}: its files have changed: {changed}{where}")
+    return plan
