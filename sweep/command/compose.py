@@ -7,8 +7,7 @@ grammar. Keys of names, folders or other text do not pass through Hydra: their v
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +29,22 @@ GROUPS = ("machine", "workload", "costs", "policy")  # axes whose values are nam
 TEXTS = (*settings.TEXTS, "runner.address", "grid", "runner")
 
 
-@dataclass(frozen=True)
-class Override:
-    """KEY=VALUE of the command line: the parsed `value`, and the `text` as typed."""
-
-    key: str
-    value: Any
-    text: str
-
-
 def compose(overrides: Sequence[str], folders: Sequence[Path], command: str = "") -> Request:
     """The request of the configuration files and overrides; BadInput for any mistake."""
     paths = paths_of("grid", folders)
-    given: dict[str, Override] = {}
+    chosen: dict[str, Any] = {}
+    typed: dict[str, str] = {}
     for text in overrides:
-        override = _parse(text, paths, folders)
-        if override.key in given:
-            raise BadInput(f"{given[override.key].text!r} and {text!r}: {override.key} is given twice; a list is one "
-                           f"value, quoted for the shell, like '{override.key}=[A,B]'")  # fmt: skip
-        given[override.key] = override
-    chosen = {key: override.value for key, override in given.items()}
+        key, value = _parse(text, paths, folders)
+        if key in typed:
+            raise BadInput(f"{typed[key]!r} and {text!r}: {key} is given twice; a list is one value, quoted for the "
+                           f"shell, like '{key}=[A,B]'")  # fmt: skip
+        chosen[key], typed[key] = value, text
     grid = chosen.get("grid")
     if grid is None:
         raise BadInput("no grid given; choose one:\n" + listing(folders))
     base = read_config(folders)
-    content, runner = _composed(given.values(), paths[grid], _runner_file(chosen.get("runner"), base, folders))
+    content, runner = _composed(chosen, typed, paths[grid], _runner_file(chosen.get("runner"), base, folders))
     composed, asked = composition(grid, questions(folders)[grid], content, chosen, base, folders)
     if asked.report is None:
         asked = asked.model_copy(update={"report": not asked.quiet})
@@ -67,14 +57,10 @@ def configuration(overrides: Sequence[str], folders: Sequence[Path]) -> str:
     asked = compose(overrides, folders)
     composed = asked.composition
     defaults = {key: value for key, value in composed.defaults.items() if key not in composed.content}
-    return _as_yaml({**defaults, "grid": {**composed.content, **composed.pinned}, "runner": asked.runner.model_dump()})
+    return as_yaml({**defaults, "grid": {**composed.content, **composed.pinned}, "runner": asked.runner.model_dump()})
 
 
-def composed_grid(name: str, folders: Sequence[Path]) -> str:
-    return _as_yaml(dict(compose([f"+grid={name}"], folders).composition.content))
-
-
-def _as_yaml(content: Mapping[str, Any]) -> str:
+def as_yaml(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
 
 
@@ -87,23 +73,25 @@ def _runner_file(name: Any, base: Mapping[str, Any], folders: Sequence[Path]) ->
     return read_yaml(paths[name], f"runner/{name}")
 
 
-def _composed(given: Iterable[Override], grid: Path, runner: Document) -> tuple[dict[str, Any], settings.Runner]:
-    """The grid's content and the runner, with the command line's changes."""
+def _composed(
+    chosen: Mapping[str, Any], typed: Mapping[str, str], grid: Path, runner: Document
+) -> tuple[dict[str, Any], settings.Runner]:
+    """The grid's content and the runner, with the changes of the command line, parsed and as typed."""
     document = read_yaml(grid, f"grid/{grid.stem}")
     content = {} if document.content is None else document.content
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise BadInput(f"{document.where}: must be a mapping of axes with words as keys")
     files = OmegaConf.create({"grid": dict(content), "runner": dict(runner.content)})
     ConfigStore.instance().store(name="files", node=files)
-    inner = [override for override in given if override.key.startswith(("grid.", "runner."))]
-    plain = [override.text for override in inner if override.key not in TEXTS]
+    inner = [key for key in chosen if key.startswith(("grid.", "runner."))]
+    plain = [typed[key] for key in inner if key not in TEXTS]
     try:
         sys.modules.setdefault("hydra_plugins", None)  # type: ignore[arg-type]  # no plugins are loaded
         with hydra.initialize_config_module("hydra.conf", version_base="1.3"):  # without groups or names of ours
             composed: Any = OmegaConf.to_container(hydra.compose("files", plain), resolve=True)
     except Exception as error:  # Hydra and OmegaConf raise many kinds; the input is wrong
         raise BadInput(f"{document.where}: {_one_line(error)}") from None
-    texts = {override.key.partition(".")[2]: override.value for override in inner if override.key in TEXTS}
+    texts = {key.partition(".")[2]: chosen[key] for key in inner if key in TEXTS}
     return composed["grid"], admit(_Chosen, {"runner": composed["runner"] | texts}).runner
 
 
@@ -111,8 +99,8 @@ class _Chosen(Checked):
     runner: settings.Runner
 
 
-def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Override:
-    """An override with its parsed value; mistakes with unhelpful messages in Hydra are reported here."""
+def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> tuple[str, Any]:
+    """Key and value of an override; mistakes with unhelpful messages in Hydra are reported here."""
     key, equals, typed = text.partition("=")
     added, bare = key.startswith("+"), meant(key.lstrip("+"), ("grid", *KEYS))
     if not equals or not bare:
@@ -123,12 +111,11 @@ def _parse(text: str, grids: Mapping[str, Path], folders: Sequence[Path]) -> Ove
             raise BadInput(f"{text!r}: must be added, not overridden: write `+grid={name}`")
         if name not in grids:
             raise BadInput(f"grid {name!r}: no such grid{did_you_mean(name, grids)}\n{listing(folders)}")
-        return Override("grid", name, text)
+        return "grid", name
     head, dot, _ = bare.partition(".")
     if bare not in KEYS and not (dot and head in ("grid", "runner")):
         raise BadInput(f"{text!r}: unknown key {bare!r}{did_you_mean(bare, KEYS)}")
-    value = _names(bare, typed, text) if bare in TEXTS or bare in GROUPS else _value(text, bare, typed)
-    return Override(bare, value, text)
+    return bare, _names(bare, typed, text) if bare in TEXTS or bare in GROUPS else _value(text, bare, typed)
 
 
 def _names(key: str, typed: str, text: str) -> Any:

@@ -8,7 +8,7 @@ from sim.metrics import METRICS
 from sim.parameters import LARGEST, Parameter
 from sim.policies import Policies
 from sim.policy import Done, Line, Local, Run, Targets, Write
-from sweep.command.compose import composed_grid
+from sweep.command.compose import as_yaml, compose
 from sweep.command.options import KINDS
 from sweep.errors import BadInput, did_you_mean
 from sweep.inputs.catalog import QUANTITIES, Entry, Quantity, catalog
@@ -90,7 +90,8 @@ def _show(kind: str, name: str, line: str, folders: Folders) -> str:
     if kind in ("machines", "workloads"):
         return _entry(kind.removesuffix("s"), catalog(folders)[kind.removesuffix("s")][name])
     if kind == "grids":
-        return f"grid {name}: {line}\n\n{composed_grid(name, folders)}".rstrip()
+        content = compose([f"+grid={name}"], folders).composition.content
+        return f"grid {name}: {line}\n\n{as_yaml(content)}".rstrip()
     return f"{kind.removesuffix('s')} {name}\n{_filled(line)}"
 
 

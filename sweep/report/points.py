@@ -68,11 +68,8 @@ def read_points(file: pq.ParquetFile, constants: bool = False) -> tuple[pd.DataF
                 made |= {"ratio_half": half} if name == "ratio" else {}  # of replicas alone, also with draws
                 if has_draws:
                     over = over_draws(rows.assign(**{name: values}), [name])
-                    made |= {
-                        name: over[f"{name}_50"],
-                        f"{name}_lo": over[f"{name}_05"],
-                        f"{name}_hi": over[f"{name}_95"],
-                    }
+                    ends = (("", "50"), ("_lo", "05"), ("_hi", "95"))
+                    made |= {f"{name}{end}": over[f"{name}_{at}"] for end, at in ends}
     points = pd.concat([points, pd.DataFrame(made, index=points.index)], axis="columns").reset_index()
     planned = every.loc[every["draw"] == REPRESENTATIVE, "point"].nunique()
     points.attrs |= attrs_of(file.schema_arrow.metadata)
