@@ -90,7 +90,7 @@ def test_a_setting_has_its_type_and_its_bounds(model, content, said):
     ],
 )  # fmt: skip
 def test_text_of_the_command_line_stays_text(given, name, value):
-    assert getattr(compose(["+grid=smoke", given], [conf_dir()]), name) == value
+    assert getattr(compose(["+grid=smoke", given], [conf_dir()]).settings, name) == value
 
 
 @pytest.mark.parametrize("name", ["4790", "true", "null", "nan", "1e3", "a.b-c+d"])

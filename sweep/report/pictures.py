@@ -39,20 +39,15 @@ def write_pictures(folder: Folder, made: Sequence[Plot]) -> list[str]:
 
 def write_picture(folder: Folder, plot: Plot, chosen: Mapping[str, Any], stem: str) -> list[str]:
     """Write one plot with these values of its fixed columns as plots/STEM.png and .svg; return their names."""
-    drawn = _printable(picture(plot, chosen))
-    folder.write(f"plots/{stem}.png", vl_convert.vegalite_to_png(drawn, scale=2))
-    folder.write(f"plots/{stem}.svg", vl_convert.vegalite_to_svg(drawn).encode())
-    return [f"plots/{stem}.png", f"plots/{stem}.svg"]
-
-
-def picture(plot: Plot, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The specification with data, title and caption."""
     caption = [*textwrap.wrap(setting(plot, chosen), CAPTION), *textwrap.wrap(plot.note, CAPTION)]
-    return {"height": HEIGHT, **specification(plot)} | {
+    drawn = _printable({"height": HEIGHT, **specification(plot)} | {
         "datasets": {"rows": rows(plot, plot.shown(chosen))},
         "title": {"text": plot.title, "subtitle": caption},
         "width": WIDTH,
-    }
+    })  # fmt: skip
+    folder.write(f"plots/{stem}.png", vl_convert.vegalite_to_png(drawn, scale=2))
+    folder.write(f"plots/{stem}.svg", vl_convert.vegalite_to_svg(drawn).encode())
+    return [f"plots/{stem}.png", f"plots/{stem}.svg"]
 
 
 def setting(plot: Plot, chosen: Mapping[str, Any]) -> str:

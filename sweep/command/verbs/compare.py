@@ -47,14 +47,12 @@ def _write_file(file: str, option: str, text: str) -> None:
     given = expanded(file, option)
     if os.path.islink(given):
         given = os.path.realpath(given)
-    path, slash, name = given.rpartition("/")
-    if not name or name in (".", ".."):
-        raise BadInput(f"{option}={file!r}: must name a file")
+    folder, name = os.path.split(given)
     try:
         if os.path.exists(given) and not os.path.isfile(given):  # a device or a pipe is not replaced
             Path(given).write_text(text, encoding="utf-8")
         else:
-            look(path + slash or ".").write(name, text.encode())
+            look(folder or ".").write(name, text.encode())
     except OSError as error:
         raise BadInput(f"{option}={file!r}: cannot be written: {error.strerror}") from None
     except Stopped as stop:
