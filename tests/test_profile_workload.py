@@ -127,14 +127,6 @@ def test_a_command_is_a_comment_on_one_line_and_keeps_its_secrets(tmp_path, keep
         assert "8 arguments left out (--keep-arguments)" in head[0]
 
 
-@pytest.mark.parametrize("name", ["true", "false", "null", "nan", "inf"])
-def test_a_name_that_is_a_value_of_its_own_is_refused_before_the_command_runs(name, tmp_path, capsys):
-    given = ["profile", "--config-dir", str(tmp_path / "own"), "--name", name, "--", "touch", str(tmp_path / "ran")]
-    assert main(given) == 2
-    assert f"--name={name}: has another meaning on a command line" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_folder_that_cannot_be_written_is_said_before_the_command_runs(tmp_path, capsys):
     (tmp_path / "file").write_text("text")
     given = ["profile", "--config-dir", str(tmp_path / "file" / "own"), "--", "touch", str(tmp_path / "ran")]

@@ -6,7 +6,6 @@ options from their declarations, words from an argument's metavar.
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import argcomplete
@@ -27,6 +26,7 @@ from sweep.inputs.home import folders_of
 from sweep.plan.points import NAMES
 
 ASKED = "_ARGCOMPLETE"  # set by a shell: the index of the command among the words
+FOLDERS = DirectoriesCompleter()
 Completer = Callable[..., Iterable[str]]
 
 
@@ -38,12 +38,11 @@ def answer() -> None:
     if verb is not None:
         os.environ[ASKED] = "2"
     parser = usage.parser() if verb is None else verbs.parser(verb)
-    folders = DirectoriesCompleter()
     known: dict[str, Completer] = {  # by metavar, or by the attribute; all others are names of files
-        **dict.fromkeys(("OUT", "OUT N", "A", "B", "FOLDER", "DIR"), folders),
+        **dict.fromkeys(("OUT", "OUT N", "A", "B", "FOLDER", "DIR"), FOLDERS),
         "KIND": lambda **_: KINDS,
         "NAME": _names,
-        "overrides": partial(_overrides, folders),
+        "overrides": _overrides,
         "words": lambda **_: [*(f"y={name}" for name in METRICS), *(f"{key}=" for key in ("x", "by", *QUANTITIES))],
     }
     for action in parser._actions:  # argparse has no public list
@@ -59,14 +58,14 @@ def _names(parsed_args: Any, **_: Any) -> list[str]:
     return ["point", *(name for names in of_kinds for name in names)]
 
 
-def _overrides(folders: Completer, prefix: str, parsed_args: Any, **_: Any) -> list[str]:
+def _overrides(prefix: str, parsed_args: Any, **_: Any) -> list[str]:
     """Verbs, keys, and values of keys that are names or folders."""
     key, given, start = prefix.partition("=")
     if not given:
         return [*(VERBS if not parsed_args.overrides else ()), "+grid=",
                 *(f"{each}=" for each in (*QUANTITIES, *settings.NAMES, *NAMES, "runner"))]  # fmt: skip
     if key in settings.PLACES:
-        return [f"{key}={each}" for each in folders(start)]
+        return [f"{key}={each}" for each in FOLDERS(start)]
     try:
         return [f"{key}={value}" for value in _values(key, parsed_args.config_dir)]
     except BadInput:  # a missing folder, which the command itself reports

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sweep.store.folder import Folder
 
 KINDS = ("policies", "machines", "workloads", "grids", "parameters", "tables", "metrics", "words")  # kinds of names
-NO_NAMES = ("true", "false", "null", "nan", "inf")  # as an override, `workload=true` is no text
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,8 +35,6 @@ def check_name(name: str) -> None:
     """BadInput if a command line cannot name a file like this."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise BadInput(f"--name={name!r}: must be small letters, digits and _, a letter first")
-    if name in NO_NAMES:
-        raise BadInput(f"--name={name}: has another meaning on a command line; choose another name")
 
 
 def add_run(parser: Parser, meaning: str = "the run's folder") -> None:
