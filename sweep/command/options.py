@@ -72,9 +72,6 @@ def writing(given: argparse.Namespace) -> Iterator[Folder]:
         raise BadInput(f"{place}: is not writable{remedy}")
     try:
         yield open_folder(path)
-    except OSError as error:
-        why = error.strerror or " ".join(str(error).split())
-        raise BadInput(f"{error.filename or place}: cannot be written: {why}{remedy}") from None
     except Stopped as stop:
         if stop.no_room:
             raise
