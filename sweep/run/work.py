@@ -61,7 +61,7 @@ class Work:
 
     def _carry(self) -> int:
         request, plan, folder, old = self.request, self.plan, self.folder, self.old
-        folder.remove_temporaries("", "tables", "plots")
+        folder.remove_temporaries("", "parts", "tables", "plots")
         good, bad = parts.check_parts(folder, plan)
         if request.settings.retry_failed:
             self._again = {chunk for chunk, failed in good.items() if failed}
@@ -83,10 +83,11 @@ class Work:
             self._simulate(todo, cost)
         if old:
             request.say(f"{old.taken} of {len(plan)} points were reused from {request.settings.reuse}")
-        if todo or not is_complete(folder, plan):
-            parts.remove_unfinished(folder)
+        failed = sum(good.values())
+        if todo or not is_complete(folder, failed):
+            folder.remove_temporaries("parts")  # of workers killed during a commit
             return compact(folder, plan)
-        return sum(good.values())
+        return failed
 
     def _known(self, chunk: int) -> pa.Table | None:
         """Rows that need no computing: the good ones of a chunk that is computed again, or those of an older run."""

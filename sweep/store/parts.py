@@ -2,18 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep.errors import Stopped
+from sweep.plan.columns import one_value
 from sweep.plan.plan import Plan
 from sweep.store.folder import Folder, reason
-from sweep.store.rows import CONSTANTS, FAILURES, failures, schema, setting_columns
+from sweep.store.rows import FAILURES, failures, schema, setting_columns
 
 FAILURE = "failure"  # column of a part in which points failed: error and traceback as JSON
 NO_CHECKSUM = "sha256:" + "0" * 64
@@ -29,8 +28,7 @@ def part_bytes(plan: Plan, chunk: int, table: pa.Table) -> bytearray:
     Only results are compressed. The checksum is computed with NO_CHECKSUM in its place. The place is found by a digest
     of the footer, which no error text in it can contain.
     """
-    known = (table.schema.metadata or {}).get(CONSTANTS)
-    same = json.loads(known) if known else constants(table)
+    same = constants(table)
     metadata = {
         "plan": plan.hash,
         "chunk": str(chunk),
@@ -60,23 +58,9 @@ def write_part(folder: Folder, plan: Plan, chunk: int, table: pa.Table) -> None:
     folder.write(part_name(chunk), part_bytes(plan, chunk, table))
 
 
-def remove_unfinished(folder: Folder) -> None:
-    """Remove temp files of workers killed during a commit; only while no process commits."""
-    if folder.local:
-        with suppress(OSError):
-            for path in Path(folder.child("parts")).glob(".part-*"):
-                path.unlink(missing_ok=True)
-
-
 def constants(table: pa.Table) -> dict[str, Any]:
     """Parameters and names with one value in all rows; not metrics, whose NaN differ."""
-    found = {}
-    for name, kind in setting_columns().items():
-        column = table[name].combine_chunks()
-        bits = column.view(pa.int64()) if kind == pa.float64() else column
-        if len(bits.unique()) == 1:
-            found[name] = column[0].as_py()
-    return found
+    return {name: table[name][0].as_py() for name in setting_columns() if one_value(table[name].to_numpy())}
 
 
 def _checksum(content: bytes | bytearray) -> str:
@@ -85,22 +69,20 @@ def _checksum(content: bytes | bytearray) -> str:
 
 def read_part(folder: Folder, plan: Plan, chunk: int) -> pa.Table:
     """The rows of a part; ValueError with its error."""
+    bounds = {"begin": str(plan.chunks[chunk]), "end": str(plan.chunks[chunk + 1])}
+    return read_part_of(folder, plan.hash, chunk, plan.replicas, **bounds)
+
+
+def read_part_of(folder: Folder, plan: str, chunk: int, replicas: int, **bounds: str) -> pa.Table:
+    """The rows of a part of the plan with this hash; ValueError with its error."""
     table, found = verify(folder.read(part_name(chunk)))
-    wanted = {"begin": str(plan.chunks[chunk]), "end": str(plan.chunks[chunk + 1])}
-    check_footer(table, found, chunk, plan.hash, plan.replicas, **wanted)
-    return table
-
-
-def check_footer(
-    table: pa.Table, found: Mapping[str, str], chunk: int, plan: str, replicas: int, **wanted: str
-) -> None:
-    """ValueError if a valid part belongs to another plan or chunk, or has another number of rows."""
-    for key, value in ({"plan": plan, "chunk": str(chunk)} | wanted).items():
+    for key, value in ({"plan": plan, "chunk": str(chunk)} | bounds).items():
         if found.get(key) != value:
             raise ValueError(f"{key} is {found.get(key)!r}, not {value!r}")
     rows = (int(found["end"]) - int(found["begin"])) * replicas
     if table.num_rows != rows:
         raise ValueError(f"{table.num_rows} rows, not {rows}")
+    return table
 
 
 def verify(content: bytes) -> tuple[pa.Table, dict[str, str]]:

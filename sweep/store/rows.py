@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
 
 from sim import METRICS, PARAMETERS
-from sweep.plan.columns import constant, one_value, pointwise
+from sweep.plan.columns import constant, pointwise
 from sweep.plan.plan import Plan
 from sweep.plan.points import CONTROLS, NAMES
 
 PARAMETER_COLUMNS = tuple(name for name in PARAMETERS if name not in CONTROLS)
 FAILURES = b"failures"  # key of a table's metadata: [[point, error, traceback], ...]
-CONSTANTS = b"constants"  # key of a table's metadata: {column: its single value, ...}, if known
 Points = range | np.ndarray  # indices of points, ascending
 
 
@@ -82,7 +80,6 @@ def to_table(
 ) -> pa.Table:
     """Parameters [point] and metrics [point, replica] side by side."""
     replicas = plan.replicas
-    rows = len(points) * replicas
     data: dict[str, pa.Array] = {
         "point": pa.array(np.repeat(np.asarray(points, dtype=np.int64), replicas)),
         "replica": pa.array(np.tile(np.arange(replicas, dtype=np.int32), len(points))),
@@ -90,32 +87,19 @@ def to_table(
     number, text = pa.float64(), pa.string()
     unknown = {number: np.nan, pa.int32(): 0, text: None}
     columns = columns | {"status": constant(status, len(points))}
-    same: dict[str, Any] = {}
     for name, kind in setting_columns().items():
         column = columns[name] if name in columns else constant(unknown[kind], len(points))
         if name == "range_pages":
             column = pointwise(_as_text, column)
-        if one_value(column):
-            one = column[0]
-            same[name] = one if kind == text else float(one) if kind == number else int(one)
-            data[name] = _repeated(kind, same[name], rows)
-        else:
-            data[name] = pa.array(column if replicas == 1 else np.repeat(column, replicas), kind)
+        data[name] = pa.array(np.repeat(column, replicas), kind)
     data |= {name: pa.array(metrics[name].reshape(-1)) for name in METRICS}
-    table = pa.Table.from_arrays([data[name] for name in schema().names], schema=schema())
-    return table.replace_schema_metadata({CONSTANTS: json.dumps(same)})
+    return pa.Table.from_arrays([data[name] for name in schema().names], schema=schema())
 
 
 @cache
 def setting_columns() -> dict[str, pa.DataType]:
     """Columns of names, parameters and status: all but indices and metrics."""
     return {name: schema().field(name).type for name in (*NAMES, "draw", *PARAMETER_COLUMNS, "status")}
-
-
-@lru_cache(maxsize=96)
-def _repeated(kind: pa.DataType, value: float | str | None, rows: int) -> pa.Array:
-    """A column of one value; cached, since chunks have many equal ones."""
-    return pa.repeat(pa.scalar(value, kind), rows)
 
 
 def _as_text(pages: np.ndarray) -> np.ndarray:
