@@ -17,7 +17,7 @@ from sweep.__main__ import main
 from sweep.command.verbs.status import watch
 from sweep.store.folder import look
 from sweep.store.lock import space
-from sweep.store.status import as_line, as_text, status
+from sweep.store.status import as_text, status
 
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -38,7 +38,7 @@ def test_a_run_that_is_over_is_said_once(run, capsys):
     assert main(["status", str(run), "--watch"]) == 0
     said = capsys.readouterr().out
     assert said.count("\n") == 1
-    assert "finished: 1 of 1 chunks done, 0 running, 0 points failed" in said
+    assert "finished, 1 of 1 chunks done, 0 running, 0 left, 0 points failed" in said
 
 
 def test_a_run_is_watched_until_its_driver_ends(run, capsys):
@@ -64,8 +64,7 @@ def test_the_time_left_is_that_of_the_chunks_left_at_the_last_drivers_rate(tmp_p
     found = status(look(str(run)))
     assert [found[name] for name in ("chunks", "done", "left", "failed_points")] == [4, 3, 1, 2]
     assert (found["rate"], found["left_s"], found["cpu_hours"]) == pytest.approx((1 / 60, 60.0, 0.5))
-    assert "about 1 min left" in as_line(look(str(run)), found)
-    assert "left     about 1 min at that rate" in as_text(look(str(run)), found)
+    assert "about 1 min left" in as_text(look(str(run)), found)
 
 
 def watched(run, **io):
@@ -119,6 +118,6 @@ def test_a_drivers_host_moves_no_cursor_in_either_form_of_the_status(sweep_in, t
     holder = {"host": "h\x1b[2J", "space": "x", "pid": 5, "token": "t", "running": 0}
     (run / "lock.json").write_text(json.dumps(holder))
     folder = look(str(run))
-    for said in (as_text(folder, status(folder)), as_line(folder, status(folder))):
+    for said in (as_text(folder, status(folder)), as_text(folder, status(folder), ", ")):
         assert "\x1b" not in said
         assert "running (host h\\x1b[2J" in said

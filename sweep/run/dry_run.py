@@ -6,6 +6,7 @@ from math import isnan, nan
 from typing import Any
 
 import numpy as np
+from rich.filesize import decimal
 
 from sim import PARAMETERS, simulate
 from sim.parameters import default_warmup
@@ -13,6 +14,7 @@ from sweep.errors import BadInput
 from sweep.inputs.settings import Runner
 from sweep.plan.plan import Plan
 from sweep.plan.points import NAMES
+from sweep.run.progress import duration
 from sweep.store.folder import look
 from sweep.store.parts import check_parts
 from sweep.store.rows import to_table
@@ -43,15 +45,16 @@ def describe(plan: Plan, runner: Runner, out: str) -> str:
     longest_s = float(cost[todo].max()) * speed if todo else 0.0
     elapsed_s = max(work_s / cpus, longest_s)
     rows = len(plan) * plan.replicas
+    size = int(rows * row_bytes)
     where = "one process" if kind == "serial" else "on Ray"
     lines = [
         f"{plan.name}: {plan.question}",
         "",
         f"points     {len(plan)} x {plan.replicas} replicas = {rows} lanes, one row each",
         f"chunks     {len(cost)}, {len(done)} already done in {out}" + (f" ({other})" if other else ""),
-        f"bytes      about {_bytes(rows * row_bytes)} of parts, {_bytes(rows * row_bytes * PARQUET_SHARE)} of results",
+        f"bytes      about {decimal(size)} of parts, {decimal(int(size * PARQUET_SHARE))} of results",
         f"work       about {work_s / 3600:.3g} CPU-hours ({work_s:.3g} CPU s); formula x {speed:.2f}, from {piloted}",
-        f"elapsed    about {_duration(elapsed_s)} on {cpus} CPU{'s' if cpus > 1 else ''} ({where})",
+        f"elapsed    about {duration(elapsed_s)} on {cpus} CPU{'s' if cpus > 1 else ''} ({where})",
         f"first      {_point(plan, 0)}",
         f"last       {_point(plan, len(plan) - 1)}",
         "",
@@ -119,17 +122,3 @@ def _point(plan: Plan, at: int) -> str:
     return " ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
     )
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -17,7 +17,7 @@ class Progress:
     """The progress of `points` points, `before` of them already done; `work_s` are the CPU seconds of the others.
 
     The line goes to stderr, since stdout has the table. Time between calls is not interrupted: a line in a log comes
-    with the first advance after 30 s.
+    with the first advance after 30 s, and with the last one.
     """
 
     def __init__(
@@ -44,10 +44,8 @@ class Progress:
         self._live.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
-        self._live.__exit__(kind, *error)
-        if kind is None:
-            self._print()
+    def __exit__(self, *error: Any) -> None:
+        self._live.__exit__(*error)
 
     def advance(self, points: int, work_s: float | None = None, failures: int = 0, cpus: float | None = None) -> None:
         """Count more points as done."""
@@ -56,12 +54,8 @@ class Progress:
         self._failures += failures
         self._cpus = cpus
         self._first = self._first or (time.monotonic(), self._worked_s)
-        if time.monotonic() - self._printed_s >= LOG_EVERY_S:
-            self._print()
-
-    def _print(self) -> None:
-        """A line in a log."""
-        if not self._quiet and isinstance(self._live, nullcontext):
+        due = self._done >= self._points or time.monotonic() - self._printed_s >= LOG_EVERY_S
+        if due and not self._quiet and isinstance(self._live, nullcontext):
             self._printed_s = time.monotonic()
             print(self, file=self._stream, flush=True)
 
@@ -84,8 +78,8 @@ class Progress:
         elapsed_s = time.monotonic() - self._begin_s
         rate = (self._done - self._before) / elapsed_s if elapsed_s > 0 else 0.0
         left_s = self.left_s()
-        left = "time left unknown" if left_s is None else _time(left_s) + " left"
-        words = [f"{self._done}/{self._points} points", f"{rate:.3g}/s", left if share < 1.0 else _time(elapsed_s)]
+        left = "time left unknown" if left_s is None else duration(left_s) + " left"
+        words = [f"{self._done}/{self._points} points", f"{rate:.3g}/s", left if share < 1.0 else duration(elapsed_s)]
         if self._failures:
             words.append(f"{self._failures} points failed")
         if self._cpus is not None:
@@ -98,7 +92,7 @@ class Progress:
         return Text(str(self), no_wrap=True, overflow="ellipsis")
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -24,6 +24,8 @@ from sweep.store.folder import Folder
 from sweep.store.parts import chunk_of, committed
 from sweep.store.run_json import NAME, read_run
 
+A_FOLDER = os.path.isdir, "folder", os.R_OK | os.W_OK | os.X_OK  # a check of its kind, and our access
+A_FILE = os.path.isfile, "file", os.R_OK
 FOLDERS = ("parts", "broken", "tables", "plots", "journal")
 FILES = (NAME, "results.parquet", "results.sha256", "failures.parquet", "journal.jsonl", "lock.json", "report.html")
 
@@ -82,20 +84,17 @@ def _check_access(folder: Folder, where: str) -> None:
         return
     if not os.path.isdir(folder.path):
         raise BadInput(f"{where}: is a file, not a folder; choose another folder")
-    if not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK):
+    if not os.access(folder.path, A_FOLDER[-1]):
         raise BadInput(f"{where}: cannot be read and written; choose another folder")
     parts = os.listdir(folder.child("parts")) if os.path.isdir(folder.child("parts")) else []
     for name in (*FOLDERS, *FILES, *(f"parts/{name}" for name in parts if chunk_of(name) is not None)):
         path = folder.child(name)
+        is_right, kind, access = A_FOLDER if name in FOLDERS else A_FILE
         if not os.path.lexists(path):
             continue
-        if name in FOLDERS:
-            if not os.path.isdir(path):
-                raise BadInput(f"{where}: {name} must be a folder, and is a file; move it away")
-        elif os.path.exists(path) and not os.path.isfile(path):
-            kind = "a folder" if os.path.isdir(path) else "no regular one"
-            raise BadInput(f"{where}: {name} must be a file, and is {kind}; move it away")
-        if not os.access(path, os.R_OK | os.W_OK | os.X_OK if name in FOLDERS else os.R_OK):
+        if not is_right(path):
+            raise BadInput(f"{where}: {name} must be a {kind}; move it away")
+        if not os.access(path, access):
             remedy = f"`chown -R $(id -un) {shlex.quote(path)}` makes it yours, or choose another folder"
             raise BadInput(f"{where}: {name} cannot be read or written: it may be another user's; {remedy}")
 

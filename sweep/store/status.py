@@ -54,30 +54,16 @@ def status(folder: Folder) -> dict[str, Any]:
     }
 
 
-def as_text(folder: Folder, found: dict[str, Any]) -> str:
-    """The status in words."""
-    lines = [
-        printable(f"{folder}: {_state(found)}"),
-        f"  chunks   {found['done']} of {found['chunks']} done, {found['running']} running, {found['left']} left",
-        f"  failed   {found['failed_points']} points",
+def as_text(folder: Folder, found: dict[str, Any], between: str = "\n  ") -> str:
+    """The status in lines, or with another `between` them, as in a log."""
+    ended = "finished" if found["finished"] else "not running; the same command continues"
+    state = f"running ({found['driver']})" if found["driver"] else ended
+    said = [
+        f"{folder}: {state}",
+        f"{found['done']} of {found['chunks']} chunks done, {found['running']} running, {found['left']} left",
+        f"{found['failed_points']} points failed",
     ]
     if found["rate"]:
-        lines.append(f"  rate     {found['rate']:.3g} chunks/s")
-        lines += [f"  left     about {found['left_s'] / 60:.3g} min at that rate"] if found["left_s"] else []
-    return "\n".join([*lines, f"  CPU      {found['cpu_hours']:.3g} h so far"])
-
-
-def as_line(folder: Folder, found: dict[str, Any]) -> str:
-    """The same in one line, for a log."""
-    said = f"{found['done']} of {found['chunks']} chunks done, {found['running']} running"
-    said += f", {found['failed_points']} points failed"
-    if found["rate"]:
-        said += f", {found['rate']:.3g} chunks/s"
-        said += f", about {found['left_s'] / 60:.3g} min left" if found["left_s"] else ""
-    return printable(f"{folder}: {_state(found)}: {said}")
-
-
-def _state(found: dict[str, Any]) -> str:
-    if found["driver"]:
-        return f"running ({found['driver']})"
-    return "finished" if found["finished"] else "not running; the same command continues"
+        left = f", about {found['left_s'] / 60:.3g} min left" if found["left_s"] else ""
+        said.append(f"{found['rate']:.3g} chunks/s{left}")
+    return between.join(map(printable, [*said, f"{found['cpu_hours']:.3g} CPU hours so far"]))

@@ -9,7 +9,7 @@ from sweep.command.options import Parser
 from sweep.inputs.home import expanded
 from sweep.store.folder import Folder, look
 from sweep.store.run_json import read_run
-from sweep.store.status import as_line, as_text, status
+from sweep.store.status import as_text, status
 
 LOOK_S = 2.0  # between two updates on a terminal
 LINE_S = 10.0  # between two lines without a terminal
@@ -44,7 +44,7 @@ def watch(folder: Folder, line_s: float = LINE_S) -> None:
             if live:
                 live.update(Text(as_text(folder, found)), refresh=True)  # the last one stays
             else:
-                print(as_line(folder, found), flush=True)
+                print(as_text(folder, found, ", "), flush=True)
             if not found["driver"]:
                 return
             time.sleep(LOOK_S if live else line_s)
