@@ -18,7 +18,7 @@ from sweep.report.caveats import basis
 from sweep.report.page import read_plots, write_page
 from sweep.run import dry_run
 from sweep.run.ray import reach
-from sweep.run.record import check, describe
+from sweep.run.record import check, claimed, describe
 from sweep.run.request import Request
 from sweep.run.reuse import Old
 from sweep.run.signals import Signals
@@ -86,7 +86,8 @@ def _carry(work: Work, finish: Finish) -> int:
     """Carry and finish a run whose lock is held; return the exit code."""
     folder = work.folder
     try:
-        failed = work.carry()
+        with claimed(folder, work.run):
+            failed = work.carry()
         work.journal.note("end", failed=failed)
         if failed:
             say(f"sweep: {failed} points failed; {folder}/failures.parquet has the reasons{work.where_logs()}")

@@ -16,7 +16,7 @@ from sweep.plan.plan import Plan
 from sweep.run import runner
 from sweep.run.progress import Progress
 from sweep.run.ray import Cluster
-from sweep.run.record import check_versions, claimed
+from sweep.run.record import check_versions
 from sweep.run.request import Request
 from sweep.run.reuse import Old
 from sweep.run.signals import Signals
@@ -41,25 +41,6 @@ class Work:
 
     def carry(self) -> int:
         """Simulate and commit missing chunks, make the results; the number of failed points."""
-        with claimed(self.folder, self.run):
-            return self._carry()
-
-    def stop(self, why: str) -> None:
-        """Record and say why the run ends early, the number of committed chunks, and how to continue."""
-        self.journal.note("stop", why=why)
-        chunks, there = len(self.plan.chunks) - 1, 0
-        with suppress(BadInput, OSError):
-            there = len(parts.committed(self.folder, chunks))
-        say(f"sweep: {why}; {there} of {chunks} chunks are committed in {self.folder}; the same command continues")
-
-    def _end_process(self, why: str) -> None:
-        """End a driver whose Ray is gone, from another thread or process; committed chunks stay."""
-        self.stop(why)
-        self.journal.close()
-        self.held.release()
-        os._exit(1)
-
-    def _carry(self) -> int:
         request, plan, folder, old = self.request, self.plan, self.folder, self.old
         folder.remove_temporaries("", "parts", "tables", "plots")
         good, bad = parts.check_parts(folder, plan)
@@ -88,6 +69,21 @@ class Work:
             folder.remove_temporaries("parts")  # of workers killed during a commit
             return compact(folder, plan)
         return failed
+
+    def stop(self, why: str) -> None:
+        """Record and say why the run ends early, the number of committed chunks, and how to continue."""
+        self.journal.note("stop", why=why)
+        chunks, there = len(self.plan.chunks) - 1, 0
+        with suppress(BadInput, OSError):
+            there = len(parts.committed(self.folder, chunks))
+        say(f"sweep: {why}; {there} of {chunks} chunks are committed in {self.folder}; the same command continues")
+
+    def _end_process(self, why: str) -> None:
+        """End a driver whose Ray is gone, from another thread or process; committed chunks stay."""
+        self.stop(why)
+        self.journal.close()
+        self.held.release()
+        os._exit(1)
 
     def _known(self, chunk: int) -> pa.Table | None:
         """Rows that need no computing: the good ones of a chunk that is computed again, or those of an older run."""

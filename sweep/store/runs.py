@@ -70,7 +70,10 @@ def _folders(folder: Folder, deepest: int) -> Iterator[Folder]:
 
 def _run(root: Folder, folder: Folder) -> Run:
     name = os.path.relpath(folder.path, root.path)
-    files = _files(folder)
+    files: list[fs.FileInfo] = []
+    with suppress(OSError, pa.ArrowException):
+        found = folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
+        files = [info for info in found if info.is_file]
     size = sum(info.size or 0 for info in files)
     age_s = time.time() - max((info.mtime_ns or 0 for info in files), default=0) / 1e9
     try:
@@ -80,14 +83,6 @@ def _run(root: Folder, folder: Folder) -> Run:
     except (OSError, pa.ArrowException, BadInput) as error:
         wrong = str(error) if isinstance(error, BadInput) else f"{folder}: cannot be read: {reason(error)}"
         return Run(name, "", None, "damaged", age_s, size, {}, wrong)
-
-
-def _files(folder: Folder) -> list[fs.FileInfo]:
-    """Every file of a run; none if they cannot be read."""
-    with suppress(OSError, pa.ArrowException):
-        found = folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
-        return [info for info in found if info.is_file]
-    return []
 
 
 def _state(found: Mapping[str, Any]) -> str:
