@@ -19,7 +19,7 @@ import sweep
 from sweep.__main__ import main
 from sweep.errors import BadInput, Stopped
 from sweep.run import compute as simulation
-from sweep.run.commit import commit
+from sweep.run.record import commit
 from sweep.store import lock
 from sweep.store.folder import look, open_folder
 from sweep.store.parts import NO_CHECKSUM, part_bytes, verify

@@ -6,7 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from sweep.run.commit import of_checkout
+from sweep.run.record import of_checkout
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ from sweep.command.options import Parser, add_config_dir
 from sweep.errors import BadInput
 from sweep.inputs.conf import conf_dir, hidden_files, listing
 from sweep.inputs.home import folders_of
-from sweep.run.commit import VERSION
+from sweep.run.record import VERSION
 from sweep.run.request import Request
 
 USAGE = """\

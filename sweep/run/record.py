@@ -1,13 +1,14 @@
-"""run.json: the facts for trusting or repeating a run, and the check that a folder belongs to a plan."""
+"""run.json: the facts for trusting or repeating a run, version and commit too; the check of its folder."""
 
 import hashlib
 import json
 import os
 import platform
 import shlex
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from sweep.messages import say, without_credentials
 from sweep.plan.code import code_hash
 from sweep.plan.engine import APPROXIMATE
 from sweep.plan.plan import Plan
-from sweep.run.commit import VERSION, commit
 from sweep.run.request import Request
 from sweep.store.folder import Folder
 from sweep.store.parts import chunk_of, committed
 from sweep.store.run_json import NAME, read_run
+
+try:
+    VERSION = version("xpfo-sweep")
+except PackageNotFoundError:  # a checkout that is not installed, as in a Ray job
+    VERSION = "unknown"
 
 A_FOLDER = os.path.isdir, "folder", os.R_OK | os.W_OK | os.X_OK  # a check of its kind, and our access
 A_FILE = os.path.isfile, "file", os.R_OK
@@ -183,3 +188,23 @@ def own_files(config_dir: str | None) -> dict[str, str]:
         except OSError:
             found[path.name] = "cannot be read"
     return found
+
+
+def commit() -> str | None:
+    """The commit, marked if its files were changed; None for a release, or if neither git nor the package has one."""
+    built_from = VERSION.partition("+")[2].removeprefix("g")  # hatch-vcs: 0.1.dev471+g72a4bfd01
+    return of_checkout(Path(__file__).resolve().parents[2]) or built_from or None
+
+
+def of_checkout(root: Path) -> str | None:
+    """The commit of the checkout with this root, without regard to git's environment; None if it is no checkout."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True, text=True, timeout=10, check=True,
+            env={**environment, "GIT_CEILING_DIRECTORIES": str(root.parent)},
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
