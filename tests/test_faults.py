@@ -331,7 +331,7 @@ def test_status_tells_what_is_done_while_it_runs_and_after_it_died(tmp_path):
     command = [sys.executable, "-m", "sweep", "status", str(tmp_path)]
     shown = subprocess.run(command, capture_output=True, text=True, env=faults.environment(), cwd=faults.ROOT)
     assert f"running (host {socket.gethostname()}, pid {driver.pid}" in shown.stdout, shown.stderr
-    assert f"of {faults.CHUNKS} done" in shown.stdout
+    assert f"of {faults.CHUNKS} chunks done" in shown.stdout
     assert "chunks/s" in shown.stdout
     driver.kill()
     driver.communicate()

@@ -25,12 +25,14 @@ WORD_S = 30  # for the last message of a driver
 class Watch:
     """Checks the head every LOOK_S; calls `lost` from another thread, which must end the process.
 
-    `mark` is in the command lines of the processes of this driver's own cluster; None for another cluster.
+    `own` are the processes that Ray has started for a cluster of this driver.
     """
 
-    def __init__(self, address: str, lost: Callable[[str], None], longest_s: float, mark: str | None) -> None:
-        self._address, self._lost, self._longest_s, self._mark = address, lost, longest_s, mark
-        self.processes: set[psutil.Process] = set()
+    def __init__(
+        self, address: str, lost: Callable[[str], None], longest_s: float, own: Collection[psutil.Process]
+    ) -> None:
+        self._address, self._lost, self._longest_s = address, lost, longest_s
+        self._own, self.processes = own, {*own}
         self._turned = time.monotonic()
         self._over = threading.Event()
         self._see()
@@ -46,13 +48,10 @@ class Watch:
         self._over.set()
 
     def _see(self) -> None:
-        """Record the processes of our own cluster: the names of their children do not show it later."""
-        if self._mark is None:
-            return
-        for process in psutil.Process().children(recursive=True):
+        """Record the children of our own cluster's processes: after its end they have another parent."""
+        for process in self._own:
             with suppress(psutil.Error):
-                if self._mark in " ".join(process.cmdline()):
-                    self.processes = self.processes | {process, *process.children(recursive=True)}
+                self.processes = self.processes | {*process.children(recursive=True)}
 
     def _look(self) -> None:
         silent: float | None = None

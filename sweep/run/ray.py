@@ -132,6 +132,7 @@ class Cluster:
             self._folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))  # 0700
         before = signal.getsignal(signal.SIGTERM)
         self._word = LastWord(self._ended)
+        others = psutil.Process().children()
         try:
             with chdir(_working_folder()):
                 ray.init(
@@ -149,7 +150,8 @@ class Cluster:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray has replaced it
         address = ray.get_runtime_context().gcs_address
-        self._watch = Watch(address, self._lost, self._settings.stall_s, self._folder)
+        own = {*psutil.Process().children()}.difference(others) if local else ()
+        self._watch = Watch(address, self._lost, self._settings.stall_s, own)
         self._word.tell(self._watch.processes)
 
     def _shut_down(self, ray: Any) -> None:
