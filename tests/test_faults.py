@@ -337,7 +337,7 @@ def test_status_tells_what_is_done_while_it_runs_and_after_it_died(tmp_path):
     driver.communicate()
     shown = subprocess.run(command, capture_output=True, text=True, env=faults.environment(), cwd=faults.ROOT)
     assert "not running; the same command continues" in shown.stdout
-    assert f"{faults.parts(tmp_path)} of {faults.CHUNKS} done" in shown.stdout
+    assert f"{faults.parts(tmp_path)} of {faults.CHUNKS} chunks done" in shown.stdout
 
 
 def test_status_of_no_run_is_refused(tmp_path, capsys):
