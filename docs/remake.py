@@ -83,7 +83,7 @@ def printed_table(run: Run, _: str) -> str:
     doubts = [line for line in parts[0].splitlines() if line.startswith(DOUBTS)]
     if not doubts:
         raise SystemExit(f"{run.folder}: the answer has no line that begins with one of {DOUBTS}")
-    lines = [line.rstrip() for line in parts[-2].splitlines() if not line.startswith("(in tables/")]
+    lines = [line.rstrip() for line in parts[-2].splitlines() if not line.startswith("(columns left out:")]
     return "\n".join(["```", *lines, "", *doubts, "```"])
 
 

@@ -135,7 +135,7 @@ def test_a_changed_formula_moves_it(copy, name, old, new):
 
 @pytest.mark.parametrize("name", ["sweep/report/page.py", "sweep/run/driver.py", "sweep/tables/replicas.py"])
 def test_what_only_shows_numbers_is_no_part_of_it(copy, name):
-    assert changed(copy, name, "\nfrom __future__", "\nimport os\nfrom __future__") == code_hash(root=copy)
+    assert changed(copy, name, "\nfrom sweep", "\nimport os\nfrom sweep") == code_hash(root=copy)
 
 
 def test_the_users_own_policies_are_part_of_it(tmp_path):

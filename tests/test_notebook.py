@@ -111,6 +111,7 @@ def test_what_the_command_refuses_is_refused_in_its_words(capsys, monkeypatch, t
         ({"cores": "4"}, "cores='4': must be"),
         ({"cores": b"4"}, "b'4': bytes: must be text, a number, a list or a mapping"),
         ({"range_pages": {b"1": 1}}, "b'1': bytes: must be"),
+        ({"cores": np.arange(3_000_001)}, "3000001 values: must be at most"),
         ({"cores": [[[[[[[[[[4]]]]]]]]]]}, "lists in lists: must be at most 8 deep"),
         ({"policy": 3}, "policy='3': a policy's name is letters"),
         ({"config_dir": "nowhere"}, "config_dir=nowhere: no such folder"),

@@ -1,5 +1,7 @@
 """Policies of the user's own: first of two of one name, tried before they are believed, and no one else's later."""
 
+import subprocess
+import sys
 import time
 
 import pandas as pd
@@ -143,3 +145,12 @@ def test_a_deadline_that_no_engine_models_is_refused_before_anything_starts(fold
 def test_a_deadline_on_the_mask_is_simulated(folder, tmp_path):
     (folder / "odd.py").write_text(LATE, encoding="utf-8")
     assert main([*RUN, f"policy_path={folder}", "policy=odd", f"out={tmp_path}/out", "quiet=true"]) == 0
+
+
+def test_a_policy_that_imports_ray_ends_a_run_on_a_ray_of_its_own_before_that_starts(folder, tmp_path):
+    """The environment with its token is set before the first import."""
+    (folder / "mine.py").write_text(NOBODY.replace("from sim.policy", "import ray\nfrom sim.policy"))
+    command = ["+grid=smoke", "policy=mine", f"policy_path={folder}", "runner=ray", f"out={tmp_path}/run"]
+    done = subprocess.run([sys.executable, "-m", "sweep", *command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Ray was imported before the sweep" in done.stderr

@@ -155,8 +155,9 @@ def _value(text: str, key: str, typed: str) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.create([override.value()]))[0]  # type: ignore[index]
     except Exception:  # a sweep is no value of a configuration
-        raise BadInput(f"{text!r}: must be a list in place of Hydra's sweep, like `{key}=[1,2]`, or a range, like "
-                       f"`{key}={{from:1,to:9,steps:3}}`; a decimal number has a point") from None  # fmt: skip
+        like = "{from:1,to:9,steps:3}" if "(" in typed else f"[{typed}]"
+        raise BadInput(f"{text!r}: must be a list or a range in place of Hydra's sweep, like `{key}={like}`; a decimal "
+                       "number has a point") from None  # fmt: skip
 
 
 def _one_line(error: Exception) -> str:

@@ -78,7 +78,7 @@ def writing(given: argparse.Namespace) -> Iterator[Folder]:
         raise BadInput(f"{stop}{remedy}") from None
 
 
-def add_config_dir(parser: Parser) -> None:
+def add_config_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-dir", metavar="DIR", help="your own grids, machines, workloads and measurements; they come first"
     )

@@ -78,7 +78,9 @@ def read(arguments: Sequence[str]) -> Request | None:
     """The request of a command line; None if its answer is already printed. BadInput for any mistake."""
     given, strange = parser().parse_known_intermixed_args(arguments)
     if strange:
-        raise BadInput(f"unknown option {strange[0]!r}; see `sweep --help`")
+        jobs = " (it would start one job per point: give a list like `ceiling=[0,33,512]`, or a grid file)"
+        why = jobs if strange[0] in ("-m", "--multirun") else ""
+        raise BadInput(f"unknown option {strange[0]!r}{why}; see `sweep --help`")
     folders = folders_of(given.config_dir)
     if given.completion:
         from argcomplete.shell_integration import shellcode

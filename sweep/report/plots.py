@@ -86,7 +86,7 @@ def plots(
     made: list[Plot | None] = [parts(points, own), lines(drawn, x), heat(drawn), front(drawn), listing(drawn)]
     if "saturation" in tables:
         made.append(in_use(tables["saturation"], own))
-    if "reproduction" in tables:
+    if len(tables.get("reproduction", ())):
         made.append(measured(tables["reproduction"]))
     shown = {
         "reproduction": "measured", "crossover": "lines", "why": "in_use", "jobs": "lines", "best_ceiling": "ceiling",

@@ -15,6 +15,8 @@ from contextlib import suppress
 
 import psutil
 
+from sweep.store.lock import lives
+
 LOOK_S = 5.0  # between two checks
 SILENT_S = 40.0  # without an answer of the head, the run ends: before Ray's own 60 s
 SLACK_S = 60.0  # beyond the longest wait for a chunk, for one turn of the driver's loop
@@ -81,7 +83,9 @@ def end_processes(processes: Collection[psutil.Process]) -> None:
         for process in processes:
             with suppress(psutil.Error):
                 end(process)
-        _, processes = psutil.wait_procs(processes, timeout=END_S)
+        until = time.monotonic() + END_S
+        while any(map(lives, processes)) and time.monotonic() < until:
+            time.sleep(0.05)
 
 
 class LastWord:

@@ -32,6 +32,7 @@ from sweep.run.runner import Carried, Known
 from sweep.store.folder import ask
 
 LOOPBACK = "127.0.0.1"
+ONE_HOST = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": Ray keeps to the loopback interface
 LOOPBACK_CONNECT_S = 2.0
 SHUTDOWN_S = 20.0
 REACH_S = 13.0  # for a head to answer: 15 for the user, with this program's start
@@ -96,6 +97,9 @@ class Cluster:
         import ray
 
         owned = not ray.is_initialized()
+        if owned and local and os.environ.get(ONE_HOST) != "0":
+            raise Stopped(1, "Ray was imported before the sweep, as by a policy of your own, and would start without a "
+                          "token: leave that import out, or start Ray before the sweep")  # fmt: skip
         try:
             if owned:
                 self._start(ray, local)
@@ -185,7 +189,7 @@ def _set_environment(local: bool) -> None:
         os.environ |= {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            ONE_HOST: "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers are this Python
         }
 

@@ -91,7 +91,9 @@ def _check_access(folder: Folder, where: str) -> None:
         raise BadInput(f"{where}: is a file, not a folder; choose another folder")
     if not os.access(folder.path, A_FOLDER[-1]):
         raise BadInput(f"{where}: cannot be read and written; choose another folder")
-    parts = os.listdir(folder.child("parts")) if os.path.isdir(folder.child("parts")) else []
+    parts: list[str] = []
+    with suppress(OSError):  # as below
+        parts = os.listdir(folder.child("parts"))
     for name in (*FOLDERS, *FILES, *(f"parts/{name}" for name in parts if chunk_of(name) is not None)):
         path = folder.child(name)
         is_right, kind, access = A_FOLDER if name in FOLDERS else A_FILE

@@ -2,7 +2,7 @@
 
 The kernel admits a second driver of its machine only after the end of the first, for any namespaces: a holder from the
 same boot and namespaces is dead where the folder can be locked. If it cannot be locked, such a holder is dead when no
-process has its pid. From elsewhere it counts as dead when its heartbeat is older than STALE_S. Ages are differences of
+running process has its pid. From elsewhere it is dead when its heartbeat is older than STALE_S. Ages are differences of
 the folder's own modification times, so clocks of hosts need not agree. On a local or network filesystem the file is
 created exclusively. On an object store the lock is advisory: two drivers that start in the same second may both get it;
 both would then write the same bytes under the same names.
@@ -187,8 +187,23 @@ def heartbeat_age_s(folder: Folder) -> float:
 def dead(holder: Holder, age_s: float, locked: bool = False) -> bool:
     """Whether the holder of this lock is dead; `locked`: this process has got the kernel's lock on the folder."""
     if holder.pid and holder.space and holder.space == space():
-        return locked or not psutil.pid_exists(holder.pid)
+        return locked or not _has_process(holder.pid)
     return age_s > (STALE_S if holder.pid else NOBODY_S)
+
+
+def _has_process(pid: int) -> bool:
+    try:
+        return lives(psutil.Process(pid))
+    except psutil.Error:
+        return False
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process still runs; one that has ended, and that nobody has waited for, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def space() -> str:

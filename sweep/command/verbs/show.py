@@ -2,12 +2,12 @@
 
 import json
 import shlex
-from argparse import Namespace
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from sim.parameters import PARAMETERS
-from sweep.command import usage
 from sweep.command.compose import compose
 from sweep.command.listing import PLAIN, shown
 from sweep.command.options import Parser, add_config_dir
@@ -87,11 +87,14 @@ def _composed_again(folder: Folder, run: Mapping[str, Any], config_dir: str | No
             raise BadInput(f"{folder}: has policies of its own, which are code: give their folder, like "
                            "`--policy-path DIR`, if it may run")  # fmt: skip
         overrides.append(f"policy_path={policy_path}")
+    command = ArgumentParser(add_help=False, exit_on_error=False)
+    add_config_dir(command)
+    with suppress(ValueError, ArgumentError):  # a command that no shell can read
+        config_dir = config_dir or command.parse_known_args(shlex.split(run["command"]))[0].config_dir
     try:
-        before = usage.parser().parse_known_intermixed_args(shlex.split(run["command"])[1:])[0].config_dir
-        request = compose(overrides, folders_of(config_dir or before))
+        request = compose(overrides, folders_of(config_dir))
         plan = open_plan(request.composition)
-    except (BadInput, ValueError) as error:  # or a command that no shell can read
+    except BadInput as error:
         raise BadInput(f"{folder}: cannot be composed again: {str(error).splitlines()[0]}") from None
     if run["plan"] != plan.hash:
         now = json.loads(json.dumps(describe(plan, request), default=str))
