@@ -183,7 +183,7 @@ def mixture_quantile(beyond, never, fast, slow):
 OF_TWO = {"cores": 64, "jobs": 64, "sockets": 2, "think_ns": 1e5, "ceiling": 0, "refill_ns": 0.0, "user_refill_ns": 0.0}
 
 
-def test_the_window_tells_flushers_from_cpus_that_never_flush(parameters):
+def test_the_window_tells_senders_from_cpus_that_never_flush(parameters):
     """Looks are Poisson, own full flushes too: windows are exponential, of two rates, 3 senders against 60 others."""
     p = parameters("xeon_8160", **OF_TWO, senders=4, user_switches_per_s=2000.0, switch_cv2=1.0, timeslice_ms=3.0)
     r = simulate(policy="xpfo_deferred", **p | {"window_events": 2048, "replicas": 20})
