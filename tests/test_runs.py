@@ -15,7 +15,7 @@ from sweep.command.verbs.runs import age, as_text
 from sweep.errors import BadInput
 from sweep.store.folder import look
 from sweep.store.lock import space
-from sweep.store.runs import Run, different_settings, find_runs
+from sweep.store.runs import FoundRun, different_settings, find_runs
 from tests.conftest import sign
 
 pytestmark = pytest.mark.xdist_group(__name__)  # so that its fixtures are made once
@@ -131,8 +131,8 @@ def test_a_folder_without_runs_says_so_and_one_that_is_not_there_is_refused(tmp_
 def test_lines_fit_the_terminal_and_lose_nothing(most):
     settings = {f"parameter_{number}_ns": str(number) for number in range(12)}
     runs = [
-        Run("smoke/" + "long" * 9, "smoke", 10**9, "running, 99 %, 123 failed", 1e6, 10**11, settings),
-        Run("plain", "a" * 30, None, "done", 3.0, 5, {}),
+        FoundRun("smoke/" + "long" * 9, "smoke", 10**9, "running, 99 %, 123 failed", 1e6, 10**11, settings),
+        FoundRun("plain", "a" * 30, None, "done", 3.0, 5, {}),
     ]
     lines = as_text(runs, most).splitlines()
     assert max(map(len, lines)) <= most
@@ -145,7 +145,7 @@ def test_lines_fit_the_terminal_and_lose_nothing(most):
 
 
 def test_a_name_that_moves_the_cursor_is_shown_and_not_obeyed():
-    assert "\x1b" not in as_text([Run("\x1b[2J", "g", 1, "done", 1.0, 1, {})], 80)
+    assert "\x1b" not in as_text([FoundRun("\x1b[2J", "g", 1, "done", 1.0, 1, {})], 80)
 
 
 def test_ages_are_short():

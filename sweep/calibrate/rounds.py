@@ -51,7 +51,7 @@ FIXED = ("draws", "costs", "cores")  # by the measured rows, besides the keys of
 DEFENCE = 1 / 512  # share of candidates simulated without regard to the emulator
 
 
-class Settings(Checked):
+class FitSettings(Checked):
     """`fit:` of the grid."""
 
     name: str = "calibrated"
@@ -69,14 +69,14 @@ class Settings(Checked):
         return name
 
     @model_validator(mode="after")
-    def _holds_the_first_round(self) -> Settings:
+    def _holds_the_first_round(self) -> FitSettings:
         if self.candidates <= self.draws:
             raise ValueError(f"fit.candidates={self.candidates}: must be above fit.draws={self.draws}")
         return self
 
 
 class _Grid(Checked):
-    fit: Settings
+    fit: FitSettings
 
 
 def calibrate(request: Request) -> int:
@@ -119,7 +119,7 @@ def calibrate(request: Request) -> int:
 
 
 def _finish(
-    request: Request, settings: Settings, folder: Folder, pool: Pool, emulators: list[emulator.Emulator],
+    request: Request, settings: FitSettings, folder: Folder, pool: Pool, emulators: list[emulator.Emulator],
     rounds: list[Plan],
 ) -> None:  # fmt: skip
     """Weigh the pool's draws, and write tables, costs and the page."""
@@ -190,7 +190,7 @@ def _log_likelihoods(rows: Sequence[MeasuredRow], added: Iterable[np.ndarray]) -
     return np.stack([log_likelihood(row.measured, row.base, each, row.cores) for row, each in pairs])
 
 
-def _chances(likely: np.ndarray, rows: Sequence[MeasuredRow], settings: Settings) -> np.ndarray:
+def _chances(likely: np.ndarray, rows: Sequence[MeasuredRow], settings: FitSettings) -> np.ndarray:
     """The probability of simulating each candidate, [candidate]; 1 in the first round."""
     chance = np.full(likely.shape[1], DEFENCE)
     for mine in fits_of(rows).values():

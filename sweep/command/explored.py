@@ -24,7 +24,7 @@ from sweep.inputs.likelihood import is_beyond, spread
 from sweep.inputs.measured import published
 from sweep.report.caveats import basis
 from sweep.report.drawing import rows, specification
-from sweep.report.plots import IN_SECONDS, Drawn, front
+from sweep.report.plots import IN_SECONDS, DrawnPoints, front
 from sweep.tables.words import banded, duration, enumerated, factor, number, share
 
 BUILD, RANGES = "kernel_build", "kernel_ranges"  # workloads: a build, and flush events at a rate
@@ -132,7 +132,7 @@ def points(setting: Setting, chosen: Sequence[str]) -> tuple[pd.DataFrame, list[
 
 def picture(table: pd.DataFrame, setting: Setting) -> dict[str, Any] | None:
     """Cost against the stale window in Vega-Lite, with its data; None where no policy has both."""
-    plot = front(Drawn(table, (), ())) if len(table) else None
+    plot = front(DrawnPoints(table, (), ())) if len(table) else None
     if plot is None:
         return None
     unit = ", ns" if setting.jobs is None else ""

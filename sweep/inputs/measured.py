@@ -43,7 +43,7 @@ def _number(cell: Any) -> Any:
     return cell
 
 
-class Build(Checked):
+class MeasuredBuild(Checked):
     """A measured system time: a row of `measurements.csv`."""
 
     source: str
@@ -120,10 +120,10 @@ class Measured:
     fitted_machines: frozenset[str] = frozenset()  # machines of fitted rows
 
     @property
-    def fitted_builds(self) -> list[Build]:
+    def fitted_builds(self) -> list[MeasuredBuild]:
         """The fitted system times; those of vanilla are inputs."""
         rows = self.builds.query("fitted == 'yes' and policy != 'vanilla'").to_dict("records")
-        return [Build(**{str(name): value for name, value in row.items()}) for row in rows]
+        return [MeasuredBuild(**{str(name): value for name, value in row.items()}) for row in rows]
 
     def choose(self, which: Any) -> tuple[Table, ...]:
         """The tables of these names, or `all`; BadInput for an unknown name."""
@@ -153,7 +153,7 @@ def read_measured(folders: Sequence[Path]) -> Measured:
     return Measured(_frame(rows), tables, _fitted_machines(rows, tables))
 
 
-def _fitted_machines(builds: Sequence[Build], tables: Sequence[Table]) -> frozenset[str]:
+def _fitted_machines(builds: Sequence[MeasuredBuild], tables: Sequence[Table]) -> frozenset[str]:
     rows = [row for table in tables for row in table.rows if row.role == "fitted"]
     return frozenset(
         [*(row.machine for row in builds if row.fitted == "yes"), *(str(row.point.get("machine")) for row in rows)]
@@ -165,10 +165,10 @@ def published() -> Measured:
     return read_measured([conf_dir()])
 
 
-def _builds(folder: Path) -> Iterator[Build]:
+def _builds(folder: Path) -> Iterator[MeasuredBuild]:
     """The rows of a folder's `measurements.csv`, if it has one."""
     path = folder / FILE
-    return (row for _, row in csv_rows(path, FILE, Build, FILE)) if path.is_file() else iter(())
+    return (row for _, row in csv_rows(path, FILE, MeasuredBuild, FILE)) if path.is_file() else iter(())
 
 
 def csv_rows(path: Path, where: str, model: type[Model], form: str) -> Iterator[tuple[str, Model]]:
@@ -235,7 +235,7 @@ def _check_fitted(table: TableFile, row: RowFile, where: str) -> None:
 class Kept(Written):
     """`measured` of a run.json, from which a run's tables can be made anywhere."""
 
-    builds: list[Build] = Field(default_factory=list)
+    builds: list[MeasuredBuild] = Field(default_factory=list)
     tables: list[Table] = Field(default_factory=list)
     fitted_machines: list[str] | None = None  # None: written when builds alone were fitted
 
@@ -259,5 +259,5 @@ def from_json(content: Any, where: str) -> Measured:
     return Measured(_frame(kept.builds), tuple(kept.tables), machines)
 
 
-def _frame(builds: Sequence[Build]) -> pd.DataFrame:
-    return pd.DataFrame([row.model_dump() for row in builds], columns=list(Build.model_fields))
+def _frame(builds: Sequence[MeasuredBuild]) -> pd.DataFrame:
+    return pd.DataFrame([row.model_dump() for row in builds], columns=list(MeasuredBuild.model_fields))

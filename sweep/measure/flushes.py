@@ -261,7 +261,7 @@ def _take_shares(out: Counted, held: Held) -> None:
     out.know(pages=held[0][1].pages)
 
 
-class Kind(NamedTuple):
+class Form(NamedTuple):
     """One form of text."""
 
     pattern: str
@@ -272,24 +272,24 @@ class Kind(NamedTuple):
 
 
 KINDS = {  # in the order of precedence
-    "lscpu": Kind(
+    "lscpu": Form(
         r'"lscpu"|^\s*CPU\s.*\bCORE\b|^ *(?i:cpu\(s\)|processeur\(s\)) *:', read_lscpu,
         "the CPUs of a host (lscpu)", _take_lscpu,
     ),
-    "vmstat": Kind(r"^\s*nr_\w+\s+\d", _snapshots(r"nr_\w+", read_counters), "/proc/vmstat", _take_vmstat, 2),
-    "events": Kind(r"tlb_flush:\s+pages", read_events, "events of tlb:tlb_flush", _take_traced),
-    "maps": Kind(r"^@\w*\[.*\]: *\S", read_maps, "counts of bpftrace", _take_traced),
-    "interrupts": Kind(
+    "vmstat": Form(r"^\s*nr_\w+\s+\d", _snapshots(r"nr_\w+", read_counters), "/proc/vmstat", _take_vmstat, 2),
+    "events": Form(r"tlb_flush:\s+pages", read_events, "events of tlb:tlb_flush", _take_traced),
+    "maps": Form(r"^@\w*\[.*\]: *\S", read_maps, "counts of bpftrace", _take_traced),
+    "interrupts": Form(
         r"^\s*(TLB|CAL|LOC|RES|NMI):\s|^\s+CPU0\s", snapshots, "rows of /proc/interrupts", _take_interrupts, 2
     ),
-    "rate": Kind(r"(?i)tlb shootdowns? ?/ ?s", _rate, "a rate", _take_rate),
-    "stat": Kind(r"^cpu +\d+ \d+ ", _snapshots("cpu", read_stat), "the CPU time of /proc/stat", _take_stat, 2),
-    "perf": Kind(
+    "rate": Form(r"(?i)tlb shootdowns? ?/ ?s", _rate, "a rate", _take_rate),
+    "stat": Form(r"^cpu +\d+ \d+ ", _snapshots("cpu", read_stat), "the CPU time of /proc/stat", _take_stat, 2),
+    "perf": Form(
         rf"Performance counter stats|time elapsed|{UTILIZED}|^ *[\d.,]+[,;|\t]\w*[,;|\t][a-z][\w:/.-]*[,;|\t]",
         read_perf, "counts of perf stat without tlb:tlb_flush", _take_perf,
     ),
-    "time": Kind(r"^real\s", _time, "the time of a command", _take_time),
-    "shares": Kind(
+    "time": Form(r"^real\s", _time, "the time of a command", _take_time),
+    "shares": Form(
         r"^\s*[\d.,]+ ?% .*pages:-?\d", read_shares, "shares of samples of tlb:tlb_flush", _take_shares
     ),
 }  # fmt: skip

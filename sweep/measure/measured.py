@@ -17,7 +17,7 @@ Time = Annotated[float, within(1e-3, 1e12, text=True)]
 Count = Annotated[float, within(0, 1e15, text=True, unknown=True)]
 
 
-class Measured(Written):
+class MeasuredCall(Written):
     """A point of measured.csv of `sweep measure`; other columns are ignored."""
 
     model_config = Written.model_config | {"allow_inf_nan": True}
@@ -43,7 +43,7 @@ class Measured(Written):
         return self
 
 
-class Line(Written):
+class MeasuredTransfer(Written):
     """A row of lines.csv: a pair's one-way time, or the time between writes of several CPUs to one line."""
 
     kind: Literal["pair", "plain", "atomic", "test_first"]
@@ -56,7 +56,7 @@ class Line(Written):
 def read_measured(path: Path, cpus: int) -> pd.DataFrame:
     """The points of a measured.csv of this machine, in order; BadInput with line, column and allowed values."""
     rows = []
-    for here, row in csv_rows(path, f"--measured={path}", Measured, "measured.csv of `sweep measure`"):
+    for here, row in csv_rows(path, f"--measured={path}", MeasuredCall, "measured.csv of `sweep measure`"):
         if row.callers + row.spinners > cpus:
             raise BadInput(f"{here}: {row.callers} callers and {row.spinners} others: this machine has {cpus} CPUs")
         rows.append(row.model_dump())
@@ -67,5 +67,5 @@ def read_measured(path: Path, cpus: int) -> pd.DataFrame:
 
 def read_lines(path: Path) -> pd.DataFrame:
     """An earlier lines.csv; BadInput with line, column and allowed values."""
-    rows = [row.model_dump() for _, row in csv_rows(path, str(path), Line, "lines.csv of `sweep measure`")]
-    return pd.DataFrame(rows, columns=list(Line.model_fields))
+    rows = [row.model_dump() for _, row in csv_rows(path, str(path), MeasuredTransfer, "lines.csv of `sweep measure`")]
+    return pd.DataFrame(rows, columns=list(MeasuredTransfer.model_fields))

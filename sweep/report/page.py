@@ -26,7 +26,7 @@ from sweep.report.caveats import CAVEATS, NOT_MODELLED, basis
 from sweep.report.drawing import THEME, channel, looks, never, specification
 from sweep.report.pictures import script
 from sweep.report.plot import Plot
-from sweep.report.plots import Drawn, plots
+from sweep.report.plots import DrawnPoints, plots
 from sweep.report.points import FIXED, carried, read_points
 from sweep.store.folder import Folder
 from sweep.store.run_json import read_run
@@ -49,11 +49,11 @@ def read_plots(*folders: Folder) -> list[Plot]:
     return plots(points, own, tables, measured_of(first).fitted_machines, answer_of(first))
 
 
-def read_drawn(folder: Folder) -> Drawn:
+def read_drawn(folder: Folder) -> DrawnPoints:
     """All points of a run's folder, with all their metrics."""
     points, own = _read_points([folder])
     every = carried(points, own, most_rows=sys.maxsize, most_cells=sys.maxsize)
-    return Drawn(every, own, measured_of(folder).fitted_machines)
+    return DrawnPoints(every, own, measured_of(folder).fitted_machines)
 
 
 def _read_points(folders: Sequence[Folder]) -> tuple[pd.DataFrame, list[str]]:

@@ -33,7 +33,7 @@ COUNTED = "90 % prediction intervals, with cost samples, run spread and the mode
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnPoints:
     """The points of a run on a page."""
 
     points: pd.DataFrame  # common rows of plots of points
@@ -79,7 +79,7 @@ def plots(
     `points` and `own` are those of `read_points`, with a column `run` for several runs. Of several machines a `fitted`
     one is shown first. `answer` is the name of the grid's answer.
     """
-    drawn = Drawn(carried(points, own), own, fitted)
+    drawn = DrawnPoints(carried(points, own), own, fitted)
     if "validation" in tables:
         return [*predicted(tables["validation"]), listing(drawn)]
     x = {"jobs": "jobs", "best_ceiling": "ceiling"}.get(answer, "cores")
@@ -170,7 +170,7 @@ def _long(
     return pd.concat(frames, ignore_index=True)
 
 
-def lines(drawn: Drawn, x: str = "", y: str = "", by: str = "policy") -> Plot | None:
+def lines(drawn: DrawnPoints, x: str = "", y: str = "", by: str = "policy") -> Plot | None:
     """One metric against one parameter, a line for each value of `by`; the page offers a choice of both."""
     points = drawn.points
     ys = [name for name in METRICS if name in points and np.isfinite(points[name]).any()]
@@ -231,7 +231,7 @@ def lit(plot: Plot) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*first, *map(str, last[plot.series])]))[:MOST_LIT]
 
 
-def heat(drawn: Drawn) -> Plot | None:
+def heat(drawn: DrawnPoints) -> Plot | None:
     """System time over ceiling and a second parameter, with the best ceiling of every row."""
     points = drawn.points
     down = next((name for name in drawn.numeric if name != "ceiling"), None)
@@ -248,7 +248,7 @@ def heat(drawn: Drawn) -> Plot | None:
     return replace(made, chosen=longest(made, down))
 
 
-def front(drawn: Drawn) -> Plot | None:
+def front(drawn: DrawnPoints) -> Plot | None:
     """Cost against the stale window, and the Pareto front."""
     x, y, points = "stale_window_p99_ns", IN_SECONDS[drawn.is_of_loops], drawn.points
     if x not in points or y not in points or not ((points[x] > 0) & (points[y] > 0)).any():
@@ -262,7 +262,7 @@ def front(drawn: Drawn) -> Plot | None:
     return replace(made, lit=lit(made))
 
 
-def listing(drawn: Drawn) -> Plot:
+def listing(drawn: DrawnPoints) -> Plot:
     """The points themselves, up to the page's limit."""
     points = drawn.points
     note = " ".join([*points.attrs.get("notes", []), points.attrs["carried"]]).strip()
@@ -308,7 +308,7 @@ def _curve(name: str, table: pd.DataFrame) -> Plot:
     )  # fmt: skip
 
 
-def chosen_plot(drawn: Drawn, words: Sequence[str]) -> Plot:
+def chosen_plot(drawn: DrawnPoints, words: Sequence[str]) -> Plot:
     """The plot for words like `y=flush_wait_ns x=cores by=policy jobs=60`, with one value of every other column."""
     asked = _asked(words)
     y, x, by = asked.pop("y", ""), asked.pop("x", ""), asked.pop("by", "policy")

@@ -24,7 +24,7 @@ OF_ALL = ["overhead_share", "handler_share"]  # shares of the time of all busy C
 EVENTS, DRAWS = (512, 4096), (8, 32)  # the fewest and the most of flush events and cost samples
 
 
-class Machine(NamedTuple):
+class Host(NamedTuple):
     """The machine of the catalogue for a host, and the host's own parameters."""
 
     entry: Entry
@@ -32,7 +32,7 @@ class Machine(NamedTuple):
     why: str
 
 
-def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence[Path]) -> Machine:
+def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence[Path]) -> Host:
     """The given machine, else the nearest with the host's core, else the default; with as many CPUs as the host."""
     known = catalog(folders)["machine"]
     if given is not None and given not in known:
@@ -53,7 +53,7 @@ def machine_of(counted: Counted, cpus: int, given: str | None, folders: Sequence
         for name, quantity in each.quantities.items()
         if name in missing
     }
-    return Machine(entry, _shape(entry, host, cpus) | lines, f"{name}, {why}")
+    return Host(entry, _shape(entry, host, cpus) | lines, f"{name}, {why}")
 
 
 def _shape(entry: Entry, host: Topology | None, cpus: int) -> dict[str, Any]:
@@ -67,13 +67,13 @@ def _shape(entry: Entry, host: Topology | None, cpus: int) -> dict[str, Any]:
     return {"sockets": sockets, "threads_per_core": threads if cpus // sockets % threads == 0 else 1}
 
 
-def policies_for(machine: Machine) -> list[str]:
+def policies_for(machine: Host) -> list[str]:
     """The kernels' own policies, and the hardware's where the machine has its costs."""
     return [*SHOOTDOWNS, *([HARDWARE] if "broadcast_ns" in machine.entry.quantities else [])]
 
 
 def simulated(
-    counted: Counted, loads: Sequence[Load], machine: Machine, cpus: int, busy: int, config_dir: str | None
+    counted: Counted, loads: Sequence[Load], machine: Host, cpus: int, busy: int, config_dir: str | None
 ) -> pd.DataFrame:
     """Rows of every load and size, by `load` and `times`.
 

@@ -19,7 +19,7 @@ NAME = "journal.jsonl"
 PUT_S = 30.0  # between two writes to an object store, which has no append
 
 
-class Line(Written):
+class JournalLine(Written):
     """The fields of a line that the status needs."""
 
     event: str
@@ -62,11 +62,11 @@ class Journal:
             self._put = time.monotonic()
 
 
-def read(folder: Folder) -> Iterator[Line]:
+def read(folder: Folder) -> Iterator[JournalLine]:
     """All lines of all drivers, in the order of writing; foreign lines are ignored."""
     names = ([NAME] if folder.exists(NAME) else []) + [f"journal/{name}" for name in folder.names("journal")]
     for name in names:
         with suppress(BadInput, FileNotFoundError):  # reports of progress must not stop a run
             for line in folder.read(name).splitlines():
                 with suppress(ValueError, RecursionError, BadInput):
-                    yield admit(Line, json.loads(line))
+                    yield admit(JournalLine, json.loads(line))

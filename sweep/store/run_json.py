@@ -27,7 +27,7 @@ class Points(Written):
     defaults: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
-class Run(Written):
+class RunJson(Written):
     """The fields of run.json that are read."""
 
     plan: str
@@ -53,4 +53,4 @@ def read_run(folder: Folder) -> dict[str, Any]:
         content = json.loads(folder.read(NAME))
     except (ValueError, RecursionError):
         raise BadInput(f"{where}: is not JSON") from None
-    return {**admit(Run, content, where).model_dump(), **content}
+    return {**admit(RunJson, content, where).model_dump(), **content}

@@ -21,7 +21,7 @@ OF_POINTS = ("policy_path", "points")  # settings of the simulated points
 
 
 @dataclass(frozen=True)
-class Run:
+class FoundRun:
     """A run; with a damaged run.json only name, size and age are known."""
 
     name: str  # its folder, relative to the first one
@@ -34,7 +34,7 @@ class Run:
     wrong: str = ""  # the damage, in a sentence
 
 
-def find_runs(root: Folder) -> list[Run]:
+def find_runs(root: Folder) -> list[FoundRun]:
     """Every run at or below a folder, the last written first; BadInput if there is no such folder."""
     try:
         there = root.filesystem.get_file_info(root.path).type == fs.FileType.Directory
@@ -45,7 +45,7 @@ def find_runs(root: Folder) -> list[Run]:
     return sorted((_run(root, folder) for folder in _folders(root, DEEPEST)), key=lambda run: (run.age_s, run.name))
 
 
-def different_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
+def different_settings(runs: Sequence[FoundRun]) -> list[dict[str, str]]:
     """The settings of each run that are not the same in all; a missing one differs from all values."""
     known = [run for run in runs if not run.wrong]
     names = dict.fromkeys(name for run in known for name in run.settings)
@@ -68,7 +68,7 @@ def _folders(folder: Folder, deepest: int) -> Iterator[Folder]:
             yield from _folders(Folder(folder.filesystem, info.path.rstrip("/")), deepest - 1)
 
 
-def _run(root: Folder, folder: Folder) -> Run:
+def _run(root: Folder, folder: Folder) -> FoundRun:
     name = os.path.relpath(folder.path, root.path)
     files: list[fs.FileInfo] = []
     with suppress(OSError, pa.ArrowException):
@@ -79,10 +79,10 @@ def _run(root: Folder, folder: Folder) -> Run:
     try:
         run = read_run(folder)
         state = _state(status(folder))
-        return Run(name, run["grid"], run["total_points"], state, age_s, size, _settings(run))
+        return FoundRun(name, run["grid"], run["total_points"], state, age_s, size, _settings(run))
     except (OSError, pa.ArrowException, BadInput) as error:
         wrong = str(error) if isinstance(error, BadInput) else f"{folder}: cannot be read: {reason(error)}"
-        return Run(name, "", None, "damaged", age_s, size, {}, wrong)
+        return FoundRun(name, "", None, "damaged", age_s, size, {}, wrong)
 
 
 def _state(found: Mapping[str, Any]) -> str:

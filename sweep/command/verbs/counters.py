@@ -21,7 +21,7 @@ from sweep.measure.machine import output_of
 from sweep.measure.pasted import recorded
 from sweep.measure.simulate import SHOOTDOWNS, policies
 from sweep.measure.topology import MOST_CPUS
-from sweep.run.shootdowns import GROWTH, HARDWARE, Machine, machine_of, policies_for, simulated
+from sweep.run.shootdowns import GROWTH, HARDWARE, Host, machine_of, policies_for, simulated
 from sweep.tables.shootdowns import in_words, sentences, shootdowns
 from sweep.tables.text import as_text
 from sweep.tables.words import enumerated, number, share
@@ -125,7 +125,7 @@ def _first(counted: Counted, found: Sequence[Load], busy: int) -> str:
     )
 
 
-def _notes(counted: Counted, found: Sequence[Load], machine: Machine, cpus: int, busy: int) -> list[str]:
+def _notes(counted: Counted, found: Sequence[Load], machine: Host, cpus: int, busy: int) -> list[str]:
     """The assumptions of the answer, a sentence each."""
     least, most = (round(load.targets) + 1 for load in (found[0], found[-1]))
     pages = "" if counted.pages else "; a flush has one page"

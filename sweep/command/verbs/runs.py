@@ -8,7 +8,7 @@ from rich.filesize import decimal
 from sweep.command.options import Parser
 from sweep.errors import printable
 from sweep.inputs.home import expanded
-from sweep.store.runs import Run, different_settings, find_runs
+from sweep.store.runs import FoundRun, different_settings, find_runs
 from sweep.tables.text import aligned
 
 HEAD = ("run", "grid", "points", "state", "age", "size", "differs in")
@@ -30,7 +30,7 @@ def main(given: Namespace) -> None:
     print(as_text(found) if found else f"{given.folder}: no runs found")
 
 
-def as_text(runs: Sequence[Run], most: int = 0) -> str:
+def as_text(runs: Sequence[FoundRun], most: int = 0) -> str:
     """A table of at most `most` characters a line, or of the terminal's width, and a sentence per damaged run."""
     rows = [
         (run.name, run.grid, "-" if run.points is None else str(run.points), run.state, age(run.age_s),
