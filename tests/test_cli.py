@@ -187,6 +187,8 @@ def test_what_is_no_regular_file_is_written_into_and_stays_what_it_is(tmp_path, 
         assert reader.communicate(timeout=20)[0].startswith("policy,")
     assert (tmp_path / "pipe").is_fifo()
     assert main(["compare", a, b, "--csv", str(tmp_path / "link.csv")]) == 0
+    assert main(["compare", a, b, "--csv", f"{tmp_path}/folder/"]) == 2
+    assert not (tmp_path / "folder").exists()
     assert (tmp_path / "link.csv").is_symlink()
     assert (tmp_path / "real.csv").read_text().startswith("policy,")
 

@@ -79,13 +79,14 @@ def machine_text(host: Topology, core: str, machines: list[Entry], measured: Lat
     if host.cluster_cores is not None:
         known["cluster_cores"] = host.cluster_cores
     known["apic"] = "auto"
+    family_wider = read_family()["wider"]
     for name in ("clock_scale", *(f"line_{each}_ns" for each in DISTANCES if needed[each])):
         relative = next((each for each in machines if name in each.quantities), None)
         if name in measured:
             known[name] = rounded(measured[name])
         elif relative is not None:
             quantity = relative.quantities[name]
-            wider = 1.0 if name == "clock_scale" else read_family()["wider"]
+            wider = 1.0 if name == "clock_scale" else family_wider
             known[name] = rounded(quantity, wider) | {"source": f"family: {relative.name}: {quantity.source}"}
     head = ["Another host, from its `lscpu`. Its costs are those of its core file, not measured.", *host.remarks]
     order = "by `lscpu -e`" if host.numbered else "as usual on Linux, the second threads of all cores after the first"

@@ -208,22 +208,12 @@ def _mistakes_of(name: str, policy: Policy, loop: bool, columns: Columns) -> Ite
                 for _, wrong in _refused(row, check_locks, policy, locks, events):
                     yield row, f"policy {name}: {wrong}"
     if not loop and not policy.build:
-        yield (
-            0,
-            (
-                f"policy {name}: needs a closed loop, since its flush events are system calls, and the workload is a "
-                f"build; {GIVE_LOOP}"
-            ),
-        )
+        why = "needs a closed loop, since its flush events are system calls, and the workload is a build"
+        yield 0, f"policy {name}: {why}; {GIVE_LOOP}"
     if not loop and name != "vanilla":
         for row in _first(columns["kunmap_events"] + columns["alloc_events"] == 0):
-            yield (
-                row,
-                (
-                    f"kunmap_events and alloc_events are 0, so policy {name} has no flush events; give "
-                    "alloc_events (default: alloc_per_kunmap x kunmap_events), or policy=vanilla"
-                ),
-            )
+            remedy = "give alloc_events (default: alloc_per_kunmap x kunmap_events), or policy=vanilla"
+            yield row, f"kunmap_events and alloc_events are 0, so policy {name} has no flush events; {remedy}"
 
 
 def _mistakes_in_user_mode(policy: Policy, columns: Columns) -> Iterator[tuple[int, str]]:

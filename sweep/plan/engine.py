@@ -11,7 +11,7 @@ from sweep.errors import BadInput
 from sweep.plan.checks import different
 from sweep.plan.plan import Plan
 
-COMPILE_S = {"serve_broadcast": 7.5, "serve_server": 3.0}  # measured on one core
+COMPILE_S = {"serve_broadcast": 12.5, "serve_server": 4.5}  # measured on one core
 LOAD_S = 0.8  # to import numba and load a compiled loop, on the same core
 ASKED = (
     "policy", "cores", "sockets", "threads_per_core", "delivery", "fill",

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import psutil
 
-from sweep.store.lock import lives
+from sweep.store.folder import lives
 
 LOOK_S = 5.0  # between two checks
 SILENT_S = 40.0  # without an answer of the head, the run ends: before Ray's own 60 s

@@ -77,16 +77,17 @@ def _plain(value: Any, deep: int = 0) -> Any:
         return os.fspath(value)
     if isinstance(value, bytes | bytearray):
         raise BadInput(f"{value!r:.60}: bytes: must be text, a number, a list or a mapping")
-    if hasattr(value, "tolist") and getattr(value, "size", 1) <= MOST_ROWS:  # of numpy and pandas
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    if (count := len(value) if is_list else getattr(value, "size", 1)) > MOST_ROWS:
+        raise BadInput(f"{count} values: must be at most {MOST_ROWS} rows in a call")
+    if hasattr(value, "tolist"):  # numpy's arrays and numbers, and columns of pandas
         value = value.tolist()
     if deep > MOST_DEPTH:
         raise BadInput(f"lists in lists: must be at most {MOST_DEPTH} deep")
     if isinstance(value, Mapping):
         return {_plain(key, deep + 1): _plain(inner, deep + 1) for key, inner in value.items()}
-    if not (isinstance(value, Sequence) or hasattr(value, "tolist")) or isinstance(value, str):
+    if not isinstance(value, Sequence) or isinstance(value, str):
         return value
-    if len(value) > MOST_ROWS:
-        raise BadInput(f"{len(value)} values: must be at most {MOST_ROWS} rows in a call")
     return [_plain(inner, deep + 1) for inner in value]
 
 

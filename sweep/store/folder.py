@@ -157,7 +157,7 @@ class Folder:
                     if not (found := ours.fullmatch(entry.name)):
                         continue
                     if entry.name.endswith(f".{socket.gethostname()}.{found[1]}"):
-                        stale = not psutil.pid_exists(int(found[1]))
+                        stale = not has_process(int(found[1]))
                     else:
                         stale = time.time() - entry.stat().st_mtime > OLD_S
                     if stale and entry.is_file(follow_symlinks=False):
@@ -167,6 +167,22 @@ class Folder:
 def temporary_name(name: str) -> str:
     """A hidden name with the identity of its writer."""
     return f".{name}.{socket.gethostname()}.{os.getpid()}"
+
+
+def has_process(pid: int) -> bool:
+    """Whether a running process has this pid."""
+    try:
+        return lives(psutil.Process(pid))
+    except psutil.Error:
+        return False
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process still runs; one that has ended, and that nobody has waited for, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def private(path: str, flags: int) -> int:

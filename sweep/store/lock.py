@@ -21,13 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import pyarrow as pa
 from pydantic import Field
 
 from sweep.errors import BadInput, Stopped
 from sweep.inputs.door import Written, admit
-from sweep.store.folder import Folder, private, reason
+from sweep.store.folder import Folder, has_process, private, reason
 
 NAME = "lock.json"
 HEARTBEAT_S = 5.0
@@ -187,23 +186,8 @@ def heartbeat_age_s(folder: Folder) -> float:
 def dead(holder: Holder, age_s: float, locked: bool = False) -> bool:
     """Whether the holder of this lock is dead; `locked`: this process has got the kernel's lock on the folder."""
     if holder.pid and holder.space and holder.space == space():
-        return locked or not _has_process(holder.pid)
+        return locked or not has_process(holder.pid)
     return age_s > (STALE_S if holder.pid else NOBODY_S)
-
-
-def _has_process(pid: int) -> bool:
-    try:
-        return lives(psutil.Process(pid))
-    except psutil.Error:
-        return False
-
-
-def lives(process: psutil.Process) -> bool:
-    """Whether a process still runs; one that has ended, and that nobody has waited for, does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def space() -> str:

@@ -48,6 +48,8 @@ def _write_file(file: str, option: str, text: str) -> None:
     if os.path.islink(given):
         given = os.path.realpath(given)
     folder, name = os.path.split(given)
+    if not name:
+        raise BadInput(f"{option}={file!r}: must name a file")
     try:
         if os.path.exists(given) and not os.path.isfile(given):  # a device or a pipe is not replaced
             Path(given).write_text(text, encoding="utf-8")

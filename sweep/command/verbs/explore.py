@@ -45,7 +45,7 @@ def main(given: Namespace) -> None:
         if not given.no_browser:
             webbrowser.open(address)
         _serve(place, token, given.config_dir)
-    raise KeyboardInterrupt  # the server ends by that alone, and may have handled it
+    raise KeyboardInterrupt  # only Ctrl-C ends the server, which may have caught it
 
 
 def _serve(place: socket.socket, token: str, config_dir: str | None) -> None:
