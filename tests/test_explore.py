@@ -24,6 +24,7 @@ import sweep
 from sweep.__main__ import main
 from sweep.command import explored
 from sweep.command.explored import Setting
+from sweep.command.verbs import explore
 
 pytestmark = pytest.mark.xdist_group(__name__)
 
@@ -223,3 +224,8 @@ def test_an_answer_takes_about_a_second(name):
         slowest = max(slowest, time.process_time() - begin)
     assert slowest < 3.0  # of a busy machine; a second and less on an idle one
     assert math.isfinite(slowest)
+
+
+def test_the_command_ends_as_by_ctrl_c_also_if_the_server_has_caught_the_signal(monkeypatch):
+    monkeypatch.setattr(explore, "_serve", lambda *_: None)
+    assert main(["explore", "--no-browser"]) == 130
